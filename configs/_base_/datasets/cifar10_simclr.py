@@ -1,0 +1,42 @@
+"""CIFAR-10 with the paper's policy for it: strength 0.5, no blur, 32 pixels; online k-NN."""
+
+from torch.utils.data import default_collate
+
+from mmsimclr.datasets import CIFAR10
+from mmsimclr.engine import OnlineKNNHook, SeededSampler
+from mmsimclr.transforms import (
+    ColorJitter, MultiView, PackImage, PackViews, RandomGrayscale, RandomHorizontalFlip,
+    RandomResizedCrop)
+
+data_root = 'data/cifar10'
+strength = 0.5
+
+view_pipeline = [
+    dict(type=RandomResizedCrop, size=32, scale=(0.08, 1.0), interpolation='bicubic'),
+    dict(type=RandomHorizontalFlip, prob=0.5),
+    dict(type=ColorJitter, prob=0.8, brightness=0.8 * strength, contrast=0.8 * strength,
+         saturation=0.8 * strength, hue=0.2 * strength),
+    dict(type=RandomGrayscale, prob=0.2),
+]
+train_dataloader = dict(
+    batch_size=512,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type=SeededSampler, shuffle=True),
+    collate_fn=dict(type=default_collate),
+    dataset=dict(
+        type=CIFAR10,
+        data_root=data_root,
+        split='train',
+        pipeline=[
+            dict(type=MultiView, num_views=2, transforms=view_pipeline),
+            dict(type=PackViews),
+        ]))
+
+online_knn = dict(
+    type=OnlineKNNHook,
+    interval=10,
+    bank=dict(type=CIFAR10, data_root=data_root, split='train', pipeline=[dict(type=PackImage)]),
+    queries=dict(type=CIFAR10, data_root=data_root, split='test', pipeline=[dict(type=PackImage)]))

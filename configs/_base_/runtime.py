@@ -1,0 +1,33 @@
+"""What every run shares: hooks, log, environment."""
+
+from mmengine.hooks import (
+    CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)
+from mmengine.visualization import LocalVisBackend, Visualizer
+
+from mmsimclr.engine import FiniteLossHook, PretrainLogProcessor, RunSummaryHook
+
+default_scope = 'mmsimclr'
+
+default_hooks = dict(
+    runtime_info=dict(type=RuntimeInfoHook),
+    timer=dict(type=IterTimerHook),
+    sampler_seed=dict(type=DistSamplerSeedHook),
+    logger=dict(type=LoggerHook, interval=50),
+    param_scheduler=dict(type=ParamSchedulerHook),
+    checkpoint=dict(type=CheckpointHook, interval=10, max_keep_ckpts=3))
+custom_hooks = [dict(type=RunSummaryHook), dict(type=FiniteLossHook)]
+
+log_processor = dict(type=PretrainLogProcessor, window_size=50)
+log_level = 'INFO'
+# TensorBoard and Weights & Biases: add dict(type=TensorboardVisBackend) or dict(type=WandbVisBackend,
+# init_kwargs=dict(project='simclr')), both from mmengine.visualization.
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl', timeout=1800))
+# A fixed seed makes a run repeatable, and a resumed one equal to an uninterrupted one.
+randomness = dict(seed=0)
+load_from = None
+resume = False

@@ -1,0 +1,18 @@
+"""The paper's optimisation: LARS, linear warm-up over 10 epochs, then cosine; both per step.
+
+A leaf states its global batch, from which the learning rate follows, and its epochs.
+"""
+
+from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, WarmupCosineLR
+
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=LARS, lr=0.3, momentum=0.9, weight_decay=1e-6),
+    # Norms and biases take neither weight decay nor LARS scaling.
+    constructor=LARSOptimWrapperConstructor)
+param_scheduler = [dict(type=WarmupCosineLR, warmup=10, total=100, convert_to_iter_based=True)]
+train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=100)
+auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')

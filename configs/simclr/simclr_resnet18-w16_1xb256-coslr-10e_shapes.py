@@ -1,0 +1,35 @@
+"""The quick start: SimCLR on the built-in images, ResNet-18 a quarter as wide, 10 epochs.
+
+Command: make quickstart, or python tools/train.py
+configs/simclr/simclr_resnet18-w16_1xb256-coslr-10e_shapes.py
+Hardware: two CPU cores.
+Expected: docs/results.md, generated from runs of this config.
+Deviations from the paper: a small encoder on small images; square-root learning rate, one epoch of
+warm-up.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.engine import BFloat16OptimWrapper
+
+with read_base():
+    from .._base_.datasets.shapes_simclr import *
+    from .._base_.models.simclr_resnet18_cifar import *
+    from .._base_.runtime import *
+    from .._base_.schedules.lars_paper import *
+
+global_batch = 256
+max_epochs = 10
+
+model.backbone.update(base_channels=16)
+model.neck.update(in_channels=128, hid_channels=128)
+model.head.update(temperature=0.2)
+
+optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
+optim_wrapper.optimizer.update(lr=0.075 * global_batch**0.5)
+param_scheduler[0].update(warmup=1, total=max_epochs)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
+default_hooks.logger.update(interval=10)
+default_hooks.checkpoint.update(interval=5, max_keep_ckpts=1)
+custom_hooks.append(online_knn)

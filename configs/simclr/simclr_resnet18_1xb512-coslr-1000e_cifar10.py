@@ -1,0 +1,27 @@
+"""SimCLR on CIFAR-10, ResNet-18, 1000 epochs at a batch of 512: the official README's setting.
+
+Command: python tools/prepare_data/cifar10.py && python tools/train.py
+configs/simclr/simclr_resnet18_1xb512-coslr-1000e_cifar10.py --amp bf16
+Hardware: meant for one GPU; the full run was not made here yet.
+Expected: about 91 % linear top-1 (google-research/simclr README).
+Deviations: the projection head has the paper's two layers, the official code's default is three.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.datasets.cifar10_simclr import *
+    from .._base_.models.simclr_resnet18_cifar import *
+    from .._base_.runtime import *
+    from .._base_.schedules.lars_paper import *
+
+global_batch = 512
+max_epochs = 1000
+
+# The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
+optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256, weight_decay=1e-4)
+param_scheduler[0].update(total=max_epochs)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr.update(base_batch_size=global_batch)
+default_hooks.checkpoint.update(interval=50)
+custom_hooks.append(online_knn)

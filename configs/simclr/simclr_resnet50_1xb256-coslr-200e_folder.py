@@ -1,0 +1,26 @@
+"""SimCLR on a folder of images of one's own: ResNet-50, 200 epochs, one GPU.
+
+Command: python tools/train.py configs/simclr/simclr_resnet50_1xb256-coslr-200e_folder.py
+--cfg-options train_dataloader.dataset.data_root=PATH --amp bf16
+Hardware: meant for one GPU with 80 GB; with less, a smaller train_dataloader.batch_size and
+--auto-scale-lr. No labels and no annotation file are needed.
+Expected: depends on the images; no published number.
+Deviations from the paper: a batch of 256, with the square-root learning rate the paper finds better
+for small batches (Chen et al. 2020, appendix B.1).
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.datasets.folder_simclr import *
+    from .._base_.models.simclr_resnet50 import *
+    from .._base_.runtime import *
+    from .._base_.schedules.lars_paper import *
+
+global_batch = 256
+max_epochs = 200
+
+optim_wrapper.optimizer.update(lr=0.075 * global_batch**0.5)
+param_scheduler[0].update(total=max_epochs)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

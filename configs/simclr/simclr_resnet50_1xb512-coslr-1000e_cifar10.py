@@ -1,0 +1,30 @@
+"""SimCLR on CIFAR-10, ResNet-50, 1000 epochs at a batch of 512.
+
+Command: python tools/prepare_data/cifar10.py && python tools/train.py
+configs/simclr/simclr_resnet50_1xb512-coslr-1000e_cifar10.py --amp bf16
+Hardware: meant for one GPU; not run here yet.
+Expected: 94.0 % linear top-1 for the best of the paper's grid (Chen et al. 2020, appendix B.9: batch
+256 to 4096, learning rate 0.5, 1 or 1.5, temperature 0.1, 0.5 or 1); this is one point of it.
+Deviations: none known.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.datasets.cifar10_simclr import *
+    from .._base_.models.simclr_resnet18_cifar import *
+    from .._base_.runtime import *
+    from .._base_.schedules.lars_paper import *
+
+global_batch = 512
+max_epochs = 1000
+
+model.backbone.update(depth=50)
+model.neck.update(in_channels=2048, hid_channels=2048)
+
+optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256)
+param_scheduler[0].update(total=max_epochs)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr.update(base_batch_size=global_batch)
+default_hooks.checkpoint.update(interval=50)
+custom_hooks.append(online_knn)

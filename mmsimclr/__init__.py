@@ -1,0 +1,26 @@
+"""SimCLR pre-training and its benchmarks, assembled from registered components.
+
+``import mmsimclr`` is enough for the type names of a config to resolve; the components themselves are
+imported when first used.
+"""
+
+import contextlib
+from importlib import import_module
+
+from mmsimclr.version import __version__
+
+# Something missing is reported by `python -m mmsimclr.doctor`, which must run all the same, and raised
+# by whatever needs it.
+with contextlib.suppress(ImportError):
+    from mmsimclr import registry
+
+_SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'features', 'models',
+                'protocols', 'reporting', 'transforms')
+
+__all__ = ['__version__', 'registry', *_SUBPACKAGES]
+
+
+def __getattr__(name: str):
+    if name in _SUBPACKAGES:
+        return import_module(f'mmsimclr.{name}')
+    raise AttributeError(f'module mmsimclr has no attribute {name!r}')

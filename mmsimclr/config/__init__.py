@@ -1,0 +1,7 @@
+"""Configs: load, check, and build a Runner from them."""
+
+from .check import ConfigError, check_config
+from .load import load_config
+from .runner import build_runner, set_amp
+
+__all__ = ['ConfigError', 'build_runner', 'check_config', 'load_config', 'set_amp']

@@ -1,0 +1,90 @@
+"""From a checked config to MMEngine's Runner, on whatever machine this is."""
+
+import logging
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmsimclr.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmsimclr import distributed
+from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
+
+AMP_DTYPES = ('bf16', 'fp16')
+
+
+def build_runner(config: Config) -> Runner:
+    """Adapt a config to this machine and build its Runner.
+
+    One config serves one CPU process and many GPUs: without GPUs, process groups use gloo and batch
+    norm stays per process; ``auto_scale_lr`` is resolved from the real global batch size.
+
+    Args:
+        config: A config from :func:`mmsimclr.config.load_config`. It is changed in place, so that what
+            is dumped into the work directory is what ran.
+
+    Returns:
+        The Runner; ``runner.train()`` starts it.
+
+    Raises:
+        RuntimeError: If a launcher is named but its environment variables are not there.
+        ValueError: If mixed precision is asked for that this device does not have.
+    """
+    if config.get('launcher', 'none') != 'none':
+        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    _adapt_to_device(config)
+    _scale_learning_rate(config)
+    if config.get('runner_type'):
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)
+
+
+def set_amp(config: Config, dtype: str) -> None:
+    """Put a config's optimizer in a mixed-precision wrapper.
+
+    Args:
+        config: The config to change.
+        dtype: ``'bf16'`` (CPU or GPU) or ``'fp16'`` (GPU; with loss scaling).
+
+    Raises:
+        ValueError: If dtype is neither, or fp16 is asked for without a GPU.
+    """
+    if dtype not in AMP_DTYPES:
+        raise ValueError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
+    if dtype == 'bf16':
+        config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled=True)
+        return
+    if not torch.cuda.is_available():
+        raise ValueError('fp16 training needs a GPU; use --amp bf16 on a CPU')
+    config.optim_wrapper.pop('enabled', None)
+    config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+
+
+def _adapt_to_device(config: Config) -> None:
+    if torch.cuda.is_available():
+        return
+    if config.get('sync_bn'):
+        config.sync_bn = None
+        if distributed.is_distributed():
+            print_log('no GPU: batch norm statistics are per process (sync_bn is for GPUs)', 'current',
+                      logging.WARNING)
+    if distributed.is_distributed():
+        wrapper = config.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel',
+                                                          broadcast_buffers=False)
+        config.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+
+
+def _scale_learning_rate(config: Config) -> None:
+    scaling = config.get('auto_scale_lr')
+    if not scaling or not scaling.pop('enable', False):
+        return
+    batch = config.train_dataloader.batch_size * distributed.world_size()
+    batch *= config.optim_wrapper.get('accumulative_counts', 1)
+    rule = scaling.get('rule', 'linear')
+    optimizer = config.optim_wrapper.optimizer
+    written_for = scaled_lr(1.0, scaling.base_batch_size, rule)
+    lr = optimizer.lr * scaled_lr(1.0, batch, rule) / written_for
+    print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
+              f'{lr:g} at {batch} ({rule} rule)', 'current')
+    optimizer.lr = lr

@@ -1,0 +1,150 @@
+"""What is in each Shapes image: class, place, size, rotation and colours, drawn from a seed.
+
+Every quantity is a hash of (seed, split, image index, object, quantity), not the next number of a
+generator. Image i is therefore the same whatever was drawn before it and however many images
+there are, whole batches are drawn at once, and two quantities are never correlated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+
+from .shapes_geometry import CLASSES
+
+#: The splits and the number that stands for each in the hash; disjoint streams of images.
+SPLITS = {'train': 1, 'val': 2, 'test': 3}
+
+#: Colours of one luma per role, so that in grey all images have the same tones: what tells two
+#: images apart is then colour, which the views of SimCLR change, or form, which they keep.
+BACKGROUND_COLORS = np.array(
+    [[0xff, 0xbe, 0xbe], [0xff, 0xc7, 0x8e], [0xf0, 0xd8, 0x60], [0xa4, 0xfd, 0x65],
+     [0x77, 0xff, 0xd2], [0x8b, 0xec, 0xff], [0xc1, 0xd0, 0xff], [0xff, 0xb3, 0xf2]], np.float32)
+OBJECT_COLORS = np.array(
+    [[0xff, 0x49, 0x49], [0xbd, 0x72, 0x26], [0x9a, 0x85, 0x1f], [0x58, 0xa6, 0x21],
+     [0x23, 0xaf, 0x80], [0x25, 0xa2, 0xbb], [0x53, 0x7e, 0xff], [0xf7, 0x31, 0xd6]], np.float32)
+INK_COLORS = np.array(
+    [[0x74, 0x17, 0x17], [0x4c, 0x2d, 0x0f], [0x3d, 0x35, 0x0c], [0x23, 0x42, 0x0d],
+     [0x0e, 0x46, 0x33], [0x0f, 0x41, 0x4b], [0x19, 0x32, 0x7d], [0x63, 0x14, 0x56]], np.float32)
+
+MAX_ROTATION_DEG = 20.0
+#: Circumscribed radius in image sides, smallest and largest.
+SINGLE_RADIUS = (0.36, 0.46)
+MULTI_RADIUS = (0.12, 0.26)
+
+
+@dataclass
+class Scenes:
+    """The content of N images of at most K objects, the frontmost object first.
+
+    Attributes:
+        labels: Class of each object, int64 [N, K].
+        exists: Whether the image has that many objects, bool [N, K]; the first always exists.
+        center: Centre (x, y) of each object in image sides, float32 [N, K, 2].
+        radius: Circumscribed radius in image sides, float32 [N, K].
+        rotation_deg: Clockwise rotation in degrees, float32 [N, K].
+        object_color: Row of ``OBJECT_COLORS``, int64 [N, K].
+        ink_color: Row of ``INK_COLORS``, int64 [N, K].
+        background_color: Row of ``BACKGROUND_COLORS``, int64 [N].
+    """
+
+    labels: ndarray
+    exists: ndarray
+    center: ndarray
+    radius: ndarray
+    rotation_deg: ndarray
+    object_color: ndarray
+    ink_color: ndarray
+    background_color: ndarray
+
+
+def _mix(x: ndarray) -> ndarray:
+    """Return SplitMix64's output function of uint64 values (Steele et al. 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class _Draw:
+    """Independent uniform numbers for a set of images, by the name of the quantity."""
+
+    QUANTITIES = ('order', 'count', 'label', 'x', 'y', 'radius', 'rotation', 'object_color',
+                  'ink_color', 'background_color')
+
+    def __init__(self, seed: int, split: str, indices: ndarray, num_objects: int) -> None:
+        stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(SPLITS[split]))
+        self._images = _mix(stream ^ indices.astype(np.uint64))
+        objects = np.arange(1, num_objects + 1, dtype=np.uint64)
+        self._objects = _mix(self._images[:, None] ^ objects)
+
+    def _hash(self, quantity: str, per_object: bool) -> ndarray:
+        base = self._objects if per_object else self._images
+        return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
+
+    def uniform(self, quantity: str) -> ndarray:
+        """Uniform in [0, 1) with 24 random bits, float32 [N, K]."""
+        return (self._hash(quantity, True) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+
+    def integers(self, quantity: str, high: int, per_object: bool = True) -> ndarray:
+        """Uniform in 0..high-1, int64 [N, K], or [N] when not per object."""
+        bits = self._hash(quantity, per_object) >> np.uint64(32)
+        return ((bits * np.uint64(high)) >> np.uint64(32)).astype(np.int64)
+
+
+def balanced_labels(indices: ndarray, seed: int, split: str) -> ndarray:
+    """Return one class per image; images 10b to 10b+9 have each of the ten classes once.
+
+    Args:
+        indices: Image indices, int64 [N], each >= 0.
+        seed: Seed of the dataset, >= 0.
+        split: A key of ``SPLITS``.
+
+    Returns:
+        Labels, int64 [N]; the order within a block of ten is random and depends on the block only.
+    """
+    num_classes = len(CLASSES)
+    blocks = indices // num_classes
+    members = blocks[:, None] * num_classes + np.arange(num_classes)
+    keys = _Draw(seed, split, members.reshape(-1), 1)._hash('order', False)
+    order = np.argsort(keys.reshape(members.shape), axis=1, kind='stable')
+    return order[np.arange(len(indices)), indices % num_classes]
+
+
+def draw_scenes(indices: ndarray, seed: int, split: str, objects: str,
+                max_objects: int) -> Scenes:
+    """Draw the content of the images ``indices``.
+
+    Args:
+        indices: Image indices, int64 [N], each >= 0.
+        seed: Seed of the dataset, >= 0.
+        split: A key of ``SPLITS``.
+        objects: ``'single'`` or ``'multi'``.
+        max_objects: Largest number of objects of an image; 1..max_objects are equally likely.
+
+    Returns:
+        The scenes, K = 1 for ``'single'`` and ``max_objects`` otherwise. The first object of each
+        image, its frontmost, has the image's balanced label.
+    """
+    num_objects = 1 if objects == 'single' else max_objects
+    draw = _Draw(seed, split, indices, num_objects)
+    labels = draw.integers('label', len(CLASSES))
+    labels[:, 0] = balanced_labels(indices, seed, split)
+    count = draw.integers('count', num_objects, per_object=False) + 1
+    smallest, largest = (np.float32(r) for r in
+                         (SINGLE_RADIUS if objects == 'single' else MULTI_RADIUS))
+    radius = smallest + (largest - smallest) * draw.uniform('radius')
+    # The circumscribed circle stays inside the image, for any class and rotation.
+    place = np.stack([draw.uniform('x'), draw.uniform('y')], axis=-1)
+    center = radius[..., None] + (np.float32(1) - np.float32(2) * radius[..., None]) * place
+    return Scenes(
+        labels=labels,
+        exists=np.arange(num_objects) < count[:, None],
+        center=center,
+        radius=radius,
+        rotation_deg=(draw.uniform('rotation') * np.float32(2) - np.float32(1))
+        * np.float32(MAX_ROTATION_DEG),
+        object_color=draw.integers('object_color', len(OBJECT_COLORS)),
+        ink_color=draw.integers('ink_color', len(INK_COLORS)),
+        background_color=draw.integers('background_color', len(BACKGROUND_COLORS), False),
+    )

@@ -1,0 +1,126 @@
+"""Ranks, and a gather across them whose gradient is exact. The identity where nothing is distributed."""
+
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import init_dist
+from torch import Tensor
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def start(launcher: str, settings: dict | None = None) -> None:
+    """Start the process group that a launcher prepared: NCCL where there are GPUs, gloo elsewhere.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        settings: Arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
+            seconds); the backend is replaced by gloo where there is no GPU.
+
+    Raises:
+        ValueError: If the launcher is unknown.
+        RuntimeError: If torchrun's environment variables are missing.
+    """
+    if launcher not in LAUNCHERS:
+        raise ValueError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+    if launcher == 'none' or is_distributed():
+        return
+    missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]
+    if launcher == 'pytorch' and missing:
+        raise RuntimeError(f'launcher pytorch needs {", ".join(missing)} in the environment: start with '
+                           'tools/dist_train.sh or torchrun')
+    settings = dict(settings or {})
+    if torch.cuda.is_available():
+        init_dist(launcher, **{'backend': 'nccl', **settings})
+    elif launcher == 'pytorch':
+        timeout = settings.get('timeout')
+        dist.init_process_group(
+            'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None)
+    else:
+        init_dist(launcher, **{**settings, 'backend': 'gloo'})
+
+
+def is_distributed() -> bool:
+    """Whether a process group is up."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """Return this process's rank; 0 where nothing is distributed."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes; 1 where nothing is distributed."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+class _GatherRows(torch.autograd.Function):
+    """All-gather whose backward pass returns every rank's share of the gradient.
+
+    Rank r's rows enter the loss of every rank, so the gradient of the summed losses with respect to
+    them is the sum over ranks of what flowed back into slice r. Keeping only this rank's own summand
+    loses the rest: that is the 1/world_size gradient of the OpenMMLab implementations.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor) -> Tensor:
+        ctx.num_rows = rows.shape[0]
+        gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
+        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        grad = grad.contiguous()
+        dist.all_reduce(grad)
+        start = rank() * ctx.num_rows
+        return grad[start:start + ctx.num_rows]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Concatenate a tensor's rows over all ranks, in rank order.
+
+    Args:
+        rows: Tensor [N, ...], N equal on all ranks (see :func:`check_equal_batch`).
+
+    Returns:
+        Tensor [world_size * N, ...]; ``rows`` itself where nothing is distributed. Its gradient with
+        respect to ``rows`` is that of the sum of all ranks' losses.
+    """
+    return _GatherRows.apply(rows) if world_size() > 1 else rows
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """Return the mean of a tensor over the ranks, without a gradient."""
+    value = value.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(value)
+        value /= world_size()
+    return value
+
+
+def check_equal_batch(num_rows: int, device: torch.device) -> None:
+    """Raise the same error on every rank if the ranks hold batches of different sizes.
+
+    A gather of unequal parts hangs or reads beyond its buffer, so the sizes travel first.
+
+    Args:
+        num_rows: This rank's number of rows.
+        device: Where the collective runs: the device of the data to be gathered.
+
+    Raises:
+        ValueError: If the sizes differ; it lists them in rank order.
+    """
+    if world_size() == 1:
+        return
+    own = torch.tensor([num_rows], device=device)
+    sizes = own.new_empty(world_size())
+    dist.all_gather_into_tensor(sizes, own)
+    sizes = sizes.tolist()
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f'every rank must hold the same number of images, got {sizes} in rank order; use a '
+            'sampler that pads or drops (DefaultSampler with round_up=True and drop_last=True)')

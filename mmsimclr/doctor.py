@@ -1,0 +1,132 @@
+"""Say what is installed and what works here: python -m mmsimclr.doctor."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from mmsimclr.environment import TESTED, hardware, versions
+
+CORE = 'tools/install.sh core (or make quickstart)'
+FULL = 'tools/install.sh full (or make test)'
+
+
+class Unusable(Exception):
+    """A part that cannot be used: the reason, and the mend."""
+
+    def __init__(self, reason: str, mend: str) -> None:
+        super().__init__(reason)
+        self.mend = mend
+
+
+def _need(mend: str, *modules: str) -> None:
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as error:                    # a broken package can raise anything at import
+            raise Unusable(f'{module} cannot be imported: {error}', mend) from error
+
+
+def _need_ops() -> None:
+    try:
+        ops, torch = import_module('mmcv.ops'), import_module('torch')
+        boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.]])
+        kept = ops.nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5)[1]
+        if len(kept) != 1:
+            raise RuntimeError(f'nms kept {len(kept)} of 2 boxes that overlap')
+    except Exception as error:
+        raise Unusable(f"mmcv's compiled ops do not run: {error}", FULL) from error
+
+
+def _pretraining() -> str:
+    _need(CORE, 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmsimclr.models', 'mmsimclr.engine',
+          'mmsimclr.transforms', 'mmsimclr.datasets')
+    return 'make quickstart, tools/train.py'
+
+
+def _classification() -> str:
+    _need(CORE, 'mmpretrain', 'sklearn')
+    return 'k-NN and linear probe'
+
+
+def _detection() -> str:
+    _need(FULL, 'mmdet')
+    _need_ops()
+    return "mmdet, mmcv's ops run"
+
+
+def _segmentation() -> str:
+    _need(FULL, 'mmseg')
+    _need_ops()
+    return "mmseg, mmcv's ops run"
+
+
+def _gpu() -> str:
+    _need(CORE, 'torch')
+    torch = import_module('torch')
+    if not torch.backends.cuda.is_built():
+        raise Unusable('this torch is built for the CPU only',
+                       'install torch and torchvision with CUDA, at matching versions')
+    if not torch.cuda.is_available():
+        raise Unusable('torch sees no NVIDIA GPU', 'check nvidia-smi and CUDA_VISIBLE_DEVICES; everything '
+                       'but speed works on the CPU')
+    return ', '.join(hardware()['gpus'])
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    'pre-training': _pretraining,
+    'classification protocols': _classification,
+    'detection': _detection,
+    'segmentation': _segmentation,
+    'GPU': _gpu,
+}
+
+
+def examine() -> dict[str, tuple[bool, str, str]]:
+    """Try every part.
+
+    Returns:
+        For each part: whether it is usable, what was found or why it is not usable, and the mend (empty
+        if usable).
+    """
+    findings = {}
+    for part, check in PARTS.items():
+        try:
+            findings[part] = (True, check(), '')
+        except Unusable as unusable:
+            findings[part] = (False, str(unusable), unusable.mend)
+    return findings
+
+
+def untested(found: dict[str, str | None]) -> list[str]:
+    """Return a line for each installed version outside the tested matrix."""
+    lines = []
+    for distribution, (_, accepted) in TESTED.items():
+        version = found.get(distribution)
+        if version and not version.startswith(tuple(f'{prefix}.' for prefix in accepted)):
+            lines.append(f'{distribution} {version} is not among the tested versions '
+                         f'({", ".join(accepted)}); it may work')
+    return lines
+
+
+def main() -> int:
+    """Print the report; return 0 if pre-training is usable, else 1."""
+    found = versions()
+    print('versions')
+    for name, version in found.items():
+        print(f'  {name:<24} {version or "not installed"}')
+    machine = hardware()
+    print(f'devices\n  {"CPU":<24} {machine["cpu"]}, {machine["cores"]} usable core(s)')
+    print(f'  {"GPU":<24} {", ".join(machine["gpus"]) or "none"}')
+    print('parts')
+    findings = examine()
+    for part, (usable, detail, mend) in findings.items():
+        print(f'  {part:<24} {"usable" if usable else "NOT usable"}: {detail}')
+        if mend:
+            print(f'  {"":<24} mend: {mend}')
+    for line in untested(found):
+        print(f'warning: {line}')
+    return 0 if findings['pre-training'][0] else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""k-NN accuracy of the encoder while it is being pre-trained."""
+
+import math
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from torch.utils.data import DataLoader, Subset
+
+from mmsimclr import distributed
+from mmsimclr.registry import DATASETS, HOOKS, MODELS
+
+
+@HOOKS.register_module()
+class OnlineKNNHook(Hook):
+    """Classify held-out images by the nearest features of labelled ones, every few epochs.
+
+    The figure is a thermometer, cheap and noisy; it never touches the weights. Both sets are split
+    over the ranks. Memory is bounded by ``max_bank`` features and by the classifier's chunks.
+
+    Args:
+        bank: Config of the labelled dataset; items are packed images with ``gt_label``.
+        queries: Config of the held-out dataset, packed alike.
+        interval: Epochs between evaluations, >= 1; the last epoch is always evaluated.
+        classifier: Config of the classifier; :class:`KNNClassifier` with k = 20 by default.
+        max_bank: At most this many images of the bank, evenly spaced, >= 1.
+        max_queries: At most this many queries, evenly spaced, >= 1.
+        batch_size: Images in one forward pass, per device.
+        num_workers: Loader processes per device.
+
+    Raises:
+        ValueError: If a number is out of range, or a dataset has no labels.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
+                 max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
+                 num_workers: int = 0) -> None:
+        for name, value in (('interval', interval), ('max_bank', max_bank),
+                            ('max_queries', max_queries), ('batch_size', batch_size)):
+            if value < 1:
+                raise ValueError(f'{name} must be >= 1, got {value}')
+        self.interval = interval
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._configs = dict(bank=(bank, max_bank), queries=(queries, max_queries))
+        self._classifier_cfg = classifier or dict(type='mmsimclr.KNNClassifier', k=20)
+
+    def before_train(self, runner) -> None:
+        """Build the datasets, so that a wrong path fails before the first step."""
+        self._classifier = MODELS.build(self._classifier_cfg)
+        self._datasets, self._num_classes = {}, 0
+        for name, (config, limit) in self._configs.items():
+            dataset = DATASETS.build(config)
+            if len(dataset) == 0 or 'gt_label' not in dataset.get_data_info(0):
+                raise ValueError(f'OnlineKNNHook needs labelled images for its {name}, got '
+                                 f'{len(dataset)} images of {type(dataset).__name__}')
+            self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
+            step = max(1, math.ceil(len(dataset) / limit))
+            self._datasets[name] = Subset(dataset, range(0, len(dataset), step))
+
+    def after_train_epoch(self, runner) -> None:
+        """Evaluate, and log ``knn_accuracy`` in percent."""
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            accuracy = self.evaluate(runner.model)
+            runner.message_hub.update_info('knn_accuracy', accuracy)
+            runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
+            runner.logger.info(
+                f'epoch {runner.epoch + 1}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
+                f'{len(self._datasets["bank"])} in the bank, {len(self._datasets["queries"])} queries)')
+
+    def evaluate(self, model: torch.nn.Module) -> float:
+        """Return the top-1 accuracy of the queries in percent, equal on all ranks."""
+        was_training = model.training
+        model.eval()
+        bank, bank_labels = self._features(model, self._datasets['bank'])
+        queries, labels = self._features(model, self._datasets['queries'])
+        model.train(was_training)
+        num_classes = max(self._num_classes, int(bank_labels.max()) + 1)
+        votes = self._classifier(queries, bank, bank_labels, num_classes)
+        return 100.0 * (votes.argmax(dim=1) == labels).float().mean().item()
+
+    @torch.no_grad()
+    def _features(self, model: torch.nn.Module, dataset: Subset) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features [N, C] and labels [N] of the whole dataset, on every rank."""
+        world_size, total = distributed.world_size(), len(dataset)
+        per_rank = math.ceil(total / world_size)
+        # Every rank takes as many; what wraps around the end is cut off below.
+        own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
+        loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,
+                            collate_fn=pseudo_collate)
+        features, labels = [], []
+        for batch in loader:
+            features += [sample.feature for sample in model.test_step(batch)]
+            labels.append(torch.as_tensor(batch['data_samples']['gt_label']))
+        features = torch.stack(features).float()
+        labels = torch.cat(labels).to(features.device)
+        gathered = [distributed.gather_rows(rows.contiguous()).unflatten(0, (world_size, per_rank))
+                    .transpose(0, 1).flatten(0, 1)[:total] for rows in (features, labels)]
+        return gathered[0], gathered[1]

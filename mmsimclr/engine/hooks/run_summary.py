@@ -1,0 +1,35 @@
+"""State, before the first step, the numbers that decide what a SimCLR run is."""
+
+from mmengine.hooks import Hook
+
+from mmsimclr import distributed
+from mmsimclr.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RunSummaryHook(Hook):
+    """Log global batch, learning rate, steps and number of negatives when training starts."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner) -> None:
+        """Write the summary."""
+        per_device = runner.train_dataloader.batch_size
+        world_size = distributed.world_size()
+        accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        batch = per_device * world_size
+        steps = len(runner.train_dataloader)
+        groups = runner.optim_wrapper.param_groups
+        peak = groups[0].get('initial_lr', groups[0]['lr'])
+        parameters = sum(p.numel() for group in groups for p in group['params'])
+        runner.logger.info(
+            f'global batch {batch} = {per_device} per device x {world_size} process(es)'
+            + (f', {accumulated} accumulated (which adds no negatives)' if accumulated > 1 else ''))
+        runner.logger.info(
+            f'{2 * batch - 2} negatives per anchor; the loss starts near ln({2 * batch - 1}) at chance')
+        runner.logger.info(
+            f'learning rate {peak:.6g} at its peak; {steps} steps per epoch, '
+            f'{runner.max_epochs} epochs, {runner.max_iters} steps')
+        runner.logger.info(
+            f'{len(runner.train_dataloader.dataset)} images; {parameters / 1e6:.2f} M trainable '
+            f'parameters in {len(groups)} groups')

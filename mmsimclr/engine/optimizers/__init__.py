@@ -1,0 +1,8 @@
+"""Optimizers, and the rule for the parameters they treat apart."""
+
+from .autocast import BFloat16OptimWrapper, native_bfloat16
+from .constructor import LARSOptimWrapperConstructor, is_skipped, skipped_names
+from .lars import LARS
+
+__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped',
+           'native_bfloat16', 'skipped_names']

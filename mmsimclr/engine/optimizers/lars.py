@@ -1,0 +1,175 @@
+"""LARS: layer-wise adaptive rate scaling, as the SimCLR code uses it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mmsimclr.registry import OPTIMIZERS
+
+TRUST_RATIOS = ('official', 'openmmlab')
+MOMENTUM_STYLES = ('classic', 'popular')
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    """SGD with momentum whose step is scaled, tensor by tensor, by the norm of the weights.
+
+    With w the weights, g the gradient, wd the weight decay and v the momentum buffer, one step is::
+
+        d = g + wd * w
+        v = momentum * v + lr * trust * d          # 'classic'; lr enters inside the buffer
+        w = w - v                                  # with nesterov: w - (momentum * v + lr * trust * d)
+
+    The trust ratio is ``eta * |w| / |d|`` in the official code and
+    ``eta * |w| / (|g| + wd * |w| + 1e-8)`` in OpenMMLab's; 1 where ``|w|`` or the gradient's norm
+    (that of d, of g) is 0. Norms stay on the device: a step never waits for it.
+
+    Parameter groups may set ``lars_exclude=True``, which fixes trust at 1, and their own
+    ``weight_decay``; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate, >= 0.
+        momentum: Momentum, in [0, 1).
+        weight_decay: L2 weight decay, >= 0.
+        eta: Trust coefficient, > 0.
+        nesterov: Whether to look ahead.
+        trust_ratio: ``'official'`` or ``'openmmlab'``.
+        momentum_style: ``'classic'``, or ``'popular'``: the buffer holds plain gradients, and the trust
+            ratio is taken of the update (the official code's ``classic_momentum=False``; official trust
+            ratio only).
+        lars_exclude: Default for groups that do not set it.
+
+    Raises:
+        ValueError: If a hyper-parameter is out of range, NaN or unknown.
+
+    Source:
+        You et al. 2017, https://arxiv.org/abs/1708.03888; google-research/simclr,
+        tf2/lars_optimizer.py; MMSelfSup 1.x, ``mmselfsup.engine.optimizers.LARS``.
+    """
+
+    def __init__(self,
+                 params: Iterable,
+                 lr: float,
+                 momentum: float = 0.9,
+                 weight_decay: float = 0.0,
+                 eta: float = 0.001,
+                 nesterov: bool = False,
+                 trust_ratio: str = 'official',
+                 momentum_style: str = 'classic',
+                 lars_exclude: bool = False) -> None:
+        super().__init__(params, dict(
+            lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, nesterov=nesterov,
+            trust_ratio=trust_ratio, momentum_style=momentum_style, lars_exclude=lars_exclude))
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Add a group, after checking the hyper-parameters it will have."""
+        super().add_param_group(param_group)
+        _check_hyper_parameters(self.param_groups[-1])
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Restore momentum buffers and hyper-parameters, after checking the latter."""
+        for group in state_dict['param_groups']:
+            _check_hyper_parameters({**self.defaults, **group})
+        super().load_state_dict(state_dict)
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> Tensor | None:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: Recomputes the loss, with gradients, and returns it.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            ValueError: If a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for (settings, *_), params in self._buckets().items():
+            self._update(params, **dict(settings))
+        return loss
+
+    def _buckets(self) -> dict[tuple, list[Tensor]]:
+        """Gather parameters that can be updated together, whichever group they came in."""
+        buckets = defaultdict(list)
+        for group in self.param_groups:
+            settings = tuple((name, group[name]) for name in self.defaults)
+            for param in group['params']:
+                if param.grad is None:
+                    continue
+                if param.grad.is_sparse:
+                    raise ValueError('LARS takes no sparse gradients: it needs norms of whole tensors')
+                buckets[settings, param.device, param.dtype].append(param)
+        return buckets
+
+    def _update(self, params: list[Tensor], *, lr: float, momentum: float, weight_decay: float,
+                eta: float, nesterov: bool, trust_ratio: str, momentum_style: str,
+                lars_exclude: bool) -> None:
+        grads = [param.grad for param in params]
+        buffers = [self._buffer(param) for param in params]
+        decayed = torch._foreach_add(grads, params, alpha=weight_decay) if weight_decay else grads
+
+        if momentum_style == 'popular':
+            torch._foreach_mul_(buffers, momentum)
+            torch._foreach_add_(buffers, decayed)
+            update = torch._foreach_add(decayed, buffers, alpha=momentum) if nesterov else buffers
+            rates = _rates(lr, params, update, eta, lars_exclude)
+            torch._foreach_sub_(params, torch._foreach_mul(update, rates))
+            return
+
+        if trust_ratio == 'openmmlab':
+            rates = _rates(lr, params, grads, eta, lars_exclude, weight_decay, eps=1e-8)
+        else:
+            rates = _rates(lr, params, decayed, eta, lars_exclude)
+        step = torch._foreach_mul(decayed, rates)
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, step)
+        if nesterov:
+            torch._foreach_add_(step, buffers, alpha=momentum)
+        torch._foreach_sub_(params, step if nesterov else buffers)
+
+    def _buffer(self, param: Tensor) -> Tensor:
+        state = self.state[param]
+        if 'momentum_buffer' not in state:
+            state['momentum_buffer'] = torch.zeros_like(param)
+        return state['momentum_buffer']
+
+
+def _rates(lr: float, params: list[Tensor], updates: list[Tensor], eta: float, exclude: bool,
+           weight_decay: float = 0.0, eps: float = 0.0) -> float | list[Tensor]:
+    """Return lr times the trust ratio of each tensor: eta * |w| / (|update| + weight_decay * |w| + eps)."""
+    if exclude:
+        return lr
+    weight_norms = torch.stack(torch._foreach_norm(params))
+    update_norms = torch.stack(torch._foreach_norm(updates))
+    trust = eta * weight_norms / (update_norms + weight_decay * weight_norms + eps)
+    defined = (weight_norms > 0) & (update_norms > 0)
+    return list((lr * torch.where(defined, trust, 1.0)).unbind())
+
+
+def _check_hyper_parameters(group: dict) -> None:
+    for name, low, high in (('lr', 0, math.inf), ('momentum', 0, 1), ('weight_decay', 0, math.inf)):
+        if not low <= group[name] < high:                       # NaN fails every comparison
+            raise ValueError(f'{name} must be in [{low}, {high}), got {group[name]}')
+    if not 0 < group['eta'] < math.inf:
+        raise ValueError(f'eta must be > 0 and finite, got {group["eta"]} (SimCLR uses 0.001)')
+    for name, accepted in (('trust_ratio', TRUST_RATIOS), ('momentum_style', MOMENTUM_STYLES)):
+        if group[name] not in accepted:
+            raise ValueError(f'{name} must be one of {", ".join(accepted)}, got {group[name]!r}')
+    if group['momentum_style'] == 'popular' and group['trust_ratio'] == 'openmmlab':
+        raise ValueError("momentum_style='popular' goes with trust_ratio='official' only")

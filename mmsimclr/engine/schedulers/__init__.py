@@ -1,0 +1,5 @@
+"""Learning-rate schedules and scaling rules."""
+
+from .warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
+
+__all__ = ['WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']

@@ -1,0 +1,98 @@
+"""Linear warm-up, then cosine decay without restarts; learning rates from the global batch size."""
+
+import math
+
+from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
+
+from mmsimclr.registry import PARAM_SCHEDULERS
+
+SCALING_RULES = ('linear', 'sqrt', 'none')
+
+
+def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
+    """Return the learning rate of a global batch.
+
+    Args:
+        base_lr: Learning rate before scaling: 0.3 with the linear rule, 0.075 with the square root.
+        global_batch: Images over all ranks (and accumulation steps) in one update, >= 1.
+        rule: ``'linear'``: base_lr * global_batch / 256; ``'sqrt'``: base_lr * sqrt(global_batch), which
+            does better at small batches and short schedules; ``'none'``: base_lr.
+
+    Raises:
+        ValueError: If the rule is unknown, or a number is out of range.
+
+    Source:
+        Chen et al. 2020, sections 2.2 and B.1.
+    """
+    if rule not in SCALING_RULES:
+        raise ValueError(f'rule must be one of {", ".join(SCALING_RULES)}, got {rule!r}')
+    if global_batch < 1 or not base_lr >= 0:
+        raise ValueError(f'base_lr must be >= 0 and global_batch >= 1, got {base_lr} and {global_batch}')
+    return base_lr * {'linear': global_batch / 256, 'sqrt': math.sqrt(global_batch), 'none': 1.0}[rule]
+
+
+def warmup_cosine_lr(step: int, base_lr: float, warmup_steps: int, total_steps: int) -> float:
+    """Return the learning rate of an update.
+
+    Args:
+        step: Updates made before this one; the first update, step 0, has rate 0 if there is a warm-up.
+        base_lr: The peak, reached at ``step == warmup_steps``.
+        warmup_steps: Updates of linear warm-up, >= 0.
+        total_steps: Updates in the whole run, warm-up included.
+
+    Returns:
+        ``base_lr * step / warmup_steps`` during warm-up, then half a cosine from base_lr to 0 at
+        ``total_steps``; 0 beyond.
+
+    Source:
+        google-research/simclr, tf2/model.py, ``WarmUpAndCosineDecay``.
+    """
+    if step < warmup_steps:
+        return base_lr * step / warmup_steps
+    if total_steps <= warmup_steps:
+        return base_lr
+    progress = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+    return base_lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(_ParamScheduler):
+    """The official code's schedule: warm-up and cosine in one, per step.
+
+    Args:
+        optimizer: The optimizer, or MMEngine's wrapper of it; its learning rate is the peak.
+        warmup: Length of the warm-up, in epochs (in steps with ``by_epoch=False``).
+        total: Length of the whole run, in the same unit.
+        last_step, verbose: As in MMEngine's schedulers.
+        by_epoch: Unit of ``warmup`` and ``total``. Epochs are turned into steps when the run starts
+            (put ``convert_to_iter_based=True`` in the config).
+
+    Raises:
+        ValueError: If warmup is negative or not shorter than total, or epochs were not converted.
+    """
+
+    def __init__(self, optimizer, warmup: float, total: float, last_step: int = -1,
+                 by_epoch: bool = True, verbose: bool = False, begin: int = 0, end: int = INF) -> None:
+        if not 0 <= warmup < total:
+            raise ValueError(f'warmup must be >= 0 and shorter than total, got {warmup} and {total}')
+        if by_epoch:
+            raise ValueError('WarmupCosineLR works per step: set convert_to_iter_based=True beside it, '
+                             'or by_epoch=False with warmup and total in steps')
+        self.warmup_steps = round(warmup)
+        self.total_steps = round(total)
+        super().__init__(optimizer, 'lr', begin=begin, end=end, last_step=last_step,
+                         by_epoch=by_epoch, verbose=verbose)
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args, warmup: float, total: float, epoch_length: int,
+                              by_epoch: bool = True, begin: int = 0, end: int = INF,
+                              **kwargs) -> 'WarmupCosineLR':
+        """Build the schedule from lengths in epochs of ``epoch_length`` steps; MMEngine calls this."""
+        if not by_epoch:
+            raise ValueError('convert_to_iter_based=True goes with by_epoch=True')
+        return cls(*args, warmup=warmup * epoch_length, total=total * epoch_length, by_epoch=False,
+                   begin=begin * epoch_length, end=INF if end == INF else end * epoch_length, **kwargs)
+
+    def _get_value(self) -> list[float]:
+        return [warmup_cosine_lr(self.last_step, base, self.warmup_steps, self.total_steps)
+                for base in self.base_values]

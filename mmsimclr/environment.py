@@ -1,0 +1,59 @@
+"""What this machine is, and which versions run on it. Needs nothing but the standard library."""
+
+import os
+import platform
+from importlib import import_module, metadata
+
+# Distribution and import name of what a run depends on, with the versions the project is tested with.
+TESTED = {
+    'torch': ('torch', ('2.11',)),
+    'torchvision': ('torchvision', ('0.26',)),
+    'onedl-mmengine': ('mmengine', ('0.10',)),
+    'onedl-mmcv': ('mmcv', ('2.3',)),
+    'onedl-mmpretrain': ('mmpretrain', ('1.3',)),
+    'onedl-mmdetection': ('mmdet', ('3.5',)),
+    'onedl-mmsegmentation': ('mmseg', ('1.4',)),
+    'numpy': ('numpy', ('2.2',)),
+    'opencv-python-headless': ('cv2', ('4.12',)),
+    'scikit-learn': ('sklearn', ('1.7', '1.8', '1.9')),
+}
+
+
+def versions() -> dict[str, str | None]:
+    """Return the installed version of Python, mmsimclr and each dependency; None where missing."""
+    from mmsimclr.version import __version__
+    found = {'python': platform.python_version(), 'mmsimclr': __version__}
+    for distribution in TESTED:
+        try:
+            found[distribution] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            found[distribution] = None
+    return found
+
+
+def num_usable_cores() -> int:
+    """Return the number of CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Return the processor's name."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as lines:
+            for line in lines:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def hardware() -> dict[str, str | int | list[str]]:
+    """Return what computes: processor, cores, and the names of the GPUs torch can use."""
+    gpus: list[str] = []
+    try:
+        cuda = import_module('torch').cuda
+        gpus = [cuda.get_device_name(i) for i in range(cuda.device_count())]
+    except ImportError:
+        pass
+    return {'cpu': cpu_name(), 'cores': num_usable_cores(), 'gpus': gpus}

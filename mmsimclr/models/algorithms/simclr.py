@@ -1,0 +1,86 @@
+"""SimCLR: two random views of an image, one encoder, one projection head, one loss."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+from mmsimclr.registry import MODELS
+
+MODES = ('tensor', 'loss', 'predict')
+
+
+@MODELS.register_module()
+class SimCLR(BaseModel):
+    """A simple framework for contrastive learning of visual representations.
+
+    Args:
+        backbone: Config of the encoder f(.); its forward returns a tuple of feature maps, the last of
+            which is projected.
+        neck: Config of the projection head g(.).
+        head: Config of the contrastive head.
+        data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by
+            default.
+        init_cfg: Initialisation, as MMEngine takes it.
+
+    Source:
+        Chen et al. 2020, https://arxiv.org/abs/2002.05709
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 neck: dict,
+                 head: dict,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | list | None = None) -> None:
+        if data_preprocessor is None:
+            data_preprocessor = dict(type='mmsimclr.ViewPreprocessor')
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck)
+        self.head = MODELS.build(head)
+
+    def forward(self,
+                inputs: Tensor | Sequence[Tensor],
+                data_samples: object = None,
+                mode: str = 'tensor') -> tuple[Tensor, ...] | dict[str, Tensor] | list:
+        """Run the model in one of MMEngine's modes.
+
+        Args:
+            inputs: Images, float [N, 3, H, W], or a list of V such views, already preprocessed.
+            data_samples: Passed along by MMEngine; the loss needs no labels.
+            mode: ``'tensor'``: the encoder's feature maps; ``'loss'``: a dict with the loss and what
+                is logged; ``'predict'``: one ``BaseDataElement`` for each image with its pooled
+                ``feature`` [C] and its ``projection`` [D]. 'tensor' and 'predict' take one view (the
+                first, if there is a list).
+
+        Raises:
+            ValueError: If the mode is unknown, or 'loss' is given fewer than two views.
+        """
+        if mode == 'loss':
+            return self.loss(inputs)
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+        images = inputs if isinstance(inputs, Tensor) else inputs[0]
+        return self.backbone(images) if mode == 'tensor' else self.predict(images)
+
+    def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return loss, contrastive accuracy and entropy of V views, each float [N, 3, H, W]."""
+        if isinstance(views, Tensor) or len(views) < 2:
+            raise ValueError('the contrastive loss needs a list of at least 2 views, each '
+                             '[N, 3, H, W]; put MultiView(num_views=2, ...) in the pipeline')
+        # One forward pass, so that batch norm sees the statistics of all views together.
+        projections = self.neck(self.backbone(torch.cat(list(views)))[-1:])[0]     # [V * N, D]
+        return self.head.loss(projections.chunk(len(views)))
+
+    def predict(self, images: Tensor) -> list[BaseDataElement]:
+        """Return the pooled feature and the projection of each image."""
+        maps = self.backbone(images)
+        projections = self.neck(maps[-1:])[0]
+        features = maps[-1].mean(dim=(2, 3))
+        return [BaseDataElement(feature=feature, projection=projection)
+                for feature, projection in zip(features, projections, strict=True)]

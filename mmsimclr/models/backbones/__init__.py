@@ -1,0 +1,5 @@
+"""Encoders."""
+
+from .resnet import ResNet
+
+__all__ = ['ResNet']

@@ -1,0 +1,247 @@
+"""ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
+
+import difflib
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmsimclr.registry import MODELS
+
+NORMS = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm, 'GN': nn.GroupNorm}
+SMALL_IMAGE_PX = 64  # up to this side the 7x7 stem leaves a last map of 2x2 or less
+
+
+def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias whose padding keeps the size at stride 1."""
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class SamePadMaxPool(nn.Module):
+    """3x3 max pool of stride 2 with TensorFlow's 'SAME' padding.
+
+    An even side is padded by 0 before and 1 after (so the windows lie one pixel further along than
+    torch's), an odd side by 1 and 1 as in torch.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]."""
+        height, width = x.shape[-2:]
+        return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: the block of 18 and 34 layers."""
+
+    expansion = 1
+    last_norm = 'bn2'
+
+    def __init__(self, in_channels: int, channels: int, stride: int,
+                 norm: Callable[[int], nn.Module], downsample: nn.Module | None):
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride)
+        self.bn1 = norm(channels)
+        self.conv2 = conv(channels, channels, 3)
+        self.bn2 = norm(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [N, in_channels, H, W] to [N, channels, H/stride, W/stride]."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (which carries the stride), 1x1: the block of 50 layers and more."""
+
+    expansion = 4
+    last_norm = 'bn3'
+
+    def __init__(self, in_channels: int, channels: int, stride: int,
+                 norm: Callable[[int], nn.Module], downsample: nn.Module | None):
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 1)
+        self.bn1 = norm(channels)
+        self.conv2 = conv(channels, channels, 3, stride)
+        self.bn2 = norm(channels)
+        self.conv3 = conv(channels, channels * self.expansion, 1)
+        self.bn3 = norm(channels * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x`` [N, in_channels, H, W] to [N, 4 * channels, H/stride, W/stride]."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+ARCHITECTURES = {  # depth: (block, blocks per stage); He et al. 2016, Table 1
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+@MODELS.register_module()
+class ResNet(BaseModule):
+    """The encoder of SimCLR.
+
+    The weights are drawn on construction: convolutions Kaiming-normal by fan-out, norms 1 and 0 (as
+    in torchvision and mmpretrain; Google's code draws from a truncated normal of variance
+    1/fan-in). ``init_cfg`` is applied on top by ``init_weights()``.
+
+    Args:
+        depth: Number of layers: 18, 34, 50, 101 or 152.
+        width_multiplier: Factor on every channel count (SimCLR uses 1, 2 and 4); fractions too.
+        stem: 'imagenet', 7x7 of stride 2 and a max pool; or 'cifar', 3x3 of stride 1 and no pool.
+        base_channels: Channels of the stem at width 1; stage k has ``base_channels * 2**(k-1)``,
+            four times that in the bottleneck's output.
+        out_indices: Maps to return, in the order of the network: 0 to 3 for the stages, 'stem' for
+            the stem after norm and ReLU, before its max pool.
+        frozen_stages: -1 trains everything; 0 freezes the stem, k also the stages 1 to k. Frozen
+            parts take no gradient, and their norms stay in eval mode whatever ``train()`` says.
+        norm_eval: Keep every batch norm in eval mode.
+        norm_cfg: Norm type 'BN', 'SyncBN', 'GN' or a class, and its own arguments. Its keys are
+            ``bn1`` … whatever the type.
+        zero_init_residual: Start the last norm weight of each block at 0 (Goyal et al. 2017, §5.1).
+        stem_pool: 'torch' pads the max pool on both sides; 'same' as TensorFlow does, which an
+            encoder converted from the official checkpoints needs.
+        project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have
+            none in torchvision. The official code has it, so its checkpoints need it.
+        norm_eps: Epsilon of the norms, unless ``norm_cfg`` gives its own ``eps``.
+        init_cfg: MMEngine initialisation, e.g. ``dict(type='Pretrained', checkpoint=...)``.
+
+    Attributes:
+        feat_dim: Channels of the last stage.
+
+    Raises:
+        ValueError: If an argument has a value that is not listed above.
+
+    Source:
+        He et al. 2016; width and blocks as in Chen et al. 2020 and google-research/simclr.
+    """
+
+    def __init__(self, depth: int = 50, width_multiplier: float = 1, stem: str = 'imagenet',
+                 base_channels: int = 64, out_indices: Sequence[int | str] = (3,),
+                 frozen_stages: int = -1, norm_eval: bool = False,
+                 norm_cfg: dict | None = None, zero_init_residual: bool = True,
+                 stem_pool: str = 'torch', project_first_shortcut: bool = False,
+                 norm_eps: float = 1e-5, init_cfg: dict | list[dict] | None = None):
+        super().__init__(init_cfg)
+        _check('depth', depth, tuple(ARCHITECTURES))
+        _check('stem', stem, ('imagenet', 'cifar'))
+        _check('stem_pool', stem_pool, ('torch', 'same'))
+        _check('frozen_stages', frozen_stages, (-1, 0, 1, 2, 3, 4))
+        if isinstance(out_indices, str) or not isinstance(out_indices, Sequence) or not out_indices:
+            raise ValueError(f'out_indices must be a non-empty sequence, got {out_indices!r}')
+        for index in out_indices:
+            _check('out_indices', index, ('stem', 0, 1, 2, 3))
+        width = base_channels * width_multiplier
+        if width < 1 or width != int(width):
+            raise ValueError('base_channels * width_multiplier must be a whole number of channels, '
+                             f'got {base_channels} * {width_multiplier} = {width}')
+
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.warns_of_small_images = stem == 'imagenet'
+        self.norm_cfg = {'type': 'BN', 'eps': norm_eps, **(norm_cfg or {})}
+
+        width = int(width)
+        block, num_blocks = ARCHITECTURES[depth]
+        self.conv1 = conv(3, width, 7, stride=2) if stem == 'imagenet' else conv(3, width, 3)
+        self.bn1 = self._norm(width)
+        self.relu = nn.ReLU(inplace=True)
+        if stem == 'cifar':
+            self.maxpool = nn.Identity()
+        elif stem_pool == 'same':
+            self.maxpool = SamePadMaxPool()
+        else:
+            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        in_channels = width
+        for stage in range(4):
+            channels = width * 2**stage
+            layer = self._stage(block, num_blocks[stage], in_channels, channels,
+                                stride=1 if stage == 0 else 2,
+                                project=stage == 0 and project_first_shortcut)
+            self.add_module(f'layer{stage + 1}', layer)
+            in_channels = channels * block.expansion
+        self.feat_dim = in_channels
+
+        self._draw_weights(zero_init_residual)
+        self._freeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps named by ``out_indices`` for the images ``x``, float [N, 3, H, W]."""
+        if self.warns_of_small_images and min(x.shape[-2:]) <= SMALL_IMAGE_PX:
+            self.warns_of_small_images = False
+            warnings.warn(f'the 7x7 stem leaves little of images of {x.shape[-2]}x{x.shape[-1]} '
+                          "pixels; ResNet(stem='cifar') keeps their resolution", stacklevel=2)
+        x = self.relu(self.bn1(self.conv1(x)))
+        maps = {'stem': x}
+        x = self.maxpool(x)
+        for stage in range(4):
+            x = maps[stage] = getattr(self, f'layer{stage + 1}')(x)
+        return tuple(maps[index] for index in maps if index in self.out_indices)
+
+    def train(self, mode: bool = True) -> 'ResNet':
+        """Switch the mode, except where frozen."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
+        frozen += [getattr(self, f'layer{k}') for k in range(1, self.frozen_stages + 1)]
+        for module in frozen:
+            module.eval().requires_grad_(False)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+
+    def _norm(self, channels: int) -> nn.Module:
+        kwargs = dict(self.norm_cfg)
+        kind = kwargs.pop('type')
+        requires_grad = kwargs.pop('requires_grad', True)
+        if isinstance(kind, str):
+            _check("norm_cfg['type']", kind, tuple(NORMS))
+            kind = NORMS[kind]
+        size = {'num_channels' if kind is nn.GroupNorm else 'num_features': channels}
+        return kind(**size, **kwargs).requires_grad_(requires_grad)
+
+    def _stage(self, block: type[BasicBlock | Bottleneck], num_blocks: int, in_channels: int,
+               channels: int, stride: int, project: bool) -> nn.Sequential:
+        out_channels = channels * block.expansion
+        shortcut = None
+        if project or stride != 1 or in_channels != out_channels:
+            shortcut = nn.Sequential(conv(in_channels, out_channels, 1, stride),
+                                     self._norm(out_channels))
+        blocks = [block(in_channels, channels, stride, self._norm, shortcut)]
+        blocks += [block(out_channels, channels, 1, self._norm, None) for _ in range(1, num_blocks)]
+        return nn.Sequential(*blocks)
+
+    def _draw_weights(self, zero_init_residual: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
+                nn.init.zeros_(getattr(module, module.last_norm).weight)
+
+
+def _check(name: str, value: object, accepted: tuple) -> None:
+    if value not in accepted:
+        close = difflib.get_close_matches(str(value), map(str, accepted), n=1, cutoff=0.4)
+        hint = f'; did you mean {close[0]!r}?' if close and isinstance(value, str) else ''
+        raise ValueError(f'{name} must be one of {accepted}, got {value!r}{hint}')

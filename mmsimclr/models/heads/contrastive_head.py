@@ -1,0 +1,59 @@
+"""The head that turns projections of views into a loss and what is logged beside it."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmsimclr.registry import MODELS
+
+
+@MODELS.register_module()
+class ContrastiveHead(BaseModule):
+    """Contrastive loss, accuracy and entropy of the projections of two or more views.
+
+    Args:
+        loss: Config of the loss, a module called as ``loss(view_1, view_2, temperature)``. If it has a
+            method ``metrics`` with the same arguments, what that returns is logged too.
+        temperature: Softmax temperature, dimensionless, > 0.
+        init_cfg: Initialisation, as MMEngine takes it.
+
+    Raises:
+        ValueError: If temperature is not > 0.
+    """
+
+    def __init__(self,
+                 loss: dict | None = None,
+                 temperature: float = 0.1,
+                 init_cfg: dict | list | None = None) -> None:
+        super().__init__(init_cfg)
+        if not 0 < temperature < float('inf'):
+            raise ValueError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
+        self.loss_module = MODELS.build(loss or dict(type='mmsimclr.NTXentLoss'))
+        self.temperature = temperature
+
+    def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the loss averaged over all pairs of views, and the loss module's metrics.
+
+        Args:
+            views: Projections of V >= 2 views, each float [N, D], rows aligned by image.
+
+        Returns:
+            ``loss`` (scalar, differentiable), ``contrastive_accuracy`` and ``contrastive_entropy``
+            (scalars for the log).
+
+        Raises:
+            ValueError: If there are fewer than two views.
+        """
+        if len(views) < 2:
+            raise ValueError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
+                             'MultiView(num_views=2, ...) in the pipeline')
+        pairs = list(combinations(views, 2))
+        losses = [self.loss_module(first, second, self.temperature) for first, second in pairs]
+        output = dict(loss=torch.stack(losses).mean())
+        if hasattr(self.loss_module, 'metrics'):
+            metrics = self.loss_module.metrics(views[0], views[1], self.temperature)
+            output.update({f'contrastive_{name}': value for name, value in metrics.items()})
+        return output

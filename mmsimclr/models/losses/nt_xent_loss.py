@@ -1,0 +1,166 @@
+"""NT-Xent: the normalised, temperature-scaled cross-entropy of SimCLR, across all ranks."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmsimclr import distributed
+from mmsimclr.registry import MODELS
+
+GRADIENTS = ('exact', 'openmmlab', 'google')
+
+
+def nt_xent_loss(view_1: Tensor,
+                 view_2: Tensor,
+                 temperature: float = 0.1,
+                 normalize: bool = True,
+                 gradient: str = 'exact') -> Tensor:
+    """Return the NT-Xent loss averaged over all anchors of all ranks.
+
+    Each of the 2N projections of the global batch is an anchor; its positive is the other view of
+    the same image, its negatives are the other 2N - 2 projections.
+
+    Args:
+        view_1: Projections of the first views, float [N, D]; need not be unit norm.
+        view_2: Projections of the second views, float [N, D], row i from the same image as row i of
+            ``view_1``. N is this rank's batch and equal on all ranks.
+        temperature: Softmax temperature, dimensionless, > 0.
+        normalize: Whether similarities are cosines (Eq. 1); otherwise plain dot products.
+        gradient: Scale of the gradient once DDP has averaged it over W ranks. ``'exact'``: that of
+            one process on the whole batch. ``'openmmlab'``: 1/W of it, as MMSelfSup and MMPretrain
+            train. ``'google'``: twice it, as the official code sums the two directions. The value
+            returned is Eq. 1's mean in every case.
+
+    Returns:
+        Scalar loss in nats, float32 (float64 for float64 inputs) whatever the autocast, equal on all
+        ranks; ln(2N - 1) at chance, N over all ranks.
+
+    Raises:
+        ValueError: If shapes differ or are not [N, D], N is 0, temperature is not > 0, ``gradient``
+            is unknown, or the ranks hold batches of different sizes.
+
+    Source:
+        Chen et al. 2020, Eq. 1 and Algorithm 1.
+    """
+    _check_views(view_1, view_2, temperature)
+    if gradient not in GRADIENTS:
+        raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
+    distributed.check_equal_batch(view_1.shape[0], view_1.device)
+
+    with torch.autocast(view_1.device.type, enabled=False):
+        own_1, own_2 = (_unit_rows(view, normalize) for view in (view_1, view_2))
+        # One collective for both views; [W, 2, n, D] -> all first views, then all second views.
+        both = torch.stack((own_1, own_2))
+        everyone = distributed.gather_rows(both.unsqueeze(0))
+        all_1, all_2 = everyone[:, 0].flatten(0, 1), everyone[:, 1].flatten(0, 1)
+
+        num_own = own_1.shape[0]
+        first_row = distributed.rank() * num_own
+        # Every rank computes the rows of its own anchors only.
+        own_loss = 0.5 * (_direction(own_1, all_2, all_1, first_row, temperature)
+                          + _direction(own_2, all_1, all_2, first_row, temperature))
+
+    scale = {'exact': 1.0, 'openmmlab': 1.0 / distributed.world_size(), 'google': 2.0}[gradient]
+    value = distributed.mean_over_ranks(own_loss)
+    return value + scale * (own_loss - own_loss.detach())
+
+
+@torch.no_grad()
+def contrastive_metrics(view_1: Tensor,
+                        view_2: Tensor,
+                        temperature: float = 0.1,
+                        normalize: bool = True) -> dict[str, Tensor]:
+    """Return how well the second views can be picked out for the first, as the official code logs it.
+
+    Both are over the N candidates of the other view (the loss itself has 2N - 1).
+
+    Args:
+        view_1: Projections of the first views, float [N, D].
+        view_2: Projections of the second views, float [N, D].
+        temperature: Softmax temperature, > 0.
+        normalize: Whether similarities are cosines.
+
+    Returns:
+        ``accuracy``: fraction in [0, 1] of anchors whose most similar candidate is their positive.
+        ``entropy``: mean entropy of the softmax over the candidates, in nats; ln(N) at chance.
+        Means over all ranks, N counted over all ranks.
+
+    Raises:
+        ValueError: As :func:`nt_xent_loss`.
+
+    Source:
+        google-research/simclr, tf2/metrics.py, ``update_pretrain_metrics_train``.
+    """
+    _check_views(view_1, view_2, temperature)
+    with torch.autocast(view_1.device.type, enabled=False):
+        anchors, own_2 = (_unit_rows(view, normalize) for view in (view_1, view_2))
+        candidates = distributed.gather_rows(own_2)
+        logits = anchors @ candidates.T / temperature
+        first_row = distributed.rank() * len(anchors)
+        positive = torch.arange(first_row, first_row + len(anchors), device=logits.device)
+        accuracy = (logits.argmax(dim=1) == positive).to(logits.dtype).mean()
+        probability = logits.softmax(dim=1)
+        # The official code's guard against log(0).
+        entropy = -(probability * (probability + 1e-8).log()).sum(dim=1).mean()
+    both = distributed.mean_over_ranks(torch.stack((accuracy, entropy)))
+    return dict(accuracy=both[0], entropy=both[1])
+
+
+def _direction(anchors: Tensor, others: Tensor, same: Tensor, first_row: int,
+               temperature: float) -> Tensor:
+    """Cross-entropy of each anchor against its positive, averaged over this rank's anchors.
+
+    ``anchors`` [n, D] are rows ``first_row`` onwards of ``same`` [N, D]; the positive of anchor i is
+    row ``first_row + i`` of ``others`` [N, D].
+    """
+    row = torch.arange(len(anchors), device=anchors.device)
+    positive = first_row + row
+    to_others = anchors @ others.T / temperature                     # [n, N]
+    to_same = anchors @ same.T / temperature                         # [n, N]
+    to_same[row, positive] = float('-inf')                           # an anchor is not its own negative
+    return F.cross_entropy(torch.cat((to_others, to_same), dim=1), positive)
+
+
+def _unit_rows(view: Tensor, normalize: bool) -> Tensor:
+    view = view if view.dtype == torch.float64 else view.float()
+    if not normalize:
+        return view
+    # x * rsqrt(max(|x|^2, 1e-12)), the official code's normalisation.
+    return F.normalize(view, dim=1, eps=1e-6)
+
+
+def _check_views(view_1: Tensor, view_2: Tensor, temperature: float) -> None:
+    if view_1.shape != view_2.shape or view_1.ndim != 2 or view_1.shape[0] == 0:
+        raise ValueError('view_1 and view_2 must have one shape [N, D] with N >= 1, got '
+                         f'{list(view_1.shape)} and {list(view_2.shape)}')
+    if not 0 < temperature < float('inf'):
+        raise ValueError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
+
+
+@MODELS.register_module()
+class NTXentLoss(BaseModule):
+    """The NT-Xent loss as a registered component; see :func:`nt_xent_loss`.
+
+    Args:
+        normalize: Whether similarities are cosines (Eq. 1); otherwise plain dot products.
+        gradient: ``'exact'``, ``'openmmlab'`` or ``'google'``.
+
+    Raises:
+        ValueError: If ``gradient`` is unknown.
+    """
+
+    def __init__(self, normalize: bool = True, gradient: str = 'exact') -> None:
+        super().__init__()
+        if gradient not in GRADIENTS:
+            raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
+        self.normalize = normalize
+        self.gradient = gradient
+
+    def forward(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> Tensor:
+        """Return the scalar loss of two views' projections, each float [N, D]."""
+        return nt_xent_loss(view_1, view_2, temperature, self.normalize, self.gradient)
+
+    def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> dict[str, Tensor]:
+        """Return contrastive accuracy and entropy; see :func:`contrastive_metrics`."""
+        return contrastive_metrics(view_1, view_2, temperature, self.normalize)

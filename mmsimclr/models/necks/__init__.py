@@ -1,0 +1,5 @@
+"""Projection heads."""
+
+from .nonlinear_neck import NonLinearNeck
+
+__all__ = ['NonLinearNeck']

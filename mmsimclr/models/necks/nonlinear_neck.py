@@ -1,0 +1,126 @@
+"""The projection head g(.) of SimCLR."""
+
+import difflib
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmsimclr.registry import MODELS
+
+NORMS = {'BN': nn.BatchNorm1d, 'BN1d': nn.BatchNorm1d, 'SyncBN': nn.SyncBatchNorm}
+
+
+@MODELS.register_module()
+class NonLinearNeck(BaseModule):
+    """fc-norm, then (num_layers - 1) times relu-fc-norm, on globally average-pooled features.
+
+    Arguments and state-dict keys (``fc0.weight``, ``bn0.weight``, ``fc1.weight``, ...) are those of
+    MMSelfSup, so that its published checkpoints load. The head of the official code is
+    ``num_layers=3, hid_channels=in_channels, with_last_bn_affine='scale'``.
+
+    Args:
+        in_channels: Channels of the encoder's last feature map.
+        hid_channels: Width of the hidden layers.
+        out_channels: Width D of the projection.
+        num_layers: Number of fully connected layers; 0 is the identity (the loss acts on the pooled
+            features), 1 a linear projection.
+        with_bias: Whether the hidden fc layers have a bias.
+        with_last_bn: Whether a norm follows the last fc.
+        with_last_bn_affine: Affine part of that norm: True (scale and shift), False (neither), or
+            ``'scale'`` (gamma without beta, as in the official code).
+        with_last_bias: Whether the last fc has a bias.
+        with_avg_pool: Whether to average [N, C, H, W] over H and W first.
+        norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments. The default ``BN1d`` runs
+            on a CPU and on one GPU; ``sync_bn='torch'`` in a config makes it global on many.
+        init_cfg: Initialisation, as MMEngine takes it.
+
+    Raises:
+        ValueError: If a width is not positive, num_layers is negative, or the norm or the affine mode
+            is unknown.
+
+    Source:
+        Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 hid_channels: int,
+                 out_channels: int,
+                 num_layers: int = 2,
+                 with_bias: bool = False,
+                 with_last_bn: bool = True,
+                 with_last_bn_affine: bool | str = True,
+                 with_last_bias: bool = False,
+                 with_avg_pool: bool = True,
+                 norm_cfg: dict | None = None,
+                 init_cfg: dict | list | None = None) -> None:
+        super().__init__(init_cfg)
+        for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
+                            ('out_channels', out_channels)):
+            if width < 1:
+                raise ValueError(f'{name} must be >= 1, got {width}')
+        if num_layers < 0:
+            raise ValueError(f'num_layers must be >= 0 (0 is the identity), got {num_layers}')
+        if with_last_bn_affine not in (True, False, 'scale'):
+            raise ValueError("with_last_bn_affine must be True, False or 'scale' (gamma without "
+                             f'beta), got {with_last_bn_affine!r}')
+        norm_cfg = dict(norm_cfg or dict(type='BN1d'))
+
+        self.num_layers = num_layers
+        self.with_avg_pool = with_avg_pool
+        self.relu = nn.ReLU(inplace=True)
+        for i in range(num_layers):
+            last = i == num_layers - 1
+            width_in = in_channels if i == 0 else hid_channels
+            width_out = out_channels if last else hid_channels
+            bias = with_last_bias if last else with_bias
+            self.add_module(f'fc{i}', nn.Linear(width_in, width_out, bias=bias))
+            if not last:
+                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, affine=True))
+            elif with_last_bn:
+                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, with_last_bn_affine))
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
+        """Project features.
+
+        Args:
+            x: One feature map in a tuple, float [N, C, H, W], or [N, C] if already pooled.
+
+        Returns:
+            The projection in a tuple, float [N, D].
+
+        Raises:
+            ValueError: If there is more than one feature map.
+        """
+        if len(x) != 1:
+            raise ValueError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
+                             "backbone's out_indices to its last stage only")
+        x = x[0]
+        if self.with_avg_pool and x.ndim == 4:
+            x = x.mean(dim=(2, 3))                                   # [N, C]
+        x = x.flatten(1)
+        for i in range(self.num_layers):
+            if i > 0:
+                x = self.relu(x)
+            x = getattr(self, f'fc{i}')(x)
+            norm = getattr(self, f'bn{i}', None)
+            if norm is not None:
+                x = norm(x)
+        return (x,)
+
+
+def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Module:
+    cfg = dict(norm_cfg)
+    kind, requires_grad = cfg.pop('type'), cfg.pop('requires_grad', True)
+    norm_class = NORMS.get(kind, kind)
+    if isinstance(norm_class, str):
+        near = difflib.get_close_matches(kind, NORMS, n=1)
+        raise ValueError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
+                         + (f'; did you mean {near[0]!r}?' if near else ''))
+    norm = norm_class(num_features, affine=bool(affine), **cfg)
+    if affine == 'scale':
+        norm.register_parameter('bias', None)
+    for parameter in norm.parameters():
+        parameter.requires_grad = requires_grad
+    return norm

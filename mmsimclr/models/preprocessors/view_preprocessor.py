@@ -1,0 +1,73 @@
+"""From a collated batch of views to normalised float tensors on the device."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmsimclr.registry import MODELS
+
+
+@MODELS.register_module()
+class ViewPreprocessor(BaseDataPreprocessor):
+    """Move views to the device, then scale: (x - mean) / std.
+
+    The default turns uint8 into [0, 1], which is what the paper's encoders see. The OpenMMLab recipes
+    subtract the ImageNet mean and divide by its deviation; both are on the 0-255 scale here.
+
+    Args:
+        mean: Mean of the three RGB channels, on the 0-255 scale.
+        std: Deviation of the three RGB channels, on the 0-255 scale, > 0.
+        channels_last: Whether to lay images out channels-last, which is faster in bfloat16 on CPUs and
+            on recent GPUs.
+        non_blocking: Whether the copy to the device may overlap with computing.
+
+    Raises:
+        ValueError: If mean or std has not three values, or a std is not > 0.
+    """
+
+    def __init__(self,
+                 mean: Sequence[float] = (0., 0., 0.),
+                 std: Sequence[float] = (255., 255., 255.),
+                 channels_last: bool = False,
+                 non_blocking: bool = True) -> None:
+        super().__init__(non_blocking=non_blocking)
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError('mean and std must have three values each, std > 0, got '
+                             f'{list(mean)} and {list(std)}')
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch for the model.
+
+        Args:
+            data: ``inputs``: uint8 or float tensor [N, 3, H, W], or a list of them, one for each view;
+                a list of images [3, H, W] per view, as MMEngine's ``pseudo_collate`` makes, is stacked.
+                ``data_samples`` is passed on.
+            training: Not used; MMEngine's interface.
+
+        Returns:
+            The same dict, ``inputs`` float32 on the device.
+
+        Raises:
+            ValueError: If images are not [3, H, W].
+        """
+        data = self.cast_data(data)
+        inputs = data['inputs']
+        if not isinstance(inputs, Tensor) and isinstance(inputs[0], Tensor) and inputs[0].ndim == 3:
+            inputs = torch.stack(list(inputs))
+        if isinstance(inputs, Tensor):
+            inputs = self._normalise(inputs)
+        else:
+            inputs = [self._normalise(v if isinstance(v, Tensor) else torch.stack(list(v)))
+                      for v in inputs]
+        return {**data, 'inputs': inputs, 'data_samples': data.get('data_samples')}
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f'images must be [N, 3, H, W], got {list(images.shape)}')
+        images = images.to(dtype=torch.float32, memory_format=self.memory_format)
+        return (images - self.mean).div_(self.std)

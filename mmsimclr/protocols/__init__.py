@@ -1,0 +1,7 @@
+"""Protocols: what an encoder is worth."""
+
+from .knn import knn_accuracy
+from .logistic_regression import fit_logistic_regression, linear_accuracy
+from .result import Result, read_result, sha256
+
+__all__ = ['Result', 'fit_logistic_regression', 'knn_accuracy', 'linear_accuracy', 'read_result', 'sha256']

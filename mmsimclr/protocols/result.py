@@ -1,0 +1,74 @@
+"""What a protocol returns, and the file it is kept in."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mmsimclr.environment import hardware, versions
+
+
+@dataclass
+class Result:
+    """Metric values and all that is needed to know what they mean and to get them again.
+
+    Attributes:
+        protocol: Name of the protocol, e.g. ``'knn'``.
+        metrics: Values by name; the name ends in the unit where there is one (``knn_accuracy_percent``).
+        num_images: Counts of images by part, e.g. ``{'train': 10000, 'test': 2000}``.
+        seed: The seed of the run.
+        settings: What decided the values: k, temperature, pooling, crop, ...
+        checkpoint: Path of the encoder's file; None for random initialisation.
+        checkpoint_sha256: Its content's hash.
+        tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
+        config: Path of the config.
+        command: The command that makes this result.
+        wall_time_s: Seconds it took.
+        versions: Versions of what ran.
+        hardware: What it ran on.
+    """
+
+    protocol: str
+    metrics: dict[str, float]
+    num_images: dict[str, int]
+    seed: int
+    settings: dict = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    tensors_loaded: tuple[int, int] | None = None
+    config: str | None = None
+    command: str | None = None
+    wall_time_s: float | None = None
+    versions: dict = field(default_factory=versions)
+    hardware: dict = field(default_factory=hardware)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the result as JSON, whole or not at all; return the path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f'.{path.name}.{os.getpid()}')
+        partial.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + '\n', encoding='utf-8')
+        partial.replace(path)
+        return path
+
+
+def read_result(path: str | Path) -> Result:
+    """Read a result written by :meth:`Result.write`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a result; the message names the file.
+    """
+    text = Path(path).read_text(encoding='utf-8')
+    try:
+        return Result(**json.loads(text))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f'{path} is not a result of mmsimclr: {error}') from error
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') \
+            else hashlib.sha256(file.read()).hexdigest()

@@ -1,0 +1,40 @@
+"""The registries of mmsimclr, each a child of MMEngine's root registry of the same name.
+
+A config names a component either by its class (the lazy dialect) or by a string looked up here
+(``type='SimCLR'`` with ``default_scope='mmsimclr'``). A name that is not found here is looked up in
+MMEngine's root, so MMEngine's own components need no prefix; components of other OpenMMLab
+packages take theirs (``mmpretrain.ResNet``).
+"""
+
+from mmengine import registry as roots
+from mmengine.registry import Registry
+
+SCOPE = 'mmsimclr'
+
+
+def _child(parent: Registry, subpackage: str) -> Registry:
+    """Return a registry that imports a subpackage when a name is first looked up in it."""
+    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[f'{SCOPE}.{subpackage}'])
+
+
+MODELS = _child(roots.MODELS, 'models')
+DATASETS = _child(roots.DATASETS, 'datasets')
+TRANSFORMS = _child(roots.TRANSFORMS, 'transforms')
+DATA_SAMPLERS = _child(roots.DATA_SAMPLERS, 'engine')
+HOOKS = _child(roots.HOOKS, 'engine')
+LOG_PROCESSORS = _child(roots.LOG_PROCESSORS, 'engine')
+OPTIMIZERS = _child(roots.OPTIMIZERS, 'engine')
+OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
+
+# Empty: with them MMEngine finds our scope in every tree it builds from, and falls back to its own
+# components without a warning.
+LOOPS = _child(roots.LOOPS, 'engine')
+VISUALIZERS = _child(roots.VISUALIZERS, 'engine')
+VISBACKENDS = _child(roots.VISBACKENDS, 'engine')
+MODEL_WRAPPERS = _child(roots.MODEL_WRAPPERS, 'engine')
+FUNCTIONS = _child(roots.FUNCTIONS, 'engine')
+RUNNERS = _child(roots.RUNNERS, 'engine')
+METRICS = _child(roots.METRICS, 'engine')
+EVALUATOR = _child(roots.EVALUATOR, 'engine')

@@ -1,0 +1,32 @@
+"""Small tables, for the terminal and for Markdown."""
+
+from collections.abc import Sequence
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
+    """Return a table with the first column left-aligned and the others right-aligned.
+
+    Args:
+        header: Column titles.
+        rows: Cells, as many in each row as there are titles.
+        markdown: Whether to draw Markdown's bars.
+
+    Raises:
+        ValueError: If a row has another number of cells.
+    """
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f'every row must have {len(header)} cells, got {len(row)}: {list(row)}')
+    table = [list(map(str, row)) for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [cell.ljust(width) if column == 0 else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        return f'| {" | ".join(cells)} |' if markdown else '  '.join(cells).rstrip()
+
+    rule = line(['-' * width for width in widths])
+    if markdown:
+        rule = '|' + '|'.join('-' * (w + 2) if c == 0 else '-' * (w + 1) + ':'
+                              for c, w in enumerate(widths)) + '|'
+    return '\n'.join([line(table[0]), rule, *map(line, table[1:])])

@@ -1,0 +1,84 @@
+"""Gaussian blur."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import (
+    Transform,
+    check_image,
+    check_positive_int,
+    check_probability,
+    check_range,
+)
+
+# Taps beyond this many sigmas weigh less than half a grey level together.
+_TAPS_SIGMAS = 3.0
+
+
+@TRANSFORMS.register_module()
+class GaussianBlur(Transform):
+    """Blur with a sigma uniform in ``sigma``, with probability ``prob``.
+
+    Args:
+        sigma: Range of the standard deviation, in pixels.
+        prob: Probability that the image is blurred.
+        kernel_size: Largest kernel, in pixels (an even number counts as the next odd one). By
+            default ``kernel_size_fraction`` of the image's height.
+        kernel_size_fraction: Used when ``kernel_size`` is None; the paper has 10 % (23 at 224).
+
+    Source:
+        Chen et al. 2020, appendix A.
+    """
+
+    def __init__(self, sigma: Sequence[float] = (0.1, 2.0), prob: float = 0.5,
+                 kernel_size: int | None = None, kernel_size_fraction: float = 0.1) -> None:
+        self.sigma = check_range(sigma, 'GaussianBlur.sigma', open_low=True)
+        self.prob = check_probability(prob, 'GaussianBlur.prob')
+        if kernel_size is not None:
+            check_positive_int(kernel_size, 'GaussianBlur.kernel_size')
+        self.kernel_size = kernel_size
+        if not 0 < kernel_size_fraction <= 1:
+            raise ValueError('GaussianBlur.kernel_size_fraction must be in ]0, 1], '
+                             f'got {kernel_size_fraction!r}')
+        self.kernel_size_fraction = kernel_size_fraction
+
+    def get_params(self) -> float:
+        """Draw a sigma, in pixels."""
+        return random.uniform(*self.sigma)
+
+    def transform(self, results: dict) -> dict:
+        """Blur ``img`` or leave it."""
+        img = check_image(results['img'], 'GaussianBlur')
+        if random.random() < self.prob:
+            kernel_size = self.kernel_size or int(img.shape[0] * self.kernel_size_fraction)
+            results['img'] = gaussian_blur(img, self.get_params(), kernel_size // 2 * 2 + 1)
+        return results
+
+
+def gaussian_blur(img: np.ndarray, sigma: float, kernel_size: int) -> np.ndarray:
+    """Return ``img`` blurred, mirrored at the border as torchvision does.
+
+    The kernel is as long as ``sigma`` needs (3 sigmas to each side) and at most ``kernel_size``.
+
+    Args:
+        img: uint8 [H, W, 3].
+        sigma: Standard deviation, in pixels, > 0.
+        kernel_size: Largest kernel, in pixels, odd.
+
+    Returns:
+        uint8 [H, W, 3]; ``img`` itself where the blur is below half a grey level.
+    """
+    radius = min(kernel_size // 2, math.ceil(_TAPS_SIGMAS * sigma))
+    neighbour = math.exp(-0.5 / sigma**2)  # weight of the next pixel, relative to the centre
+    if radius == 0 or 4 * neighbour * 255 < 0.5:
+        return img
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    return cv2.sepFilter2D(img, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)

@@ -1,0 +1,117 @@
+"""Reading one image file as RGB uint8 H×W×3."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import Transform, check_image
+
+
+class ImageReadError(OSError):
+    """An image could not be read; the message names the file and the reason."""
+
+
+@TRANSFORMS.register_module()
+class LoadImage(Transform):
+    """Read ``img_path`` into ``img`` as RGB uint8 H×W×3; an ``img`` already there is kept.
+
+    The EXIF orientation is applied. Transparent pixels are composited on white, 16-bit images keep
+    their high byte, grey becomes three equal channels, and an animation gives its first frame. A
+    truncated, empty or foreign file raises :class:`ImageReadError`; it never becomes a
+    half-grey image.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Fill ``img`` and ``ori_shape`` (height, width)."""
+        img = results.get('img')
+        if img is None:
+            if results.get('img_path') is None:
+                raise KeyError('LoadImage needs results["img_path"] or results["img"]; '
+                               f'got the keys {sorted(results)}')
+            img = read_image(results['img_path'])
+        elif isinstance(img, Image.Image):
+            img = _pil_to_rgb(img)
+        elif isinstance(img, np.ndarray) and img.ndim == 2:
+            img = cv2.cvtColor(img, cv2.COLOR_GRAY2RGB)
+        results['img'] = check_image(img, 'LoadImage')
+        results['ori_shape'] = img.shape[:2]
+        return results
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Return the image at ``path`` as RGB uint8 H×W×3, or raise :class:`ImageReadError`."""
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except OSError as error:
+        raise ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}') from error
+    return decode_image(data, os.fspath(path))
+
+
+def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
+    """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
+
+    OpenCV decodes complete plain JPEG and PNG files (it is the fastest, but returns a partly grey
+    image for a truncated file); Pillow, which refuses truncated files, decodes everything else.
+    """
+    if not data:
+        raise ImageReadError(f'cannot read image {name}: the file is empty')
+    if _is_plain_jpeg(data) or _is_plain_png(data):
+        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if img is not None:
+            return img
+    try:
+        with Image.open(io.BytesIO(data)) as img:
+            return _pil_to_rgb(ImageOps.exif_transpose(img))
+    except Exception as error:  # decoders of foreign bytes raise almost anything
+        reason = 'not an image in a known format' if isinstance(
+            error, Image.UnidentifiedImageError) else f'{type(error).__name__}: {error}'
+        raise ImageReadError(f'cannot read image {name}: {reason}') from error
+
+
+# Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether ``data`` is a JPEG with one or three components that ends in its end marker."""
+    if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
+        return False
+    position = 2
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in _JPEG_FRAME_MARKERS:
+            return data[position + 9] in (1, 3)
+        position += 2 + int.from_bytes(data[position + 2:position + 4], 'big')
+    return False
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """Tell whether ``data`` is a complete 8-bit grey or RGB PNG without transparency."""
+    return (data[:8] == b'\x89PNG\r\n\x1a\n' and data[-8:-4] == b'IEND'
+            and data[24:25] == b'\x08' and data[25:26] in (b'\x00', b'\x02')
+            and b'tRNS' not in data[:4096])
+
+
+def _pil_to_rgb(img: Image.Image) -> np.ndarray:
+    if img.mode.startswith('I') or img.mode == 'F':
+        return cv2.cvtColor(_to_8_bits(np.asarray(img)), cv2.COLOR_GRAY2RGB)
+    if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in img.info:
+        img = img.convert('RGBA')
+        img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
+    return np.array(img.convert('RGB'))
+
+
+def _to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Map a grey image of 16 or more bits, or of floats, to uint8; 8-bit values are kept."""
+    if grey.dtype == np.uint16 or (grey.dtype.kind in 'iu' and grey.max() > 255):
+        return (grey.clip(0, 65535) >> 8).astype(np.uint8)
+    if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
+        grey = grey * 255
+    return grey.clip(0, 255).round().astype(np.uint8)

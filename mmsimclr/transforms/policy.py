@@ -1,0 +1,71 @@
+"""SimCLR's policy as one component: the random view of Chen et al. 2020, appendix A."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import Transform
+from mmsimclr.transforms.blur import GaussianBlur
+from mmsimclr.transforms.color import ColorJitter, RandomGrayscale
+from mmsimclr.transforms.crop import RandomHorizontalFlip, RandomResizedCrop
+
+
+def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
+                scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
+                antialias: bool = True, style: str = 'torchvision',
+                additive_brightness: bool = False) -> list[dict]:
+    """Return the configs of SimCLR's view: crop, flip, colour jitter, grey, blur.
+
+    Args:
+        size: Side of the view, in pixels.
+        strength: Colour strength s; jitter (0.8s, 0.8s, 0.8s, 0.2s). The paper has 1 on ImageNet
+            and 0.5 on CIFAR-10.
+        blur: Whether to blur (p 0.5, sigma 0.1–2.0, kernel 10 % of the side); not on CIFAR-10.
+        scale: Range of the crop's area, as a fraction of the image's.
+        interpolation: 'bicubic' (the paper) or 'bilinear' (OpenMMLab's recipe).
+        antialias: Whether resizing antialiases; the official code does not.
+        style: Colour operations, 'torchvision' or 'official' (see :class:`ColorJitter`).
+        additive_brightness: The official code's v1 brightness.
+
+    Returns:
+        One pipeline, to be given to :class:`MultiView`.
+    """
+    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
+        raise ValueError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
+                         f'0.5), got {strength!r}')
+    steps = [
+        {'type': RandomResizedCrop, 'size': size, 'scale': scale,
+         'interpolation': interpolation, 'antialias': antialias},
+        {'type': RandomHorizontalFlip, 'prob': 0.5},
+        {'type': ColorJitter, 'brightness': 0.8 * strength, 'contrast': 0.8 * strength,
+         'saturation': 0.8 * strength, 'hue': 0.2 * strength, 'prob': 0.8, 'style': style,
+         'additive_brightness': additive_brightness},
+        {'type': RandomGrayscale, 'prob': 0.2},
+    ]
+    if blur:
+        steps.append({'type': GaussianBlur, 'sigma': (0.1, 2.0), 'prob': 0.5,
+                      'kernel_size_fraction': 0.1})
+    return steps
+
+
+@TRANSFORMS.register_module()
+class SimCLRView(Transform):
+    """The pipeline of :func:`simclr_view` as one transform, with the same arguments.
+
+    A config of the lazy dialect cannot call functions; it names this class:
+    ``dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=32, strength=0.5,
+    blur=False)])``.
+    """
+
+    def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
+                 **kwargs) -> None:
+        self.steps = [TRANSFORMS.build(step)
+                      for step in simclr_view(size, strength, blur, **kwargs)]
+
+    def transform(self, results: dict) -> dict:
+        """Make one random view of ``img``."""
+        for step in self.steps:
+            results = step.transform(results)
+        return results

@@ -1,0 +1,136 @@
+"""Resizing, and the two deterministic crops of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import (
+    Transform,
+    check_choice,
+    check_image,
+    check_positive_int,
+    check_size,
+)
+
+_CV2_INTERPOLATIONS = {
+    'nearest': cv2.INTER_NEAREST_EXACT,
+    'bilinear': cv2.INTER_LINEAR_EXACT,
+    'bicubic': cv2.INTER_CUBIC,
+    'area': cv2.INTER_AREA,
+}
+_ANTIALIASED = ('bilinear', 'bicubic')
+
+
+def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
+           antialias: bool = True) -> np.ndarray:
+    """Return ``img`` resized to ``size``.
+
+    With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow and in
+    torchvision's default; torch's vectorised uint8 kernel does it, about ten times faster than
+    Pillow and equal to it within 2 grey levels (mean 0.01). Without, OpenCV's filters of fixed
+    width are used, which is what TensorFlow does in the official code (there bicubic has a = -0.5,
+    here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
+
+    Args:
+        img: uint8 [H, W, 3].
+        size: (height, width) of the result.
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'area'.
+        antialias: Whether the filter widens with the reduction.
+
+    Returns:
+        uint8 [height, width, 3], contiguous; ``img`` itself if it has that size already.
+    """
+    height, width = size
+    if img.shape[:2] == (height, width):
+        return np.ascontiguousarray(img)
+    if not antialias or interpolation not in _ANTIALIASED:
+        return cv2.resize(img, (width, height), interpolation=_CV2_INTERPOLATIONS[interpolation])
+    # Interleaved in (the kernel's fast path), planar out.
+    batch = torch.from_numpy(np.ascontiguousarray(img)[None]).permute(0, 3, 1, 2)
+    planes = torch.nn.functional.interpolate(
+        batch, (height, width), mode=interpolation, antialias=True, align_corners=False)
+    return cv2.merge(list(planes[0].numpy()))
+
+
+def check_interpolation(value: str, owner: str) -> str:
+    """Return ``value`` if :func:`resize` knows it."""
+    return check_choice(value, f'{owner}.interpolation', _CV2_INTERPOLATIONS)
+
+
+@TRANSFORMS.register_module()
+class ResizeShortSide(Transform):
+    """Resize the shorter side to ``size``, keeping the aspect.
+
+    The longer side is rounded down, as torchvision does.
+
+    Args:
+        size: Length of the shorter side, in pixels.
+        interpolation: See :func:`resize`.
+        antialias: See :func:`resize`.
+    """
+
+    def __init__(self, size: int, interpolation: str = 'bicubic', antialias: bool = True) -> None:
+        self.size = check_positive_int(size, 'ResizeShortSide.size')
+        self.interpolation = check_interpolation(interpolation, 'ResizeShortSide')
+        self.antialias = antialias
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img``."""
+        img = check_image(results['img'], 'ResizeShortSide')
+        height, width = img.shape[:2]
+        short = min(height, width)
+        size = int(self.size * height / short), int(self.size * width / short)
+        results['img'] = resize(img, size, self.interpolation, self.antialias)
+        return results
+
+
+@TRANSFORMS.register_module()
+class Resize(Transform):
+    """Resize to exactly ``size``, whatever the aspect.
+
+    Args:
+        size: Side or (height, width), in pixels.
+        interpolation: See :func:`resize`.
+        antialias: See :func:`resize`.
+    """
+
+    def __init__(self, size: int | Sequence[int], interpolation: str = 'bicubic',
+                 antialias: bool = True) -> None:
+        self.size = check_size(size, 'Resize.size')
+        self.interpolation = check_interpolation(interpolation, 'Resize')
+        self.antialias = antialias
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img``."""
+        img = check_image(results['img'], 'Resize')
+        results['img'] = resize(img, self.size, self.interpolation, self.antialias)
+        return results
+
+
+@TRANSFORMS.register_module()
+class CenterCrop(Transform):
+    """Cut the centre out. An image smaller than ``size`` is an error: resize first.
+
+    Args:
+        size: Side or (height, width) of the crop, in pixels.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = check_size(size, 'CenterCrop.size')
+
+    def transform(self, results: dict) -> dict:
+        """Crop ``img``."""
+        img = check_image(results['img'], 'CenterCrop')
+        height, width = self.size
+        if height > img.shape[0] or width > img.shape[1]:
+            raise ValueError(f'CenterCrop.size {height}×{width} does not fit into an image of '
+                             f'{img.shape[0]}×{img.shape[1]}; put ResizeShortSide before it')
+        # round, half to even, as torchvision does.
+        top, left = round((img.shape[0] - height) / 2), round((img.shape[1] - width) / 2)
+        results['img'] = img[top:top + height, left:left + width]
+        return results

@@ -1,0 +1,121 @@
+"""Several random views of one image."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import Transform
+
+Step = dict | Callable[[dict], dict]
+
+
+@TRANSFORMS.register_module()
+class MultiView(Transform):
+    """Make several views of ``img``, each from the same untouched image.
+
+    ``results['img']`` becomes the list of views, in the order of the pipelines. The arguments are
+    those of MMPretrain's ``MultiView``.
+
+    When ``results['sample_idx']`` carries the attributes ``epoch`` and ``seed`` (our samplers make
+    such integers), the generators of ``random`` and ``numpy.random`` are first seeded from the
+    three, so the views of a sample in an epoch are the same whatever the number of workers and
+    ranks, and after a resume. Otherwise they are left alone.
+
+    Args:
+        transforms: One pipeline (a list of transforms or of their configs) for all views, or a list
+            of pipelines, one per view or per group of views (asymmetric views).
+        num_views: Number of views. With several pipelines: a list with the number of views of each,
+            or their number (one view each).
+    """
+
+    def __init__(self, transforms: Sequence[Step] | Sequence[Sequence[Step]],
+                 num_views: int | Sequence[int] = 2) -> None:
+        pipelines = _as_pipelines(transforms)
+        self.num_views = _check_num_views(num_views, len(pipelines))
+        self.pipelines = [[_build(step) for step in pipeline] for pipeline in pipelines]
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` by the list of its views."""
+        if 'img' not in results:
+            raise KeyError('MultiView needs results["img"]; put LoadImage before it')
+        index = results.get('sample_idx')
+        if hasattr(index, 'epoch') and hasattr(index, 'seed'):
+            seed = sample_seed(index.seed, index.epoch, int(index))
+            random.seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+        views = []
+        for pipeline, count in zip(self.pipelines, self.num_views, strict=True):
+            for _ in range(count):
+                view = dict(results)  # shallow: the image is shared, never copied
+                for step in pipeline:
+                    view = step(view)
+                views.append(view['img'])
+        results['img'] = views
+        return results
+
+
+def sample_seed(seed: int, epoch: int, index: int) -> int:
+    """Return a 64-bit seed that is well spread over all three arguments.
+
+    Source:
+        The finaliser of SplitMix64 (Steele, Lea and Flood 2014), once per argument.
+    """
+    state = 0
+    for value in (seed, epoch, index):
+        state = (state ^ (value & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state
+
+
+_MASK = (1 << 64) - 1
+
+
+def _as_pipelines(transforms: Any) -> list[list]:
+    if isinstance(transforms, str | dict) or not isinstance(transforms, Sequence):
+        raise TypeError('MultiView.transforms must be a list of transforms, or a list of such '
+                        f'lists, got {type(transforms).__name__}')
+    nested = [isinstance(item, Sequence) and not isinstance(item, str) for item in transforms]
+    if transforms and all(nested):
+        return [list(pipeline) for pipeline in transforms]
+    if any(nested):
+        raise TypeError('MultiView.transforms mixes transforms and lists of transforms; give one '
+                        'pipeline (a flat list) or a list of pipelines')
+    return [list(transforms)]
+
+
+def _check_num_views(num_views: Any, num_pipelines: int) -> list[int]:
+    accepted = (f'an integer >= 1, or a list of {num_pipelines} such integers '
+                f'(one per pipeline)')
+    if isinstance(num_views, bool) or not isinstance(num_views, int | Sequence) or isinstance(
+            num_views, str):
+        raise TypeError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
+    if isinstance(num_views, int):
+        if num_pipelines == 1:
+            num_views = [num_views]
+        elif num_views == num_pipelines:
+            num_views = [1] * num_pipelines
+        else:
+            raise ValueError(f'MultiView.num_views={num_views} does not fit {num_pipelines} '
+                             f'pipelines; give a list of {num_pipelines} integers, or '
+                             f'{num_pipelines} for one view each')
+    counts = list(num_views)
+    if len(counts) != num_pipelines or any(
+            isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
+        raise ValueError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
+    return counts
+
+
+def _build(step: Any) -> Callable[[dict], dict]:
+    if isinstance(step, dict):
+        return TRANSFORMS.build(step)
+    if callable(step) and not isinstance(step, type):
+        return step
+    raise TypeError('MultiView.transforms holds transforms (callables) or their configs '
+                    f'(dictionaries with a type), got {step!r}')

@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmsimclr.datasets.shapes import Shapes
+from mmsimclr.datasets.shapes_export import (
+    run_length_encoding,
+    voc_palette,
+    write_coco,
+    write_image_folder,
+    write_voc,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope='module')
+def splits():
+    return {split: Shapes(6, 48, split, objects='multi', seed=3) for split in ('train', 'val')}
+
+
+def test_run_lengths_of_a_hand_computed_mask():
+    mask = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    assert run_length_encoding(mask) == {'size': [2, 3], 'counts': [2, 1, 1, 2]}
+    assert run_length_encoding(~mask) == {'size': [2, 3], 'counts': [0, 2, 1, 1, 2]}
+
+
+def test_coco_is_what_pycocotools_reads_back(splits, tmp_path):
+    coco_api = pytest.importorskip('pycocotools.coco')
+    write_coco(splits, tmp_path)
+    for split, dataset in splits.items():
+        coco = coco_api.COCO(tmp_path / 'annotations' / f'instances_{split}2017.json')
+        assert [c['name'] for c in coco.loadCats(range(1, 11))] == list(dataset.classes)
+        for i, image_id in enumerate(coco.getImgIds()):
+            expected = dataset.render(i)
+            info = coco.loadImgs(image_id)[0]
+            image = np.array(Image.open(tmp_path / f'{split}2017' / info['file_name']))
+            assert image.shape == (info['height'], info['width'], 3)
+            assert np.abs(image.astype(int) - expected.image).mean() < 3
+            annotations = coco.loadAnns(coco.getAnnIds(image_id))
+            assert [a['category_id'] - 1 for a in annotations] == expected.labels.tolist()
+            for annotation, mask, box in zip(annotations, expected.masks, expected.boxes,
+                                             strict=True):
+                np.testing.assert_array_equal(coco.annToMask(annotation), mask)
+                assert annotation['area'] == mask.sum()
+                x, y, w, h = annotation['bbox']
+                assert [x, y, x + w, y + h] == box.tolist()
+
+
+def test_coco_ids_are_unique_across_splits(splits, tmp_path):
+    write_coco(splits, tmp_path)
+    ids = [image['id'] for split in splits for image in json.loads(
+        (tmp_path / 'annotations' / f'instances_{split}2017.json').read_text())['images']]
+    assert len(set(ids)) == 12
+
+
+def test_voc_boxes_classes_and_segmentation_agree_with_the_dataset(splits, tmp_path):
+    base = write_voc(splits, tmp_path)
+    assert base == tmp_path / 'VOCdevkit' / 'VOC2007'
+    names = (base / 'ImageSets' / 'Segmentation' / 'val.txt').read_text().split()
+    assert len(names) == 6
+    dataset = splits['val']
+    for i, name in enumerate(names):
+        expected = dataset.render(i)
+        objects = ElementTree.parse(base / 'Annotations' / f'{name}.xml').findall('object')
+        assert [o.findtext('name') for o in objects] == [
+            dataset.classes[label] for label in expected.labels]
+        classes = np.array(Image.open(base / 'SegmentationClass' / f'{name}.png'))
+        instances = np.array(Image.open(base / 'SegmentationObject' / f'{name}.png'))
+        np.testing.assert_array_equal(classes, expected.seg_map)
+        assert Image.open(base / 'JPEGImages' / f'{name}.jpg').size == (48, 48)
+        for k, element in enumerate(objects):
+            np.testing.assert_array_equal(instances == k + 1, expected.masks[k])
+            xmin, ymin, xmax, ymax = (int(element.find('bndbox').findtext(tag))
+                                      for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
+            # 1-based and inclusive: the box itself cut out of the mask holds all of it, and each
+            # of its four sides touches it.
+            cut = expected.masks[k][ymin - 1:ymax, xmin - 1:xmax]
+            assert cut.sum() == expected.masks[k].sum()
+            assert cut[0].any() and cut[-1].any() and cut[:, 0].any() and cut[:, -1].any()
+
+
+def test_voc_class_lists_mark_exactly_the_images_that_show_the_class(splits, tmp_path):
+    main = write_voc(splits, tmp_path) / 'ImageSets' / 'Main'
+    assert len((main / 'trainval.txt').read_text().split()) == 12
+    for label, name in enumerate(splits['train'].classes):
+        lines = (main / f'{name}_trainval.txt').read_text().splitlines()
+        signs = [int(line.split()[1]) for line in lines]
+        expected = [1 if label in d.get_cat_ids(i) else -1 for d in splits.values()
+                    for i in range(6)]
+        assert signs == expected
+
+
+def test_voc_palette_has_the_development_kits_first_colors():
+    assert voc_palette()[[0, 1, 2, 3, 15, 20, 255]].tolist() == [
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [192, 128, 128], [0, 64, 128],
+        [224, 224, 192]]
+
+
+def test_image_folder_is_what_torchvision_reads_back(tmp_path):
+    torchvision_datasets = pytest.importorskip('torchvision.datasets')
+    dataset = Shapes(20, 16)
+    write_image_folder({'train': dataset}, tmp_path)
+    folder = torchvision_datasets.ImageFolder(tmp_path / 'train')
+    assert len(folder) == 20
+    for path, label in folder.samples:
+        i = int(Path(path).stem)
+        assert folder.classes[label] == dataset.classes[dataset[i]['gt_label']]
+        np.testing.assert_array_equal(np.array(Image.open(path)), dataset[i]['img'])
+
+
+@pytest.mark.parametrize('write', [write_image_folder, write_voc, write_coco])
+def test_nothing_is_written_into_a_folder_that_holds_files(write, tmp_path):
+    (tmp_path / 'mine.txt').write_text('keep')
+    with pytest.raises(FileExistsError, match=f'{tmp_path} is not empty'):
+        write({'train': Shapes(1, 16)}, tmp_path)
+    with pytest.raises(ValueError, match='at least one split'):
+        write({}, tmp_path / 'new')
+
+
+def test_command_line_writes_the_splits_asked_for(tmp_path):
+    command = [sys.executable, str(ROOT / 'tools/prepare_data/shapes.py'), 'coco',
+               str(tmp_path / 'out'), '--train', '3', '--val', '2', '--image-size', '32']
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT,
+                             env={'PYTHONPATH': str(ROOT), 'PATH': ''})
+    assert '3 train images, 2 val images' in printed.stdout
+    assert len(list((tmp_path / 'out' / 'train2017').iterdir())) == 3
+    assert not (tmp_path / 'out' / 'test2017').exists()

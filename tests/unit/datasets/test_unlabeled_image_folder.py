@@ -1,0 +1,275 @@
+import copy
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
+from mmsimclr.registry import DATASETS
+
+
+class EpochIndex(int):
+    """An index that carries more than its value, as a sampler may pass it."""
+
+
+def load(item):
+    """Read the image; raise OSError where that fails, as the project's own transform does."""
+    with Image.open(item['img_path']) as image:
+        return {**item, 'img': np.asarray(image)}
+
+
+def _save(path, value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 5, 3), value, np.uint8)).save(path)
+    return path
+
+
+def _relative(dataset):
+    return [os.path.relpath(dataset[i]['img_path'], dataset.data_root)
+            for i in range(len(dataset))]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Ten good images, one text, one hidden image, at three depths."""
+    for number, name in enumerate(
+            ['z.png', 'a/b/c/1.JPG', 'a/b/c/0.jpeg', 'a/2.webp', 'a.bmp', 'B/3.tif', 'B/4.TIFF',
+             'a/b/ü ß.png', 'a-b/5.png', 'm.jpg']):
+        _save(tmp_path / 'images' / name, number)
+    (tmp_path / 'images' / 'a' / 'notes.txt').write_text('none')
+    _save(tmp_path / 'images' / 'a' / '._2.png')
+    _save(tmp_path / 'images' / '.thumbnails' / 'z.png')
+    return tmp_path / 'images'
+
+
+def _corrupt(root, *names):
+    for name in names:
+        (root / name).write_bytes(b'no image at all')
+
+
+def test_finds_images_at_any_depth_in_byte_order(root):
+    assert _relative(UnlabeledImageFolder(str(root))) == [
+        'B/3.tif', 'B/4.TIFF', 'a-b/5.png', 'a.bmp', 'a/2.webp', 'a/b/c/0.jpeg', 'a/b/c/1.JPG',
+        'a/b/ü ß.png', 'm.jpg', 'z.png']
+
+
+def test_item_is_path_and_the_very_index_object(root):
+    index = EpochIndex(8)
+    item = UnlabeledImageFolder(str(root))[index]
+    assert item == {'img_path': str(root / 'm.jpg'), 'sample_idx': 8}
+    assert item['sample_idx'] is index
+
+
+def test_negative_index_counts_from_the_end_and_beyond_is_refused(root):
+    dataset = UnlabeledImageFolder(str(root))
+    assert dataset[-1] == {'img_path': str(root / 'z.png'), 'sample_idx': 9}
+    for beyond in (10, -11):
+        with pytest.raises(IndexError):
+            dataset[beyond]
+
+
+def test_not_recursive_stays_in_the_folder(root):
+    assert _relative(UnlabeledImageFolder(str(root), recursive=False)) == [
+        'a.bmp', 'm.jpg', 'z.png']
+
+
+@pytest.mark.parametrize('extensions', [['.png'], ['PNG'], ('png', '.PNG')])
+def test_extensions_are_taken_with_or_without_dot_and_case(root, extensions):
+    assert _relative(UnlabeledImageFolder(str(root), extensions=extensions)) == [
+        'a-b/5.png', 'a/b/ü ß.png', 'z.png']
+
+
+def test_max_images_is_spread_over_the_folders(root):
+    assert _relative(UnlabeledImageFolder(str(root), max_images=4)) == [
+        'B/3.tif', 'a-b/5.png', 'a/b/c/0.jpeg', 'a/b/ü ß.png']
+    assert len(UnlabeledImageFolder(str(root), max_images=99)) == 10
+
+
+@pytest.mark.parametrize(('indices', 'places'), [
+    (3, [0, 1, 2]), (-2, [8, 9]), ([5, 9, 0, -1], [5, 9, 0, 9]), (10, range(10)),
+    (-10, range(10))])
+def test_indices_and_subsets_are_the_same_images(root, indices, places):
+    whole = UnlabeledImageFolder(str(root))
+    expected = [_relative(whole)[place] for place in places]
+    in_place = copy.deepcopy(whole)
+    in_place.get_subset_(indices)
+    for dataset in (UnlabeledImageFolder(str(root), indices=indices), whole.get_subset(indices),
+                    in_place, pickle.loads(pickle.dumps(whole.get_subset(indices)))):
+        assert _relative(dataset) == expected
+    assert len(whole) == 10
+
+
+def test_link_loop_ends_and_no_folder_counts_twice(root):
+    (root / 'a' / 'b' / 'loop').symlink_to(root, target_is_directory=True)
+    (root / 'zz').symlink_to(root / 'a', target_is_directory=True)
+    (root / 'broken.png').symlink_to(root / 'nowhere.png')
+    assert len(UnlabeledImageFolder(str(root))) == 10
+
+
+def test_folders_and_files_behind_links_count(root, tmp_path):
+    _save(tmp_path / 'elsewhere' / 'e.png')
+    (root / 'link').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
+    (root / 'n.png').symlink_to(tmp_path / 'elsewhere' / 'e.png')
+    assert {'link/e.png', 'n.png'} <= set(_relative(UnlabeledImageFolder(str(root))))
+
+
+def test_name_that_is_no_utf8_survives(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b'caf\xe9.png')
+    try:
+        _save(tmp_path / 'x.png').rename(os.fsdecode(path))
+    except OSError:
+        pytest.skip('this file system takes UTF-8 names only')
+    assert UnlabeledImageFolder(str(tmp_path), pipeline=[load])[0]['img'].shape == (4, 5, 3)
+
+
+def test_lazy_init_lists_at_first_use(root, tmp_path):
+    dataset = UnlabeledImageFolder(str(root), lazy_init=True)
+    _save(root / 'zz.png')
+    assert len(dataset) == 11
+    with pytest.raises(FileNotFoundError):
+        UnlabeledImageFolder(str(tmp_path / 'absent'), lazy_init=True).full_init()
+
+
+def test_a_config_can_name_it(root):
+    assert len(DATASETS.build({'type': 'UnlabeledImageFolder', 'data_root': str(root)})) == 10
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'/absent does not exist.*\.jpg, '):
+        UnlabeledImageFolder(str(tmp_path / 'absent'))
+    with pytest.raises(NotADirectoryError, match=r'x\.png is not a folder'):
+        UnlabeledImageFolder(str(_save(tmp_path / 'x.png')))
+
+
+def test_folder_without_images_says_what_was_looked_for_and_seen(tmp_path):
+    (tmp_path / 'a').mkdir()
+    for name in ('x.txt', 'a/y.gif', '.z.png'):
+        (tmp_path / name).write_text('')
+    with pytest.raises(FileNotFoundError) as caught:
+        UnlabeledImageFolder(str(tmp_path))
+    for part in (str(tmp_path), '.jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff', '2 other files',
+                 '1 hidden', '1 folders below'):
+        assert part in str(caught.value)
+
+
+def test_images_only_below_and_not_recursive_says_so(tmp_path):
+    _save(tmp_path / 'a' / 'x.png')
+    with pytest.raises(FileNotFoundError, match=r'not in the 1 folders below \(recursive=False\)'):
+        UnlabeledImageFolder(str(tmp_path), recursive=False)
+
+
+def test_nothing_readable_is_an_error_at_once(tmp_path):
+    _corrupt(tmp_path, *(f'{number}.png' for number in range(40)))
+    with pytest.raises(ValueError, match=r'nothing readable below .*of 40 files.*40 were tried'):
+        UnlabeledImageFolder(str(tmp_path), on_error='skip')
+    _save(tmp_path / '39a.png')
+    assert len(UnlabeledImageFolder(str(tmp_path))) == 41
+
+
+def test_formats_of_ones_own_are_not_probed(tmp_path):
+    (tmp_path / 'x.dcm').write_bytes(b'not for PIL')
+    assert len(UnlabeledImageFolder(str(tmp_path), extensions=['.dcm'])) == 1
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ({'on_error': 'ignore'}, "'raise' or 'skip', got 'ignore'"),
+    ({'on_error': 'skip', 'test_mode': True}, 'evaluation'),
+    ({'max_skipped_fraction': 1.0}, '>= 0 and < 1, got 1.0'),
+    ({'max_images': 0}, '>= 1'), ({'extensions': '.jpg'}, 'a list such as'),
+    ({'extensions': []}, 'a list such as'), ({'data_root': ''}, "got ''")])
+def test_arguments_out_of_range_are_refused(root, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        UnlabeledImageFolder(**{'data_root': str(root), **arguments})
+
+
+def test_corrupt_image_is_fatal_by_default_and_named(root):
+    _corrupt(root, 'm.jpg')
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load])
+    assert dataset[9]['img'][0, 0, 0] == 0
+    with pytest.raises(OSError, match=r"cannot read image .*/m\.jpg: .*on_error='skip'"):
+        dataset[8]
+
+
+def test_skipped_image_is_replaced_by_the_next_readable_and_reported_once(root, monkeypatch):
+    _corrupt(root, 'm.jpg', 'z.png')
+    (root / 'B' / '3.tif').unlink()
+    lines = []
+    monkeypatch.setattr('mmsimclr.datasets.unlabeled_image_folder.print_log',
+                        lambda line, **_: lines.append(line))
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load], on_error='skip',
+                                   max_skipped_fraction=0.5)
+    index = EpochIndex(7)
+    for _ in range(3):
+        item = dataset[index]
+        assert Path(item['img_path']).name == 'B/4.TIFF'[2:] and item['sample_idx'] is index
+    assert dataset.num_unreadable == 2
+    assert [line.split(':')[0].rsplit('/')[-1] for line in lines] == ['m.jpg', 'z.png']
+
+
+def test_too_many_corrupt_images_are_an_error_after_all(root):
+    _corrupt(root, 'm.jpg', 'z.png', 'a.bmp')
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load], on_error='skip',
+                                   max_skipped_fraction=0.2)
+    assert dataset[8]['sample_idx'] == 8 and dataset.num_unreadable == 2
+    with pytest.raises(RuntimeError, match=r'3 of 10 images .* cannot .*a\.bmp .*allows 2'):
+        dataset[3]
+
+
+def test_all_images_gone_is_an_error_and_no_endless_loop(root):
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load], on_error='skip',
+                                   max_skipped_fraction=0.99)
+    for path in root.rglob('*.*'):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(RuntimeError, match='10 of 10 images'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyError, TypeError, ZeroDivisionError])
+def test_other_errors_of_the_pipeline_are_never_swallowed(root, error):
+    def fail(item):
+        raise error('a bug')
+
+    with pytest.raises(error, match='a bug'):
+        UnlabeledImageFolder(str(root), pipeline=[fail], on_error='skip')[0]
+
+
+def test_shortage_of_file_handles_is_not_blamed_on_the_image(root):
+    def fail(item):
+        raise OSError(24, 'Too many open files')
+
+    dataset = UnlabeledImageFolder(str(root), pipeline=[fail], on_error='skip')
+    with pytest.raises(OSError, match='Too many open files'):
+        dataset[0]
+    assert dataset.num_unreadable == 0
+
+
+def test_pipeline_that_returns_none_is_an_error(root):
+    with pytest.raises(RuntimeError, match=r'returned None for .*3\.tif'):
+        UnlabeledImageFolder(str(root), pipeline=[lambda item: None])[0]
+
+
+def test_workers_share_what_they_know_about_corrupt_images(root):
+    _corrupt(root, 'm.jpg', 'B/3.tif')
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load], on_error='skip',
+                                   max_skipped_fraction=0.5)
+    loader = DataLoader(dataset, batch_size=None, num_workers=2)
+    names = [Path(item['img_path']).name for item in loader]
+    assert names == ['4.TIFF', '4.TIFF', '5.png', 'a.bmp', '2.webp', '0.jpeg', '1.JPG', 'ü ß.png',
+                     'z.png', 'z.png']
+    assert dataset.num_unreadable == 2
+
+
+def test_subset_keeps_its_own_account_of_corrupt_images(root):
+    _corrupt(root, 'm.jpg')
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load], on_error='skip',
+                                   max_skipped_fraction=0.5)
+    assert Path(dataset[8]['img_path']).name == 'z.png'
+    subset = dataset.get_subset([9, 8, 0])
+    assert subset.num_unreadable == 0
+    assert Path(subset[1]['img_path']).name == '3.tif'
+    assert (subset.num_unreadable, dataset.num_unreadable) == (1, 1)

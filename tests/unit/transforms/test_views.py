@@ -1,0 +1,184 @@
+"""MultiView: which pipelines, how many views, what seeds them; the source is left alone."""
+
+import random
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms import (
+    MultiView,
+    RandomHorizontalFlip,
+    SimCLRView,
+    sample_seed,
+    simclr_view,
+)
+
+
+class TaggedIndex(int):
+    """An index that knows the seed and the epoch, as samplers make them."""
+
+    def __new__(cls, value, seed, epoch):
+        """Tag ``value``."""
+        index = super().__new__(cls, value)
+        index.seed, index.epoch = seed, epoch
+        return index
+
+
+def mark(value):
+    """Return a transform that writes ``value`` into the corner of a copy."""
+    def step(results):
+        img = results['img'].copy()
+        img[0, 0] = value
+        return {**results, 'img': img}
+    return step
+
+
+@pytest.fixture
+def img():
+    return np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def corners(views):
+    return [int(view[0, 0, 0]) for view in views]
+
+
+def test_one_pipeline_serves_all_views(img):
+    result = MultiView([mark(1), mark(2)], num_views=3)({'img': img, 'img_path': 'a.jpg'})
+    assert corners(result['img']) == [2, 2, 2]
+    assert result['img_path'] == 'a.jpg'
+
+
+@pytest.mark.parametrize('num_views', [2, [1, 1]])
+def test_one_pipeline_per_view(img, num_views):
+    assert corners(MultiView([[mark(1)], [mark(2)]], num_views)({'img': img})['img']) == [1, 2]
+
+
+def test_two_global_and_three_local_views(img):
+    views = MultiView([[mark(1)], [mark(2)]], [2, 3])({'img': img})['img']
+    assert corners(views) == [1, 1, 2, 2, 2]
+
+
+def test_one_pipeline_nested_as_in_mmpretrain(img):
+    assert len(MultiView(transforms=[[mark(1)]], num_views=[4])({'img': img})['img']) == 4
+
+
+def test_views_start_from_the_same_array_not_from_a_copy(img):
+    seen = []
+    MultiView([lambda results: seen.append(results['img']) or results], 2)({'img': img})
+    assert all(array is img for array in seen)
+
+
+def test_pipelines_see_the_other_keys_but_do_not_share_a_dictionary(img):
+    def count(results):
+        results['count'] = results.get('count', 0) + 1
+        assert results['count'] == 1
+        return results
+    assert 'count' not in MultiView([count], 2)({'img': img})
+
+
+@pytest.mark.parametrize('options', [{}, {'style': 'official', 'antialias': False}])
+def test_the_source_is_never_written(img, options):
+    source = img.copy()
+    view = MultiView([{'type': SimCLRView, 'size': 32, **options}], 2)
+    for _ in range(60):
+        view({'img': img})
+    assert np.array_equal(img, source)
+
+
+def test_a_tagged_index_fixes_the_views(img):
+    view = MultiView(simclr_view(32), 2)
+
+    def make(index, seed, epoch):
+        random.seed()
+        return view({'img': img, 'sample_idx': TaggedIndex(index, seed, epoch)})['img']
+    first = make(7, 3, 5)
+    assert not np.array_equal(first[0], first[1])
+    assert all(np.array_equal(a, b) for a, b in zip(first, make(7, 3, 5), strict=True))
+    for other in ((8, 3, 5), (7, 4, 5), (7, 3, 6)):
+        assert not any(np.array_equal(a, b) for a, b in zip(first, make(*other), strict=True))
+
+
+def test_a_tagged_index_seeds_numpy_too(img):
+    def draw(results):
+        return {**results, 'img': np.random.rand()}
+    view = MultiView([draw], 2)
+    tagged = [view({'img': img, 'sample_idx': TaggedIndex(1, 2, 3)})['img'] for _ in range(2)]
+    assert tagged[0] == tagged[1]
+
+
+def test_a_plain_index_leaves_the_generators_alone(img):
+    view = MultiView([RandomHorizontalFlip(0.5)], 1)
+    random.seed(4)
+    view({'img': img, 'sample_idx': 9})
+    after = random.random()
+    random.seed(4)
+    random.random()
+    assert after == random.random()
+
+
+def test_random_seed_alone_decides_the_views(img):
+    view = MultiView(simclr_view(32), 2)
+    results = []
+    for _ in range(2):
+        random.seed(11)
+        results.append(view({'img': img})['img'])
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_sample_seeds_are_distinct_stable_and_balanced():
+    seeds = [sample_seed(s, e, i) for s in range(4) for e in range(10) for i in range(500)]
+    assert len(set(seeds)) == len(seeds)
+    bits = np.array([[seed >> bit & 1 for bit in range(64)] for seed in seeds]).mean(axis=0)
+    assert np.abs(bits - 0.5).max() < 0.02
+    assert sample_seed(1, 2, 3) == 0xD0734750FDE362B3
+
+
+def test_builds_from_strings(img):
+    view = TRANSFORMS.build({
+        'type': 'MultiView', 'num_views': 2,
+        'transforms': [{'type': 'RandomResizedCrop', 'size': 8}, {'type': 'GaussianBlur'}]})
+    assert [v.shape for v in view({'img': img})['img']] == [(8, 8, 3)] * 2
+
+
+LAZY = '''
+from mmsimclr.transforms import LoadImage, MultiView, PackViews, SimCLRView
+pipeline = [dict(type=LoadImage),
+            dict(type=MultiView, num_views=2,
+                 transforms=[dict(type=SimCLRView, size=16, strength=0.5, blur=False)]),
+            dict(type=PackViews)]
+'''
+TEXT = '''
+pipeline = [dict(type='LoadImage'),
+            dict(type='MultiView', num_views=2,
+                 transforms=[dict(type='SimCLRView', size=16, strength=0.5, blur=False)]),
+            dict(type='PackViews')]
+'''
+
+
+@pytest.mark.parametrize('text', [LAZY, TEXT], ids=['lazy', 'text'])
+def test_both_config_dialects_build_the_pipeline(tmp_path, img, text):
+    (tmp_path / 'config.py').write_text(text)
+    results = {'img': img, 'sample_idx': 4}
+    for step in Config.fromfile(tmp_path / 'config.py').pipeline:
+        results = TRANSFORMS.build(step)(results)
+    assert [tuple(view.shape) for view in results['inputs']] == [(3, 16, 16)] * 2
+    assert results['data_samples'] == {'sample_idx': 4}
+
+
+@pytest.mark.parametrize(('transforms', 'num_views', 'error', 'words'), [
+    ([mark(1)], 0, ValueError, ['num_views', '>= 1', '0']),
+    ([mark(1)], -2, ValueError, ['num_views', '-2']),
+    ([mark(1)], 1.5, TypeError, ['num_views', '1.5']),
+    ([mark(1)], True, TypeError, ['num_views', 'True']),
+    ([mark(1)], [1, 2], ValueError, ['num_views', r'\[1, 2\]']),
+    ([[mark(1)], [mark(2)]], 3, ValueError, ['num_views=3', '2 pipelines']),
+    ([[mark(1)], mark(2)], 2, TypeError, ['transforms', 'mixes']),
+    ({'type': 'SimCLRView'}, 2, TypeError, ['transforms', 'dict']),
+    ([3], 2, TypeError, ['transforms', '3']),
+    ([RandomHorizontalFlip], 2, TypeError, ['transforms', 'RandomHorizontalFlip']),
+])
+def test_wrong_arguments_are_refused_by_name(transforms, num_views, error, words):
+    with pytest.raises(error, match='.*'.join(words)):
+        MultiView(transforms, num_views)

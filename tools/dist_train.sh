@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Train on GPUS processes of this machine, or of NNODES machines:
+#   tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+# On several machines run it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
+# Where there is no GPU the processes are CPU processes that talk through gloo.
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+CONFIG=$1 GPUS=$2
+NNODES=${NNODES:-1}
+if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
+    RENDEZVOUS=(--standalone)          # picks a free port
+else
+    RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
+                --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
+fi
+# One thread per process unless told otherwise would leave cores idle on a CPU-only machine.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
+exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Create the virtual environment and install what is pinned:
+#   tools/install.sh core    pre-training and classification; nothing is compiled
+#   tools/install.sh full    also mmcv's compiled ops, mmdet, mmseg and the test tools
+# VENV names the environment (.venv), PYTHON the interpreter (the newest of 3.12, 3.11, 3.10 found).
+# The wheel built of mmcv is kept in MMSIMCLR_WHEELS, by Python and torch version.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+WANT=${1:-core}
+VENV=${VENV:-.venv}
+MMCV=onedl-mmcv==2.3.6
+log() { printf '\033[1m== %s\033[0m\n' "$*"; }
+fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.12 python3.11 python3.10 python; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+            >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.10, 3.11 or 3.12 is needed and none was found (python3 is $(python3 --version 2>&1 || \
+echo missing)). On Debian or Ubuntu: sudo apt-get install python3 python3-venv"
+}
+
+create_venv() {
+    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
+    local python
+    python=$(find_python)
+    log "creating $VENV with $("$python" --version)"
+    rm -rf "$VENV"
+    "$python" -m venv "$VENV" || fail "could not create $VENV. On Debian or Ubuntu: sudo apt-get install \
+python3-venv"
+}
+
+pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet "$@"; }
+
+install_mmcv_without_ops() {
+    "$VENV/bin/python" -c 'import mmcv, sys; sys.exit(mmcv.__version__ != "'"${MMCV#*==}"'")' \
+        >/dev/null 2>&1 && return
+    log 'installing mmcv without compiled ops'
+    # In pip's isolated build there is no torch, so mmcv builds without its ops, in seconds. No cache:
+    # pip would mistake this wheel for one with ops, which has the same name.
+    pip_install --no-cache-dir --no-deps "$MMCV"
+}
+
+ops_work() {
+    "$VENV/bin/python" - <<'PYTHON' >/dev/null 2>&1
+import torch
+from mmcv.ops import nms
+boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.]])
+kept, _ = nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5)
+raise SystemExit(len(kept) != 1)
+PYTHON
+}
+
+install_mmcv_with_ops() {
+    ops_work && return
+    command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || fail "mmcv's ops are \
+compiled here and need a C++ compiler, which is missing. On Debian or Ubuntu: sudo apt-get install g++"
+    "$VENV/bin/python" -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || fail "mmcv's \
+ops are compiled here and need Python's headers (Python.h), which are missing. On Debian or Ubuntu: sudo \
+apt-get install python3-dev"
+    local key wheels
+    key=$("$VENV/bin/python" -c 'import sys, torch
+print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]))')
+    wheels=${MMSIMCLR_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmsimclr/wheels}/$key
+    if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
+        log "compiling mmcv's ops (about 7 minutes on two cores; kept in $wheels)"
+        mkdir -p "$wheels"
+        MAX_JOBS=${MAX_JOBS:-$(nproc)} "$VENV/bin/python" -m pip wheel --quiet --no-build-isolation \
+            --no-cache-dir --no-deps --wheel-dir "$wheels" "$MMCV"
+    fi
+    log "installing mmcv with ops from $wheels"
+    pip_install --force-reinstall --no-deps "$wheels"/*.whl
+    ops_work || { rm -rf "$wheels"; fail "mmcv was compiled but its ops do not run with this torch; \
+$wheels was removed, run this again"; }
+}
+
+create_venv
+case $WANT in
+    core)
+        log 'installing the core requirements (about 5 GB, mostly torch with its CUDA libraries)'
+        pip_install --no-deps -r requirements/core.lock
+        install_mmcv_without_ops
+        ;;
+    full)
+        log 'installing all requirements (about 5 GB, mostly torch with its CUDA libraries)'
+        pip_install --no-deps -r requirements/full.lock
+        install_mmcv_with_ops
+        ;;
+    *) fail "expected core or full, got $WANT" ;;
+esac
+pip_install --no-build-isolation --no-deps -e .
+touch "$VENV/.core-installed"
+[ "$WANT" = full ] && touch "$VENV/.full-installed"
+log "installed ($WANT) in $VENV"

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Train through Slurm:
+#   tools/slurm_train.sh PARTITION JOB CONFIG [arguments of train.py]
+# GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS are taken from the environment.
+set -euo pipefail
+if [ $# -lt 3 ]; then
+    sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+PARTITION=$1 JOB=$2 CONFIG=$3
+GPUS=${GPUS:-8}
+GPUS_PER_NODE=${GPUS_PER_NODE:-8}
+[ "$GPUS" -lt "$GPUS_PER_NODE" ] && GPUS_PER_NODE=$GPUS
+read -r -a EXTRA <<< "${SRUN_ARGS:-}"
+exec srun --partition "$PARTITION" --job-name "$JOB" --gres "gpu:$GPUS_PER_NODE" --ntasks "$GPUS" \
+    --ntasks-per-node "$GPUS_PER_NODE" --cpus-per-task "${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+    ${EXTRA[@]+"${EXTRA[@]}"} "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$CONFIG" \
+    --launcher slurm "${@:4}"

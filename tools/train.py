@@ -1,0 +1,41 @@
+"""Pre-train a model described by a config: python tools/train.py CONFIG."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmsimclr.config import build_runner, load_config, set_amp
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Pre-train a model described by a config')
+    parser.add_argument('config', help='path of a config, e.g. configs/simclr/quickstart.py')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/CONFIG)')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
+                        help='go on from a checkpoint; without CKPT, from the newest in the work dir')
+    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='mixed precision; fp16 needs a GPU')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate to the real global batch (see auto_scale_lr)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override values, e.g. train_cfg.max_epochs=5')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, help='set by some launchers; unused')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args.config, args.cfg_options, args.work_dir)
+    config.launcher = args.launcher
+    if args.amp:
+        set_amp(config, args.amp)
+    if args.resume:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        config.auto_scale_lr.enable = True
+    build_runner(config).train()
+
+
+if __name__ == '__main__':
+    main()
