@@ -1,6 +1,7 @@
 """SimCLR, ResNet-50, 800 epochs at a global batch of 4096: the OpenMMLab model zoo's recipe.
 
-Command: tools/dist_train.sh configs/simclr/simclr_resnet50_16xb256-coslr-800e_in1k.py 8, on each of 2 machines (NNODES=2)
+Command: tools/dist_train.sh configs/simclr/simclr_resnet50_16xb256-coslr-800e_in1k.py 8, on each
+of 2 machines (NNODES=2)
 Hardware: meant for 16 GPUs with 256 images each; not run here yet.
 Expected: 69.2 % linear top-1 on ImageNet-1k (MMSelfSup 1.x, SimCLR model page).
 Deviations: none known. The gradient is 1/world_size of Eq. 1's, as the zoo's models were trained;

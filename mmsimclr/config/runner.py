@@ -5,11 +5,11 @@ import logging
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmsimclr.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
+from mmsimclr.registry import RUNNERS
 
 AMP_DTYPES = ('bf16', 'fp16')
 

@@ -62,9 +62,9 @@ class _Rendered:
 class Shapes(BaseDataset):
     """Ten classes of patterned objects on plain backgrounds, drawn from a seed.
 
-    An object's class decides its silhouette and its surface pattern; size, place, rotation, object
-    colour, ink colour and background colour are drawn independently of the class from small sets
-    shared by all images. Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i
+    An object's class decides its silhouette and its surface pattern; size, place, rotation, colour
+    (one of eight), background colour (one of eight) and light are drawn independently of the class
+    and of each other. Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i
     only; it shows the same scene at every ``image_size``. Splits are disjoint random streams.
 
     An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]. With

@@ -57,8 +57,8 @@ def circle(u: ndarray, v: ndarray) -> ndarray:
 
 
 def square(u: ndarray, v: ndarray) -> ndarray:
-    """Square of side 1.56."""
-    return np.maximum(np.abs(u), np.abs(v)) - _f(0.78)
+    """Square of side 1.4."""
+    return np.maximum(np.abs(u), np.abs(v)) - _f(0.7)
 
 
 def triangle(u: ndarray, v: ndarray) -> ndarray:
@@ -90,7 +90,7 @@ def cross(u: ndarray, v: ndarray) -> ndarray:
 
 def heart(u: ndarray, v: ndarray) -> ndarray:
     """Heart: two discs above a square standing on its corner."""
-    scale = 1.62
+    scale = 1.5
     x, y = np.abs(u) / _f(scale), _f(0.57) - v / _f(scale)
     lobe = _norm(x - _f(0.25), y - _f(0.75)) - _f(0.35355339)
     along = np.maximum(x + y, _f(0)) * _f(0.5)
@@ -135,8 +135,8 @@ def rings(u: ndarray, v: ndarray) -> ndarray:
 
 def checks(u: ndarray, v: ndarray) -> ndarray:
     """Chessboard of four squares a side."""
-    return _either_but_not_both(_triangle_wave(u + _f(0.195), 0.78),
-                                _triangle_wave(v + _f(0.195), 0.78))
+    return _either_but_not_both(_triangle_wave(u + _f(0.175), 0.7),
+                                _triangle_wave(v + _f(0.175), 0.7))
 
 
 def stripes(u: ndarray, v: ndarray) -> ndarray:

@@ -3,14 +3,15 @@
 import numpy as np
 from numpy import ndarray
 
-from . import shapes_scenes as scenes_module
 from .shapes_geometry import CLASSES
-from .shapes_scenes import Scenes, draw_scenes
+from .shapes_scenes import BACKGROUND_COLORS, INK_COLORS, OBJECT_COLORS, Scenes, draw_scenes
 
 #: An object that shows less than this part of its pixels behind the ones in front is left out.
 MIN_VISIBLE_FRACTION = 0.25
 #: An object that shows fewer pixels than this is left out.
 MIN_VISIBLE_PIXELS = 4
+#: The grey level that a change of contrast leaves as it is.
+PIVOT = np.float32(160)
 #: Pixels drawn at a time; the temporaries then stay in the processor's cache.
 PIXELS_PER_CHUNK = 1 << 17
 
@@ -74,14 +75,15 @@ def render_scenes(scenes: Scenes, image_size: int) -> tuple[ndarray, ndarray]:
             kept = (seen >= MIN_VISIBLE_PIXELS) & (seen >= total * MIN_VISIBLE_FRACTION)
             alpha = _coverage(distance_px) * clear[chosen] * kept[:, None, None]
             ink = (_coverage(pattern(u, v) * unit_px) * alpha)[..., None]
-            paint = scenes_module.OBJECT_COLORS[scenes.object_color[chosen, k]][:, None, None]
-            ink_paint = scenes_module.INK_COLORS[scenes.ink_color[chosen, k]][:, None, None]
+            paint = _lit(OBJECT_COLORS[scenes.object_color[chosen, k]], scenes, chosen)
+            ink_paint = _lit(INK_COLORS[scenes.object_color[chosen, k]], scenes, chosen)
             canvas[chosen] += alpha[..., None] * paint + ink * (ink_paint - paint)
             clear[chosen] -= alpha
             visible &= kept[:, None, None]
             instances[chosen] += visible * np.uint8(k + 1)
-    background = scenes_module.BACKGROUND_COLORS[scenes.background_color][:, None, None]
-    canvas += clear[..., None] * background
+    everywhere = np.arange(num_images)
+    canvas += clear[..., None] * _lit(
+        BACKGROUND_COLORS[scenes.background_color], scenes, everywhere)
     return (canvas + np.float32(0.5)).astype(np.uint8), instances
 
 
@@ -96,6 +98,12 @@ def _object_coordinates(scenes: Scenes, chosen: ndarray, k: int,
     x = (centers[None, None, :] - scenes.center[chosen, k, 0, None, None]) / radius
     y = (centers[None, :, None] - scenes.center[chosen, k, 1, None, None]) / radius
     return cos * x + sin * y, cos * y - sin * x, radius * np.float32(image_size)
+
+
+def _lit(colors: ndarray, scenes: Scenes, chosen: ndarray) -> ndarray:
+    """Return one colour per chosen image, [n, 3], in that image's light, [n, 1, 1, 3]."""
+    colors = PIVOT + (colors - PIVOT) * scenes.contrast[chosen, None]
+    return (colors * scenes.brightness[chosen, None])[:, None, None]
 
 
 def _coverage(distance_px: ndarray) -> ndarray:

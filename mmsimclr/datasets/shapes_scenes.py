@@ -15,8 +15,10 @@ from .shapes_geometry import CLASSES
 #: The splits and the number that stands for each in the hash; disjoint streams of images.
 SPLITS = {'train': 1, 'val': 2, 'test': 3}
 
-#: Colours of one luma per role, so that in grey all images have the same tones: what tells two
-#: images apart is then colour, which the views of SimCLR change, or form, which they keep.
+#: Eight hues, each as a light, a medium and a dark colour, for backgrounds, objects and the ink of
+#: their patterns. Every colour of a role has the same luma (0.82, 0.5, 0.2), so that in grey all
+#: images have the same tones: images then differ by colour, which the views of SimCLR change, or
+#: by form, which they keep.
 BACKGROUND_COLORS = np.array(
     [[0xff, 0xbe, 0xbe], [0xff, 0xc7, 0x8e], [0xf0, 0xd8, 0x60], [0xa4, 0xfd, 0x65],
      [0x77, 0xff, 0xd2], [0x8b, 0xec, 0xff], [0xc1, 0xd0, 0xff], [0xff, 0xb3, 0xf2]], np.float32)
@@ -27,10 +29,13 @@ INK_COLORS = np.array(
     [[0x74, 0x17, 0x17], [0x4c, 0x2d, 0x0f], [0x3d, 0x35, 0x0c], [0x23, 0x42, 0x0d],
      [0x0e, 0x46, 0x33], [0x0f, 0x41, 0x4b], [0x19, 0x32, 0x7d], [0x63, 0x14, 0x56]], np.float32)
 
+#: Light on a whole image: factors of its brightness, and of its contrast about a light grey.
+BRIGHTNESS = (0.6, 1.0)
+CONTRAST = (0.6, 1.0)
 MAX_ROTATION_DEG = 20.0
 #: Circumscribed radius in image sides, smallest and largest.
-SINGLE_RADIUS = (0.36, 0.46)
-MULTI_RADIUS = (0.12, 0.26)
+SINGLE_RADIUS = (0.22, 0.46)
+MULTI_RADIUS = (0.12, 0.28)
 
 
 @dataclass
@@ -43,9 +48,10 @@ class Scenes:
         center: Centre (x, y) of each object in image sides, float32 [N, K, 2].
         radius: Circumscribed radius in image sides, float32 [N, K].
         rotation_deg: Clockwise rotation in degrees, float32 [N, K].
-        object_color: Row of ``OBJECT_COLORS``, int64 [N, K].
-        ink_color: Row of ``INK_COLORS``, int64 [N, K].
+        object_color: Row of ``OBJECT_COLORS`` and of ``INK_COLORS``, int64 [N, K].
         background_color: Row of ``BACKGROUND_COLORS``, int64 [N].
+        brightness: Factor of all colours, float32 [N].
+        contrast: Factor of the distance of all colours from a light grey, float32 [N].
     """
 
     labels: ndarray
@@ -54,8 +60,9 @@ class Scenes:
     radius: ndarray
     rotation_deg: ndarray
     object_color: ndarray
-    ink_color: ndarray
     background_color: ndarray
+    brightness: ndarray
+    contrast: ndarray
 
 
 def _mix(x: ndarray) -> ndarray:
@@ -70,7 +77,7 @@ class _Draw:
     """Independent uniform numbers for a set of images, by the name of the quantity."""
 
     QUANTITIES = ('order', 'count', 'label', 'x', 'y', 'radius', 'rotation', 'object_color',
-                  'ink_color', 'background_color')
+                  'background_color', 'brightness', 'contrast')
 
     def __init__(self, seed: int, split: str, indices: ndarray, num_objects: int) -> None:
         stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(SPLITS[split]))
@@ -82,12 +89,18 @@ class _Draw:
         base = self._objects if per_object else self._images
         return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
 
-    def uniform(self, quantity: str) -> ndarray:
-        """Uniform in [0, 1) with 24 random bits, float32 [N, K]."""
-        return (self._hash(quantity, True) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+    def order_keys(self) -> ndarray:
+        """Sorting keys of the images, uint64 [N]."""
+        return self._hash('order', False)
+
+    def uniform(self, quantity: str, low: float, high: float, per_object: bool = True) -> ndarray:
+        """Uniform in [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""
+        bits = self._hash(quantity, per_object) >> np.uint64(40)
+        part = bits.astype(np.float32) * np.float32(2**-24)
+        return np.float32(low) + (np.float32(high) - np.float32(low)) * part
 
     def integers(self, quantity: str, high: int, per_object: bool = True) -> ndarray:
-        """Uniform in 0..high-1, int64 [N, K], or [N] when not per object."""
+        """Uniform in 0..high-1, int64 [N, K], or [N] if not per object."""
         bits = self._hash(quantity, per_object) >> np.uint64(32)
         return ((bits * np.uint64(high)) >> np.uint64(32)).astype(np.int64)
 
@@ -106,7 +119,7 @@ def balanced_labels(indices: ndarray, seed: int, split: str) -> ndarray:
     num_classes = len(CLASSES)
     blocks = indices // num_classes
     members = blocks[:, None] * num_classes + np.arange(num_classes)
-    keys = _Draw(seed, split, members.reshape(-1), 1)._hash('order', False)
+    keys = _Draw(seed, split, members.reshape(-1), 1).order_keys()
     order = np.argsort(keys.reshape(members.shape), axis=1, kind='stable')
     return order[np.arange(len(indices)), indices % num_classes]
 
@@ -131,20 +144,17 @@ def draw_scenes(indices: ndarray, seed: int, split: str, objects: str,
     labels = draw.integers('label', len(CLASSES))
     labels[:, 0] = balanced_labels(indices, seed, split)
     count = draw.integers('count', num_objects, per_object=False) + 1
-    smallest, largest = (np.float32(r) for r in
-                         (SINGLE_RADIUS if objects == 'single' else MULTI_RADIUS))
-    radius = smallest + (largest - smallest) * draw.uniform('radius')
-    # The circumscribed circle stays inside the image, for any class and rotation.
-    place = np.stack([draw.uniform('x'), draw.uniform('y')], axis=-1)
-    center = radius[..., None] + (np.float32(1) - np.float32(2) * radius[..., None]) * place
+    radius = draw.uniform('radius', *(SINGLE_RADIUS if objects == 'single' else MULTI_RADIUS))
+    place = np.stack([draw.uniform('x', 0, 1), draw.uniform('y', 0, 1)], axis=-1)
     return Scenes(
         labels=labels,
         exists=np.arange(num_objects) < count[:, None],
-        center=center,
+        # The circumscribed circle stays inside the image, for any class and rotation.
+        center=radius[..., None] + (np.float32(1) - np.float32(2) * radius[..., None]) * place,
         radius=radius,
-        rotation_deg=(draw.uniform('rotation') * np.float32(2) - np.float32(1))
-        * np.float32(MAX_ROTATION_DEG),
+        rotation_deg=draw.uniform('rotation', -MAX_ROTATION_DEG, MAX_ROTATION_DEG),
         object_color=draw.integers('object_color', len(OBJECT_COLORS)),
-        ink_color=draw.integers('ink_color', len(INK_COLORS)),
         background_color=draw.integers('background_color', len(BACKGROUND_COLORS), False),
+        brightness=draw.uniform('brightness', *BRIGHTNESS, per_object=False),
+        contrast=draw.uniform('contrast', *CONTRAST, per_object=False),
     )

@@ -79,7 +79,7 @@ class _AffineGroup:
         self.a *= factor
 
     def apply(self) -> np.ndarray:
-        """Return the image after the group, rounded to the nearest and clipped to [0, 255]."""
+        """Return the image after the group, rounded (within 1 level) and clipped to [0, 255]."""
         a, b, c = self.a, self.b, self.c
         if b == 0:
             return cv2.addWeighted(self.img, a, self.img, 0, c)

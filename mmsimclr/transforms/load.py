@@ -57,8 +57,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
     """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
 
-    OpenCV decodes complete plain JPEG and PNG files (it is the fastest, but returns a partly grey
-    image for a truncated file); Pillow, which refuses truncated files, decodes everything else.
+    OpenCV decodes plain JPEG and PNG files (it is the fastest). What has no end marker goes to
+    Pillow with everything else: it refuses truncated files with a reason, where OpenCV writes to
+    stderr and, reading from a file, even returns a partly grey image.
     """
     if not data:
         raise ImageReadError(f'cannot read image {name}: the file is empty')

@@ -29,8 +29,9 @@ def scenes_of(labels, center, radius):
     return Scenes(
         labels=np.array([labels]), exists=np.ones((1, count), bool),
         center=np.array([center], np.float32), radius=np.array([radius], np.float32),
-        rotation_deg=np.zeros((1, count), np.float32), object_color=zeros, ink_color=zeros,
-        background_color=np.zeros(1, np.int64))
+        rotation_deg=np.zeros((1, count), np.float32), object_color=zeros,
+        background_color=np.zeros(1, np.int64), brightness=np.ones(1, np.float32),
+        contrast=np.ones(1, np.float32))
 
 
 def test_images_are_the_same_as_ever_on_every_machine():
@@ -66,11 +67,12 @@ def test_splits_and_seeds_share_no_image():
 
 
 def test_every_ten_images_have_each_class_once_in_changing_order():
-    labels = Shapes(200, 16).get_gt_labels()
+    dataset = Shapes(200, 16)
+    labels = dataset.get_gt_labels()
     blocks = labels.reshape(20, 10)
     assert (np.sort(blocks, axis=1) == np.arange(10)).all()
     assert len({tuple(block) for block in blocks}) == 20
-    assert labels.tolist() == [Shapes(200, 16)[i]['gt_label'] for i in range(200)]
+    assert labels.tolist() == [dataset[i]['gt_label'] for i in range(200)]
 
 
 def test_size_place_rotation_and_colors_are_independent_of_the_class():
@@ -81,7 +83,8 @@ def test_size_place_rotation_and_colors_are_independent_of_the_class():
             'rotation': scenes.rotation_deg, 'object_color': scenes.object_color,
             'background_color': np.broadcast_to(scenes.background_color[:, None],
                                                 scenes.labels.shape),
-            @Q
+            'brightness': np.broadcast_to(scenes.brightness[:, None], scenes.labels.shape),
+            'contrast': np.broadcast_to(scenes.contrast[:, None], scenes.labels.shape),
         }
         for name, values in quantities.items():
             values = values[scenes.exists]
@@ -127,8 +130,9 @@ def test_item_types_are_those_of_the_conventions():
 
 
 def test_the_background_pixels_have_the_background_color_and_no_other_pixel_does():
+    dataset = Shapes(20, 64)
     for i in range(20):
-        content = Shapes(20, 64).render(i)
+        content = dataset.render(i)
         background = content.image[0, 0]
         is_background = (content.image == background).all(axis=-1)
         assert not is_background[content.masks[0]].any()
@@ -139,8 +143,8 @@ def test_the_background_pixels_have_the_background_color_and_no_other_pixel_does
 def test_the_front_object_hides_what_is_behind_it():
     # A circle exactly before a slightly larger square: only the square's corners remain.
     square_alone = render_scenes(scenes_of([1], [[.5, .5]], [.4]), 64)[1][0] == 1
-    circle_alone = render_scenes(scenes_of([0], [[.5, .5]], [.32]), 64)[1][0] == 1
-    instances = render_scenes(scenes_of([0, 1], [[.5, .5]] * 2, [.32, .4]), 64)[1][0]
+    circle_alone = render_scenes(scenes_of([0], [[.5, .5]], [.28]), 64)[1][0] == 1
+    instances = render_scenes(scenes_of([0, 1], [[.5, .5]] * 2, [.28, .4]), 64)[1][0]
     np.testing.assert_array_equal(instances == 1, circle_alone)
     np.testing.assert_array_equal(instances == 2, square_alone & ~circle_alone)
     assert (instances == 2).any()
@@ -157,10 +161,9 @@ def test_an_object_nearly_hidden_leaves_no_trace():
 
 def test_silhouettes_have_the_areas_of_their_formulas():
     # In units of the squared radius, from school geometry.
-    areas = {'circle': np.pi * .94**2, 'square': 1.56**2, 'triangle': 3 * 3**.5 / 4,
-             'star': 5 * .48 * np.sin(np.deg2rad(36)), 'cross': 4 * .7 * .93 - .7**2 * 1,
+    areas = {'circle': np.pi * .94**2, 'square': 1.4**2, 'triangle': 3 * 3**.5 / 4,
+             'star': 5 * .48 * np.sin(np.deg2rad(36)), 'cross': 2 * (2 * .93 * .7) - .7**2,
              'hexagon': 2 * 3**.5 * .83**2, 'ring': np.pi * (.96**2 - .34**2)}
-    areas['cross'] = 2 * (2 * .93 * .7) - .7**2
     for name, area in areas.items():
         label = list(CLASSES).index(name)
         instances = render_scenes(scenes_of([label], [[.5, .5]], [.45]), 512)[1]

@@ -109,14 +109,14 @@ def test_a_neutral_factor_changes_nothing(img, name):
 
 def test_fused_operations_equal_one_after_the_other(img):
     factors = [('brightness', 0.9), ('contrast', 0.7), ('saturation', 0.4), ('brightness', 0.95),
-               ('contrast', 1.6)]
+               ('saturation', 0.5), ('contrast', 1.6)]
     exact = img.astype(np.float64)
     luma = np.array([0.2989, 0.587, 0.114]) / 0.9999
     for name, factor in factors:
         base = {'brightness': 0.0, 'contrast': (exact @ luma).mean(),
                 'saturation': (exact @ luma)[..., None]}[name]
         exact = factor * exact + (1 - factor) * base
-    assert np.abs(adjust_color(img, factors) - exact.clip(0, 255)).max() <= 0.75
+    assert np.abs(adjust_color(img, factors) - exact.clip(0, 255)).max() <= 1.0
 
 
 def test_contrast_is_around_the_mean_of_the_clipped_image():
@@ -150,6 +150,7 @@ def test_crop_results_are_contiguous_and_of_the_size(img):
 
 def test_short_side_and_centre(img):
     assert ResizeShortSide(12)({'img': img})['img'].shape == (12, 15, 3)
+    assert ResizeShortSide(14)({'img': img})['img'].shape == (14, 17, 3)  # 17.5, rounded down
     assert Resize((5, 6))({'img': img})['img'].shape == (5, 6, 3)
     assert np.array_equal(CenterCrop(20)({'img': img})['img'], img[2:22, 5:25])
     with pytest.raises(ValueError, match=r'25×25.*24×30.*ResizeShortSide'):

@@ -1,0 +1,199 @@
+"""The quick start: pre-train on the built-in images, then show what the encoder has learnt."""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from torch import Tensor, nn
+
+from mmsimclr.config import build_runner, load_config
+from mmsimclr.engine import OnlineKNNHook
+from mmsimclr.environment import cpu_name, num_usable_cores
+from mmsimclr.features import extract_features
+from mmsimclr.protocols import Result, knn_accuracy, linear_accuracy, sha256
+from mmsimclr.registry import DATASETS
+from mmsimclr.reporting import (
+    read_scalars,
+    save_neighbour_sheet,
+    save_training_curves,
+    save_views_sheet,
+    text_table,
+)
+
+K = 20
+NUM_NEIGHBOURS = 6
+
+
+@dataclass
+class Embedded:
+    """Features of the labelled bank [B, C] and of the held-out queries [Q, C] by one encoder."""
+
+    bank: Tensor
+    bank_labels: Tensor
+    queries: Tensor
+    query_labels: Tensor
+    num_classes: int
+
+    def metrics(self) -> dict[str, float]:
+        """Return k-NN and linear-probe top-1 accuracy of the queries, in percent."""
+        parts = (self.bank, self.bank_labels, self.queries, self.query_labels, self.num_classes)
+        return dict(knn_accuracy_percent=knn_accuracy(*parts, k=K),
+                    linear_accuracy_percent=linear_accuracy(*parts))
+
+    def neighbours(self, rows: list[int], count: int) -> list[list[int]]:
+        """Return, for some queries, the indices of the nearest images of the bank, nearest first."""
+        unit = nn.functional.normalize
+        similarity = unit(self.queries[rows], dim=1) @ unit(self.bank, dim=1).T
+        return similarity.topk(count, dim=1).indices.tolist()
+
+
+def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quickstart',
+               options: dict | None = None, seed: int | None = None,
+               say: Callable[[str], None] = print) -> tuple[Result, Result]:
+    """Pre-train, evaluate before and after, write pictures and results.
+
+    Args:
+        config_path: A config with an ``OnlineKNNHook`` among its custom hooks; its bank and queries are
+            what the encoders are evaluated on.
+        work_dir: Where everything is written.
+        options: Values of the config to override.
+        seed: Seed of the initialisation and of the views; the config's by default.
+        say: Receives the lines meant for the user.
+
+    Returns:
+        The result of the encoder at random initialisation and that of the pre-trained one, both also
+        in ``work_dir`` as ``random.json`` and ``pretrained.json``, beside ``curves.png``,
+        ``views.png`` and ``neighbours.png``.
+
+    Raises:
+        ValueError: If the config has no OnlineKNNHook.
+    """
+    started = time.perf_counter()
+    work_dir = Path(work_dir)
+    config = load_config(config_path, options, work_dir)
+    if seed is not None:
+        config.randomness.update(seed=seed)
+    bank, queries = _evaluation_datasets(config)
+    runner = _quiet_runner(config)
+    say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
+
+    say('[1/4] features of the encoder at random initialisation')
+    before = _embed(runner.model, bank, queries)
+    say('[2/4] pre-training')
+    training_started = time.perf_counter()
+    runner.train()
+    training_s = time.perf_counter() - training_started
+    say('[3/4] features of the pre-trained encoder')
+    after = _embed(runner.model, bank, queries)
+    say('[4/4] accuracies and pictures')
+    metrics = before.metrics(), after.metrics()
+
+    checkpoint = runner.message_hub.runtime_info['last_ckpt']
+    common = dict(protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)),
+                  seed=runner.seed, config=str(config_path),
+                  settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
+                                image_size=bank.image_size, max_epochs=runner.max_epochs,
+                                global_batch=runner.train_dataloader.batch_size),
+                  command=f'python tools/quickstart.py {config_path} --seed {runner.seed}')
+    expected = len(runner.model.backbone.state_dict())
+    results = (
+        Result(metrics=metrics[0], **common),
+        Result(metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
+               checkpoint_sha256=sha256(checkpoint), tensors_loaded=(expected, expected), **common))
+    pictures = [
+        save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
+        save_views_sheet(runner.train_dataloader.dataset, work_dir / 'views.png',
+                         _one_per_class(bank, 8), num_draws=4),
+        _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after),
+    ]
+    for name, result in zip(('random', 'pretrained'), results, strict=True):
+        result.wall_time_s = time.perf_counter() - started
+        result.write(work_dir / f'{name}.json')
+    say('')
+    say(comparison(*metrics))
+    say('')
+    say(f'checkpoint  {checkpoint}')
+    for picture in pictures:
+        say(f'picture     {picture}')
+    say(f'computing took {time.perf_counter() - started:.0f} s, of which pre-training {training_s:.0f} s')
+    return results
+
+
+def comparison(before: dict[str, float], after: dict[str, float]) -> str:
+    """Return the table of accuracies of the two encoders."""
+    names = ('knn_accuracy_percent', 'linear_accuracy_percent')
+    rows = [[label, *(f'{metrics[name]:.1f} %' for name in names)]
+            for label, metrics in (('random initialisation', before), ('SimCLR pre-trained', after))]
+    rows.append(['gain', *(f'{after[name] - before[name]:+.1f}  ' for name in names)])
+    return text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], rows)
+
+
+def _evaluation_datasets(config: Config) -> tuple[BaseDataset, BaseDataset]:
+    for hook in config.get('custom_hooks', ()):
+        if hook['type'] in (OnlineKNNHook, 'OnlineKNNHook'):
+            return DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
+    raise ValueError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
+                     'none among its custom_hooks')
+
+
+def _quiet_runner(config: Config):
+    """Build a Runner that logs everything to its file and only its progress to the terminal."""
+    warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        runner = build_runner(config)                      # its console handler keeps the sink
+    progress = logging.StreamHandler(sys.stdout)
+    progress.setFormatter(logging.Formatter('      %(message)s'))
+    progress.addFilter(lambda record: record.getMessage().startswith(
+        ('epoch ', 'global batch', 'learning rate', 'resumed')))
+    runner.logger.addHandler(progress)
+    return runner
+
+
+def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:
+    bank_features, bank_labels = extract_features(model, bank)
+    query_features, query_labels = extract_features(model, queries)
+    return Embedded(bank_features, bank_labels, query_features, query_labels,
+                    len(bank.metainfo['classes']))
+
+
+def _one_per_class(dataset: BaseDataset, limit: int) -> list[int]:
+    first: dict[int, int] = {}
+    for index in range(len(dataset)):
+        label = int(dataset.get_data_info(index)['gt_label'])
+        if label not in first:
+            first[label] = index
+        if len(first) == len(dataset.metainfo['classes']):
+            break
+    return sorted(first.values())[:limit]
+
+
+def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before: Embedded,
+                     after: Embedded) -> Path:
+    rows = _one_per_class(queries, 8)
+    blocks = {}
+    for title, embedded in (('random initialisation: nearest neighbours', before),
+                            ('SimCLR pre-trained: nearest neighbours', after)):
+        indices = embedded.neighbours(rows, NUM_NEIGHBOURS)
+        items = [[bank.get_data_info(i) for i in row] for row in indices]
+        blocks[title] = ([[item['img'] for item in row] for row in items],
+                         [[int(item['gt_label']) for item in row] for row in items])
+    infos = [queries.get_data_info(i) for i in rows]
+    return save_neighbour_sheet(path, [info['img'] for info in infos],
+                                [int(info['gt_label']) for info in infos], blocks,
+                                queries.metainfo['classes'])
+
+
+def limit_threads() -> None:
+    """Use every core this process may use, and no more (containers often show more than they give)."""
+    if 'OMP_NUM_THREADS' not in os.environ:
+        torch.set_num_threads(num_usable_cores())

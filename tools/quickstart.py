@@ -1,0 +1,28 @@
+"""Pre-train on the built-in images and show what was learnt: python tools/quickstart.py."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmsimclr.quickstart import limit_threads, quickstart
+
+CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb256-coslr-10e_shapes.py'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Pre-train on the built-in images and show the result')
+    parser.add_argument('config', nargs='?', default=CONFIG, help='default: %(default)s')
+    parser.add_argument('--work-dir', default='work_dirs/quickstart', help='default: %(default)s')
+    parser.add_argument('--seed', type=int, help="default: the config's")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    limit_threads()
+    quickstart(args.config, args.work_dir, args.cfg_options, args.seed)
+
+
+if __name__ == '__main__':
+    main()
