@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 from mmengine.config import DictAction
 
-from mmsimclr.config import load_config
+from mmsimclr.config import load_config, plain_errors
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import save_views_sheet
 
@@ -32,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

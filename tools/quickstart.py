@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmsimclr.config import plain_errors
 from mmsimclr.quickstart import limit_threads, quickstart
 
 CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb256-coslr-10e_shapes.py'
@@ -25,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

@@ -4,7 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmsimclr.config import build_runner, load_config, set_amp
+from mmsimclr.config import build_runner, load_config, plain_errors, set_amp
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

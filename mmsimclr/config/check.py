@@ -5,11 +5,15 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import BaseOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper, _ParamScheduler
 from mmengine.registry import Registry
-from mmengine.runner import Runner
+from mmengine.runner import LogProcessor, Runner
+from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from mmsimclr import registry as ours
+from mmsimclr.engine import LARSOptimWrapperConstructor
 
 REGISTRIES: tuple[Registry, ...] = tuple(
     value for value in vars(ours).values() if isinstance(value, Registry))
@@ -28,11 +32,18 @@ RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'runner_type', 'custom_imports', 'sync_bn', 'compile',
     'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
 } - {'self', 'cfg'}
-# Extra keys that MMEngine's builders take out of a component's dict before they build it.
+# What MMEngine builds from a dict without a type.
+_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'visualizer': Visualizer}
+# Extra keys that MMEngine's builders take out of a component's dict before they build it, by base class.
 _BUILDER_KEYS = {
-    ours.HOOKS: {'priority'},
-    ours.PARAM_SCHEDULERS: {'convert_to_iter_based', 'epoch_length'},
-    ours.OPTIM_WRAPPERS: {'constructor', 'paramwise_cfg', 'optimizer', 'clip_grad'},
+    Hook: {'priority'},
+    _ParamScheduler: {'convert_to_iter_based', 'epoch_length'},
+    BaseOptimWrapper: {'constructor', 'paramwise_cfg', 'optimizer', 'clip_grad'},
+}
+# What DefaultOptimWrapperConstructor reads; it ignores the rest in silence.
+_PARAMWISE_KEYS = {
+    'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
+    'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate',
 }
 # Dicts below these keys belong to the component that takes them.
 _OPAQUE_SUFFIXES = ('norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'paramwise_cfg', 'metainfo')
@@ -93,6 +104,20 @@ def _nodes(values: Iterable[Any]) -> Iterable[Any]:
             yield from _nodes(value)
 
 
+def find_places(name: str, value: Any, node: Any, place: str = '') -> list[str]:
+    """Return where in a config a variable went: entries of its name, and parts equal to it if a dict."""
+    items = node.items() if isinstance(node, Mapping) else \
+        enumerate(node) if isinstance(node, list | tuple) else ()
+    found = []
+    for key, child in items:
+        child_place = f'{place}.{key}'.lstrip('.')
+        if (key == name or isinstance(value, Mapping)) and _equal(child, value):
+            found.append(child_place)
+        else:
+            found += find_places(name, value, child, child_place)
+    return found
+
+
 def _check_node(node: Any, place: str, section_keys: set[str] | None = None) -> None:
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
@@ -101,15 +126,13 @@ def _check_node(node: Any, place: str, section_keys: set[str] | None = None) -> 
     if not isinstance(node, Mapping):
         return
     accepted = section_keys
-    if node.get('type') is not None:
-        component, home = _resolve(node['type'], place)
-        if section_keys is not None or component is not None:
-            accepted = (section_keys or set()) | {'type', '_scope_'} | _BUILDER_KEYS.get(home, set())
-            parameters = _parameters(component) if component is not None else None
-            accepted = None if parameters is None else accepted | parameters
-    elif place == 'optim_wrapper':
-        component = ours.OPTIM_WRAPPERS.get('OptimWrapper')
-        accepted = _BUILDER_KEYS[ours.OPTIM_WRAPPERS] | _parameters(component)
+    component = _resolve(node['type'], place) if node.get('type') is not None else _DEFAULT_TYPES.get(place)
+    if component is not None:
+        parameters = _parameters(component)
+        if parameters is not None:
+            accepted = {'type', '_scope_', *(section_keys or ()), *_builder_keys(component), *parameters}
+        if place == 'optim_wrapper':
+            _check_paramwise(node, f'{place}.paramwise_cfg')
     for key, value in node.items():
         if accepted is not None and key not in accepted:
             raise_unknown(key, place, accepted)
@@ -117,19 +140,49 @@ def _check_node(node: Any, place: str, section_keys: set[str] | None = None) -> 
             _check_node(value, f'{place}.{key}')
 
 
-def _resolve(name: Any, place: str) -> tuple[Any, Registry | None]:
-    """Return the component a type stands for and the registry it is in."""
+def _resolve(name: Any, place: str) -> Any:
+    """Return the component a type stands for."""
     if not isinstance(name, str):
-        module = getattr(name, '__name__', None)
-        home = next((registry for registry in REGISTRIES if module and registry.get(module) is name), None)
-        return name, home
+        return name
     for registry in REGISTRIES:
         component = registry.get(name)
         if component is not None:
-            return component, registry
-    names = {known for registry in REGISTRIES for known in registry.module_dict}
+            return component
+    scope = name.rpartition('.')[0]
+    names = set()
+    for registry in REGISTRIES:
+        if scope:
+            sibling = registry.parent.children.get(scope)
+            names |= {f'{scope}.{known}' for known in (sibling.module_dict if sibling else ())}
+        else:
+            names |= {*registry.module_dict, *registry.parent.module_dict}
     raise_unknown(name, f'{place}.type', names, what='type')
-    return None, None
+
+
+def _builder_keys(component: Any) -> set[str]:
+    return {key for base, keys in _BUILDER_KEYS.items()
+            if inspect.isclass(component) and issubclass(component, base) for key in keys}
+
+
+def _check_paramwise(wrapper: Mapping[str, Any], place: str) -> None:
+    """Check the settings by parameter; other constructors than MMEngine's default may take any."""
+    constructor = wrapper.get('constructor') or DefaultOptimWrapperConstructor
+    paramwise, optimizer = wrapper.get('paramwise_cfg'), wrapper.get('optimizer')
+    constructor = _resolve(constructor, 'optim_wrapper.constructor')
+    if not paramwise or constructor not in (DefaultOptimWrapperConstructor, LARSOptimWrapperConstructor):
+        return
+    _refuse_others(paramwise, place, _PARAMWISE_KEYS)
+    settings = {'lr_mult', 'decay_mult'}
+    if isinstance(optimizer, Mapping) and optimizer.get('type') is not None:
+        settings |= _parameters(_resolve(optimizer['type'], 'optim_wrapper.optimizer')) or set()
+    for name, custom in paramwise.get('custom_keys', {}).items():
+        _refuse_others(custom, f'{place}.custom_keys[{name!r}]', settings)
+
+
+def _refuse_others(node: Mapping[str, Any], place: str, accepted: set[str]) -> None:
+    for key in node:
+        if key not in accepted:
+            raise_unknown(key, place, accepted)
 
 
 def _parameters(component: Any) -> set[str] | None:
@@ -143,7 +196,10 @@ def _parameters(component: Any) -> set[str] | None:
             return None
         return set(parameters)
     names: set[str] = set()
+    takes_any = False
     for cls in component.__mro__:
+        if cls is object:
+            return None if takes_any else names - {'self'}
         if '__init__' not in vars(cls) and 'build_iter_from_epoch' not in vars(cls):
             continue
         for method in ('build_iter_from_epoch', '__init__'):
@@ -151,11 +207,12 @@ def _parameters(component: Any) -> set[str] | None:
                 parameters = inspect.signature(getattr(cls, method)).parameters
                 names |= {p.name for p in parameters.values() if p.kind not in (p.VAR_KEYWORD,
                                                                                 p.VAR_POSITIONAL)}
-        if cls is object:
-            return None                                   # **kwargs all the way: anything goes
-        if '__init__' in vars(cls) and not any(
-                p.kind is p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values()):
-            break
+        if '__init__' in vars(cls):
+            # CheckpointHook hands its **kwargs to a call that takes no more of them.
+            takes_any = cls is not CheckpointHook and any(
+                p.kind is p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values())
+            if not takes_any:
+                break
     return names - {'self'}
 
 
@@ -164,6 +221,9 @@ def raise_unknown(name: str, place: str, accepted: Iterable[str], what: str = 'k
     accepted = sorted(map(str, accepted))
     near = difflib.get_close_matches(str(name), accepted, n=1, cutoff=0.5)
     where = f' in {place}' if place else ' at the top level of the config'
-    hint = f'; did you mean {near[0]!r}?' if near else ''
-    listing = f' Accepted: {", ".join(accepted)}.' if len(accepted) <= 40 else ''
-    raise ConfigError(f'unknown {what} {name!r}{where}{hint}{listing}')
+    hint = ''
+    if near:
+        hint = f'; did you mean {near[0]!r}?'
+    elif len(accepted) <= 40:
+        hint = f'; accepted: {", ".join(accepted)}'
+    raise ConfigError(f'unknown {what} {name!r}{where}{hint}')

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmsimclr.config.check import RUNNER_KEYS, check_config, raise_unknown
+from mmsimclr.config.check import (
+    RUNNER_KEYS, ConfigError, check_config, find_places, raise_unknown)
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None,
@@ -24,7 +25,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Raises:
         FileNotFoundError: If there is no such file; it suggests the nearest one beside it.
-        ConfigError: If a key or a type in the file or in the options is unknown.
+        ConfigError: If the file is not Python or names what cannot be imported, a key or a type in it
+            or in the options is unknown, or an option names a variable of the file, which would change
+            nothing.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,17 +35,38 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         names = [str(p) for p in folder.rglob('*.py')]
         near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
         raise FileNotFoundError(f'no config at {path}' + (f'; did you mean {near[0]}?' if near else ''))
-    config = Config.fromfile(str(path))
-    for key in options or ():
-        root = key.split('.')[0]
-        if root not in config and root not in RUNNER_KEYS:
-            raise_unknown(root, '', {*config, *RUNNER_KEYS})
-    config.merge_from_dict(options or {})
+    try:
+        config = Config.fromfile(str(path))
+        check_config(config)
+    except (ImportError, SyntaxError) as error:        # MMEngine imports what a lazy config names at use
+        raise ConfigError(f'{path} cannot be read: {error}') from error
+    if options:
+        for key in options:
+            _check_option(key, config)
+        config.merge_from_dict(options)
+        # The file's own variables need no longer occur in what was changed.
+        check_config(_read_by_runner(config))
     config.setdefault('default_scope', 'mmsimclr')
     config.setdefault('launcher', 'none')
-    check_config(config)
     if work_dir is not None:
         config.work_dir = str(work_dir)
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
     return config
+
+
+def _read_by_runner(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key in RUNNER_KEYS}
+
+
+def _check_option(key: str, config: Config) -> None:
+    """Refuse an option that would change nothing."""
+    root = key.split('.')[0]
+    if root in RUNNER_KEYS:
+        return
+    if root not in config:
+        raise_unknown(root, '', RUNNER_KEYS)
+    places = find_places(root, config[root], _read_by_runner(config))
+    hint = f': {", ".join(places[:4])}' if places else ''
+    raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file '
+                      f'is loaded; override what was made of it{hint}')

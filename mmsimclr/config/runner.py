@@ -52,13 +52,14 @@ def set_amp(config: Config, dtype: str) -> None:
     """
     if dtype not in AMP_DTYPES:
         raise ValueError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
+    if dtype == 'fp16' and not torch.cuda.is_available():
+        raise ValueError('fp16 training needs a GPU; use --amp bf16 on a CPU')
+    for name in ('enabled', 'dtype', 'loss_scale', 'use_fsdp'):      # of the wrapper it had before
+        config.optim_wrapper.pop(name, None)
     if dtype == 'bf16':
         config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled=True)
-        return
-    if not torch.cuda.is_available():
-        raise ValueError('fp16 training needs a GPU; use --amp bf16 on a CPU')
-    config.optim_wrapper.pop('enabled', None)
-    config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+    else:
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
 
 
 def _adapt_to_device(config: Config) -> None:

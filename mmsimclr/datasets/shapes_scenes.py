@@ -15,26 +15,26 @@ from .shapes_geometry import CLASSES
 #: The splits and the number that stands for each in the hash; disjoint streams of images.
 SPLITS = {'train': 1, 'val': 2, 'test': 3}
 
-#: Eight hues, each as a light, a medium and a dark colour, for backgrounds, objects and the ink of
-#: their patterns. Every colour of a role has the same luma (0.82, 0.5, 0.2), so that in grey all
-#: images have the same tones: images then differ by colour, which the views of SimCLR change, or
-#: by form, which they keep.
+#: Eight muted hues, each as a light, a medium and a dark colour, for backgrounds, objects and the
+#: ink of their patterns. SimCLR keeps whatever singles an image out in both of its views. Vivid
+#: colours do, even through colour jitter, and then the class is never learned; muted ones, of one
+#: luma per role (0.82, 0.5, 0.2), are few, weak and gone in grey, so that form is what remains.
 BACKGROUND_COLORS = np.array(
-    [[0xff, 0xbe, 0xbe], [0xff, 0xc7, 0x8e], [0xf0, 0xd8, 0x60], [0xa4, 0xfd, 0x65],
-     [0x77, 0xff, 0xd2], [0x8b, 0xec, 0xff], [0xc1, 0xd0, 0xff], [0xff, 0xb3, 0xf2]], np.float32)
+    [[255, 184, 184], [241, 202, 163], [223, 213, 150], [182, 233, 157],
+     [158, 235, 209], [166, 224, 244], [187, 208, 255], [255, 177, 245]], np.float32)
 OBJECT_COLORS = np.array(
-    [[0xff, 0x49, 0x49], [0xbd, 0x72, 0x26], [0x9a, 0x85, 0x1f], [0x58, 0xa6, 0x21],
-     [0x23, 0xaf, 0x80], [0x25, 0xa2, 0xbb], [0x53, 0x7e, 0xff], [0xf7, 0x31, 0xd6]], np.float32)
+    [[180, 105, 105], [153, 122, 90], [139, 131, 80], [105, 147, 85],
+     [86, 148, 128], [91, 140, 157], [108, 127, 183], [170, 99, 158]], np.float32)
 INK_COLORS = np.array(
-    [[0x74, 0x17, 0x17], [0x4c, 0x2d, 0x0f], [0x3d, 0x35, 0x0c], [0x23, 0x42, 0x0d],
-     [0x0e, 0x46, 0x33], [0x0f, 0x41, 0x4b], [0x19, 0x32, 0x7d], [0x63, 0x14, 0x56]], np.float32)
+    [[71, 43, 43], [61, 49, 37], [55, 52, 33], [43, 58, 35],
+     [35, 59, 51], [37, 56, 62], [43, 51, 72], [67, 40, 63]], np.float32)
 
 #: Light on a whole image: factors of its brightness, and of its contrast about a light grey.
-BRIGHTNESS = (0.6, 1.0)
-CONTRAST = (0.6, 1.0)
-MAX_ROTATION_DEG = 20.0
+BRIGHTNESS = (0.4, 1.0)
+CONTRAST = (0.5, 1.0)
+MAX_ROTATION_DEG = 30.0
 #: Circumscribed radius in image sides, smallest and largest.
-SINGLE_RADIUS = (0.22, 0.46)
+SINGLE_RADIUS = (0.18, 0.46)
 MULTI_RADIUS = (0.12, 0.28)
 
 

@@ -34,7 +34,8 @@ def extract_features(model: nn.Module,
         raise ValueError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
     was_training = model.training
     model.eval()
-    loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=default_collate)
+    loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=default_collate,
+                        generator=torch.Generator())          # leaves the global random state alone
     features, labels, done = [], [], 0
     for batch in loader:
         rows = torch.stack([element.feature for element in model.test_step(batch)])

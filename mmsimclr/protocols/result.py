@@ -43,6 +43,10 @@ class Result:
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
 
+    def __post_init__(self) -> None:
+        if self.tensors_loaded is not None:
+            self.tensors_loaded = tuple(self.tensors_loaded)             # JSON has lists only
+
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
         path = Path(path)

@@ -60,9 +60,11 @@ class SimCLRView(Transform):
     """
 
     def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
-                 **kwargs) -> None:
-        self.steps = [TRANSFORMS.build(step)
-                      for step in simclr_view(size, strength, blur, **kwargs)]
+                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
+                 antialias: bool = True, style: str = 'torchvision',
+                 additive_brightness: bool = False) -> None:
+        self.steps = [TRANSFORMS.build(step) for step in simclr_view(
+            size, strength, blur, scale, interpolation, antialias, style, additive_brightness)]
 
     def transform(self, results: dict) -> dict:
         """Make one random view of ``img``."""

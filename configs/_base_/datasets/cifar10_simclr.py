@@ -4,20 +4,10 @@ from torch.utils.data import default_collate
 
 from mmsimclr.datasets import CIFAR10
 from mmsimclr.engine import OnlineKNNHook, SeededSampler
-from mmsimclr.transforms import (
-    ColorJitter, MultiView, PackImage, PackViews, RandomGrayscale, RandomHorizontalFlip,
-    RandomResizedCrop)
+from mmsimclr.transforms import MultiView, PackImage, PackViews, SimCLRView
 
 data_root = 'data/cifar10'
-strength = 0.5
-
-view_pipeline = [
-    dict(type=RandomResizedCrop, size=32, scale=(0.08, 1.0), interpolation='bicubic'),
-    dict(type=RandomHorizontalFlip, prob=0.5),
-    dict(type=ColorJitter, prob=0.8, brightness=0.8 * strength, contrast=0.8 * strength,
-         saturation=0.8 * strength, hue=0.2 * strength),
-    dict(type=RandomGrayscale, prob=0.2),
-]
+view = dict(type=SimCLRView, size=32, strength=0.5, blur=False)
 train_dataloader = dict(
     batch_size=512,
     num_workers=8,
@@ -31,7 +21,7 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         pipeline=[
-            dict(type=MultiView, num_views=2, transforms=view_pipeline),
+            dict(type=MultiView, num_views=2, transforms=[view]),
             dict(type=PackViews),
         ]))
 

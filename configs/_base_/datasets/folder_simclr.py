@@ -4,24 +4,13 @@ from torch.utils.data import default_collate
 
 from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.engine import SeededSampler
-from mmsimclr.transforms import (
-    ColorJitter, GaussianBlur, LoadImage, MultiView, PackViews, RandomGrayscale, RandomHorizontalFlip,
-    RandomResizedCrop)
+from mmsimclr.transforms import LoadImage, MultiView, PackViews, SimCLRView
 
 data_root = 'data/images'
-strength = 1.0
-
-view_pipeline = [
-    dict(type=RandomResizedCrop, size=224, scale=(0.08, 1.0), interpolation='bicubic'),
-    dict(type=RandomHorizontalFlip, prob=0.5),
-    dict(type=ColorJitter, prob=0.8, brightness=0.8 * strength, contrast=0.8 * strength,
-         saturation=0.8 * strength, hue=0.2 * strength),
-    dict(type=RandomGrayscale, prob=0.2),
-    dict(type=GaussianBlur, prob=0.5, sigma=(0.1, 2.0)),
-]
+view = dict(type=SimCLRView, size=224, strength=1.0, blur=True)
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=MultiView, num_views=2, transforms=view_pipeline),
+    dict(type=MultiView, num_views=2, transforms=[view]),
     dict(type=PackViews),
 ]
 train_dataloader = dict(

@@ -5,5 +5,5 @@ from mmengine.config import read_base
 with read_base():
     from .imagenet_simclr import *
 
-view_pipeline[0].update(interpolation='bilinear')
-train_dataloader.dataset.pipeline[1].update(transforms=view_pipeline)
+view.update(interpolation='bilinear')
+train_dataloader.dataset.pipeline[1].update(transforms=[view])

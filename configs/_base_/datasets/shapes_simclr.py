@@ -4,19 +4,9 @@ from torch.utils.data import default_collate
 
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import OnlineKNNHook, SeededSampler
-from mmsimclr.transforms import (
-    ColorJitter, MultiView, PackImage, PackViews, RandomGrayscale, RandomHorizontalFlip,
-    RandomResizedCrop)
+from mmsimclr.transforms import MultiView, PackImage, PackViews, SimCLRView
 
-strength = 1.0
-
-view_pipeline = [
-    dict(type=RandomResizedCrop, size=32, scale=(0.2, 1.0), interpolation='bilinear', antialias=False),
-    dict(type=RandomHorizontalFlip, prob=0.5),
-    dict(type=ColorJitter, prob=0.8, brightness=0.8 * strength, contrast=0.8 * strength,
-         saturation=0.8 * strength, hue=0.2 * strength),
-    dict(type=RandomGrayscale, prob=0.2),
-]
+view = dict(type=SimCLRView, size=32, strength=1.0, blur=False, scale=(0.3, 1.0))
 train_dataloader = dict(
     batch_size=256,
     num_workers=1,
@@ -29,7 +19,7 @@ train_dataloader = dict(
         num_images=10_000,
         split='train',
         pipeline=[
-            dict(type=MultiView, num_views=2, transforms=view_pipeline),
+            dict(type=MultiView, num_views=2, transforms=[view]),
             dict(type=PackViews),
         ]))
 

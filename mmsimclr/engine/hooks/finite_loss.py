@@ -1,7 +1,8 @@
 """Stop at a loss that is not finite, before a checkpoint is overwritten with damaged weights."""
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
 
 from mmsimclr.registry import HOOKS
 
@@ -11,17 +12,20 @@ class FiniteLossHook(Hook):
     """Raise at the first loss that is NaN or infinite, naming the iteration and the last good checkpoint.
 
     The loss is remembered on its device at every iteration and read on the host every ``interval``
-    iterations and at the end of each epoch, always before a checkpoint is written.
+    iterations, at the end of each epoch and before each checkpoint; then the weights are looked at too,
+    because an update can damage them after a loss that was still finite.
 
     Args:
         interval: Iterations between looks, >= 1.
 
     Raises:
         ValueError: If interval is < 1.
-        FloatingPointError: During training, at a loss that is not finite.
+        FloatingPointError: During training, at a loss or, before a checkpoint, a weight that is not
+            finite.
     """
 
-    # Before CheckpointHook (VERY_LOW) and after the loss was logged.
+    # Before CheckpointHook (VERY_LOW), which first deletes an old checkpoint, then writes the new one;
+    # after the loss was logged.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, interval: int = 1) -> None:
@@ -30,33 +34,57 @@ class FiniteLossHook(Hook):
         self.interval = interval
         self._first_bad = None
 
+    def before_train(self, runner) -> None:
+        """Forget what an earlier run of the same hook saw."""
+        self._first_bad = None
+
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Remember whether this iteration's loss is finite; look now and then."""
         loss = outputs.get('loss') if isinstance(outputs, dict) else None
-        if loss is None:
-            return
-        loss = torch.as_tensor(loss).detach()
-        if self._first_bad is None:
-            self._first_bad = torch.full((), -1, dtype=torch.int64, device=loss.device)
-        bad_now = ~torch.isfinite(loss).all() & (self._first_bad < 0)
-        self._first_bad = torch.where(bad_now, runner.iter, self._first_bad)
-        if self.every_n_train_iters(runner, self.interval):
-            self._raise_if_bad(runner)
+        if loss is not None:
+            loss = torch.as_tensor(loss).detach()
+            if self._first_bad is None:
+                self._first_bad = torch.full((), -1, dtype=torch.int64, device=loss.device)
+            bad_now = ~torch.isfinite(loss).all() & (self._first_bad < 0)
+            self._first_bad = torch.where(bad_now, runner.iter, self._first_bad)
+        checkpoint_is_due = _saves_at_this_iteration(runner)
+        if checkpoint_is_due or self.every_n_train_iters(runner, self.interval):
+            self._check_loss(runner)
+        if checkpoint_is_due:
+            self._check_weights(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
         """Look before the epoch's checkpoint is written."""
-        self._raise_if_bad(runner)
+        self._check_loss(runner)
+        self._check_weights(runner, runner.iter)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look before a checkpoint by iteration is written."""
-        self._raise_if_bad(runner)
+    def _check_loss(self, runner) -> None:
+        if self._first_bad is not None and self._first_bad.item() >= 0:
+            _stop(runner, f'the loss is not finite at iteration {self._first_bad.item() + 1}')
 
-    def _raise_if_bad(self, runner) -> None:
-        if self._first_bad is None or self._first_bad.item() < 0:
+    def _check_weights(self, runner, iteration: int) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        tensors = {name: tensor for name, tensor in model.state_dict().items()
+                   if tensor.is_floating_point()}
+        if not tensors:
             return
-        last = runner.message_hub.runtime_info.get('last_ckpt')
-        raise FloatingPointError(
-            f'the loss is not finite at iteration {self._first_bad.item() + 1}: stopped. '
-            + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
-            + 'Lower the learning rate, lengthen the warm-up, or use bf16 instead of fp16; then go on '
-            'with --resume')
+        finite = torch.stack([torch.isfinite(tensor).all() for tensor in tensors.values()]).tolist()
+        if not all(finite):
+            _stop(runner, f'{list(tensors)[finite.index(False)]} is not finite after iteration {iteration}')
+
+
+def _saves_at_this_iteration(runner) -> bool:
+    return any(
+        isinstance(hook, CheckpointHook) and not hook.by_epoch
+        and (hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+             or (hook.save_last and hook.is_last_train_iter(runner)))
+        for hook in runner.hooks)
+
+
+def _stop(runner, what: str) -> None:
+    last = runner.message_hub.runtime_info.get('last_ckpt')
+    raise FloatingPointError(
+        f'{what}: stopped. '
+        + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
+        + 'Lower the learning rate, lengthen the warm-up, or use bf16 instead of fp16; then go on '
+        'with --resume')

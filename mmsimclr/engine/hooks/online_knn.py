@@ -32,7 +32,8 @@ class OnlineKNNHook(Hook):
         ValueError: If a number is out of range, or a dataset has no labels.
     """
 
-    priority = 'NORMAL'
+    # After FiniteLossHook (BELOW_NORMAL), which says more about a diverged encoder.
+    priority = 'LOW'
 
     def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
                  max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
@@ -57,8 +58,9 @@ class OnlineKNNHook(Hook):
                 raise ValueError(f'OnlineKNNHook needs labelled images for its {name}, got '
                                  f'{len(dataset)} images of {type(dataset).__name__}')
             self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
-            step = max(1, math.ceil(len(dataset) / limit))
-            self._datasets[name] = Subset(dataset, range(0, len(dataset), step))
+            count = min(len(dataset), limit)
+            rows = torch.linspace(0, len(dataset) - 1, count, dtype=torch.float64).round().long()
+            self._datasets[name] = Subset(dataset, rows.tolist())
 
     def after_train_epoch(self, runner) -> None:
         """Evaluate, and log ``knn_accuracy`` in percent."""
@@ -89,7 +91,8 @@ class OnlineKNNHook(Hook):
         # Every rank takes as many; what wraps around the end is cut off below.
         own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
         loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,
-                            collate_fn=pseudo_collate)
+                            collate_fn=pseudo_collate,
+                            generator=torch.Generator())      # leaves training's random state alone
         features, labels = [], []
         for batch in loader:
             features += [sample.feature for sample in model.test_step(batch)]

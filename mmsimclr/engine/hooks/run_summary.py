@@ -19,7 +19,7 @@ class RunSummaryHook(Hook):
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         batch = per_device * world_size
         steps = len(runner.train_dataloader)
-        groups = runner.optim_wrapper.param_groups
+        groups = runner.optim_wrapper.optimizer.param_groups
         peak = groups[0].get('initial_lr', groups[0]['lr'])
         parameters = sum(p.numel() for group in groups for p in group['params'])
         runner.logger.info(

@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from mmsimclr.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
+NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, 'RMSNorm') else []))
 
 
 def is_skipped(module: nn.Module, name: str) -> bool:
@@ -20,7 +20,7 @@ def is_skipped(module: nn.Module, name: str) -> bool:
         Chen et al. 2020, appendix B.9 (batch norm parameters and biases are left out of weight decay
         and of LARS); google-research/simclr, tf2/model.py, ``build_optimizer``.
     """
-    return isinstance(module, NORM_LAYERS) or name == 'bias'
+    return isinstance(module, NORM_LAYERS) or name.endswith('bias')
 
 
 def skipped_names(model: nn.Module) -> list[str]:
@@ -37,7 +37,17 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     A ``paramwise_cfg``, such as the OpenMMLab recipes' ``custom_keys={'bn': dict(decay_mult=0,
     lars_exclude=True), ...}``, is followed instead of the rule. Either way,
     parameters with equal settings share one group, so that the optimizer updates them together.
+
+    Args:
+        optim_wrapper_cfg: Config of the wrapper, with the optimizer's under ``optimizer``.
+        paramwise_cfg: As MMEngine's ``DefaultOptimWrapperConstructor`` takes it; None or empty for the
+            rule.
     """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self._by_rule = not paramwise_cfg
+        # MMEngine asks for groups only if the paramwise_cfg is not empty.
+        super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(custom_keys={}))
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    is_dcn_module: int | float | None = None) -> None:
@@ -56,9 +66,6 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module):
         """Build the optimizer wrapper, with one group for each distinct setting."""
-        self._by_rule = not self.paramwise_cfg
-        if self._by_rule:
-            self.paramwise_cfg = dict(custom_keys={})        # MMEngine asks for groups only if not empty
         wrapper = super().__call__(model)
         _merge_equal_groups(wrapper.optimizer.param_groups)
         return wrapper

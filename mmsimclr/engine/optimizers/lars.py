@@ -68,8 +68,8 @@ class LARS(Optimizer):
 
     def add_param_group(self, param_group: dict) -> None:
         """Add a group, after checking the hyper-parameters it will have."""
+        _check_hyper_parameters({**self.defaults, **param_group})
         super().add_param_group(param_group)
-        _check_hyper_parameters(self.param_groups[-1])
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restore momentum buffers and hyper-parameters, after checking the latter."""

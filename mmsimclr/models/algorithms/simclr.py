@@ -43,6 +43,8 @@ class SimCLR(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
+        # Weights laid out as the images are, so that no convolution converts them at every step.
+        self.to(memory_format=getattr(data_preprocessor, 'memory_format', torch.preserve_format))
 
     def forward(self,
                 inputs: Tensor | Sequence[Tensor],

@@ -43,10 +43,11 @@ def nt_xent_loss(view_1: Tensor,
     Source:
         Chen et al. 2020, Eq. 1 and Algorithm 1.
     """
-    _check_views(view_1, view_2, temperature)
     if gradient not in GRADIENTS:
         raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
-    distributed.check_equal_batch(view_1.shape[0], view_1.device)
+    # First what all ranks decide together: a rank that raised alone would leave the others waiting.
+    distributed.check_equal_batch(len(view_1), view_1.device)
+    _check_views(view_1, view_2, temperature)
 
     with torch.autocast(view_1.device.type, enabled=False):
         own_1, own_2 = (_unit_rows(view, normalize) for view in (view_1, view_2))
@@ -87,7 +88,8 @@ def contrastive_metrics(view_1: Tensor,
         Means over all ranks, N counted over all ranks.
 
     Raises:
-        ValueError: As :func:`nt_xent_loss`.
+        ValueError: If shapes differ or are not [N, D], N is 0, or temperature is not > 0. The ranks'
+            batches must be of one size; :func:`nt_xent_loss` checks that.
 
     Source:
         google-research/simclr, tf2/metrics.py, ``update_pretrain_metrics_train``.

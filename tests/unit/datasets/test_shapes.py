@@ -35,8 +35,8 @@ def scenes_of(labels, center, radius):
 
 
 def test_images_are_the_same_as_ever_on_every_machine():
-    assert digest(Shapes(20), range(20)) == '@A'
-    assert digest(Shapes(5, 48, 'val', objects='multi', seed=7), range(5)) == '@B'
+    assert digest(Shapes(20), range(20)) == 'a869b6eb97d11beb'
+    assert digest(Shapes(5, 48, 'val', objects='multi', seed=7), range(5)) == 'ec4273773d51214a'
 
 
 def test_a_fresh_process_renders_the_same_images():

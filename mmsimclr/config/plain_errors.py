@@ -1,0 +1,34 @@
+"""One line, not a traceback, for what a user can get wrong."""
+
+import dis
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the program with ``error: MESSAGE`` and status 1 at an error that explains itself.
+
+    Such are the errors that mmsimclr's own code raises, whose messages are written for the user, and
+    missing files wherever they are missed. Anything else keeps its traceback, and so does everything
+    with ``MMSIMCLR_TRACEBACK=1`` in the environment.
+    """
+    try:
+        yield
+    except Exception as error:
+        explained = isinstance(error, FileNotFoundError) or _raised_by_us(error.__traceback__)
+        if not explained or os.environ.get('MMSIMCLR_TRACEBACK', '0') != '0':
+            raise
+        sys.exit(f'error: {error}')
+
+
+def _raised_by_us(traceback: TracebackType) -> bool:
+    """Whether the error comes from a ``raise`` in this package, rather than from an operation that failed."""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get('__name__', '')
+    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
+    return module.partition('.')[0] == 'mmsimclr' and instruction == dis.opmap['RAISE_VARARGS']

@@ -1,0 +1,43 @@
+"""What every test relies on: no display, few threads, and nothing left over from the test before."""
+
+import os
+
+os.environ.setdefault('MPLBACKEND', 'Agg')
+# Also for the processes that tests start; two cores are shared by several of them.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MKL_NUM_THREADS', '1')
+# Gloo asks for the address of the host's name, which a bare machine need not be able to resolve.
+os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
+ROOT = Path(__file__).parents[1]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """Return the root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def fresh_mmengine():
+    """Forget MMEngine's named singletons, so that no test sees the scope or the logger of another."""
+    yield
+    for singleton in (DefaultScope, MessageHub, MMLogger, Visualizer):
+        for name, instance in singleton._instance_dict.items():
+            if isinstance(instance, logging.Logger):
+                for handler in list(instance.handlers):
+                    instance.removeHandler(handler)
+                    handler.close()
+                logging.Logger.manager.loggerDict.pop(name, None)
+        singleton._instance_dict.clear()

@@ -1,0 +1,208 @@
+"""What the ranks compute, and the same on one process: data that differs from rank to rank."""
+
+import copy
+
+import torch
+import torch.distributed as dist
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmsimclr import distributed
+from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, OnlineKNNHook
+from mmsimclr.models import SimCLR
+from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
+from mmsimclr.registry import MODELS
+
+NUM_IMAGES = 8                         # of the global batch
+LOSS_CASES = [(temperature, normalize, gradient) for temperature in (0.1, 0.5)
+              for normalize in (True, False) for gradient in ('exact', 'openmmlab', 'google')]
+NUM_STEPS = 3
+
+
+def own_rows(rows: Tensor) -> Tensor:
+    """Return this rank's block of the global batch; all of it on one process."""
+    return rows.chunk(distributed.world_size())[distributed.rank()]
+
+
+def batch(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return random rows, each of another scale and offset, so that no two ranks are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(NUM_IMAGES, *shape, generator=generator, dtype=dtype)
+    level = torch.arange(1, NUM_IMAGES + 1, dtype=dtype).view(-1, *[1] * len(shape))
+    return rows * (0.2 + 0.1 * level) + 0.05 * level
+
+
+def mlp() -> nn.Module:
+    """Return a small network in float64 with biases and a norm of one sample at a time."""
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 5)).double()
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """Wrap a model in DDP where there are ranks."""
+    return DistributedDataParallel(model) if distributed.is_distributed() else model
+
+
+def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
+    """Return for each case the loss, the metrics and every parameter gradient after DDP's averaging."""
+    view_1, view_2 = own_rows(batch(6, seed=1)), own_rows(batch(6, seed=2))
+    results = {}
+    for temperature, normalize, gradient in cases:
+        model = wrap(mlp())
+        projections = model(torch.cat((view_1, view_2))).chunk(2)
+        loss = nt_xent_loss(*projections, temperature, normalize, gradient)
+        loss.backward()
+        results[temperature, normalize, gradient] = dict(
+            loss=loss.detach(),
+            metrics=contrastive_metrics(*projections, temperature, normalize),
+            gradients={name.removeprefix('module.'): parameter.grad.clone()
+                       for name, parameter in model.named_parameters()})
+    return results
+
+
+def lars_trajectory() -> list[dict[str, Tensor]]:
+    """Return the parameters after each of three LARS steps on new data."""
+    model = mlp()
+    constructor = LARSOptimWrapperConstructor(dict(
+        optimizer=dict(type=LARS, lr=5.0, momentum=0.9, weight_decay=1e-2)))
+    wrapper, wrapped = constructor(model), wrap(model)
+    trajectory = []
+    for step in range(NUM_STEPS):
+        views = [own_rows(batch(6, seed=10 * step + view)) for view in (1, 2)]
+        wrapper.update_params(nt_xent_loss(*wrapped(torch.cat(views)).chunk(2), 0.5))
+        trajectory.append({name: value.clone() for name, value in model.state_dict().items()})
+    return trajectory
+
+
+def gathering() -> dict:
+    """Return what the helpers of ranks give, and the gradient of a gather."""
+    own = own_rows(batch(3, 2)).requires_grad_()
+    everyone = distributed.gather_rows(own)
+    # Each rank's loss weighs every row differently.
+    weight = (distributed.rank() + 1.0) * torch.arange(everyone.numel(), dtype=own.dtype).view_as(everyone)
+    (weight * everyone.square()).sum().backward()
+    mean_input = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True) * (distributed.rank() + 1)
+    mean = distributed.mean_over_ranks(mean_input)
+    distributed.check_equal_batch(len(own), own.device)
+    return dict(gathered=everyone.detach(), gradient=own.grad, labels=distributed.gather_rows(
+        torch.tensor([distributed.rank(), 10])), mean=mean, mean_takes_a_gradient=mean.requires_grad,
+        mean_input=mean_input.detach(), rank=distributed.rank(), world_size=distributed.world_size())
+
+
+def unequal_batches() -> dict[str, str]:
+    """Return the message each entry raises when rank r holds r + 2 images, or a note that none did."""
+    size = distributed.rank() + 2
+    views = torch.randn(2, size, 5)
+    calls = dict(check=lambda: distributed.check_equal_batch(size, views.device),
+                 loss=lambda: nt_xent_loss(*views))
+    messages = {}
+    for name, call in calls.items():
+        try:
+            call()
+            messages[name] = 'nothing was raised'
+        except ValueError as error:
+            messages[name] = str(error)
+    # The process group is still usable.
+    messages['afterwards'] = distributed.gather_rows(torch.tensor([distributed.rank()])).tolist()
+    return messages
+
+
+def replicas(hidden: Tensor, cases: list[tuple[float, bool]]) -> dict:
+    """Return loss, gradient of the own projections and metrics for official replica data.
+
+    Args:
+        hidden: Projections of all replicas [R, 2n, D]; of each, first all first views.
+        cases: Temperatures and whether to normalise.
+    """
+    results = {}
+    for temperature, normalize in cases:
+        own = hidden[distributed.rank()].clone().requires_grad_()
+        loss = nt_xent_loss(*own.chunk(2), temperature, normalize)
+        loss.backward()
+        results[temperature, normalize] = dict(
+            loss=loss.detach(), gradient=own.grad,
+            metrics=contrastive_metrics(*own.detach().chunk(2), temperature, normalize))
+    return results
+
+
+def tiny_simclr(gradient: str = 'exact') -> SimCLR:
+    """Return a SimCLR model in float64 whose norms do not look at the batch."""
+    torch.manual_seed(5)
+    model = MODELS.build(dict(
+        type='mmsimclr.SimCLR',
+        data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'),
+        backbone=dict(type='mmsimclr.ResNet', depth=18, stem='cifar', base_channels=4,
+                      norm_cfg=dict(type='GN', num_groups=2), zero_init_residual=False),
+        neck=dict(type='mmsimclr.NonLinearNeck', in_channels=32, hid_channels=16, out_channels=8,
+                  num_layers=1, with_last_bn=False, with_last_bias=True),
+        head=dict(type='mmsimclr.ContrastiveHead', temperature=0.2,
+                  loss=dict(type='mmsimclr.NTXentLoss', gradient=gradient))))
+    return model.double()
+
+
+def train_simclr(gradient: str = 'exact') -> dict:
+    """Train three steps through MMEngine's wrappers; return what was logged and the weights."""
+    model = tiny_simclr(gradient)
+    wrapper = LARSOptimWrapperConstructor(dict(
+        type=OptimWrapper, optimizer=dict(type=LARS, lr=2.0, weight_decay=1e-4)))(model)
+    wrapped = MMDistributedDataParallel(model, broadcast_buffers=False) \
+        if distributed.is_distributed() else model
+    wrapped([own_rows(batch(3, 8, 8, seed=view)) for view in (1, 2)], mode='loss')['loss'].backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    wrapper.zero_grad()
+    logs = []
+    for step in range(NUM_STEPS):
+        views = [own_rows(batch(3, 8, 8, seed=10 * step + view)) for view in (1, 2)]
+        logs.append({name: value.detach().clone() for name, value in
+                     wrapped.train_step(dict(inputs=views), wrapper).items()})
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    return dict(logs=logs, gradients=gradients, weights=weights)
+
+
+def mmpretrain_gradients() -> dict[str, Tensor]:
+    """Return the gradients of mmpretrain's SimCLR with an encoder and data of ours."""
+    from mmpretrain.models import SimCLR as Theirs
+    from mmpretrain.models.heads import ContrastiveHead
+    ours = tiny_simclr()
+    theirs = Theirs(
+        backbone=ours.backbone, neck=ours.neck,
+        head=ContrastiveHead(loss=dict(type='mmpretrain.CrossEntropyLoss'), temperature=0.2),
+        data_preprocessor=ours.data_preprocessor)
+    wrapped = MMDistributedDataParallel(theirs, broadcast_buffers=False) \
+        if distributed.is_distributed() else theirs
+    views = [own_rows(batch(3, 8, 8, seed=view)) for view in (1, 2)]
+    wrapped(views, data_samples=None, mode='loss')['loss'].backward()
+    return {name: parameter.grad.clone() for name, parameter in theirs.named_parameters()}
+
+
+def online_knn(num_bank: int, num_queries: int) -> dict:
+    """Return the online k-NN accuracy, and the features and labels it was computed of."""
+    images = [dict(type='mmsimclr.PackImage')]
+    hook = OnlineKNNHook(
+        bank=dict(type='mmsimclr.Shapes', num_images=num_bank, image_size=16, pipeline=images),
+        queries=dict(type='mmsimclr.Shapes', num_images=num_queries, image_size=16, split='test',
+                     pipeline=images),
+        classifier=dict(type='mmsimclr.KNNClassifier', k=3), batch_size=4)
+    hook.before_train(runner=None)
+    model = tiny_simclr().float()
+    model.data_preprocessor = MODELS.build(dict(type='mmsimclr.ViewPreprocessor'))
+    model.train()
+    accuracy = hook.evaluate(model)
+    features, labels = hook._features(model.eval(), hook._datasets['queries'])
+    return dict(accuracy=accuracy, features=features, labels=labels)
+
+
+def train_config(config_path: str, options: dict, work_dir: str) -> dict:
+    """Run a config to its end; return its last weights, losses and learning rates."""
+    from mmsimclr.config import build_runner, load_config
+    config = load_config(config_path, copy.deepcopy(options), work_dir)
+    config.launcher = 'pytorch' if dist.is_initialized() else 'none'
+    runner = build_runner(config)
+    model = runner.train()
+    model = getattr(model, 'module', model)
+    logged = {name: torch.as_tensor(runner.message_hub.get_scalar(f'train/{name}').data[0])
+              for name in ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr')}
+    return dict(weights={name: value.clone() for name, value in model.state_dict().items()},
+                knn=runner.message_hub.get_info('knn_accuracy'), logged=logged)

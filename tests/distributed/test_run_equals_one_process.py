@@ -1,0 +1,38 @@
+"""A whole run of a config on two processes against the same run on one."""
+
+import rank_tasks
+import torch
+from processes import run_ranks
+from torch.testing import assert_close
+
+CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb256-coslr-10e_shapes.py'
+# Without batch norm, whose statistics are per process on CPUs; in float32.
+OPTIONS = {
+    'model.backbone.base_channels': 4,
+    'model.backbone.norm_cfg': dict(type='GN', num_groups=2),
+    'model.neck.in_channels': 32,
+    'model.neck.num_layers': 1,
+    'model.neck.with_last_bn': False,
+    'optim_wrapper.enabled': False,
+    'train_cfg.max_epochs': 2,
+    'param_scheduler.0.total': 2,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'train_dataloader.dataset.num_images': 24,
+    'custom_hooks.2.bank.num_images': 30,
+    'custom_hooks.2.queries.num_images': 21,
+}
+
+
+def test_two_processes_with_half_the_batch_each_train_the_model_of_one_process(root, tmp_path):
+    config = str(root / CONFIG)
+    one = run_ranks(rank_tasks.train_config, 1, config, {**OPTIONS, 'train_dataloader.batch_size': 8},
+                    str(tmp_path / 'one'), folder=tmp_path / 'rank_of_one')[0]
+    two = run_ranks(rank_tasks.train_config, 2, config, {**OPTIONS, 'train_dataloader.batch_size': 4},
+                    str(tmp_path / 'two'), folder=tmp_path / 'ranks_of_two')
+    for of_rank in two:
+        assert_close(of_rank['logged'], one['logged'], rtol=1e-4, atol=1e-5)
+        assert_close(of_rank['weights'], one['weights'], rtol=1e-3, atol=1e-4)
+        assert of_rank['knn'] == one['knn']
+    for name, value in two[0]['weights'].items():
+        assert torch.equal(value, two[1]['weights'][name]), f'the ranks drifted apart in {name}'
