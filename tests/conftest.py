@@ -10,6 +10,7 @@ os.environ.setdefault('MKL_NUM_THREADS', '1')
 os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ torch.set_num_threads(1)
 def root() -> Path:
     """Return the root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def quickstart_config() -> Path:
+    """Return the config of the quick start."""
+    tool = (ROOT / 'tools' / 'quickstart.py').read_text(encoding='utf-8')
+    return ROOT / re.search(r"^CONFIG = '(.+)'$", tool, re.MULTILINE)[1]
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,8 @@ def run_ranks(function: Callable, world_size: int, *args: Any, folder: Path,
 
 def _rank_main(function: Callable, rank: int, world_size: int, folder: str, args: tuple) -> None:
     torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size),
+                      CUDA_VISIBLE_DEVICES='')
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank,
                             world_size=world_size, timeout=timedelta(seconds=60))
     try:
@@ -142,11 +143,12 @@ def _tool_main(output: str, script: str, args: list[str], cwd: str, environment:
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    sys.stdout = open(1, 'w', encoding='utf-8', buffering=1, closefd=False)
-    sys.stderr = open(2, 'w', encoding='utf-8', buffering=1, closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(stream, 'w', encoding='utf-8', buffering=1, closefd=False)
+                              for stream in (1, 2))
     torch.set_num_threads(1)
     os.chdir(cwd)
-    os.environ.update(environment)
+    # Bit-exact resumption is a promise for CPUs; without this a machine's GPU would be taken.
+    os.environ.update({'CUDA_VISIBLE_DEVICES': '', **environment})
     sys.path[:0] = [path for path in environment.get('PYTHONPATH', '').split(os.pathsep) if path]
     sys.argv = [script, *args]
     if script.startswith('-m '):

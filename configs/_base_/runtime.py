@@ -17,7 +17,14 @@ default_hooks = dict(
     checkpoint=dict(type=CheckpointHook, interval=10, max_keep_ckpts=3))
 custom_hooks = [dict(type=RunSummaryHook), dict(type=FiniteLossHook)]
 
-log_processor = dict(type=PretrainLogProcessor, window_size=50)
+# Means over the last steps, as the loss is shown.
+log_processor = dict(
+    type=PretrainLogProcessor,
+    window_size=50,
+    custom_cfg=[
+        dict(data_src='contrastive_accuracy', method_name='mean', window_size=50),
+        dict(data_src='contrastive_entropy', method_name='mean', window_size=50),
+    ])
 log_level = 'INFO'
 # TensorBoard and Weights & Biases: add dict(type=TensorboardVisBackend) or dict(type=WandbVisBackend,
 # init_kwargs=dict(project='simclr')), both from mmengine.visualization.

@@ -56,8 +56,9 @@ class ConfigError(ValueError):
 def check_config(config: Mapping[str, Any]) -> None:
     """Check every key and every type name of a whole config.
 
-    A top-level name that MMEngine does not read is accepted if it is a plain value or a part that
-    occurs elsewhere in the config (configs build on such variables), or begins with an underscore.
+    A top-level name that MMEngine does not read is accepted if it is a plain value, a part that occurs
+    elsewhere in the config (configs build on such variables), or a hook, dataset or transform that a
+    base offers and the leaf leaves, or if it begins with an underscore.
 
     Args:
         config: The loaded config, types as classes or as strings.
@@ -79,13 +80,22 @@ def _check_variable(key: str, value: Any, known: Mapping[str, Any]) -> None:
     used = any(_equal(value, node) for node in _nodes(known.values()))
     resembles_known = bool(difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.8))
     if isinstance(value, Mapping):
-        refused = not used
+        refused = not used and (resembles_known or not _is_part_on_offer(value))
     elif isinstance(value, list | tuple):
         refused = resembles_known and not used
     else:
         refused = resembles_known
     if refused:
         raise_unknown(key, '', RUNNER_KEYS)
+
+
+def _is_part_on_offer(node: Mapping) -> bool:
+    """Whether a dict describes a hook, a dataset or a transform: a base may offer it and a leaf leave it."""
+    kind = node.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', None)
+    return name is not None and any(
+        registry.get(name) is not None and (kind == name or registry.get(name) is kind)
+        for registry in (ours.HOOKS, ours.DATASETS, ours.TRANSFORMS))
 
 
 def _equal(left: Any, right: Any) -> bool:

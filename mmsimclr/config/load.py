@@ -6,8 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmsimclr.config.check import (
-    RUNNER_KEYS, ConfigError, check_config, find_places, raise_unknown)
+from mmsimclr.config.check import RUNNER_KEYS, ConfigError, check_config, find_places, raise_unknown
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None,
@@ -21,7 +20,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
             ``work_dirs/<name of the config>``.
 
     Returns:
-        The config, with ``work_dir``, ``default_scope`` and ``launcher`` set.
+        What the Runner reads of the config (the file's own variables are left out), with ``work_dir``,
+        ``default_scope`` and ``launcher`` set.
 
     Raises:
         FileNotFoundError: If there is no such file; it suggests the nearest one beside it.
@@ -44,8 +44,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         for key in options:
             _check_option(key, config)
         config.merge_from_dict(options)
-        # The file's own variables need no longer occur in what was changed.
-        check_config(_read_by_runner(config))
+    # The file's own variables are used up, and an option may have made them untrue.
+    for key in set(config) - RUNNER_KEYS:
+        config.pop(key)
+    check_config(config)
     config.setdefault('default_scope', 'mmsimclr')
     config.setdefault('launcher', 'none')
     if work_dir is not None:
@@ -55,10 +57,6 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     return config
 
 
-def _read_by_runner(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key in RUNNER_KEYS}
-
-
 def _check_option(key: str, config: Config) -> None:
     """Refuse an option that would change nothing."""
     root = key.split('.')[0]
@@ -66,7 +64,8 @@ def _check_option(key: str, config: Config) -> None:
         return
     if root not in config:
         raise_unknown(root, '', RUNNER_KEYS)
-    places = find_places(root, config[root], _read_by_runner(config))
+    read = {name: value for name, value in config.items() if name in RUNNER_KEYS}
+    places = find_places(root, config[root], read)
     hint = f': {", ".join(places[:4])}' if places else ''
     raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file '
                       f'is loaded; override what was made of it{hint}')

@@ -27,10 +27,12 @@ class PretrainLogProcessor(LogProcessor):
         images = runner.train_dataloader.batch_size * distributed.world_size()
         tag['images_per_second'] = images / max(tag['time'], 1e-9)
 
-        width = len(str(runner.max_epochs))
-        steps = len(runner.train_dataloader)
-        parts = [f'epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}',
-                 f'step {batch_idx + 1:>{len(str(steps))}}/{steps}']
+        parts, steps = [], runner.max_iters
+        if self.by_epoch:
+            steps = len(runner.train_dataloader)
+            width = len(str(runner.max_epochs))
+            parts = [f'epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}']
+        parts += [f'step {batch_idx + 1:>{len(str(steps))}}/{steps}']
         parts += [f'{name} {tag[key]:.4f}' for key, name in SHORT_NAMES.items() if key in tag]
         known = {*SHORT_NAMES, 'lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter', 'memory'}
         parts += [f'{key} {value:.4f}' for key, value in tag.items()

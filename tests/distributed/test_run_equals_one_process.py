@@ -5,7 +5,6 @@ import torch
 from processes import run_ranks
 from torch.testing import assert_close
 
-CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb256-coslr-10e_shapes.py'
 # Without batch norm, whose statistics are per process on CPUs; in float32.
 OPTIONS = {
     'model.backbone.base_channels': 4,
@@ -14,6 +13,7 @@ OPTIONS = {
     'model.neck.num_layers': 1,
     'model.neck.with_last_bn': False,
     'optim_wrapper.enabled': False,
+    'optim_wrapper.optimizer.lr': 1.2,
     'train_cfg.max_epochs': 2,
     'param_scheduler.0.total': 2,
     'train_dataloader.num_workers': 0,
@@ -24,8 +24,9 @@ OPTIONS = {
 }
 
 
-def test_two_processes_with_half_the_batch_each_train_the_model_of_one_process(root, tmp_path):
-    config = str(root / CONFIG)
+def test_two_processes_with_half_the_batch_each_train_the_model_of_one_process(
+        quickstart_config, tmp_path):
+    config = str(quickstart_config)
     one = run_ranks(rank_tasks.train_config, 1, config, {**OPTIONS, 'train_dataloader.batch_size': 8},
                     str(tmp_path / 'one'), folder=tmp_path / 'rank_of_one')[0]
     two = run_ranks(rank_tasks.train_config, 2, config, {**OPTIONS, 'train_dataloader.batch_size': 4},

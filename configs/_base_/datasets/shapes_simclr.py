@@ -8,7 +8,7 @@ from mmsimclr.transforms import MultiView, PackImage, PackViews, SimCLRView
 
 view = dict(type=SimCLRView, size=32, strength=1.0, blur=False, scale=(0.3, 1.0))
 train_dataloader = dict(
-    batch_size=256,
+    batch_size=128,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
@@ -16,7 +16,7 @@ train_dataloader = dict(
     collate_fn=dict(type=default_collate),
     dataset=dict(
         type=Shapes,
-        num_images=10_000,
+        num_images=8_000,
         split='train',
         pipeline=[
             dict(type=MultiView, num_views=2, transforms=[view]),
@@ -26,5 +26,5 @@ train_dataloader = dict(
 online_knn = dict(
     type=OnlineKNNHook,
     interval=5,
-    bank=dict(type=Shapes, num_images=10_000, split='train', pipeline=[dict(type=PackImage)]),
+    bank=dict(type=Shapes, num_images=8_000, split='train', pipeline=[dict(type=PackImage)]),
     queries=dict(type=Shapes, num_images=2_000, split='test', pipeline=[dict(type=PackImage)]))

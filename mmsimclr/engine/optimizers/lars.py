@@ -12,6 +12,9 @@ from mmsimclr.registry import OPTIMIZERS
 
 TRUST_RATIOS = ('official', 'openmmlab')
 MOMENTUM_STYLES = ('classic', 'popular')
+# torch adds entries of its own to a group's settings when a state is loaded.
+SETTINGS = ('lr', 'momentum', 'weight_decay', 'eta', 'nesterov', 'trust_ratio', 'momentum_style',
+            'lars_exclude')
 
 
 @OPTIMIZERS.register_module()
@@ -108,7 +111,7 @@ class LARS(Optimizer):
         """Gather parameters that can be updated together, whichever group they came in."""
         buckets = defaultdict(list)
         for group in self.param_groups:
-            settings = tuple((name, group[name]) for name in self.defaults)
+            settings = tuple((name, group[name]) for name in SETTINGS)
             for param in group['params']:
                 if param.grad is None:
                     continue

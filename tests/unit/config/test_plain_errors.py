@@ -1,0 +1,38 @@
+import pytest
+
+from mmsimclr.config import plain_errors
+from mmsimclr.engine import scaled_lr
+from mmsimclr.transforms.views import sample_seed
+
+
+def test_an_error_of_ours_becomes_one_line():
+    with pytest.raises(SystemExit, match=r"^error: rule must be one of .*, got 'cubic'$"), plain_errors():
+        scaled_lr(0.3, 256, 'cubic')
+
+
+def test_a_missing_file_becomes_one_line_whoever_misses_it(tmp_path):
+    with pytest.raises(SystemExit, match=r'^error: .*No such file.*nowhere'), plain_errors():
+        (tmp_path / 'nowhere').read_text()
+
+
+def test_an_operation_that_fails_in_our_code_keeps_its_traceback():
+    with pytest.raises(TypeError), plain_errors():
+        sample_seed('0', 0, 0)
+
+
+def test_an_error_of_others_keeps_its_traceback():
+    with pytest.raises(ValueError, match='not ours'), plain_errors():
+        raise ValueError('not ours')
+
+
+def test_every_error_keeps_its_traceback_on_demand(monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_TRACEBACK', '1')
+    with pytest.raises(ValueError, match='cubic'), plain_errors():
+        scaled_lr(0.3, 256, 'cubic')
+
+
+def test_interruptions_and_exits_pass():
+    with pytest.raises(KeyboardInterrupt), plain_errors():
+        raise KeyboardInterrupt
+    with pytest.raises(SystemExit, match='3'), plain_errors():
+        raise SystemExit(3)

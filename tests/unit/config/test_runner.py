@@ -1,0 +1,89 @@
+import pytest
+import torch
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner
+from tiny_run import tiny_config
+
+from mmsimclr.config import build_runner, set_amp
+from mmsimclr.engine import LARS, BFloat16OptimWrapper
+from mmsimclr.models import SimCLR
+
+on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
+
+
+@pytest.fixture
+def config(tmp_path):
+    return tiny_config(tmp_path)
+
+
+def test_a_text_config_becomes_a_runner_of_the_right_parts(config):
+    runner = build_runner(config)
+    assert isinstance(runner, Runner) and isinstance(runner.model, SimCLR)
+    runner.train()
+    assert isinstance(runner.optim_wrapper.optimizer, LARS)
+    assert runner.iter == 2
+
+
+@pytest.mark.parametrize('rule, accumulated, rate', [
+    ('linear', 1, 0.3 * 8 / 256), ('linear', 4, 0.3 * 32 / 256), ('sqrt', 1, 0.3 * (8 / 256)**0.5),
+    ('none', 4, 0.3)])
+def test_rate_is_scaled_from_the_global_batch_once(config, rule, accumulated, rate):
+    config.auto_scale_lr = dict(enable=True, base_batch_size=256, rule=rule)
+    config.optim_wrapper.accumulative_counts = accumulated
+    runner = build_runner(config)
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(rate)
+    runner.train()                                     # MMEngine would scale again, linearly
+    assert runner.optim_wrapper.param_groups[0]['initial_lr'] == pytest.approx(rate)
+
+
+def test_rate_stays_where_scaling_is_not_enabled(config):
+    config.auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')
+    build_runner(config)
+    assert config.optim_wrapper.optimizer.lr == 0.3
+
+
+@on_a_cpu
+def test_sync_bn_is_for_gpus(config):
+    config.sync_bn = 'torch'
+    runner = build_runner(config)
+    assert config.sync_bn is None
+    assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in runner.model.modules())
+
+
+def test_a_launcher_without_its_environment_is_refused(config, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    config.launcher = 'pytorch'
+    with pytest.raises(RuntimeError, match='needs RANK, WORLD_SIZE, LOCAL_RANK in the environment'):
+        build_runner(config)
+    config.launcher = 'torchrun'
+    with pytest.raises(ValueError, match="none, pytorch, slurm, mpi, got 'torchrun'"):
+        build_runner(config)
+
+
+@pytest.mark.parametrize('before', [
+    {}, dict(type=BFloat16OptimWrapper, enabled='auto'),
+    dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')])
+def test_bf16_replaces_whatever_wrapper_the_config_has(config, before):
+    config.optim_wrapper.update(before)
+    set_amp(config, 'bf16')
+    runner = build_runner(config)
+    wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+    assert type(wrapper) is BFloat16OptimWrapper and wrapper.enabled is True
+
+
+def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, monkeypatch):
+    config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ValueError, match='fp16 training needs a GPU; use --amp bf16'):
+        set_amp(config, 'fp16')
+    assert config.optim_wrapper.enabled == 'auto'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    set_amp(config, 'fp16')
+    assert config.optim_wrapper.type == AmpOptimWrapper.__name__
+    assert 'enabled' not in config.optim_wrapper and config.optim_wrapper.loss_scale == 'dynamic'
+
+
+def test_unknown_precision_is_refused(config):
+    with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
+        set_amp(config, 'fp8')

@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from mmsimclr.engine import BFloat16OptimWrapper
+from mmsimclr.engine.optimizers import autocast, native_bfloat16
+from mmsimclr.registry import OPTIM_WRAPPERS
+
+
+def wrapper_of(model: nn.Module, **kwargs) -> BFloat16OptimWrapper:
+    return BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), 0.1), **kwargs)
+
+
+def model() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(16, 4)
+
+
+@pytest.mark.parametrize('enabled, native, dtype', [
+    (True, False, torch.bfloat16), (False, True, torch.float32),
+    ('auto', True, torch.bfloat16), ('auto', False, torch.float32)])
+def test_forward_pass_is_in_bfloat16_where_enabled(monkeypatch, enabled, native, dtype):
+    monkeypatch.setattr(autocast, 'native_bfloat16', lambda device: native)
+    linear = model()
+    with wrapper_of(linear, enabled=enabled).optim_context(linear):
+        assert linear(torch.ones(2, 16)).dtype == dtype
+    assert linear(torch.ones(2, 16)).dtype == torch.float32
+
+
+def test_weights_and_gradients_stay_float32_and_close_to_the_exact_ones():
+    exact, rounded = model(), model()
+    inputs = torch.linspace(-1, 1, 32).view(2, 16)
+    exact(inputs).square().sum().backward()
+    wrapper = wrapper_of(rounded)
+    with wrapper.optim_context(rounded):
+        loss = rounded(inputs).float().square().sum()
+    wrapper.backward(loss)
+    assert rounded.weight.grad.dtype == torch.float32
+    assert_close(rounded.weight.grad, exact.weight.grad, rtol=0.02, atol=0.02)
+    assert not torch.equal(rounded.weight.grad, exact.weight.grad)
+
+
+def test_gradients_are_accumulated_over_as_many_steps_as_asked_for():
+    linear = model()
+    before = linear.weight.detach().clone()
+    wrapper = wrapper_of(linear, accumulative_counts=2)
+    wrapper.initialize_count_status(linear, 0, 4)
+    changed = []
+    for _ in range(4):
+        with wrapper.optim_context(linear):
+            loss = linear(torch.ones(2, 16)).sum()
+        wrapper.update_params(loss)
+        changed.append(not torch.equal(linear.weight, before))
+        before = linear.weight.detach().clone()
+    assert changed == [False, True, False, True]
+
+
+@pytest.mark.parametrize('enabled', ['yes', None, 'Auto'])
+def test_unknown_setting_is_refused(enabled):
+    with pytest.raises(ValueError, match="True, False or 'auto'"):
+        wrapper_of(model(), enabled=enabled)
+
+
+def test_unknown_devices_have_no_native_bfloat16_and_the_cpus_is_known(monkeypatch):
+    assert not native_bfloat16('meta')
+    for name, supported in (('_is_avx512_bf16_supported', False), ('_is_amx_tile_supported', True)):
+        monkeypatch.setattr(torch.cpu, name, lambda supported=supported: supported, raising=False)
+    assert native_bfloat16('cpu')
+    monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: False, raising=False)
+    assert not native_bfloat16('cpu')
+
+
+def test_is_found_by_name():
+    assert OPTIM_WRAPPERS.get('BFloat16OptimWrapper') is BFloat16OptimWrapper
