@@ -195,14 +195,15 @@ def online_knn(num_bank: int, num_queries: int) -> dict:
 
 
 def train_config(config_path: str, options: dict, work_dir: str) -> dict:
-    """Run a config to its end; return its last weights, losses and learning rates."""
+    """Run a config to its end; return its first and last weights, and what was logged."""
     from mmsimclr.config import build_runner, load_config
     config = load_config(config_path, copy.deepcopy(options), work_dir)
     config.launcher = 'pytorch' if dist.is_initialized() else 'none'
     runner = build_runner(config)
-    model = runner.train()
-    model = getattr(model, 'module', model)
+    model = getattr(runner.model, 'module', runner.model)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    runner.train()
     logged = {name: torch.as_tensor(runner.message_hub.get_scalar(f'train/{name}').data[0])
               for name in ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr')}
-    return dict(weights={name: value.clone() for name, value in model.state_dict().items()},
+    return dict(start=start, weights={name: value.clone() for name, value in model.state_dict().items()},
                 knn=runner.message_hub.get_info('knn_accuracy'), logged=logged)
