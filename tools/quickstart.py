@@ -7,7 +7,7 @@ from mmengine.config import DictAction
 from mmsimclr.config import plain_errors
 from mmsimclr.quickstart import limit_threads, quickstart
 
-CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-6e_shapes.py'
+CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,15 +1,18 @@
 """Pre-train a model described by a config: python tools/train.py CONFIG."""
 
 import argparse
+import shlex
+import sys
 
 from mmengine.config import DictAction
 
-from mmsimclr.config import build_runner, load_config, plain_errors, set_amp
+from mmsimclr.config import load_config, plain_errors, set_amp, set_auto_scale_lr
+from mmsimclr.protocols import pretrain
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Pre-train a model described by a config')
-    parser.add_argument('config', help='path of a config, e.g. configs/simclr/quickstart.py')
+    parser.add_argument('config', help='path of a config, e.g. one of configs/simclr/')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/CONFIG)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
                         help='go on from a checkpoint; without CKPT, from the newest in the work dir')
@@ -33,8 +36,8 @@ def main() -> None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
-        config.auto_scale_lr.enable = True
-    build_runner(config).train()
+        set_auto_scale_lr(config)
+    pretrain(config, args.config, shlex.join(['python', *sys.argv]))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,6 @@ max_epochs = 1000
 
 # The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
 optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256, weight_decay=1e-4)
-param_scheduler[0].update(total=max_epochs)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 default_hooks.checkpoint.update(interval=50)

@@ -26,6 +26,5 @@ model.neck.update(in_channels=2048 * width, hid_channels=2048 * width)
 
 train_dataloader.update(batch_size=128)
 optim_wrapper.optimizer.update(lr=0.3 * global_batch / 256)
-param_scheduler[0].update(total=max_epochs)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch)

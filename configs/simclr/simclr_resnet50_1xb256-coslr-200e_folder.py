@@ -21,6 +21,5 @@ global_batch = 256
 max_epochs = 200
 
 optim_wrapper.optimizer.update(lr=0.075 * global_batch**0.5)
-param_scheduler[0].update(total=max_epochs)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -23,7 +23,6 @@ model.backbone.update(depth=50)
 model.neck.update(in_channels=2048, hid_channels=2048)
 
 optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256)
-param_scheduler[0].update(total=max_epochs)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 default_hooks.checkpoint.update(interval=50)

@@ -22,6 +22,5 @@ max_epochs = 1000
 
 train_dataloader.update(batch_size=128)
 optim_wrapper.optimizer.update(lr=0.3 * global_batch / 256)
-param_scheduler[0].update(total=max_epochs)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch)

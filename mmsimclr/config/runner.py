@@ -62,6 +62,18 @@ def set_amp(config: Config, dtype: str) -> None:
         config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
 
 
+def set_auto_scale_lr(config: Config) -> None:
+    """Have the learning rate scaled to the real global batch, by the config's rule.
+
+    Raises:
+        ValueError: If the config does not say which batch its learning rate is for.
+    """
+    if not config.get('auto_scale_lr'):
+        raise ValueError('the config has no auto_scale_lr=dict(base_batch_size=..., rule=...), so the batch '
+                         'its learning rate is for is not known')
+    config.auto_scale_lr.enable = True
+
+
 def _adapt_to_device(config: Config) -> None:
     if torch.cuda.is_available():
         return

@@ -36,7 +36,7 @@ def rates(config: Config, steps_per_epoch: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], config.optim_wrapper.optimizer.lr)
     schedulers = []
     for scheduler in config.param_scheduler:
-        scheduler = dict(scheduler)
+        scheduler = {'end': config.train_cfg.max_epochs, **scheduler}        # as MMEngine's Runner does
         convert = scheduler.pop('convert_to_iter_based', False)
         if convert:
             kind = scheduler.pop('type')
@@ -91,6 +91,9 @@ def test_batch_epochs_and_dataset_are_the_name_s(path):
 def test_learning_rate_follows_from_the_global_batch(path):
     name, config = parse_name(path.stem), load_config(path)
     lr, batch = config.optim_wrapper.optimizer.lr, name.global_batch
+    if '-w16_' in path.stem:                                 # the reduced settings, and their headers say so
+        assert lr == 1.2 and 'found by trial' in ' '.join(path.read_text().split())
+        return
     if config.auto_scale_lr.rule == 'sqrt':
         assert lr == pytest.approx(0.075 * math.sqrt(batch))
     else:

@@ -39,6 +39,8 @@ def test_leaf_trains_a_step(path, images, tmp_path):
         'train_cfg.max_epochs': 1,
         'default_hooks.checkpoint.interval': 1,
     }, tmp_path / 'run')
+    if 'warmup' in config.param_scheduler[0]:
+        config.param_scheduler[0].warmup = 0
     dataset = config.train_dataloader.dataset
     if name.dataset == 'cifar10':
         config.train_dataloader.dataset = dict(**shapes, pipeline=dataset.pipeline)

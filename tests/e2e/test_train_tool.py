@@ -1,5 +1,6 @@
 """tools/train.py: what it says, what it accepts, what it refuses, and how it ends."""
 
+import hashlib
 import json
 import math
 import subprocess
@@ -69,7 +70,7 @@ def test_checkpoint_holds_model_optimizer_and_schedule(finished):
 
 def test_dumped_config_can_be_trained_again_with_the_same_result(finished, tmp_path):
     work_dir, _ = finished
-    dumped = work_dir / 'simclr_resnet18-w16_1xb128-coslr-6e_shapes.py'
+    dumped = work_dir / 'simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
     status, log = run_tool(tmp_path / 'log', 'train.py', dumped, '--work-dir', tmp_path / 'again')
     assert status == 0, log
     first, again = (torch.load(folder / 'epoch_2.pth', weights_only=False)['state_dict']
@@ -171,3 +172,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_1.pth']
     weights = torch.load(work_dir / 'epoch_1.pth', weights_only=False)['state_dict']
     assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_a_run_leaves_a_result_that_says_what_it_was(finished):
+    work_dir, log = finished
+    result = json.loads((work_dir / 'result.json').read_text())
+    assert result['checkpoint_sha256'] == hashlib.sha256((work_dir / 'epoch_2.pth').read_bytes()).hexdigest()
+    assert result['seed'] == 0 and result['num_images'] == {'train': 40, 'bank': 40, 'queries': 20}
+    assert result['settings']['iterations'] == 10 and result['settings']['global_batch'] == 8
+    logged = [entry['knn_accuracy'] for entry in scalars(work_dir) if 'knn_accuracy' in entry]
+    assert [result['metrics'][f'{name}_percent'] for name in ('knn_accuracy_at_start', 'knn_accuracy')] == \
+        pytest.approx([logged[0], logged[-1]])
+    losses = [entry['loss'] for entry in scalars(work_dir) if 'loss' in entry]
+    assert result['metrics']['loss_nats'] == pytest.approx(losses[-1])      # both are means of all ten
+    assert f'at the start: k-NN accuracy {logged[0]:.2f} %' in log

@@ -16,7 +16,7 @@ train_dataloader = dict(
     collate_fn=dict(type=default_collate),
     dataset=dict(
         type=Shapes,
-        num_images=8_000,
+        num_images=10_000,
         split='train',
         pipeline=[
             dict(type=MultiView, num_views=2, transforms=[view]),
@@ -26,5 +26,5 @@ train_dataloader = dict(
 online_knn = dict(
     type=OnlineKNNHook,
     interval=5,
-    bank=dict(type=Shapes, num_images=8_000, split='train', pipeline=[dict(type=PackImage)]),
+    bank=dict(type=Shapes, num_images=10_000, split='train', pipeline=[dict(type=PackImage)]),
     queries=dict(type=Shapes, num_images=2_000, split='test', pipeline=[dict(type=PackImage)]))

@@ -13,6 +13,6 @@ optim_wrapper = dict(
     optimizer=dict(type=LARS, lr=0.3, momentum=0.9, weight_decay=1e-6),
     # Norms and biases take neither weight decay nor LARS scaling.
     constructor=LARSOptimWrapperConstructor)
-param_scheduler = [dict(type=WarmupCosineLR, warmup=10, total=100, convert_to_iter_based=True)]
+param_scheduler = [dict(type=WarmupCosineLR, warmup=10, convert_to_iter_based=True)]
 train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=100)
 auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')

@@ -27,6 +27,7 @@ class OnlineKNNHook(Hook):
         max_queries: At most this many queries, evenly spaced, >= 1.
         batch_size: Images in one forward pass, per device.
         num_workers: Loader processes per device.
+        at_start: Whether to evaluate before the first step too: what random initialisation is worth.
 
     Raises:
         ValueError: If a number is out of range, or a dataset has no labels.
@@ -37,7 +38,7 @@ class OnlineKNNHook(Hook):
 
     def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
                  max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
-                 num_workers: int = 0) -> None:
+                 num_workers: int = 0, at_start: bool = True) -> None:
         for name, value in (('interval', interval), ('max_bank', max_bank),
                             ('max_queries', max_queries), ('batch_size', batch_size)):
             if value < 1:
@@ -45,11 +46,12 @@ class OnlineKNNHook(Hook):
         self.interval = interval
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.at_start = at_start
         self._configs = dict(bank=(bank, max_bank), queries=(queries, max_queries))
         self._classifier_cfg = classifier or dict(type='mmsimclr.KNNClassifier', k=20)
 
     def before_train(self, runner) -> None:
-        """Build the datasets, so that a wrong path fails before the first step."""
+        """Build the datasets, so that a wrong path fails before the first step; evaluate at the start."""
         self._classifier = MODELS.build(self._classifier_cfg)
         self._datasets, self._num_classes = {}, 0
         for name, (config, limit) in self._configs.items():
@@ -61,16 +63,26 @@ class OnlineKNNHook(Hook):
             count = min(len(dataset), limit)
             rows = torch.linspace(0, len(dataset) - 1, count, dtype=torch.float64).round().long()
             self._datasets[name] = Subset(dataset, rows.tolist())
+        info = runner.message_hub
+        info.update_info('knn_images', {name: len(dataset) for name, dataset in self._datasets.items()})
+        info.update_info('knn_settings', dict(k=self._classifier.k,
+                                              knn_temperature=self._classifier.temperature))
+        if self.at_start and runner.iter == 0:
+            self._evaluate_and_log(runner, 'knn_accuracy_at_start')
 
     def after_train_epoch(self, runner) -> None:
         """Evaluate, and log ``knn_accuracy`` in percent."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
-            accuracy = self.evaluate(runner.model)
-            runner.message_hub.update_info('knn_accuracy', accuracy)
-            runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
-            runner.logger.info(
-                f'epoch {runner.epoch + 1}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
-                f'{len(self._datasets["bank"])} in the bank, {len(self._datasets["queries"])} queries)')
+            self._evaluate_and_log(runner, 'knn_accuracy')
+
+    def _evaluate_and_log(self, runner, name: str) -> None:
+        accuracy = self.evaluate(runner.model)
+        runner.message_hub.update_info(name, accuracy)
+        runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
+        when = 'at the start' if name == 'knn_accuracy_at_start' else f'epoch {runner.epoch + 1}'
+        runner.logger.info(
+            f'{when}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
+            f'{len(self._datasets["bank"])} in the bank, {len(self._datasets["queries"])} queries)')
 
     def evaluate(self, model: torch.nn.Module) -> float:
         """Return the top-1 accuracy of the queries in percent, equal on all ranks."""

@@ -62,7 +62,7 @@ class WarmupCosineLR(_ParamScheduler):
     Args:
         optimizer: The optimizer, or MMEngine's wrapper of it; its learning rate is the peak.
         warmup: Length of the warm-up, in epochs (in steps with ``by_epoch=False``).
-        total: Length of the whole run, in the same unit.
+        total: Length of the whole schedule, in the same unit; by default that of the run.
         last_step, verbose: As in MMEngine's schedulers.
         by_epoch: Unit of ``warmup`` and ``total``. Epochs are turned into steps when the run starts
             (put ``convert_to_iter_based=True`` in the config).
@@ -71,10 +71,12 @@ class WarmupCosineLR(_ParamScheduler):
         ValueError: If warmup is negative or not shorter than total, or epochs were not converted.
     """
 
-    def __init__(self, optimizer, warmup: float, total: float, last_step: int = -1,
+    def __init__(self, optimizer, warmup: float, total: float | None = None, last_step: int = -1,
                  by_epoch: bool = True, verbose: bool = False, begin: int = 0, end: int = INF) -> None:
-        if not 0 <= warmup < total:
-            raise ValueError(f'warmup must be >= 0 and shorter than total, got {warmup} and {total}')
+        total = end if total is None else total                # MMEngine sets end to the run's length
+        _check_lengths(warmup, total, 'epochs' if by_epoch else 'steps')
+        if total == INF:
+            raise ValueError('total must be given where the length of the run is not known')
         if by_epoch:
             raise ValueError('WarmupCosineLR works per step: set convert_to_iter_based=True beside it, '
                              'or by_epoch=False with warmup and total in steps')
@@ -84,15 +86,24 @@ class WarmupCosineLR(_ParamScheduler):
                          by_epoch=by_epoch, verbose=verbose)
 
     @classmethod
-    def build_iter_from_epoch(cls, *args, warmup: float, total: float, epoch_length: int,
-                              by_epoch: bool = True, begin: int = 0, end: int = INF,
-                              **kwargs) -> 'WarmupCosineLR':
+    def build_iter_from_epoch(cls, *args, warmup: float, epoch_length: int,
+                              total: float | None = None, by_epoch: bool = True, begin: int = 0,
+                              end: int = INF, **kwargs) -> 'WarmupCosineLR':
         """Build the schedule from lengths in epochs of ``epoch_length`` steps; MMEngine calls this."""
         if not by_epoch:
             raise ValueError('convert_to_iter_based=True goes with by_epoch=True')
-        return cls(*args, warmup=warmup * epoch_length, total=total * epoch_length, by_epoch=False,
-                   begin=begin * epoch_length, end=INF if end == INF else end * epoch_length, **kwargs)
+        total = end if total is None else total
+        _check_lengths(warmup, total, 'epochs')
+        steps = [INF if epochs == INF else epochs * epoch_length for epochs in (total, begin, end)]
+        return cls(*args, warmup=warmup * epoch_length, total=steps[0], by_epoch=False, begin=steps[1],
+                   end=steps[2], **kwargs)
 
     def _get_value(self) -> list[float]:
         return [warmup_cosine_lr(self.last_step, base, self.warmup_steps, self.total_steps)
                 for base in self.base_values]
+
+
+def _check_lengths(warmup: float, total: float, unit: str) -> None:
+    if not 0 <= warmup < total:
+        raise ValueError(f'warmup must be >= 0 and shorter than total (by default the run), got {warmup} and '
+                         f'{total} {unit}; set param_scheduler.0.warmup')

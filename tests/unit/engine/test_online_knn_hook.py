@@ -27,7 +27,7 @@ def runner(tmp_path):
 
 
 def started(runner, **changes) -> OnlineKNNHook:
-    hook = OnlineKNNHook(**{**dict(bank=BANK, queries=QUERIES, batch_size=7), **changes})
+    hook = OnlineKNNHook(**{**dict(bank=BANK, queries=QUERIES, batch_size=7, at_start=False), **changes})
     hook.before_train(runner)
     return hook
 
@@ -78,7 +78,17 @@ def test_runs_every_interval_and_at_the_end_and_is_logged(tmp_path):
     assert [f'epoch {epoch}: k-NN accuracy' in text for epoch in (1, 2, 3)] == [False, True, True]
     assert '(k = 20, 60 in the bank, 30 queries)' in text
     lines = next(tmp_path.glob('*/vis_data/scalars.json')).read_text(encoding='utf-8').splitlines()
-    assert [entry['step'] for entry in map(json.loads, lines) if 'knn_accuracy' in entry] == [4, 6]
+    assert [entry['step'] for entry in map(json.loads, lines) if 'knn_accuracy' in entry] == [0, 4, 6]
+
+
+def test_random_initialisation_is_evaluated_before_the_first_step_only(runner):
+    hook = started(runner, at_start=True)
+    at_start = runner.message_hub.get_info('knn_accuracy_at_start')
+    assert at_start == pytest.approx(hook.evaluate(runner.model))
+    runner.message_hub.update_info('knn_accuracy_at_start', None)
+    runner.train_loop._iter = 7                              # as after a resume
+    started(runner, at_start=True)
+    assert runner.message_hub.get_info('knn_accuracy_at_start') is None
 
 
 def test_a_dataset_without_labels_fails_before_the_first_step(runner):

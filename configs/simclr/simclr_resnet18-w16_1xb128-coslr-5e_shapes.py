@@ -1,11 +1,11 @@
-"""The quick start: SimCLR on the built-in images, ResNet-18 a quarter as wide, 6 epochs.
+"""The quick start: SimCLR on the built-in images, ResNet-18 a quarter as wide, 5 epochs.
 
 Command: make quickstart, or python tools/train.py
-configs/simclr/simclr_resnet18-w16_1xb128-coslr-6e_shapes.py
+configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py
 Hardware: two CPU cores.
 Expected: docs/results.md, generated from runs of this config.
-Deviations from the paper: a small encoder on small images, crops of at least 0.3 of the area, square-root
-learning rate, one epoch of warm-up, residual branches not zeroed at the start.
+Deviations from the paper: a small encoder on small images, crops of at least 0.3 of the area, a
+learning rate found by trial, one epoch of warm-up, residual branches not zeroed at the start.
 """
 
 from mmengine.config import read_base
@@ -19,7 +19,7 @@ with read_base():
     from .._base_.schedules.lars_paper import *
 
 global_batch = 128
-max_epochs = 6
+max_epochs = 5
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
 model.backbone.update(base_channels=16, zero_init_residual=False)
@@ -27,8 +27,9 @@ model.neck.update(in_channels=128, hid_channels=128)
 model.head.update(temperature=0.2)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
-optim_wrapper.optimizer.update(lr=0.075 * global_batch**0.5)
-param_scheduler[0].update(warmup=1, total=max_epochs)
+# Above the square-root rule's 0.85: in so short a run it learns faster.
+optim_wrapper.optimizer.update(lr=1.2)
+param_scheduler[0].update(warmup=1)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.logger.update(interval=13)

@@ -1,0 +1,57 @@
+"""Pre-training as a run that leaves a result."""
+
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmsimclr import distributed
+from mmsimclr.config import build_runner
+from mmsimclr.protocols.result import Result, sha256
+
+
+def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
+    """Train to the end, and write ``result.json`` into the work directory.
+
+    Args:
+        config: A config from :func:`mmsimclr.config.load_config`.
+        config_path: Where it came from.
+        command: The command that repeats the run.
+
+    Returns:
+        The result: the last loss and, if the config has an ``OnlineKNNHook``, its accuracy before the
+        first step and after the last.
+    """
+    runner = build_runner(config)
+    started = time.perf_counter()
+    runner.train()
+    result = _result(runner, config_path, command, time.perf_counter() - started)
+    if distributed.rank() == 0:
+        path = result.write(Path(runner.work_dir) / 'result.json')
+        runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
+    return result
+
+
+def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: float) -> Result:
+    info = runner.message_hub.runtime_info
+    metrics = {f'{name}_percent': float(info[name])
+               for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
+    metrics['loss_nats'] = float(runner.message_hub.get_scalar('train/loss').mean(50))
+    metrics['pretraining_s'] = wall_time_s
+    checkpoint = info.get('last_ckpt')
+    has_checkpoint = checkpoint is not None and Path(checkpoint).is_file()
+    return Result(
+        protocol='pretraining',
+        metrics=metrics,
+        num_images=dict(train=len(runner.train_dataloader.dataset), **info.get('knn_images', {})),
+        seed=runner.seed,
+        settings=dict(
+            max_epochs=runner.max_epochs, iterations=runner.iter, ranks=distributed.world_size(),
+            global_batch=runner.train_dataloader.batch_size * distributed.world_size(),
+            **info.get('knn_settings', {})),
+        checkpoint=str(checkpoint) if has_checkpoint else None,
+        checkpoint_sha256=sha256(checkpoint) if has_checkpoint and distributed.rank() == 0 else None,
+        config=str(config_path),
+        command=command,
+        wall_time_s=wall_time_s)
