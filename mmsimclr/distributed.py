@@ -12,16 +12,17 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 def start(launcher: str, settings: dict | None = None) -> None:
-    """Start the process group that a launcher prepared: NCCL where there are GPUs, gloo elsewhere.
+    """Start the process group that a launcher prepared: NCCL where there are GPUs, else gloo.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
         settings: Arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
-            seconds); the backend is replaced by gloo where there is no GPU.
+            seconds); without GPUs the backend is gloo.
 
     Raises:
         ValueError: If the launcher is unknown.
-        RuntimeError: If torchrun's environment variables are missing.
+        RuntimeError: If torchrun's environment variables are missing, there are more processes than GPUs
+            on this machine, or a launcher other than torchrun finds no GPU.
     """
     if launcher not in LAUNCHERS:
         raise ValueError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
@@ -33,13 +34,24 @@ def start(launcher: str, settings: dict | None = None) -> None:
                            'tools/dist_train.sh or torchrun')
     settings = dict(settings or {})
     if torch.cuda.is_available():
+        local_rank, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+        if launcher == 'pytorch' and local_rank >= gpus:
+            raise RuntimeError(f'process {local_rank + 1} of this machine has no GPU: there are {gpus}. '
+                               f'Start {gpus} processes, or set CUDA_VISIBLE_DEVICES= to train on the CPU')
         init_dist(launcher, **{'backend': 'nccl', **settings})
     elif launcher == 'pytorch':
         timeout = settings.get('timeout')
         dist.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None)
     else:
-        init_dist(launcher, **{**settings, 'backend': 'gloo'})
+        raise RuntimeError(f'launcher {launcher} needs GPUs and torch sees none; on CPUs start with torchrun '
+                           '(tools/dist_train.sh)')
+
+
+def stop() -> None:
+    """End the process group, if one is up; call it when nothing more is to be sent."""
+    if is_distributed():
+        dist.destroy_process_group()
 
 
 def is_distributed() -> bool:
@@ -74,7 +86,7 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        grad = grad.contiguous()
+        grad = grad.clone(memory_format=torch.contiguous_format)     # autograd's own must stay as it is
         dist.all_reduce(grad)
         start = rank() * ctx.num_rows
         return grad[start:start + ctx.num_rows]

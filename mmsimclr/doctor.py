@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from mmsimclr.environment import TESTED, hardware, versions
+from mmsimclr.environment import TESTED, TESTED_PYTHONS, hardware, versions
 
 CORE = 'tools/install.sh core (or make quickstart)'
 FULL = 'tools/install.sh full (or make test)'
@@ -44,7 +44,7 @@ def _pretraining() -> str:
 
 
 def _classification() -> str:
-    _need(CORE, 'mmpretrain', 'sklearn')
+    _need(CORE, 'mmpretrain', 'mmsimclr.protocols')
     return 'k-NN and linear probe'
 
 
@@ -67,8 +67,10 @@ def _gpu() -> str:
         raise Unusable('this torch is built for the CPU only',
                        'install torch and torchvision with CUDA, at matching versions')
     if not torch.cuda.is_available():
-        raise Unusable('torch sees no NVIDIA GPU', 'check nvidia-smi and CUDA_VISIBLE_DEVICES; everything '
-                       'but speed works on the CPU')
+        raise Unusable(
+            f'torch, built for CUDA {torch.version.cuda}, sees no NVIDIA GPU',
+            'if this machine has one, check CUDA_VISIBLE_DEVICES, and that the driver that nvidia-smi shows '
+            f'is for CUDA {torch.version.cuda} or newer; everything but speed works on the CPU')
     return ', '.join(hardware()['gpus'])
 
 
@@ -100,6 +102,9 @@ def examine() -> dict[str, tuple[bool, str, str]]:
 def untested(found: dict[str, str | None]) -> list[str]:
     """Return a line for each installed version outside the tested matrix."""
     lines = []
+    python = found.get('python') or ''
+    if python and not python.startswith(TESTED_PYTHONS):
+        lines.append(f'Python {python} is not among the tested versions ({", ".join(TESTED_PYTHONS)})')
     for distribution, (_, accepted) in TESTED.items():
         version = found.get(distribution)
         if version and not version.startswith(tuple(f'{prefix}.' for prefix in accepted)):

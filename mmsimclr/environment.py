@@ -4,6 +4,7 @@ import os
 import platform
 from importlib import import_module, metadata
 
+TESTED_PYTHONS = ('3.10', '3.11', '3.12')
 # Distribution and import name of what a run depends on, with the versions the project is tested with.
 TESTED = {
     'torch': ('torch', ('2.11',)),

@@ -9,6 +9,8 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from mmsimclr.config import build_runner, load_config
 from mmsimclr.engine import OnlineKNNHook
 from mmsimclr.environment import cpu_name, num_usable_cores
 from mmsimclr.features import extract_features
-from mmsimclr.protocols import Result, knn_accuracy, linear_accuracy, sha256
+from mmsimclr.protocols import Result, knn_accuracy, linear_accuracy, portable_path, sha256
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import (
     read_scalars,
@@ -83,46 +85,47 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     config = load_config(config_path, options, work_dir)
     if seed is not None:
         config.randomness.update(seed=seed)
-    bank, queries = _evaluation_datasets(config)
+    hook = _online_knn(config)
+    bank, queries = DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
+    hook['at_start'] = False                               # that is what `before` measures here
     runner = _quiet_runner(config)
     say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
 
     say('[1/4] features of the encoder at random initialisation')
-    before = _embed(runner.model, bank, queries)
+    before = _embed(runner.model, bank, queries, say)
     say('[2/4] pre-training')
     training_started = time.perf_counter()
     runner.train()
     training_s = time.perf_counter() - training_started
     say('[3/4] features of the pre-trained encoder')
-    after = _embed(runner.model, bank, queries)
-    say('[4/4] accuracies and pictures')
+    after = _embed(runner.model, bank, queries, say)
+    say('[4/4] linear probes and pictures')
     metrics = before.metrics(), after.metrics()
 
     checkpoint = runner.message_hub.runtime_info['last_ckpt']
     common = dict(protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)),
                   seed=runner.seed, config=str(config_path),
                   settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
-                                image_size=bank.image_size, max_epochs=runner.max_epochs,
+                                max_epochs=runner.max_epochs,
                                 global_batch=runner.train_dataloader.batch_size),
                   command=f'python tools/quickstart.py {config_path} --seed {runner.seed}')
-    expected = len(runner.model.backbone.state_dict())
     results = (
         Result(metrics=metrics[0], **common),
         Result(metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
-               checkpoint_sha256=sha256(checkpoint), tensors_loaded=(expected, expected), **common))
+               checkpoint_sha256=sha256(checkpoint), **common))
     pictures = [
         save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
         save_views_sheet(runner.train_dataloader.dataset, work_dir / 'views.png',
-                         _one_per_class(bank, 8), num_draws=4),
+                         _one_per_class(runner.train_dataloader.dataset, 8), num_draws=4),
         _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after),
     ]
+    results[1].wall_time_s = time.perf_counter() - started
     for name, result in zip(('random', 'pretrained'), results, strict=True):
-        result.wall_time_s = time.perf_counter() - started
         result.write(work_dir / f'{name}.json')
     say('')
     say(comparison(*metrics))
     say('')
-    say(f'checkpoint  {checkpoint}')
+    say(f'checkpoint  {portable_path(checkpoint)}')
     for picture in pictures:
         say(f'picture     {picture}')
     say(f'computing took {time.perf_counter() - started:.0f} s, of which pre-training {training_s:.0f} s')
@@ -138,10 +141,11 @@ def comparison(before: dict[str, float], after: dict[str, float]) -> str:
     return text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], rows)
 
 
-def _evaluation_datasets(config: Config) -> tuple[BaseDataset, BaseDataset]:
+def _online_knn(config: Config) -> dict:
     for hook in config.get('custom_hooks', ()):
-        if hook['type'] in (OnlineKNNHook, 'OnlineKNNHook'):
-            return DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
+        kind = hook['type']
+        if (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2] == OnlineKNNHook.__name__:
+            return hook
     raise ValueError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
                      'none among its custom_hooks')
 
@@ -154,14 +158,28 @@ def _quiet_runner(config: Config):
     progress = logging.StreamHandler(sys.stdout)
     progress.setFormatter(logging.Formatter('      %(message)s'))
     progress.addFilter(lambda record: record.getMessage().startswith(
-        ('epoch ', 'global batch', 'learning rate', 'resumed')))
+        ('epoch ', 'global batch', 'learning rate')))
     runner.logger.addHandler(progress)
     return runner
 
 
-def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:
-    bank_features, bank_labels = extract_features(model, bank)
-    query_features, query_labels = extract_features(model, queries)
+def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset,
+           say: Callable[[str], None]) -> Embedded:
+    started = time.perf_counter()
+    total = len(bank) + len(queries)
+    next_report = 0.25
+
+    def progress(done: int, _: int, offset: int = 0) -> None:
+        nonlocal next_report
+        share = (done + offset) / total
+        if share >= next_report:
+            eta = (time.perf_counter() - started) * (1 / share - 1)
+            say(f'      {done + offset:>6} of {total} images  ETA {timedelta(seconds=round(eta))}')
+            next_report += 0.25
+
+    bank_features, bank_labels = extract_features(model, bank, progress=progress)
+    query_features, query_labels = extract_features(
+        model, queries, progress=partial(progress, offset=len(bank)))
     return Embedded(bank_features, bank_labels, query_features, query_labels,
                     len(bank.metainfo['classes']))
 

@@ -13,10 +13,15 @@ NNODES=${NNODES:-1}
 if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
     RENDEZVOUS=(--standalone)          # picks a free port
 else
+    if [ "$NNODES" != 1 ]; then
+        : "${NODE_RANK:?set it to this machine's number, 0 to NNODES - 1}"
+        : "${MASTER_ADDR:?set it to the address of machine 0}"
+    fi
     RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
                 --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
 fi
-# One thread per process unless told otherwise would leave cores idle on a CPU-only machine.
+# torchrun would set one thread per process, which leaves cores idle on a CPU-only machine.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
+export MMSIMCLR_COMMAND="bash $0 $*"          # what the result says the run was
 exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
     "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

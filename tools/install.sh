@@ -2,8 +2,8 @@
 # Create the virtual environment and install what is pinned:
 #   tools/install.sh core    pre-training and classification; nothing is compiled
 #   tools/install.sh full    also mmcv's compiled ops, mmdet, mmseg and the test tools
-# VENV names the environment (.venv), PYTHON the interpreter (the newest of 3.12, 3.11, 3.10 found).
-# The wheel built of mmcv is kept in MMSIMCLR_WHEELS, by Python and torch version.
+# VENV names the environment (.venv), PYTHON the interpreter (python3, or the newest of 3.12 to 3.10).
+# The wheel built of mmcv is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 WANT=${1:-core}
@@ -12,30 +12,49 @@ MMCV=onedl-mmcv==2.3.6
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
+suits() {
+    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+}
+
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3 python3.12 python3.11 python3.10 python; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
-            >/dev/null 2>&1; then
-            echo "$candidate"
-            return
-        fi
+    if [ -n "${PYTHON:-}" ]; then
+        suits "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.10, 3.11 or 3.12"
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3 python3.12 python3.11 python3.10; do
+        suits "$candidate" && echo "$candidate" && return
     done
     fail "Python 3.10, 3.11 or 3.12 is needed and none was found (python3 is $(python3 --version 2>&1 || \
 echo missing)). On Debian or Ubuntu: sudo apt-get install python3 python3-venv"
 }
 
 create_venv() {
-    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
     local python
+    if [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+        suits "$VENV/bin/python" || fail "$VENV has $("$VENV/bin/python" --version), and 3.10 to 3.12 is \
+needed; remove it and run this again"
+        return
+    fi
     python=$(find_python)
     log "creating $VENV with $("$python" --version)"
     rm -rf "$VENV"
     "$python" -m venv "$VENV" || fail "could not create $VENV. On Debian or Ubuntu: sudo apt-get install \
-python3-venv"
+$(basename "$python")-venv"
 }
 
-pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet "$@"; }
+check_compiler() {
+    ops_work && return
+    command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || fail "mmcv's ops are \
+compiled here and need a C++ compiler, which is missing. On Debian or Ubuntu: sudo apt-get install g++"
+    "$VENV/bin/python" -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || fail "mmcv's \
+ops are compiled here and need Python's headers (Python.h), which are missing. On Debian or Ubuntu: sudo \
+apt-get install $("$VENV/bin/python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+}
+
+pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"; }
 
 install_mmcv_without_ops() {
     "$VENV/bin/python" -c 'import mmcv, sys; sys.exit(mmcv.__version__ != "'"${MMCV#*==}"'")' \
@@ -43,12 +62,15 @@ install_mmcv_without_ops() {
     log 'installing mmcv without compiled ops'
     # In pip's isolated build there is no torch, so mmcv builds without its ops, in seconds. No cache:
     # pip would mistake this wheel for one with ops, which has the same name.
-    pip_install --no-cache-dir --no-deps "$MMCV"
+    pip_install --quiet --no-cache-dir --no-deps "$MMCV"
 }
 
 ops_work() {
-    "$VENV/bin/python" - <<'PYTHON' >/dev/null 2>&1
+    MMCV_VERSION=${MMCV#*==} "$VENV/bin/python" - <<'PYTHON' >/dev/null 2>&1
+import os
+import mmcv
 import torch
+assert mmcv.__version__ == os.environ['MMCV_VERSION']
 from mmcv.ops import nms
 boxes = torch.tensor([[0., 0., 10., 10.], [1., 1., 10., 10.]])
 kept, _ = nms(boxes, torch.tensor([0.9, 0.8]), iou_threshold=0.5)
@@ -58,15 +80,9 @@ PYTHON
 
 install_mmcv_with_ops() {
     ops_work && return
-    command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || fail "mmcv's ops are \
-compiled here and need a C++ compiler, which is missing. On Debian or Ubuntu: sudo apt-get install g++"
-    "$VENV/bin/python" -c 'import os, sysconfig, sys
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || fail "mmcv's \
-ops are compiled here and need Python's headers (Python.h), which are missing. On Debian or Ubuntu: sudo \
-apt-get install python3-dev"
     local key wheels
     key=$("$VENV/bin/python" -c 'import sys, torch
-print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]))')
+print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]))')-mmcv${MMCV#*==}
     wheels=${MMSIMCLR_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmsimclr/wheels}/$key
     if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
         log "compiling mmcv's ops (about 7 minutes on two cores; kept in $wheels)"
@@ -75,7 +91,7 @@ print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]
             --no-cache-dir --no-deps --wheel-dir "$wheels" "$MMCV"
     fi
     log "installing mmcv with ops from $wheels"
-    pip_install --force-reinstall --no-deps "$wheels"/*.whl
+    pip_install --quiet --force-reinstall --no-deps "$wheels"/*.whl
     ops_work || { rm -rf "$wheels"; fail "mmcv was compiled but its ops do not run with this torch; \
 $wheels was removed, run this again"; }
 }
@@ -88,13 +104,14 @@ case $WANT in
         install_mmcv_without_ops
         ;;
     full)
+        check_compiler
         log 'installing all requirements (about 5 GB, mostly torch with its CUDA libraries)'
         pip_install --no-deps -r requirements/full.lock
         install_mmcv_with_ops
         ;;
     *) fail "expected core or full, got $WANT" ;;
 esac
-pip_install --no-build-isolation --no-deps -e .
+pip_install --quiet --no-build-isolation --no-deps -e .
 touch "$VENV/.core-installed"
 [ "$WANT" = full ] && touch "$VENV/.full-installed"
 log "installed ($WANT) in $VENV"

@@ -1,11 +1,13 @@
 """Pre-train a model described by a config: python tools/train.py CONFIG."""
 
 import argparse
+import os
 import shlex
 import sys
 
 from mmengine.config import DictAction
 
+from mmsimclr import distributed
 from mmsimclr.config import load_config, plain_errors, set_amp, set_auto_scale_lr
 from mmsimclr.protocols import pretrain
 
@@ -37,7 +39,8 @@ def main() -> None:
         config.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
         set_auto_scale_lr(config)
-    pretrain(config, args.config, shlex.join(['python', *sys.argv]))
+    pretrain(config, args.config, os.environ.get('MMSIMCLR_COMMAND') or shlex.join(['python', *sys.argv]))
+    distributed.stop()
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ model.head.update(temperature=0.2)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 # Above the square-root rule's 0.85: in so short a run it learns faster.
-optim_wrapper.optimizer.update(lr=1.2)
+optim_wrapper.optimizer.update(lr=3.0)
 param_scheduler[0].update(warmup=1)
 train_cfg.update(max_epochs=max_epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -2,8 +2,9 @@
 
 Command: python tools/train.py configs/simclr/simclr_resnet50_1xb256-coslr-200e_folder.py
 --cfg-options train_dataloader.dataset.data_root=PATH --amp bf16
-Hardware: meant for one GPU with 80 GB; with less, a smaller train_dataloader.batch_size and
---auto-scale-lr. No labels and no annotation file are needed.
+Hardware: meant for one large GPU; on a smaller one, a smaller train_dataloader.batch_size and
+--auto-scale-lr. No labels and no annotation file are needed, so there is no
+online k-NN.
 Expected: depends on the images; no published number.
 Deviations from the paper: a batch of 256, with the square-root learning rate the paper finds better
 for small batches (Chen et al. 2020, appendix B.1).

@@ -26,6 +26,8 @@ SECTIONS: dict[str, set[str]] = {
     'train_cfg': _LOOP_KEYS, 'val_cfg': {'fp16'}, 'test_cfg': {'fp16'},
     'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
     'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
+    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
+    'env_cfg.dist_cfg': {'backend', 'timeout'},
     'auto_scale_lr': {'enable', 'base_batch_size', 'rule'},
 }
 RUNNER_KEYS = {
@@ -40,6 +42,8 @@ _BUILDER_KEYS = {
     _ParamScheduler: {'convert_to_iter_based', 'epoch_length'},
     BaseOptimWrapper: {'constructor', 'paramwise_cfg', 'optimizer', 'clip_grad'},
 }
+# MMEngine's own hooks, which a config may change without naming their types.
+_STANDARD_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
 # What DefaultOptimWrapperConstructor reads; it ignores the rest in silence.
 _PARAMWISE_KEYS = {
     'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
@@ -146,8 +150,10 @@ def _check_node(node: Any, place: str, section_keys: set[str] | None = None) -> 
     for key, value in node.items():
         if accepted is not None and key not in accepted:
             raise_unknown(key, place, accepted)
+        if place == 'default_hooks' and isinstance(value, Mapping) and 'type' not in value:
+            _refuse_others({key: value}, place, _STANDARD_HOOKS)
         if not str(key).endswith(_OPAQUE_SUFFIXES):
-            _check_node(value, f'{place}.{key}')
+            _check_node(value, f'{place}.{key}', SECTIONS.get(f'{place}.{key}'))
 
 
 def _resolve(name: Any, place: str) -> Any:

@@ -13,13 +13,14 @@ def plain_errors() -> Iterator[None]:
     """End the program with ``error: MESSAGE`` and status 1 at an error that explains itself.
 
     Such are the errors that mmsimclr's own code raises, whose messages are written for the user, and
-    missing files wherever they are missed. Anything else keeps its traceback, and so does everything
-    with ``MMSIMCLR_TRACEBACK=1`` in the environment.
+    operations on files that fail, which name the file, wherever they fail. Anything else keeps its
+    traceback, and so does everything with ``MMSIMCLR_TRACEBACK=1`` in the environment.
     """
     try:
         yield
     except Exception as error:
-        explained = isinstance(error, FileNotFoundError) or _raised_by_us(error.__traceback__)
+        names_a_file = isinstance(error, OSError) and error.filename is not None
+        explained = names_a_file or isinstance(error, FileNotFoundError) or _raised_by_us(error.__traceback__)
         if not explained or os.environ.get('MMSIMCLR_TRACEBACK', '0') != '0':
             raise
         sys.exit(f'error: {error}')

@@ -14,6 +14,25 @@ from mmsimclr.registry import RUNNERS
 AMP_DTYPES = ('bf16', 'fp16')
 
 
+class PretrainRunner(Runner):
+    """MMEngine's Runner, which refuses a run of no steps."""
+
+    def build_train_loop(self, loop):
+        """Build the train loop.
+
+        Raises:
+            ValueError: If an epoch would have no steps.
+        """
+        loop = super().build_train_loop(loop)
+        loader = loop.dataloader
+        if len(loader) == 0:
+            raise ValueError(
+                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
+                f'process(es) do not fill one batch of {loader.batch_size}; lower '
+                'train_dataloader.batch_size')
+        return loop
+
+
 def build_runner(config: Config) -> Runner:
     """Adapt a config to this machine and build its Runner.
 
@@ -37,7 +56,7 @@ def build_runner(config: Config) -> Runner:
     _scale_learning_rate(config)
     if config.get('runner_type'):
         return RUNNERS.build(config)
-    return Runner.from_cfg(config)
+    return PretrainRunner.from_cfg(config)
 
 
 def set_amp(config: Config, dtype: str) -> None:
@@ -75,6 +94,9 @@ def set_auto_scale_lr(config: Config) -> None:
 
 
 def _adapt_to_device(config: Config) -> None:
+    loader = config.get('train_dataloader')
+    if loader and not loader.get('num_workers'):
+        loader.update(persistent_workers=False)              # torch refuses persistence of no workers
     if torch.cuda.is_available():
         return
     if config.get('sync_bn'):

@@ -3,7 +3,7 @@
 from .knn import knn_accuracy
 from .logistic_regression import fit_logistic_regression, linear_accuracy
 from .pretraining import pretrain
-from .result import Result, read_result, sha256
+from .result import Result, portable_path, read_result, sha256
 
-__all__ = ['Result', 'fit_logistic_regression', 'knn_accuracy', 'linear_accuracy', 'pretrain', 'read_result',
-           'sha256']
+__all__ = ['Result', 'fit_logistic_regression', 'knn_accuracy', 'linear_accuracy', 'portable_path',
+           'pretrain', 'read_result', 'sha256']

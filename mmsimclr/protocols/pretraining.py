@@ -38,7 +38,9 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
     metrics = {f'{name}_percent': float(info[name])
                for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
     metrics['loss_nats'] = float(runner.message_hub.get_scalar('train/loss').mean(50))
-    metrics['pretraining_s'] = wall_time_s
+    resumed_from = info.get('started_at_iteration', 0)
+    if not resumed_from:
+        metrics['pretraining_s'] = wall_time_s
     checkpoint = info.get('last_ckpt')
     has_checkpoint = checkpoint is not None and Path(checkpoint).is_file()
     return Result(
@@ -49,6 +51,7 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
         settings=dict(
             max_epochs=runner.max_epochs, iterations=runner.iter, ranks=distributed.world_size(),
             global_batch=runner.train_dataloader.batch_size * distributed.world_size(),
+            **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
             **info.get('knn_settings', {})),
         checkpoint=str(checkpoint) if has_checkpoint else None,
         checkpoint_sha256=sha256(checkpoint) if has_checkpoint and distributed.rank() == 0 else None,

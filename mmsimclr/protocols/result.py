@@ -19,7 +19,8 @@ class Result:
         num_images: Counts of images by part, e.g. ``{'train': 10000, 'test': 2000}``.
         seed: The seed of the run.
         settings: What decided the values: k, temperature, pooling, crop, ...
-        checkpoint: Path of the encoder's file; None for random initialisation.
+        checkpoint: Path of the encoder's file, relative if it lies below the folder of the run; None for
+            random initialisation.
         checkpoint_sha256: Its content's hash.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
         config: Path of the config.
@@ -46,6 +47,8 @@ class Result:
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
             self.tensors_loaded = tuple(self.tensors_loaded)             # JSON has lists only
+        self.checkpoint = portable_path(self.checkpoint) if self.checkpoint else None
+        self.config = portable_path(self.config) if self.config else None
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
@@ -69,6 +72,12 @@ def read_result(path: str | Path) -> Result:
         return Result(**json.loads(text))
     except (TypeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path} is not a result of mmsimclr: {error}') from error
+
+
+def portable_path(path: str | Path) -> str:
+    """Return a path relative to the current folder if it lies below it, else as it is."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def sha256(path: str | Path) -> str:

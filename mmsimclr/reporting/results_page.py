@@ -28,10 +28,18 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     by_config: dict[str, list[tuple[Path, Result]]] = defaultdict(list)
     for path in sorted(Path(results_dir).rglob('*.json')):
         result = read_result(path)
+        if result.config is None:
+            raise ValueError(f'{path} does not say which config it is of')
         by_config[Path(result.config).stem].append((path, result))
     parts = [INTRODUCTION]
     for config in sorted(by_config):
-        parts.append(_section(config, by_config[config]))
+        parts += [f'## {config}', '']
+        # What ran otherwise, or elsewhere, gets a table of its own.
+        alike = defaultdict(list)
+        for path, result in by_config[config]:
+            alike[_circumstances(result)].append((path, result))
+        for circumstances, entries in alike.items():
+            parts += [_table(entries), '', circumstances, '']
     parts.append(_not_run(by_config, Path(configs_dir)))
     return '\n'.join(parts)
 
@@ -43,7 +51,20 @@ def config_header(path: Path) -> dict[str, str]:
     return {name: ' '.join(body.split()) for name, body in zip(fields[1::2], fields[2::2], strict=False)}
 
 
-def _section(config: str, entries: list[tuple[Path, Result]]) -> str:
+def _circumstances(result: Result) -> str:
+    machine = result.hardware
+    devices = ', '.join(machine['gpus']) or f"{machine['cores']} cores of {machine['cpu']}"
+    command = re.sub(r' --seed \d+', ' --seed SEED', result.command or 'not recorded')
+    return '\n'.join([
+        '* images: ' + ', '.join(f'{count:,} {part}' for part, count in result.num_images.items()),
+        '* settings: ' + ', '.join(f'{name} {value}' for name, value in result.settings.items()),
+        f'* hardware: {devices}',
+        '* versions: ' + ', '.join(f'{name} {version}' for name, version in result.versions.items()
+                                   if version),
+        f'* command: `{command}`'])
+
+
+def _table(entries: list[tuple[Path, Result]]) -> str:
     metrics = sorted({name for _, result in entries for name in result.metrics
                       if name.endswith('_percent')})
     header = ['encoder', 'seed', *(_title(name) for name in metrics), 'pre-training', 'file']
@@ -53,16 +74,7 @@ def _section(config: str, entries: list[tuple[Path, Result]]) -> str:
         rows.append(['pre-trained' if result.checkpoint else 'random initialisation', str(result.seed),
                      *(f'{result.metrics[name]:.2f} %' if name in result.metrics else '' for name in metrics),
                      f'{seconds / 60:.1f} min' if seconds else '', f'`{path.name}`'])
-    result = entries[-1][1]
-    images = ', '.join(f'{count:,} {part}' for part, count in result.num_images.items())
-    machine = result.hardware
-    devices = ', '.join(machine['gpus']) or f"{machine['cores']} cores of {machine['cpu']}"
-    settings = ', '.join(f'{name} {value}' for name, value in result.settings.items())
-    return '\n'.join([
-        f'## {config}', '', text_table(header, rows, markdown=True), '',
-        f'* images: {images}', f'* settings: {settings}', f'* hardware: {devices}',
-        f"* versions: {', '.join(f'{k} {v}' for k, v in result.versions.items() if v)}",
-        f'* command: `{result.command}`', ''])
+    return text_table(header, rows, markdown=True)
 
 
 def _not_run(by_config: dict, configs_dir: Path) -> str:

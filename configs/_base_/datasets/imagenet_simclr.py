@@ -3,8 +3,9 @@
 from mmpretrain.datasets import ImageNet
 from torch.utils.data import default_collate
 
-from mmsimclr.engine import SeededSampler
-from mmsimclr.transforms import LoadImage, MultiView, PackViews, SimCLRView
+from mmsimclr.engine import OnlineKNNHook, SeededSampler
+from mmsimclr.transforms import (
+    CenterCrop, LoadImage, MultiView, PackImage, PackViews, ResizeShortSide, SimCLRView)
 
 data_root = 'data/imagenet'
 view = dict(type=SimCLRView, size=224, strength=1.0, blur=True)
@@ -22,3 +23,17 @@ train_dataloader = dict(
     sampler=dict(type=SeededSampler, shuffle=True),
     collate_fn=dict(type=default_collate),
     dataset=dict(type=ImageNet, data_root=data_root, split='train', pipeline=train_pipeline))
+
+# To be appended to custom_hooks: 50,000 training images are the bank, 10,000 of val the queries.
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=ResizeShortSide, size=256),
+    dict(type=CenterCrop, size=224),
+    dict(type=PackImage),
+]
+online_knn = dict(
+    type=OnlineKNNHook,
+    interval=10,
+    num_workers=8,
+    bank=dict(type=ImageNet, data_root=data_root, split='train', pipeline=test_pipeline),
+    queries=dict(type=ImageNet, data_root=data_root, split='val', pipeline=test_pipeline))

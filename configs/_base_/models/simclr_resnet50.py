@@ -4,7 +4,7 @@ from mmsimclr.models import ContrastiveHead, NonLinearNeck, NTXentLoss, ResNet, 
 
 model = dict(
     type=SimCLR,
-    data_preprocessor=dict(type=ViewPreprocessor),
+    data_preprocessor=dict(type=ViewPreprocessor, channels_last=True),
     backbone=dict(type=ResNet, depth=50, zero_init_residual=True),
     neck=dict(
         type=NonLinearNeck,

@@ -86,5 +86,6 @@ def _stop(runner, what: str) -> None:
     raise FloatingPointError(
         f'{what}: stopped. '
         + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
-        + 'Lower the learning rate, lengthen the warm-up, or use bf16 instead of fp16; then go on '
-        'with --resume')
+        + 'A resumed run keeps its learning rate and schedule and would come here again: start anew with a '
+        'lower learning rate, a longer warm-up, or bf16 instead of fp16 '
+        '(--cfg-options load_from=CKPT starts from the weights of a checkpoint)')

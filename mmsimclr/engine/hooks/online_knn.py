@@ -52,6 +52,16 @@ class OnlineKNNHook(Hook):
 
     def before_train(self, runner) -> None:
         """Build the datasets, so that a wrong path fails before the first step; evaluate at the start."""
+        self.prepare()
+        info = runner.message_hub
+        info.update_info('knn_images', {name: len(dataset) for name, dataset in self._datasets.items()})
+        info.update_info('knn_settings', dict(k=self._classifier.k,
+                                              knn_temperature=self._classifier.temperature))
+        if self.at_start and runner.iter == 0:
+            self._evaluate_and_log(runner, 'knn_accuracy_at_start')
+
+    def prepare(self) -> None:
+        """Build the classifier and the two datasets."""
         self._classifier = MODELS.build(self._classifier_cfg)
         self._datasets, self._num_classes = {}, 0
         for name, (config, limit) in self._configs.items():
@@ -63,12 +73,6 @@ class OnlineKNNHook(Hook):
             count = min(len(dataset), limit)
             rows = torch.linspace(0, len(dataset) - 1, count, dtype=torch.float64).round().long()
             self._datasets[name] = Subset(dataset, rows.tolist())
-        info = runner.message_hub
-        info.update_info('knn_images', {name: len(dataset) for name, dataset in self._datasets.items()})
-        info.update_info('knn_settings', dict(k=self._classifier.k,
-                                              knn_temperature=self._classifier.temperature))
-        if self.at_start and runner.iter == 0:
-            self._evaluate_and_log(runner, 'knn_accuracy_at_start')
 
     def after_train_epoch(self, runner) -> None:
         """Evaluate, and log ``knn_accuracy`` in percent."""

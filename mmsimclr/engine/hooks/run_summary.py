@@ -22,6 +22,7 @@ class RunSummaryHook(Hook):
         groups = runner.optim_wrapper.optimizer.param_groups
         peak = groups[0].get('initial_lr', groups[0]['lr'])
         parameters = sum(p.numel() for group in groups for p in group['params'])
+        runner.message_hub.update_info('started_at_iteration', runner.iter)
         runner.logger.info(
             f'global batch {batch} = {per_device} per device x {world_size} process(es)'
             + (f', {accumulated} accumulated (which adds no negatives)' if accumulated > 1 else ''))

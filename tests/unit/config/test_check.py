@@ -161,3 +161,19 @@ def test_dicts_that_belong_to_a_component_are_left_to_it(config):
     check_config(config)
     config.visualizer.vis_backends[0].init_kwarg = {}
     assert "did you mean 'init_kwargs'" in refusal(config)
+
+
+@pytest.mark.parametrize('place, wrong, right', [
+    (('default_hooks', 'chekpoint'), dict(interval=1), 'checkpoint'),
+    (('env_cfg', 'dist_cfg', 'timout'), 5, 'timeout'),
+    (('env_cfg', 'mp_cfg', 'opencv_threads'), 0, 'opencv_num_threads')])
+def test_sections_without_types_are_checked_too(place, wrong, right):
+    config = dict(env_cfg=dict(dist_cfg=dict(backend='nccl'), mp_cfg=dict()),
+                  default_hooks=dict(timer=dict()))
+    check_config(config)
+    section = config
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = wrong
+    with pytest.raises(ConfigError, match=f'{place[-1]!r}.*did you mean {right!r}'):
+        check_config(config)

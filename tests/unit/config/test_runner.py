@@ -87,3 +87,15 @@ def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, m
 def test_unknown_precision_is_refused(config):
     with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
         set_amp(config, 'fp8')
+
+
+def test_a_run_without_steps_is_refused(config):
+    config.train_dataloader.dataset.num_images = config.train_dataloader.batch_size - 1
+    config.train_dataloader.drop_last = True
+    with pytest.raises(ValueError, match=r'7 images on 1 process.* do not fill one batch of 8'):
+        build_runner(config).train()
+
+
+def test_no_workers_need_no_other_change_of_the_config(config):
+    config.train_dataloader.update(num_workers=0, persistent_workers=True)
+    build_runner(config).train()

@@ -1,0 +1,59 @@
+"""The page of results says what the files say, and the committed page is the one they make."""
+
+from pathlib import Path
+
+import pytest
+
+from mmsimclr.protocols import Result
+from mmsimclr.reporting import results_page
+
+ROOT = Path(__file__).parents[3]
+HEADER = '"""What it is.\n\nCommand: c\nHardware: one\nmachine.\nExpected: 12.3 % (Table 4).\n"""\n'
+
+
+@pytest.fixture
+def folders(tmp_path):
+    results, configs = tmp_path / 'results', tmp_path / 'configs'
+    results.mkdir()
+    configs.mkdir()
+    for name in ('ran', 'idle'):
+        (configs / f'{name}.py').write_text(HEADER)
+    return results, configs
+
+
+def result(**changes) -> Result:
+    values = dict(protocol='p', metrics={'knn_accuracy_percent': 61.237, 'pretraining_s': 90.0},
+                  num_images={'train': 1200}, seed=3, settings={'k': 20}, config='configs/ran.py',
+                  command='do --seed 3', versions={'torch': '2.11.0'},
+                  hardware={'cpu': 'a CPU', 'cores': 2, 'gpus': []}, checkpoint='a.pth')
+    return Result(**{**values, **changes})
+
+
+def test_values_and_circumstances_come_from_the_file(folders):
+    result().write(folders[0] / 'one.json')
+    page = results_page(*folders)
+    row, = (line for line in page.splitlines() if '`one.json`' in line)
+    assert [cell.strip() for cell in row.strip('|').split('|')] == [
+        'pre-trained', '3', '61.24 %', '1.5 min', '`one.json`']
+    for fact in ('1,200 train', 'k 20', '2 cores of a CPU', 'torch 2.11.0', '`do --seed SEED`'):
+        assert fact in page
+
+
+def test_runs_elsewhere_get_a_table_of_their_own(folders):
+    result().write(folders[0] / 'cpu_0.json')
+    result(seed=4, command='do --seed 4').write(folders[0] / 'cpu_1.json')
+    result(hardware={'cpu': 'a CPU', 'cores': 2, 'gpus': ['a GPU']}).write(folders[0] / 'gpu.json')
+    page = results_page(*folders)
+    assert page.count('| encoder') == 2
+    assert page.index('`cpu_1.json`') < page.index('2 cores of a CPU') < page.index('`gpu.json`')
+
+
+def test_a_config_without_a_result_is_listed_as_not_run(folders):
+    result().write(folders[0] / 'one.json')
+    not_run = results_page(*folders).split('## Not run here')[1]
+    assert '`idle`: one machine. Expected: 12.3 % (Table 4).' in not_run and '`ran`' not in not_run
+
+
+def test_the_committed_page_is_made_of_the_committed_files():
+    assert (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8') == results_page(
+        ROOT / 'results', ROOT / 'configs' / 'simclr'), 'run python tools/make_results_page.py'
