@@ -108,7 +108,8 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
                   settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
                                 max_epochs=runner.max_epochs,
                                 global_batch=runner.train_dataloader.batch_size),
-                  command=f'python tools/quickstart.py {config_path} --seed {runner.seed}')
+                  command=f'python tools/quickstart.py {config_path} --seed {runner.seed}'
+                  + ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items()))
     results = (
         Result(metrics=metrics[0], **common),
         Result(metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
