@@ -14,7 +14,7 @@ if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
     RENDEZVOUS=(--standalone)          # picks a free port
 else
     if [ "$NNODES" != 1 ]; then
-        : "${NODE_RANK:?set it to this machine's number, 0 to NNODES - 1}"
+        : "${NODE_RANK:?set it to the number of this machine, 0 to NNODES - 1}"
         : "${MASTER_ADDR:?set it to the address of machine 0}"
     fi
     RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"

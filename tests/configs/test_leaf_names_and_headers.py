@@ -133,7 +133,8 @@ def test_encoder_and_head_have_the_name_s_size(path):
     channels = (2048 if name.depth >= 50 else 512) * name.width * name.base_channels // 64
     assert model.backbone.feat_dim == config.model.neck.in_channels == channels
     assert model.neck.fc0.weight.shape == (channels, channels)
-    assert model.neck.fc1.weight.shape == (128, channels)
+    last = getattr(model.neck, f'fc{model.neck.num_layers - 1}')
+    assert last.weight.shape == (128, channels)
     millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
     # ResNet-50 1x, 2x, 4x have 24, 94 and 375 million parameters (Chen et al. 2020, Table 6 and others).
     expected = {(50, 1, 64): 23.5, (50, 2, 64): 94, (50, 4, 64): 375, (18, 1, 64): 11.2,

@@ -42,6 +42,13 @@ def test_dist_train_passes_the_rendezvous_of_several_machines(tmp_path):
         '--launcher', 'pytorch', '--amp', 'bf16']
 
 
+def test_dist_train_on_several_machines_asks_for_what_is_missing():
+    for environment, missing in ((dict(NODE_RANK='', MASTER_ADDR='10.0.0.1'), 'NODE_RANK'),
+                                 (dict(NODE_RANK='0', MASTER_ADDR=''), 'MASTER_ADDR')):
+        done = run('dist_train.sh', 'config.py', 8, NNODES='2', **environment)
+        assert done.returncode != 0 and f'{missing}: set it to' in done.stderr
+
+
 def test_slurm_train_asks_for_what_the_environment_says(tmp_path):
     fake = tmp_path / 'srun'
     fake.write_text(SLURM)

@@ -27,7 +27,7 @@ def test_everything_for_pretraining_is_usable_here():
 
 
 @pytest.mark.parametrize('module, parts', [
-    ('mmdet', {'detection'}), ('mmseg', {'segmentation'}), ('sklearn', {'classification protocols'}),
+    ('mmdet', {'detection'}), ('mmseg', {'segmentation'}), ('mmpretrain', {'classification protocols'}),
     ('mmcv.ops', {'detection', 'segmentation'}), ('cv2', {'pre-training'})])
 def test_a_missing_package_makes_its_parts_unusable_with_reason_and_mend(monkeypatch, module, parts):
     def pretend(name):
