@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from importlib import import_module, metadata
 
 TESTED_PYTHONS = ('3.10', '3.11', '3.12')
@@ -29,6 +30,9 @@ def versions() -> dict[str, str | None]:
             found[distribution] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             found[distribution] = None
+    # Several distributions of OpenCV overwrite each other: what was imported is what runs.
+    if 'cv2' in sys.modules:
+        found['opencv-python-headless'] = sys.modules['cv2'].__version__
     return found
 
 
