@@ -19,11 +19,14 @@ setup(
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',
-        'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn',
+        'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn', 'safetensors',
     ],
     extras_require={
         'detection': ['onedl-mmdetection>=3.5.1'],
         'segmentation': ['onedl-mmsegmentation>=1.4.2'],
-        'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard'],
+        'tensorflow': ["tensorflow-cpu>=2.16; sys_platform == 'linux' and platform_machine == 'x86_64'",
+                       "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
+        'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
     },
 )

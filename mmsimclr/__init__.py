@@ -14,7 +14,7 @@ from mmsimclr.version import __version__
 with contextlib.suppress(ImportError):
     from mmsimclr import registry
 
-_SUBPACKAGES = ('config', 'datasets', 'distributed', 'engine', 'features', 'models',
+_SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'features', 'models',
                 'protocols', 'reporting', 'transforms')
 
 __all__ = ['__version__', 'registry', *_SUBPACKAGES]

@@ -21,9 +21,9 @@ from mmsimclr.datasets.cifar10_format import (
     read_binary_batch,
     read_rebuilt_pickle,
 )
-from mmsimclr.datasets.download import download
-from mmsimclr.datasets.unpacking import unpack
-from mmsimclr.datasets.verified_file import atomic_writer
+from mmsimclr.files.download import download
+from mmsimclr.files.unpacking import unpack
+from mmsimclr.files.verified_file import atomic_writer
 
 OFFICIAL_URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 OFFICIAL_MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'

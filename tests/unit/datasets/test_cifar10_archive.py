@@ -17,7 +17,7 @@ from tiny_cifar10 import NAMES, TinyCIFAR10
 
 from mmsimclr.datasets import cifar10_archive
 from mmsimclr.datasets.cifar10_archive import prepare_cifar10
-from mmsimclr.datasets.unpacking import unpack
+from mmsimclr.files.unpacking import unpack
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'prepare_data' / 'cifar10.py'
 
@@ -230,7 +230,7 @@ def test_archive_that_reaches_outside_is_refused(tmp_path, kind):
 
 
 def test_oversized_member_is_refused_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmsimclr.datasets.unpacking.MAX_MEMBER_BYTES', 10)
+    monkeypatch.setattr('mmsimclr.files.unpacking.MAX_MEMBER_BYTES', 10)
     with tarfile.open(tmp_path / 'bomb.tar', 'w') as tar:
         member = tarfile.TarInfo('wanted')
         member.size = 11

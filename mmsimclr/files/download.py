@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, Mapping
 
-from mmsimclr.datasets.verified_file import difference, sync_folder
+from mmsimclr.files.verified_file import difference, sync_folder
 
 try:
     import fcntl

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mmsimclr.datasets.download import DownloadError, download
-from mmsimclr.datasets.verified_file import atomic_writer, difference, file_digest
+from mmsimclr.files.download import DownloadError, download
+from mmsimclr.files.verified_file import atomic_writer, difference, file_digest
 
 CONTENT = bytes(range(256)) * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()

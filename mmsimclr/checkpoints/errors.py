@@ -1,0 +1,25 @@
+"""What can be wrong with a checkpoint: one class for each kind, all of them ``CheckpointError``."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message names it, says why, and what to do."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The file is empty, cut off, not a checkpoint, not the one its name promises, or holds NaN."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """Reading the file would run code; nothing of it was run."""
+
+
+class LayoutError(CheckpointError):
+    """No encoder was recognised in the file, or several that differ."""
+
+
+class IncompleteEncoderError(CheckpointError):
+    """The encoder in the file does not fill the backbone: tensors are missing, unexpected or mis-shaped."""
+
+
+class UnsupportedEncoderError(CheckpointError):
+    """The file holds an encoder, or a head, of a kind that is not built here."""
