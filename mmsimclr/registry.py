@@ -27,6 +27,9 @@ OPTIMIZERS = _child(roots.OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
+WEIGHT_INITIALIZERS = _child(roots.WEIGHT_INITIALIZERS, 'checkpoints')
+# MMEngine has none of the kind.
+PROTOCOLS = Registry('protocol', scope=SCOPE, locations=[f'{SCOPE}.protocols'])
 
 # Empty: with them MMEngine finds our scope in every tree it builds from, and falls back to its own
 # components without a warning.
@@ -38,3 +41,14 @@ FUNCTIONS = _child(roots.FUNCTIONS, 'engine')
 RUNNERS = _child(roots.RUNNERS, 'engine')
 METRICS = _child(roots.METRICS, 'engine')
 EVALUATOR = _child(roots.EVALUATOR, 'engine')
+
+
+def in_own_scope(init_cfg: dict | list[dict] | None) -> list[dict] | None:
+    """Return an ``init_cfg`` whose 'Pretrained' is ours, which is strict, whatever scope is current."""
+    if init_cfg is None:
+        return None
+    init_cfgs = [dict(cfg) for cfg in ([init_cfg] if isinstance(init_cfg, dict) else init_cfg)]
+    for cfg in init_cfgs:
+        if cfg.get('type') in ('Pretrained', 'PretrainedInit', roots.WEIGHT_INITIALIZERS.get('Pretrained')):
+            cfg['type'] = f'{SCOPE}.Pretrained'
+    return sorted(init_cfgs, key=lambda cfg: cfg.get('type') == f'{SCOPE}.Pretrained')    # it goes last

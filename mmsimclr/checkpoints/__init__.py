@@ -1,11 +1,26 @@
-"""Checkpoints: read safely, loaded completely or not at all."""
+"""Checkpoints: read safely, loaded completely or not at all, written for other libraries."""
 
 from .encoder_weights import IMAGENET_MEAN, IMAGENET_STD, UNIT_RANGE, EncoderWeights, InputScale
-from .errors import (CheckpointError, DamagedCheckpointError, IncompleteEncoderError, LayoutError,
-                     UnsafeCheckpointError, UnsupportedEncoderError)
+from .errors import (
+                     CheckpointError,
+                     DamagedCheckpointError,
+                     IncompleteEncoderError,
+                     LayoutError,
+                     UnsafeCheckpointError,
+                     UnsupportedEncoderError,
+)
+from .initializer import PretrainedInit
+from .layouts import find_encoder
+from .load import LoadReport, build_encoder, fill_model, load_encoder, load_model
+from .read import Checkpoint, read_checkpoint
+from .record import RECORD_KEY, describe_model
+from .source import find_checkpoint, read_encoder
+from .zoo import FetchError, fetch_model, fetch_url, verify_file
 
 __all__ = [
-    'IMAGENET_MEAN', 'IMAGENET_STD', 'UNIT_RANGE', 'CheckpointError', 'DamagedCheckpointError',
-    'EncoderWeights', 'IncompleteEncoderError', 'InputScale', 'LayoutError', 'UnsafeCheckpointError',
-    'UnsupportedEncoderError',
+    'IMAGENET_MEAN', 'IMAGENET_STD', 'RECORD_KEY', 'UNIT_RANGE', 'Checkpoint', 'CheckpointError',
+    'DamagedCheckpointError', 'EncoderWeights', 'FetchError', 'IncompleteEncoderError', 'InputScale',
+    'LayoutError', 'LoadReport', 'PretrainedInit', 'UnsafeCheckpointError', 'UnsupportedEncoderError',
+    'build_encoder', 'describe_model', 'fetch_model', 'fetch_url', 'fill_model', 'find_checkpoint',
+    'find_encoder', 'load_encoder', 'load_model', 'read_checkpoint', 'read_encoder', 'verify_file',
 ]

@@ -33,6 +33,8 @@ SECTIONS: dict[str, set[str]] = {
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'runner_type', 'custom_imports', 'sync_bn', 'compile',
     'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
+    # Of a benchmark: how the encoder is measured, what it is if it is to be random, and on which data.
+    'protocol', 'encoder', 'dataset_name',
 } - {'self', 'cfg'}
 # What MMEngine builds from a dict without a type.
 _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'visualizer': Visualizer}
@@ -167,11 +169,12 @@ def _resolve(name: Any, place: str) -> Any:
     scope = name.rpartition('.')[0]
     names = set()
     for registry in REGISTRIES:
-        if scope:
-            sibling = registry.parent.children.get(scope)
+        parent = registry.parent
+        if scope and parent:
+            sibling = parent.children.get(scope)
             names |= {f'{scope}.{known}' for known in (sibling.module_dict if sibling else ())}
-        else:
-            names |= {*registry.module_dict, *registry.parent.module_dict}
+        elif not scope:
+            names |= {*registry.module_dict, *(parent.module_dict if parent else ())}
     raise_unknown(name, f'{place}.type', names, what='type')
 
 

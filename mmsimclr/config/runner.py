@@ -5,9 +5,11 @@ import logging
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
+from mmsimclr.checkpoints import RECORD_KEY, describe_model, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.registry import RUNNERS
 
@@ -15,7 +17,39 @@ AMP_DTYPES = ('bf16', 'fp16')
 
 
 class PretrainRunner(Runner):
-    """MMEngine's Runner, which refuses a run of no steps."""
+    """MMEngine's Runner, which refuses a run of no steps, and whose checkpoints cannot lie.
+
+    Loading runs nothing that is in the file and fills the whole model or stops; what is saved says
+    how its encoder is built and fed.
+    """
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
+        """Load a checkpoint of this model, all of it, and return its content.
+
+        Args:
+            filename: A file, folder, address or model-zoo name.
+            map_location: MMEngine's; the file is read on the CPU.
+            strict: MMEngine's; loading is always strict.
+            revise_keys: MMEngine's; a prefix ``module.`` is taken off.
+
+        Raises:
+            CheckpointError: If the file is damaged, would run code, or does not fill the model.
+        """
+        checkpoint = read_checkpoint(find_checkpoint(filename))
+        tree = dict(checkpoint.tree)
+        self.call_hook('after_load_checkpoint', checkpoint=tree)
+        matched = fill_model(self.model, tree, checkpoint.path)
+        self._has_loaded = True
+        self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
+                         f'sha256: {checkpoint.sha256[:16]}')
+        return tree
+
+    def save_checkpoint(self, out_dir, filename, *args, meta=None, **kwargs):
+        """Save a checkpoint with a record of its encoder in ``meta``."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        record = describe_model(model)
+        meta = {**(meta or {}), **({RECORD_KEY: record} if record else {})}
+        super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
 
     def build_train_loop(self, loop):
         """Build the train loop.

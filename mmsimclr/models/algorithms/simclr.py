@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from mmsimclr.registry import MODELS
+from mmsimclr.registry import MODELS, in_own_scope
 
 MODES = ('tensor', 'loss', 'predict')
 
@@ -39,7 +39,7 @@ class SimCLR(BaseModel):
             data_preprocessor = dict(type='mmsimclr.ViewPreprocessor')
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor, in_own_scope(init_cfg))
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmsimclr.registry import MODELS
+from mmsimclr.registry import MODELS, in_own_scope
 
 NORMS = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm, 'GN': nn.GroupNorm}
 SMALL_IMAGE_PX = 64  # up to this side the 7x7 stem leaves a last map of 2x2 or less
@@ -84,6 +84,7 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
+STEM_POOLS = {'torch': lambda: nn.MaxPool2d(3, stride=2, padding=1), 'same': SamePadMaxPool}
 ARCHITECTURES = {  # depth: (block, blocks per stage); He et al. 2016, Table 1
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -120,10 +121,16 @@ class ResNet(BaseModule):
         project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have
             none in torchvision. The official code has it, so its checkpoints need it.
         norm_eps: Epsilon of the norms, unless ``norm_cfg`` gives its own ``eps``.
-        init_cfg: MMEngine initialisation, e.g. ``dict(type='Pretrained', checkpoint=...)``.
+        stem_padding: Padding of the stem's convolution; by default half its kernel, which keeps the size.
+            solo-learn pads its 3x3 CIFAR stem by 2, so its checkpoints need that.
+        init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=...)`` fills the encoder
+            completely or raises.
 
     Attributes:
         feat_dim: Channels of the last stage.
+        settings: The arguments that another encoder needs to compute the same from the same tensors, by
+            name, as plain values: what a checkpoint records.
+        stem_pool: 'torch' or 'same'; 'none' without a max pool.
 
     Raises:
         ValueError: If an argument has a value that is not listed above.
@@ -137,11 +144,12 @@ class ResNet(BaseModule):
                  frozen_stages: int = -1, norm_eval: bool = False,
                  norm_cfg: dict | None = None, zero_init_residual: bool = True,
                  stem_pool: str = 'torch', project_first_shortcut: bool = False,
-                 norm_eps: float = 1e-5, init_cfg: dict | list[dict] | None = None):
-        super().__init__(init_cfg)
+                 norm_eps: float = 1e-5, stem_padding: int | None = None,
+                 init_cfg: dict | list[dict] | None = None):
+        super().__init__(in_own_scope(init_cfg))
         _check('depth', depth, tuple(ARCHITECTURES))
         _check('stem', stem, ('imagenet', 'cifar'))
-        _check('stem_pool', stem_pool, ('torch', 'same'))
+        _check('stem_pool', stem_pool, tuple(STEM_POOLS))
         _check('frozen_stages', frozen_stages, (-1, 0, 1, 2, 3, 4))
         if isinstance(out_indices, str) or not isinstance(out_indices, Sequence) or not out_indices:
             raise ValueError(f'out_indices must be a non-empty sequence, got {out_indices!r}')
@@ -160,15 +168,20 @@ class ResNet(BaseModule):
 
         width = int(width)
         block, num_blocks = ARCHITECTURES[depth]
+        self.settings = dict(
+            depth=depth, width_multiplier=width // 64 if width % 64 == 0 else width / 64, stem=stem,
+            project_first_shortcut=project_first_shortcut and block is BasicBlock,
+            norm_eps=self.norm_cfg['eps'])
         self.conv1 = conv(3, width, 7, stride=2) if stem == 'imagenet' else conv(3, width, 3)
+        if stem_padding is not None:
+            self.conv1.padding = (stem_padding, stem_padding)
+            self.settings['stem_padding'] = stem_padding
         self.bn1 = self._norm(width)
         self.relu = nn.ReLU(inplace=True)
-        if stem == 'cifar':
-            self.maxpool = nn.Identity()
-        elif stem_pool == 'same':
-            self.maxpool = SamePadMaxPool()
-        else:
-            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.Identity()
+        self.stem_pool = 'none'
+        if stem == 'imagenet':
+            self.set_stem_pool(stem_pool)
         in_channels = width
         for stage in range(4):
             channels = width * 2**stage
@@ -200,6 +213,18 @@ class ResNet(BaseModule):
         super().train(mode)
         self._freeze()
         return self
+
+    def set_stem_pool(self, stem_pool: str) -> None:
+        """Change the max pool of the 7x7 stem to 'torch' or 'same'; it has no weights.
+
+        Raises:
+            ValueError: If it is neither, or the stem has no pool.
+        """
+        _check('stem_pool', stem_pool, tuple(STEM_POOLS))
+        if self.settings['stem'] == 'cifar':
+            raise ValueError('the CIFAR stem has no max pool')
+        self.maxpool = STEM_POOLS[stem_pool]()
+        self.settings['stem_pool'] = self.stem_pool = stem_pool
 
     def _freeze(self) -> None:
         frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []

@@ -1,0 +1,1 @@
+"""Names of an encoder's tensors in other libraries, and torchvision's."""

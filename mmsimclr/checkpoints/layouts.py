@@ -1,0 +1,219 @@
+"""Finding the encoder in a checkpoint, whatever library wrote it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmsimclr.checkpoints.architecture import infer_architecture
+from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
+from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError
+from mmsimclr.checkpoints.key_maps import detectron2, sequential
+from mmsimclr.checkpoints.projection_head import find_projection_head
+from mmsimclr.checkpoints.read import Checkpoint
+from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
+
+TRUNK = re.compile(r'(conv1|bn1|layer[1-4])\.')
+# Slowly moving copies of an encoder, which are not what "the encoder" means unless asked for.
+COPY = re.compile(r'(^|[._:])(ema|momentum|target|teacher|encoder_k|key_encoder|shadow|averaged)')
+SOLO_LEARN = 'solo-learn'
+AT_MOST = 10
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An encoder in a state dict: torchvision's key of each tensor and its name in the file."""
+
+    place: str
+    prefix: str
+    names: Mapping[str, str]
+    state_dict: Mapping[str, Tensor]
+    style: str = 'torchvision'
+
+    @property
+    def address(self) -> str:
+        return f'{self.place}:{self.prefix}'
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {key: self.state_dict[name] for key, name in self.names.items()}
+
+
+def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
+    """Recognise the layout of a checkpoint and return its encoder.
+
+    Encoders are found by their structure, a stem and four stages under any prefix: models of OpenMMLab
+    (``backbone.``), DDP (``module.``), MoCo (``encoder_q.``), VISSL, solo-learn, torchvision and timm,
+    numbered layers (lightly), Detectron2's names, and averages beside them.
+
+    Args:
+        checkpoint: What was read.
+        select: The encoder to take where there are several: its address, e.g. ``'state_dict:encoder_k.'``
+            (messages list them), or its prefix alone. By default, the one that is not a slowly moving copy.
+
+    Raises:
+        LayoutError: If no encoder is recognised, or several that differ, or none has the address.
+        UnsupportedEncoderError: If the network is of a kind that is not built here.
+        DamagedCheckpointError: If a tensor is not finite, or the file contradicts its own record.
+    """
+    state_dicts = dict(_state_dicts(checkpoint.tree))
+    candidates = [candidate for place, tensors in state_dicts.items()
+                  for candidate in _candidates(place, tensors)]
+    if not candidates:
+        raise _nothing_found(checkpoint, state_dicts)
+    chosen = _choose(checkpoint, candidates, select)
+    tensors = chosen.tensors
+    _check_finite(checkpoint, tensors)
+    settings = infer_architecture(tensors)
+    layout = _layout(checkpoint, chosen)
+    if layout.startswith(SOLO_LEARN) and settings['stem'] == 'cifar':
+        settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
+    scale = InputScale()
+    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    if record:
+        stated, scale, _ = unpack_record(record)
+        for name, value in settings.items():
+            if stated.get(name, value) != value:
+                raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its '
+                                             f'encoder, whose tensors show {value!r}')
+        settings |= stated
+    state_dict = state_dicts[chosen.place]
+    neck, neck_settings = find_projection_head(state_dict, chosen.prefix)
+    used = set(chosen.names.values()) | {neck_name for neck_name, _ in neck.values()}
+    return EncoderWeights(
+        tensors=tensors, settings=settings, input=scale, layout=layout,
+        address=chosen.address, neck={key: tensor for key, (_, tensor) in neck.items()},
+        neck_settings=neck_settings,
+        others=Counter((name if place == chosen.place else place).split('.')[0]
+                       for place, names in state_dicts.items() for name in names
+                       if place != chosen.place or name not in used),
+        alternatives=tuple(c.address for c in candidates if c is not chosen),
+        path=checkpoint.path, sha256=checkpoint.sha256)
+
+
+def _state_dicts(tree: Mapping, place: str = '') -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield every dict in the tree that has tensors as values, and where it is."""
+    tensors = {}
+    for key, value in tree.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
+            value = torch.from_numpy(np.array(value))
+        if isinstance(value, Tensor):
+            tensors[str(key)] = value
+        elif isinstance(value, Mapping):
+            yield from _state_dicts(value, f'{place}.{key}' if place else str(key))
+    if tensors:
+        yield place, tensors
+
+
+def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
+    names = list(state_dict)
+    prefixes = {name.removesuffix('layer1.0.conv1.weight') for name in names
+                if name.endswith('layer1.0.conv1.weight')}
+    found = []
+    for prefix in sorted(prefixes):
+        if f'{prefix}conv1.weight' not in state_dict:
+            continue
+        keys = {name.removeprefix(prefix).replace('.shortcut.', '.downsample.'): name
+                for name in names if name.startswith(prefix) and TRUNK.match(name, len(prefix))}
+        found.append(_Candidate(place, prefix, keys, state_dict))
+    for prefix, first_stage in sorted(sequential.sequential_prefixes(names).items()):
+        keys = {sequential.canonical_key(name.removeprefix(prefix), first_stage): name
+                for name in names if name.startswith(prefix)}
+        keys = {key: name for key, name in keys.items() if TRUNK.match(key)}
+        found.append(_Candidate(place, prefix, keys, state_dict, 'numbered'))
+    for prefix in sorted(name.removesuffix('stem.conv1.weight') for name in names
+                         if name.endswith('stem.conv1.weight')):
+        keys = {key: name for name in names if name.startswith(prefix)
+                and (key := detectron2.from_detectron2(name.removeprefix(prefix))) is not None}
+        if 'layer1.0.conv1.weight' in keys:
+            found.append(_Candidate(place, prefix, keys, state_dict, 'Detectron2'))
+    yield from found
+    # mmcv 1.x keeps averages in the same dict, dots turned into underscores.
+    for candidate in found:
+        keys = {key: f'ema_{name.replace(".", "_")}' for key, name in candidate.names.items()}
+        keys = {key: name for key, name in keys.items() if name in state_dict}
+        if 'conv1.weight' in keys:
+            yield _Candidate(place, f'ema_{candidate.prefix.replace(".", "_")}', keys, state_dict)
+
+
+def _choose(checkpoint: Checkpoint, candidates: Sequence[_Candidate], select: str | None) -> _Candidate:
+    addresses = [candidate.address for candidate in candidates]
+    if select is not None:
+        named = [candidate for candidate in candidates if select in (candidate.address, candidate.prefix)]
+        if not named:
+            raise LayoutError(f'{checkpoint.path} has no encoder at {select!r}; it has {_listed(addresses)}')
+        return named[0]
+    own = [candidate for candidate in candidates if not COPY.search(candidate.address)] or candidates
+    first, *rest = own
+    for other in rest:
+        if other.names.keys() != first.names.keys() or any(
+                not torch.equal(tensor, other.tensors[key]) for key, tensor in first.tensors.items()):
+            raise LayoutError(f'{checkpoint.path} holds several encoders that differ: '
+                              f'{_listed([c.address for c in own])}. Say which: select={first.address!r}')
+    return first
+
+
+def _check_finite(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None:
+    bad = [key for key, tensor in tensors.items()
+           if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
+    if bad:
+        raise DamagedCheckpointError(
+            f'{checkpoint.path} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors of its '
+            f'encoder: {_listed(bad)}. The run diverged; take an earlier checkpoint')
+
+
+def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -> Exception:
+    names = [name for tensors in state_dicts.values() for name in tensors]
+    if not names:
+        return LayoutError(f'{checkpoint.path} holds no tensors at all, only '
+                           f'{_listed(map(str, checkpoint.tree))}')
+    # One that is a ResNet but for its stem, or is another network, is named.
+    for mark, what in (
+            (r'(^|\.)(stem\.0|conv1\.0)\.weight$', 'a ResNet with a deep stem of three convolutions '
+             '(ResNetV1c/d); SimCLR encoders have one 7x7 or 3x3 convolution'),
+            (r'(^|\.)(blocks|layers)\.0\.(attn|ln1|norm1)\.|cls_token', 'a vision transformer')):
+        if any(re.search(mark, name) for name in names):
+            return UnsupportedEncoderError(f'{checkpoint.path} holds {what}: not built here')
+    first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
+    return LayoutError(
+        f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
+        'followed by conv1, bn1 and layer1 to layer4, or the same numbered, or as in Detectron2). Its names '
+        f'begin with {_listed([f"{part} ({count})" for part, count in first_parts.most_common()])}')
+
+
+def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
+    """Name the layout, for people."""
+    place, prefix = chosen.place, chosen.prefix
+    parts = {part for name in chosen.state_dict for part in name.split('.')[:2]}
+    ddp = ', in DDP' if 'module.' in prefix else ''
+    average = ', moving average' if COPY.search(chosen.address) else ''
+    if chosen.style == 'Detectron2':
+        kind = 'Detectron2'
+    elif RECORD_KEY in checkpoint.meta and not prefix:
+        kind = 'mmsimclr, encoder only'
+    elif 'classy_state_dict' in place or '_feature_blocks.' in prefix:
+        kind = 'VISSL'
+    elif re.search(r'encoder_[qk]\.', prefix):
+        kind = 'MoCo-style (encoder_q)' if 'encoder_q' in prefix else 'MoCo-style (encoder_k)'
+    elif chosen.style == 'numbered':
+        kind = 'lightly' if parts & {'projection_head', 'backbone'} else 'numbered layers'
+    elif 'pytorch-lightning_version' in checkpoint.tree and {'projector', 'classifier'} <= parts:
+        kind = SOLO_LEARN
+    elif re.search(r'(backbone|_net\.0)\.$', prefix):
+        version = '1.x' if RECORD_KEY in checkpoint.meta or 'mmengine_version' in checkpoint.meta else '0.x' \
+            if any(key.startswith('mm') and key.endswith('version') for key in checkpoint.meta) else ''
+        kind = f'OpenMMLab {version} model'.replace('  ', ' ')
+    elif prefix in ('', 'module.'):
+        kind = 'torchvision/timm' if 'fc' in parts else 'ResNet keys without a prefix'
+    else:
+        kind = 'ResNet keys'
+    return f'{kind}{ddp}{average}' + (f' ({prefix})' if prefix else '')
+
+
+def _listed(items) -> str:
+    items = list(items)
+    return ', '.join(items[:AT_MOST]) + (f' and {len(items) - AT_MOST} more' if len(items) > AT_MOST else '')

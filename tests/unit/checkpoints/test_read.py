@@ -1,0 +1,239 @@
+"""Reading runs nothing, and says what is wrong with a file that is not what it should be."""
+
+import argparse
+import builtins
+import collections
+import contextlib
+import io
+import operator
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+
+from mmsimclr.checkpoints import DamagedCheckpointError, UnsafeCheckpointError, read_checkpoint
+from mmsimclr.files import file_digest
+
+LEGACY = dict(_use_new_zipfile_serialization=False)
+
+
+class Calls:
+    """Pickles as a call, which runs when it is read by an unpickler that is not on its guard."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def attacks(marker: Path) -> dict[str, object]:
+    touch = f'touch {marker}'
+    return {
+        'posix.system': Calls(os.system, touch),
+        'subprocess.Popen': Calls(subprocess.Popen, ['touch', str(marker)]),
+        'eval': Calls(builtins.eval, f'open({str(marker)!r}, "w")'),
+        'getattr': Calls(getattr, HistoryBuffer, '__init__'),
+        'operator.attrgetter': Calls(operator.attrgetter, 'system'),
+        'torch.jit._serialization.load': Calls(torch.jit.load, str(marker)),
+        'torch.serialization.load': Calls(torch.load, str(marker)),
+    }
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+@pytest.mark.parametrize('name', attacks(Path('x')))
+def test_a_checkpoint_that_would_run_code_is_refused_by_name(name, legacy, tmp_path):
+    marker = tmp_path / 'was_run'
+    torch.save({'state_dict': {'conv1.weight': torch.ones(2)}, 'hook': attacks(marker)[name]},
+               tmp_path / 'x.pth', **(LEGACY if legacy else {}))
+    with pytest.raises(UnsafeCheckpointError, match=rf'would call {name}.*None of it was run'):
+        read_checkpoint(tmp_path / 'x.pth')
+    assert not marker.exists()
+
+
+def test_the_attack_of_these_tests_works_on_a_careless_reader(tmp_path):
+    torch.save(attacks(tmp_path / 'was_run')['posix.system'], tmp_path / 'x.pth')
+    torch.load(tmp_path / 'x.pth', weights_only=False)
+    assert (tmp_path / 'was_run').exists()
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+def test_a_pickle_of_arrays_is_read_and_one_that_calls_is_refused(protocol, tmp_path):
+    arrays = {'model': {'stem.conv1.weight': np.arange(6, dtype='f4').reshape(2, 3)}, 'note': b'bytes',
+              'order': collections.OrderedDict(a=np.float64(3)), 'matching_heuristics': True}
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(arrays, protocol))
+    tree = read_checkpoint(tmp_path / 'x.pkl').tree
+    np.testing.assert_array_equal(tree['model']['stem.conv1.weight'], arrays['model']['stem.conv1.weight'])
+    assert tree['order']['a'] == 3 and tree['note'] == b'bytes'
+
+    marker = tmp_path / 'was_run'
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(attacks(marker)['posix.system'], protocol))
+    with pytest.raises(UnsafeCheckpointError, match=r'would call posix\.system'):
+        read_checkpoint(tmp_path / 'x.pkl')
+    assert not marker.exists()
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 3), tmp_path / 'x.pth')
+    with pytest.raises(UnsafeCheckpointError, match=r'would call torch\.nn\.modules\.linear\.Linear'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_script_is_refused(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / 'x.pt')
+    with pytest.raises(UnsafeCheckpointError, match='would call TorchScript'):
+        read_checkpoint(tmp_path / 'x.pt')
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+def test_what_mmengine_saves_beside_the_weights_is_read(legacy, tmp_path):
+    hub = MessageHub.get_instance('test_read')
+    for value in (3., 1., 2.):
+        hub.update_scalar('train/loss', value)
+    hub.update_info('best', np.float32(0.5))
+    torch.save({'message_hub': hub.state_dict(), 'array': np.arange(4), 'slice': slice(1, 2),
+                'numbers': [np.float64(1.5), np.int32(7), np.bool_(True)]},
+               tmp_path / 'x.pth', **(LEGACY if legacy else {}))
+    tree = read_checkpoint(tmp_path / 'x.pth').tree
+    history = tree['message_hub']['log_scalars']['train/loss']
+    assert history.statistics('max') == 3 and history.current() == 2
+    assert tree['message_hub']['runtime_info']['best'] == np.float32(0.5)
+    assert tree['array'].tolist() == [0, 1, 2, 3] and tree['slice'] == slice(1, 2)
+    assert tree['numbers'] == [1.5, 7, True]
+
+
+def pickled_by(module: str, name: str, base: type = object) -> object:
+    """Return an instance of a class that is not installed here."""
+    kind = type(name, (base,), {'__module__': module, '__qualname__': name})
+    instance = kind()
+    if base is object:
+        instance.temperature = 0.5
+    else:
+        instance['temperature'] = 0.5
+    return instance
+
+
+@pytest.mark.parametrize(('module', 'name', 'base'), [
+    ('argparse', 'Namespace', object), ('omegaconf.dictconfig', 'DictConfig', object),
+    ('pytorch_lightning.utilities.parsing', 'AttributeDict', dict), ('mmcv.utils.config', 'ConfigDict', dict),
+    ('yacs.config', 'CfgNode', dict), ('classy_vision.meters', 'Meter', object)])
+def test_settings_of_other_trainers_are_passed_over(module, name, base, tmp_path, monkeypatch):
+    instance = pickled_by(module, name, base)
+    stub = ModuleType(module)
+    setattr(stub, name, type(instance))
+    with monkeypatch.context() as patch:
+        parts = module.split('.')
+        for parent in ('.'.join(parts[:i]) for i in range(1, len(parts))):
+            patch.setitem(sys.modules, parent, ModuleType(parent))
+        patch.setitem(sys.modules, module, stub)
+        torch.save({'hyper_parameters': instance, 'state_dict': {'a': torch.ones(2)}}, tmp_path / 'x.ckpt')
+    tree = read_checkpoint(tmp_path / 'x.ckpt').tree
+    assert tree['state_dict']['a'].tolist() == [1, 1]
+    assert type(tree['hyper_parameters']) is collections.OrderedDict
+
+
+def test_code_of_a_known_trainer_is_not_run_either(tmp_path):
+    """Names of those packages become empty dicts: nothing is looked up, let alone called."""
+    torch.save({'x': Calls(argparse.FileType, 'w'), 'state_dict': {'a': torch.ones(2)}}, tmp_path / 'x.pth')
+    assert type(read_checkpoint(tmp_path / 'x.pth').tree['x']) is collections.OrderedDict
+
+
+def test_safetensors_and_its_metadata(tmp_path):
+    safetensors.torch.save_file({'a': torch.arange(3)}, tmp_path / 'x.safetensors',
+                                {'format': 'pt', 'mmsimclr': '{"version": 1}'})
+    checkpoint = read_checkpoint(tmp_path / 'x.safetensors')
+    assert checkpoint.tree['a'].tolist() == [0, 1, 2]
+    assert checkpoint.meta == {'format': 'pt', 'mmsimclr': {'version': 1}}
+    (tmp_path / 'x.safetensors').rename(tmp_path / 'x.bin')
+    assert read_checkpoint(tmp_path / 'x.bin').tree['a'].tolist() == [0, 1, 2]
+
+
+def saved(content: object, **options) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+def as_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        archive.writestr('photo.txt', 'not weights')
+    return buffer.getvalue()
+
+
+WHOLE = saved({'state_dict': {'a': torch.rand(1000)}})
+OLD = saved({'state_dict': {'a': torch.rand(1000)}}, **LEGACY)
+ARRAYS = pickle.dumps({'model': np.zeros(1000)}, 2)
+SAFE = safetensors.torch.save({'a': torch.rand(1000)})
+DAMAGED = {
+    'empty': (b'', 'is empty'),
+    'a web page': (b'<!DOCTYPE html><html>404', 'not a checkpoint, but a web page'),
+    'a web page after a line': (b'\n <html>', 'not a checkpoint, but a web page'),
+    'a pointer': (b'version https://git-lfs.github.com/spec/v1\noid', 'Git LFS pointer'),
+    'text': (b'hello', 'not a checkpoint, but of no known kind'),
+    'keras': (b'\x89HDF\r\n\x1a\n' + bytes(50), 'HDF5'),
+    'zeros': (bytes(1000), 'not a checkpoint'),
+    'half a zip': (WHOLE[:len(WHOLE) // 2], r'cannot be read .*cut off or damaged'),
+    'a zip short of one byte': (WHOLE[:-1], r'cannot be read .*cut off or damaged'),
+    'half a legacy file': (OLD[:len(OLD) // 2], r'cannot be read .*cut off or damaged'),
+    'a legacy file short of one byte': (OLD[:-1], r'cannot be read .*cut off or damaged'),
+    'half a pickle': (ARRAYS[:len(ARRAYS) // 2], r'cannot be read .*cut off or damaged'),
+    'half of safetensors': (SAFE[:len(SAFE) // 2], r'cannot be read .*cut off or damaged'),
+    'safetensors short of one byte': (SAFE[:-1], r'cannot be read .*cut off or damaged'),
+    'another zip': (as_zip(), r'cannot be read'),
+    'a list': (saved([1, 2]), 'holds a list, not a dict'),
+    'a tensor': (saved(torch.ones(2)), 'holds a Tensor, not a dict'),
+}
+
+
+@pytest.mark.parametrize('name', DAMAGED)
+def test_each_damage_has_its_message(name, tmp_path):
+    content, message = DAMAGED[name]
+    path = tmp_path / 'x.pth'
+    path.write_bytes(content)
+    with pytest.raises(DamagedCheckpointError, match=message) as raised:
+        read_checkpoint(path)
+    assert str(path) in str(raised.value)
+
+
+def test_damage_anywhere_never_escapes_as_another_error(tmp_path):
+    """Every cut and every flipped byte of the pickled part: read, or refused with our error."""
+    path = tmp_path / 'x.pth'
+    rng = np.random.default_rng(0)
+    for content in (WHOLE, OLD, ARRAYS, SAFE):
+        for _ in range(60):
+            damaged = bytearray(content[:rng.integers(1, len(content))])
+            damaged[rng.integers(len(damaged))] ^= 0xff
+            path.write_bytes(damaged)
+            with pytest.raises((DamagedCheckpointError, UnsafeCheckpointError)):
+                read_checkpoint(path)
+            flipped = bytearray(content)
+            flipped[rng.integers(len(flipped))] ^= 0xff
+            path.write_bytes(flipped)
+            with contextlib.suppress(DamagedCheckpointError, UnsafeCheckpointError):
+                read_checkpoint(path)
+
+
+def test_the_hash_in_a_name_must_hold(tmp_path):
+    path = tmp_path / 'plain.pth'
+    path.write_bytes(WHOLE)
+    digest = file_digest(path, 'sha256')
+    good = path.rename(tmp_path / f'simclr-{digest[:8]}.pth')
+    assert read_checkpoint(good).sha256 == digest
+    bad = good.rename(tmp_path / 'simclr-0badc0de.pth')
+    with pytest.raises(DamagedCheckpointError, match=rf'begins with {digest[:8]}, not 0badc0de'):
+        read_checkpoint(bad)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*x\.pth'):
+        read_checkpoint(tmp_path / 'x.pth')
