@@ -1,12 +1,33 @@
 """Install mmsimclr: pip install -e ."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+MIM_PARTS = ('configs', 'tools', 'model-index.yml')
 VERSION = {}
 exec((ROOT / 'mmsimclr/version.py').read_text(encoding='utf-8'), VERSION)
+
+
+class BuildWithConfigs(build_py):
+    """Puts configs, tools and model index into mmsimclr/.mim of a wheel, where OpenMMLab's tools look."""
+
+    def run(self):
+        """Build the package; an editable install finds the parts beside it."""
+        super().run()
+        if self.editable_mode:
+            return
+        mim = Path(self.build_lib, 'mmsimclr', '.mim')
+        shutil.rmtree(mim, ignore_errors=True)
+        for part in MIM_PARTS:
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, mim / part, ignore=shutil.ignore_patterns('__pycache__', '.*'))
+            else:
+                shutil.copy2(ROOT / part, mim / part)
+
 
 setup(
     name='mmsimclr',
@@ -15,11 +36,13 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',
         'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn', 'safetensors',
+        'pyyaml',
     ],
     extras_require={
         'detection': ['onedl-mmdetection>=3.5.1'],

@@ -16,11 +16,15 @@ with contextlib.suppress(ImportError):
 
 _SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'features', 'models',
                 'protocols', 'reporting', 'transforms')
+_LAZY = {'Embedder': 'mmsimclr.features', 'get_model': 'mmsimclr.model_zoo',
+         'list_models': 'mmsimclr.model_zoo'}
 
-__all__ = ['__version__', 'registry', *_SUBPACKAGES]
+__all__ = ['__version__', 'registry', *_SUBPACKAGES, *_LAZY]
 
 
 def __getattr__(name: str):
     if name in _SUBPACKAGES:
         return import_module(f'mmsimclr.{name}')
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f'module mmsimclr has no attribute {name!r}')

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import ssl
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +26,10 @@ class DownloadError(OSError):
     """A file could not be fetched, or what came is not what was expected."""
 
 
+class UnreachableError(DownloadError):
+    """The server could not be reached, or every attempt ended early: nothing is known about the file."""
+
+
 class _Interrupted(Exception):
     """The transfer ended early; what has arrived is kept, and another attempt may finish it."""
 
@@ -44,8 +47,8 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
     Args:
         url: An ``http://`` or ``https://`` address.
         path: Where the file goes; missing parent folders are made.
-        hashes: Expected digests by algorithm, e.g. ``{'md5': '...'}``. A file already at ``path``
-            that has them (and ``size``) is not fetched again.
+        hashes: Expected digests by algorithm, e.g. ``{'md5': '...'}``, or their first 8 digits or
+            more. A file already at ``path`` that has them (and ``size``) is not fetched again.
         size: Expected size in bytes.
         timeout: Seconds without a single byte after which a connection counts as dead, > 0.
         attempts: How often the transfer is tried in all, >= 1. A refusal that another attempt
@@ -57,8 +60,9 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
         ``path``.
 
     Raises:
-        DownloadError: If the file cannot be fetched, or its size or a digest is not the expected
-            one. The message names the address and says what was expected and what came.
+        UnreachableError: If the server cannot be reached or the last attempt ended early.
+        DownloadError: If the server refuses the file, or its size or a digest is not the expected
+            one. The message begins with the address and says what was expected and what came.
         ValueError: If an argument is out of range or ``url`` is of another kind.
     """
     if not re.match(r'https?://', url):
@@ -81,8 +85,8 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
                 if attempt == attempts:
                     kept = (f'. {received} bytes are kept in {part}; another run goes on from there'
                             if received else '')
-                    raise DownloadError(f'{url} could not be fetched in {attempts} attempts: '
-                                        f'{interruption}{kept}') from interruption
+                    raise UnreachableError(f'{url} could not be fetched in {attempts} attempts: '
+                                           f'{interruption}{kept}') from interruption
                 time.sleep(retry_wait_s * 2 ** (attempt - 1))
         file.flush()
         os.fsync(file.fileno())
@@ -122,7 +126,7 @@ def _fetch(url: str, file: BinaryIO, origin_file: Path, timeout: float,
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
             raise _Interrupted(f'no answer within {timeout:g} s') from error
-        raise DownloadError(f'{url}: cannot connect ({error.reason})') from error
+        raise UnreachableError(f'{url}: cannot connect ({error.reason})') from error
     except (TimeoutError, http.client.HTTPException, ConnectionError) as error:
         raise _Interrupted(_cause(error, timeout)) from error
     with response:
@@ -148,16 +152,21 @@ def _copy(response, file: BinaryIO, received: int, total: int | None, timeout: f
     """Copy the body to the end of ``file``; return the bytes the file then holds."""
     try:
         file.seek(received)
-        while piece := response.read1(CHUNK_BYTES):
+        while piece := _next_piece(response, received, timeout):
             file.write(piece)
             received += len(piece)
             if progress:
                 progress(received, total)
         return received
-    except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
-        raise _Interrupted(f'{_cause(error, timeout)} after {received} bytes') from error
     finally:
         file.flush()
+
+
+def _next_piece(response, received: int, timeout: float) -> bytes:
+    try:
+        return response.read1(CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:  # Timeouts, resets, TLS faults, lost routes.
+        raise _Interrupted(f'{_cause(error, timeout)} after {received} bytes') from error
 
 
 def _validator(response) -> str:

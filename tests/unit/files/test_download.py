@@ -1,86 +1,31 @@
 """The downloader against a loopback server that misbehaves on purpose."""
 
 import hashlib
-import re
-import threading
+import io
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hostile_server import HostileServer
 
-from mmsimclr.files.download import DownloadError, download
+from mmsimclr.files.download import DownloadError, UnreachableError, download
 from mmsimclr.files.verified_file import atomic_writer, difference, file_digest
 
 CONTENT = bytes(range(256)) * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class _Server:
-    """What the server does, and what it was asked."""
-
-    def __init__(self):
-        self.content = CONTENT
-        self.etag = '"one"'
-        self.ranges = True
-        self.honours_if_range = True
-        self.status = None
-        self.cut_after = []  # For each of the next requests: break off after so many bytes.
-        self.stall_after = None
-        self.seen_ranges = []
-        self.released = threading.Event()
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    state = _Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            requested = self.headers.get('Range')
-            state.seen_ranges.append(requested)
-            if state.status:
-                self.send_error(state.status)
-                return
-            start = 0
-            fresh = self.headers.get('If-Range') == state.etag or not state.honours_if_range
-            if requested and state.ranges and fresh:
-                start = int(re.fullmatch(r'bytes=(\d+)-', requested)[1])
-            if start >= len(state.content):
-                self.send_error(416)
-                return
-            self.send_response(206 if start else 200)
-            if start:
-                size = len(state.content)
-                self.send_header('Content-Range', f'bytes {start}-{size - 1}/{size}')
-            body = state.content[start:]
-            self.send_header('Content-Length', str(len(body)))
-            if state.etag:
-                self.send_header('ETag', state.etag)
-            self.end_headers()
-            if state.stall_after is not None:
-                self.wfile.write(body[:state.stall_after])
-                self.wfile.flush()
-                state.released.wait(20)
-                return
-            self.wfile.write(body[:state.cut_after.pop(0)] if state.cut_after else body)
-
-    http_server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    thread = threading.Thread(target=http_server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    state.url = f'http://127.0.0.1:{http_server.server_port}/file.bin'
-    yield state
-    state.released.set()
-    http_server.shutdown()
-    http_server.server_close()
+    with HostileServer(CONTENT) as server:
+        yield server
 
 
 def _fetch(server, path, **arguments):
-    return download(server.url, path, **{'retry_wait_s': 0.0, 'hashes': {'md5': MD5}, **arguments})
+    arguments = {'retry_wait_s': 0.0, 'hashes': {'md5': MD5}, **arguments}
+    return download(f'{server.address}/file.bin', path, **arguments)
 
 
 def test_file_arrives_whole_and_nothing_else_is_left(server, tmp_path):
@@ -187,6 +132,33 @@ def test_busy_server_is_asked_again_so_often_and_no_more(server, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_route_lost_on_the_way_is_an_interruption(server, tmp_path, monkeypatch):
+    class Lost(io.BytesIO):
+        def read1(self, size):
+            raise OSError(113, 'No route to host')
+
+    real, answers = urllib.request.urlopen, iter([Lost, None])
+
+    def urlopen(*args, **kwargs):
+        response, lost = real(*args, **kwargs), next(answers)
+        if lost:
+            response.read1 = lost().read1
+        return response
+
+    monkeypatch.setattr(urllib.request, 'urlopen', urlopen)
+    assert _fetch(server, tmp_path / 'file.bin').read_bytes() == CONTENT
+
+
+def test_whether_the_server_was_reached_is_told_by_the_kind_of_error(server, tmp_path):
+    server.status = 404
+    with pytest.raises(DownloadError) as refused:
+        _fetch(server, tmp_path / 'file.bin')
+    assert not isinstance(refused.value, UnreachableError)
+    server.status = 503
+    with pytest.raises(UnreachableError):
+        _fetch(server, tmp_path / 'file.bin', attempts=1)
+
+
 def test_stall_ends_by_timeout_and_keeps_what_came(server, tmp_path):
     server.stall_after = 100_000
     began = time.monotonic()
@@ -198,7 +170,7 @@ def test_stall_ends_by_timeout_and_keeps_what_came(server, tmp_path):
 
 def test_nobody_listening_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
-    with pytest.raises(DownloadError, match=r'http://127\.0\.0\.1:9/x: cannot connect'):
+    with pytest.raises(UnreachableError, match=r'http://127\.0\.0\.1:9/x: cannot connect'):
         download('http://127.0.0.1:9/x', tmp_path / 'x', timeout=5)
 
 
@@ -233,6 +205,18 @@ def test_progress_ends_at_the_total(server, tmp_path):
 def test_arguments_out_of_range_are_refused(tmp_path, arguments):
     with pytest.raises(ValueError):
         download(**{'url': 'http://127.0.0.1:9/x', 'path': tmp_path / 'x', **arguments})
+
+
+def test_the_beginning_of_a_digest_is_enough_to_verify(server, tmp_path):
+    (tmp_path / 'file.bin').write_bytes(b'other')
+    for _ in range(2):
+        assert _fetch(server, tmp_path / 'file.bin', hashes={'md5': MD5[:8]}).read_bytes() == CONTENT
+    assert len(server.seen_ranges) == 1
+    wrong = MD5[:7] + 'ab'[MD5[7] == 'a']
+    with pytest.raises(DownloadError, match=f'expected md5 {wrong}, got {MD5}'):
+        _fetch(server, tmp_path / 'file.bin', hashes={'md5': wrong})
+    with pytest.raises(ValueError, match='at least 8 digits'):
+        difference(tmp_path / 'file.bin', {'md5': MD5[:7]})
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path):

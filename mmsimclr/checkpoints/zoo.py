@@ -1,0 +1,222 @@
+"""Files of published weights: fetched from the first address that has them, verified, kept in a cache.
+
+Environment variables:
+    MMSIMCLR_CACHE: Folder of the cache; otherwise ``$XDG_CACHE_HOME/mmsimclr/checkpoints``, otherwise
+        ``~/.cache/mmsimclr/checkpoints``.
+    MMSIMCLR_MIRRORS: Where to look before the published hosts: folders, ``file://`` or ``http(s)://``
+        addresses, separated by commas. A mirror holds a file under its name alone or under the path it was
+        published under (``mmselfsup/1.x/simclr/...``).
+    MMSIMCLR_OFFLINE: Anything but 0: use the cache and folders only.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from mmsimclr.checkpoints.errors import CheckpointError
+from mmsimclr.checkpoints.read import HASH_IN_NAME
+from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
+from mmsimclr.files import DownloadError, UnreachableError, atomic_writer, difference, download, file_digest
+
+Progress = Callable[[int, int | None], None]
+
+
+class FetchError(CheckpointError):
+    """No address has the file, or it cannot be stored; the message says what was tried and what to do."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about a file's identity.
+
+    Attributes:
+        verified: Whether its SHA-256 is the one its name or the zoo promises, and none contradicts it.
+        model: The model of the zoo whose published weights it is; None if of none.
+        sha256: Its SHA-256, hexadecimal.
+        message: All of it in a sentence.
+    """
+
+    verified: bool
+    model: str | None
+    sha256: str
+    message: str
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache, which need not exist yet."""
+    if folder := os.environ.get('MMSIMCLR_CACHE'):
+        return Path(folder).expanduser()
+    # The XDG specification: an empty variable counts as unset.
+    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(base) / 'mmsimclr' / 'checkpoints'
+
+
+def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
+                mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
+    """Return the published weights of a model as a local, verified file.
+
+    Args:
+        name: A name of :func:`mmsimclr.list_models`.
+        dest: Folder for the file instead of the cache; it is made if missing.
+        progress: Called with (bytes present, total bytes or None) as a download grows.
+        mirrors: Folders or addresses to try first, before those of MMSIMCLR_MIRRORS.
+        timeout: Seconds without a byte after which a connection counts as dead.
+        attempts: How often each address is tried.
+
+    Returns:
+        The file: in ``dest`` if that is given; otherwise in the cache, or where it lies if a mirror is a
+        folder. Processes that ask for the same file at the same time download it once.
+
+    Raises:
+        CheckpointError: If there is no such model, or no weights of it were published.
+        FetchError: If no address has the file, or it cannot be written.
+    """
+    entry = find_entry(name)
+    if not entry.urls:
+        having = ', '.join(other.name for other in model_entries() if other.urls)
+        raise CheckpointError(f'no weights of {name} were published; there are some of: {having}')
+    return _fetch(entry.urls, entry.sha256_prefix, dest, progress, mirrors, timeout, attempts)
+
+
+def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
+              progress: Progress | None = None, *, mirrors: Iterable[str | Path] = (),
+              timeout: float = 20.0, attempts: int = 3) -> Path:
+    """Return the file at an address as a local file, verified where a hash is known.
+
+    Args:
+        url: An ``http://``, ``https://`` or ``file://`` address.
+        sha256_prefix: At least the first 8 digits of its SHA-256; taken from a name such as
+            ``name-0123abcd.pth`` if not given. Without either nothing can be verified, no mirror is
+            asked, and a file that was fetched from the same address before is used again.
+        dest: Folder for the file instead of the cache; it is made if missing.
+        progress: As for :func:`fetch_model`; so are ``mirrors``, ``timeout`` and ``attempts``.
+        mirrors: Folders or addresses to try first.
+        timeout: Seconds without a byte after which a connection counts as dead.
+        attempts: How often each address is tried.
+
+    Raises:
+        ValueError: If the address is of another kind or names no file, or the hash is none.
+        FetchError: If no address has the file, or it cannot be written.
+    """
+    if not re.match(r'(https?|file)://', url):
+        raise ValueError(f'url must begin with http://, https:// or file://, got {url!r}')
+    name = _file_name(url)
+    if name in ('', '..'):
+        raise ValueError(f'url must end in the name of a file, got {url!r}')
+    if sha256_prefix is None and (promised := HASH_IN_NAME.search(name)):
+        sha256_prefix = promised[1]
+    if sha256_prefix is not None and not re.fullmatch('[0-9a-fA-F]{8,64}', sha256_prefix):
+        raise ValueError(f'sha256_prefix must be 8 to 64 hexadecimal digits, got {sha256_prefix!r}')
+    return _fetch((url,), sha256_prefix, dest, progress, mirrors, timeout, attempts)
+
+
+def verify_file(path: str | Path) -> Verdict:
+    """Hold a file's SHA-256 against the one its name promises and against the weights of the zoo.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no file at {path}')
+    sha256 = file_digest(path, 'sha256')
+    entries = {entry.sha256_prefix: entry.name for entry in model_entries() if entry.urls}
+    model = entries.get(sha256[:8])
+    what = f'the published weights of {model}' if model else 'no file of the model zoo'
+    promised = HASH_IN_NAME.search(path.name)
+    if promised and promised[1] != sha256[:8]:
+        message = (f'{path} is not the file its name promises: its SHA-256 begins with {sha256[:8]}, not '
+                   f'{promised[1]}; it is {what}')
+        return Verdict(False, model, sha256, message)
+    if model or promised:
+        message = f'{path} is {what}' + (', and the one its name promises' if promised else '')
+    else:
+        message = f'{path} is {what}, and its name promises no hash: nothing to hold it against'
+    return Verdict(bool(model or promised), model, sha256, f'{message}. SHA-256: {sha256}')
+
+
+def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
+           mirrors: Iterable[str | Path], timeout: float, attempts: int) -> Path:
+    name = _file_name(urls[0])
+    folder = Path(dest).expanduser() if dest is not None else cache_folder()
+    if dest is None and not HASH_IN_NAME.search(name):
+        # Many a file is called checkpoint.pth.
+        folder /= hashlib.sha256(urls[0].encode()).hexdigest()[:8]
+    target = folder / name
+    hashes = {'sha256': prefix} if prefix else None
+    problems = []
+    if target.is_file() and (hashes or dest is None):
+        if not (wrong := difference(target, hashes)):
+            return target
+        problems.append(f'{target} is damaged: {wrong}')
+    places = [_places_at_mirror(mirror, urls[0]) for mirror in [*mirrors, *_mirrors()]] if prefix else []
+    for candidates in [*places, *([url] for url in urls)]:
+        for place in candidates:
+            try:
+                return _take(place, target, hashes, dest is not None, progress, timeout, attempts)
+            except DownloadError as error:
+                problems.append(str(error))
+                if isinstance(error, UnreachableError):
+                    break
+            except OSError as error:
+                raise FetchError(f'cannot write {target}: {error.strerror or error}. Choose another folder: '
+                                 'MMSIMCLR_CACHE for the cache, dest or --dest for one file') from error
+    tried = ''.join(f'\n  {problem}' for problem in problems)
+    hint = f', with a SHA-256 that begins with {prefix},' if prefix else ''
+    raise FetchError(
+        f'{name} is at none of its addresses:{tried}\nThe host of the published models has been reported '
+        f'gone. To supply the file by hand{hint} put it at {target}, or into a folder or on a server that '
+        'MMSIMCLR_MIRRORS names')
+
+
+def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool,
+          progress: Progress | None, timeout: float, attempts: int) -> Path:
+    """Bring the file from one place; DownloadError if it is not there or is another one."""
+    if isinstance(place, str) and place.startswith('file://'):
+        place = Path(url2pathname(urlsplit(place).path))
+    if isinstance(place, str):
+        if os.environ.get('MMSIMCLR_OFFLINE', '0') not in ('', '0'):
+            raise UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
+        return download(place, target, hashes=hashes, timeout=timeout, attempts=attempts, progress=progress)
+    try:
+        if not place.is_file():
+            raise DownloadError(f'{place}: no such file')
+        if wrong := difference(place, hashes):
+            raise DownloadError(f'{place} is a wrong file: {wrong}')
+    except OSError as error:
+        if isinstance(error, DownloadError):
+            raise
+        raise DownloadError(f'{place}: {error.strerror}') from error
+    if not copy:
+        return place
+    with open(place, 'rb') as source, atomic_writer(target) as file:
+        shutil.copyfileobj(source, file)
+    return target
+
+
+def _mirrors() -> list[str]:
+    listed = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
+    return [mirror.strip() for mirror in listed if mirror.strip()]
+
+
+def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:
+    """Return where a mirror may hold what was published at ``url``: by its name, or below its path."""
+    scheme = re.match(r'(\w+)://', str(mirror))
+    if scheme and scheme[1] not in ('http', 'https', 'file'):
+        raise ValueError(f'a mirror must be a folder or begin with http://, https:// or file://, got '
+                         f'{str(mirror)!r}')
+    published_path = urlsplit(url).path.lstrip('/')
+    names = dict.fromkeys([PurePosixPath(published_path).name, published_path])
+    if scheme:
+        return [f"{str(mirror).rstrip('/')}/{name}" for name in names]
+    return [Path(mirror).expanduser() / unquote(name) for name in names]
+
+
+def _file_name(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).name
