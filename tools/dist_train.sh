@@ -8,20 +8,6 @@ if [ $# -lt 2 ]; then
     sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-CONFIG=$1 GPUS=$2
-NNODES=${NNODES:-1}
-if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
-    RENDEZVOUS=(--standalone)          # picks a free port
-else
-    if [ "$NNODES" != 1 ]; then
-        : "${NODE_RANK:?set it to the number of this machine, 0 to NNODES - 1}"
-        : "${MASTER_ADDR:?set it to the address of machine 0}"
-    fi
-    RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
-                --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
-fi
-# torchrun would set one thread per process, which leaves cores idle on a CPU-only machine.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
 export MMSIMCLR_COMMAND="bash $0 $*"          # what the result says the run was
-exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+HERE=$(dirname "$0")
+exec bash "$HERE/dist_run.sh" "$2" "$HERE/train.py" "$1" "${@:3}"

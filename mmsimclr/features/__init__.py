@@ -1,5 +1,13 @@
 """Features of images from an encoder."""
 
+from .embedder import Embedder
 from .extractor import extract_features
+from .files import FeatureFiles, extract_to_files, read_features
+from .fingerprint import ImageList, list_images, settings_sha256, weights_sha256
+from .images import ImageFolder, named_images
+from .preparation import Preparation
+from .progress_line import ProgressLine
 
-__all__ = ['extract_features']
+__all__ = ['Embedder', 'FeatureFiles', 'ImageFolder', 'ImageList', 'Preparation', 'ProgressLine',
+           'extract_features', 'extract_to_files', 'list_images', 'named_images', 'read_features',
+           'settings_sha256', 'weights_sha256']

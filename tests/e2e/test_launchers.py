@@ -39,7 +39,7 @@ def test_dist_train_passes_the_rendezvous_of_several_machines(tmp_path):
     assert done.stdout.splitlines() == [
         '-m', 'torch.distributed.run', '--nnodes', '4', '--node-rank', '3', '--master-addr', '10.0.0.1',
         '--master-port', '1234', '--nproc-per-node', '8', str(ROOT / 'tools' / 'train.py'), 'config.py',
-        '--launcher', 'pytorch', '--amp', 'bf16']
+        '--amp', 'bf16', '--launcher', 'pytorch']
 
 
 def test_dist_train_on_several_machines_asks_for_what_is_missing():

@@ -1,0 +1,140 @@
+"""What a user may name as images: a folder, a config that names a dataset, a dataset."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmsimclr.config import ConfigError, load_config
+from mmsimclr.datasets import UnlabeledImageFolder
+from mmsimclr.datasets.unlabeled_image_folder import SHORTAGES
+from mmsimclr.features.preparation import Preparation
+from mmsimclr.registry import DATASETS
+from mmsimclr.transforms import ImageReadError
+
+LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
+
+
+class ImageFolder:
+    """The images below a folder, in the order of :class:`~mmsimclr.datasets.UnlabeledImageFolder`.
+
+    Where every image lies in a folder directly below the root, ``root/class/image``, those folders are
+    the classes, numbered in the order of their names; otherwise there are no labels.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        FileNotFoundError: If it does not exist or holds no image.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.data_root = str(root)
+        self._images = UnlabeledImageFolder(self.data_root)
+        folders = {self._folder(self._images.get_data_info(i)) for i in range(len(self._images))}
+        are_classes = all(name and os.sep not in name for name in folders)
+        classes = sorted(folders, key=os.fsencode) if are_classes else []
+        self._labels = {name: label for label, name in enumerate(classes)}
+        self.metainfo = {'classes': tuple(classes)} if classes else {}
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._images)
+
+    def get_data_info(self, index: int) -> dict:
+        """Return ``img_path``, ``sample_idx`` and, with class folders, ``gt_label``."""
+        info = self._images.get_data_info(index)
+        return {**info, 'gt_label': self._labels[self._folder(info)]} if self._labels else info
+
+    def _folder(self, info: dict) -> str:
+        below = info['img_path'].removeprefix(os.path.join(self.data_root, ''))
+        return os.path.dirname(below)
+
+
+def named_images(source: str | Path, key: str | None = None,
+                 options: Mapping[str, Any] | None = None) -> Any:
+    """Return the images that a folder holds, or the dataset that a config describes.
+
+    Args:
+        source: A folder, or a config (``.py``), of whose dataset the pipeline is not used.
+        key: Where the dataset is in the config, dotted, e.g. ``'train_dataloader.dataset'`` or
+            ``'custom_hooks.2.bank'``; by default the dataset of the first of ``test_dataloader``,
+            ``val_dataloader`` and ``train_dataloader`` that the config has.
+        options: Values of the config to override, keys dotted.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, image in it, or config.
+        ValueError: If a folder is given with a key or options.
+        ConfigError: If the config is wrong, or has no dataset at that place.
+    """
+    if Path(source).suffix == '.py' and not Path(source).is_dir():
+        return _dataset_of_config(source, key, options)
+    if key or options:
+        raise ValueError(f'{source} is no config (.py), so it has no dataset key and no options')
+    return ImageFolder(source)
+
+
+def _dataset_of_config(path: str | Path, key: str | None, options: Mapping[str, Any] | None) -> Any:
+    config = load_config(path, dict(options) if options else None)
+    if key is None:
+        loader = next((name for name in LOADERS if config.get(name)), None)
+        if loader is None:
+            raise ConfigError(f'{path} has none of {", ".join(LOADERS)}; name the place of the dataset '
+                              '(--dataset-key)')
+        key = f'{loader}.dataset'
+    node: Any = dict(config.items())
+    for part in key.split('.'):
+        places = {str(i): item for i, item in enumerate(node)} if isinstance(node, list | tuple) else node
+        if not isinstance(places, Mapping) or part not in places:
+            known = ', '.join(places) if isinstance(places, Mapping) else 'nothing'
+            raise ConfigError(f'{path} has no {key}: where {part!r} should be there is {known}')
+        node = places[part]
+    if not isinstance(node, Mapping) or 'type' not in node:
+        raise ConfigError(f'{key!r} of {path} must be a dict with the type of a dataset, got '
+                          f'{type(node).__name__}')
+    # Views of a training pipeline have no place here, and need not even be buildable.
+    settings = dict(node.items())
+    return DATASETS.build({**settings, 'pipeline': []} if 'pipeline' in settings else settings)
+
+
+class PreparedImages(Dataset):
+    """Items as the encoder takes them, uint8 [3, H, W]; of an unreadable one, the reason.
+
+    Args:
+        dataset: Has ``len`` and ``get_data_info(i)``.
+        preparation: What makes an image of it.
+    """
+
+    def __init__(self, dataset: Any, preparation: Preparation) -> None:
+        self.dataset, self.preparation = dataset, preparation
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        """Return image ``index``, or why it cannot be read.
+
+        Raises:
+            ImageReadError: If the machine is short of memory or file handles, no fault of the image.
+        """
+        try:
+            return self.preparation(self.dataset.get_data_info(index))
+        except ImageReadError as error:
+            if getattr(error.__cause__, 'errno', None) in SHORTAGES:
+                raise
+            return str(error)
+
+
+def collate(items: list[Tensor | str]) -> tuple[Tensor | None, dict[int, str]]:
+    """Return the readable images [n, 3, H, W] (None if there are none), and the reasons of the others.
+
+    The reasons are by place in the batch.
+    """
+    reasons = {place: item for place, item in enumerate(items) if isinstance(item, str)}
+    readable = [item for item in items if not isinstance(item, str)]
+    return torch.stack(readable) if readable else None, reasons

@@ -1,0 +1,255 @@
+"""Embedder: torchvision as the oracle for the ImageNet stem, a plain loop for the rest."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.functional import normalize
+from torch.testing import assert_close
+from torchvision.models import resnet18
+from torchvision.transforms import v2
+
+from mmsimclr.checkpoints import UNIT_RANGE, InputScale, LayoutError
+from mmsimclr.features import Embedder
+from mmsimclr.models import ResNet
+from mmsimclr.transforms import ImageReadError
+
+STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
+
+
+class PlainMaps(nn.Module):
+    """Returns its input, which shows what an encoder is given, and one more map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3), keepdim=True), x * self.scale
+
+
+@pytest.fixture(scope='module')
+def torchvision_model() -> nn.Module:
+    torch.manual_seed(1)
+    model = resnet18()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def checkpoint(torchvision_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp('torchvision') / 'resnet18.pth'
+    torch.save(torchvision_model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def tiny() -> ResNet:
+    torch.manual_seed(2)
+    return ResNet(depth=18, base_channels=4, stem='cifar', out_indices=(3, 1, 'stem', 0, 2))
+
+
+@pytest.fixture(scope='module')
+def picture() -> np.ndarray:
+    rows, columns = np.mgrid[0:300, 0:410]
+    return np.stack([rows % 256, (rows + columns) % 256, 255 - columns // 2], axis=2).astype(np.uint8)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_features_are_those_of_torchvision_with_its_standard_pipeline(torchvision_model, checkpoint, picture):
+    prepare = v2.Compose([v2.Resize(256, v2.InterpolationMode.BICUBIC), v2.CenterCrop(224)])
+    pixels = prepare(torch.from_numpy(picture).permute(2, 0, 1))[None].float()
+    mean, std = (torch.tensor(v).view(3, 1, 1) * 255 for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        trunk = nn.Sequential(*list(torchvision_model.children())[:-1])
+        want = trunk((pixels - mean) / std).flatten(1)
+    embedder = Embedder(checkpoint, 'cpu')
+    got = embedder(picture)
+    assert got.dtype == np.float32 and got.shape == (1, 512) == (1, embedder.feat_dim)
+    assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-5)
+    assert embedder.report.matched == embedder.report.expected == 120           # all but fc
+
+
+def test_each_stage_is_the_mean_of_its_map(tiny):
+    images = noise(3, 32, 32, 3)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        x = tiny.eval().relu(tiny.bn1(tiny.conv1(x)))
+        want = [x.mean(dim=(2, 3))]
+        for layer in (tiny.layer1, tiny.layer2, tiny.layer3, tiny.layer4):
+            x = layer(x)
+            want.append(x.mean(dim=(2, 3)))
+    embedder = Embedder(tiny, 'cpu', stages=('layer4', 'stem', 'pooled', 'layer2'), input=UNIT_RANGE)
+    got = embedder(images)
+    assert list(got) == ['layer4', 'stem', 'pooled', 'layer2']
+    assert embedder.feat_dim == dict(layer4=32, stem=4, pooled=32, layer2=8)
+    for stage, index in (('layer4', 4), ('stem', 0), ('pooled', 4), ('layer2', 2)):
+        assert_close(torch.from_numpy(got[stage]), want[index])
+
+
+def test_a_checkpoint_is_built_to_return_the_stages_asked_for(checkpoint, torchvision_model, picture):
+    got = Embedder(checkpoint, 'cpu', stages=('layer3', 'stem'), resize_px=96, crop_px=96)(picture)
+    assert {stage: rows.shape for stage, rows in got.items()} == {'layer3': (1, 256), 'stem': (1, 64)}
+
+
+def test_rows_do_not_depend_on_the_batch_size_and_keep_their_order(tiny):
+    images = noise(7, 32, 32, 3)
+    one_by_one = np.concatenate([Embedder(tiny, 'cpu', input=UNIT_RANGE)(image) for image in images])
+    assert len(np.unique(one_by_one[:, 0])) == 7
+    for batch_size in (1, 3, 7, 64):
+        got = Embedder(tiny, 'cpu', batch_size=batch_size, input=UNIT_RANGE)(images)
+        np.testing.assert_allclose(got, one_by_one, rtol=1e-4, atol=1e-6)
+
+
+def test_every_kind_of_input_gives_the_same_features(tiny, tmp_path):
+    images = [noise(40, 33, 3, seed=1), noise(40, 33, 3, seed=2)]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f'{number}.png')
+    paths = [tmp_path / '0.png', str(tmp_path / '1.png')]
+    embedder = Embedder(tiny, 'cpu', input=UNIT_RANGE)
+    want = embedder(images)
+    assert want.shape == (2, 32) and not np.array_equal(want[0], want[1])
+    stacked = np.stack(images)
+    for same in (paths, tuple(paths), [Image.fromarray(image) for image in images], stacked,
+                 torch.from_numpy(stacked).permute(0, 3, 1, 2), [paths[0], Image.fromarray(images[1])]):
+        assert np.array_equal(embedder(same), want)
+    for single in (paths[1], images[1], Image.fromarray(images[1])):
+        np.testing.assert_allclose(embedder(single), want[1:], rtol=1e-5)
+
+
+def test_orientation_is_applied_to_open_images_as_to_files(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6                                                       # turn by 90 degrees
+    Image.fromarray(noise(8, 12, 3)).save(tmp_path / 'a.png', exif=exif)
+    embedder = Embedder(PlainMaps(), 'cpu', input=UNIT_RANGE, resize_px=8, crop_px=4)
+    with Image.open(tmp_path / 'a.png') as image:
+        assert np.array_equal(embedder(image), embedder(tmp_path / 'a.png'))
+
+
+def test_normalised_features_have_length_1_and_the_same_direction(tiny):
+    images = noise(3, 32, 32, 3)
+    plain = Embedder(tiny, 'cpu', input=UNIT_RANGE)(images)
+    got = Embedder(tiny, 'cpu', normalise=True, input=UNIT_RANGE)(images)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(got, normalize(torch.from_numpy(plain)).numpy(), rtol=1e-6)
+
+
+def test_images_are_scaled_as_the_input_says():
+    image = np.empty((1, 4, 4, 3), np.uint8)
+    image[..., :] = (10, 20, 40)
+    scale = InputScale(mean=(4., 10., 20.), std=(2., 5., 10.))
+    got = Embedder(PlainMaps(), 'cpu', input=scale, resize_px=4, crop_px=4)(image)
+    assert got.tolist() == [[3., 2., 2.]]
+
+
+@pytest.mark.parametrize('arguments, want', [
+    ({}, (256, 224)), (dict(crop_px=112), (128, 112)), (dict(resize_px=224), (224, 224)),
+    (dict(resize_px=300, crop_px=288), (300, 288))])
+def test_usual_sizes_and_their_overrides(arguments, want):
+    made = Embedder(PlainMaps(), 'cpu', input=UNIT_RANGE, **arguments).preparation
+    assert (made.resize_px, made.crop_px) == want
+
+
+def test_the_cifar_stem_means_32_pixels(tiny):
+    made = Embedder(tiny, 'cpu', input=UNIT_RANGE).preparation
+    assert (made.resize_px, made.crop_px) == (32, 32)
+
+
+def test_encoder_is_in_eval_mode_and_unchanged(tiny):
+    tiny.train()
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    Embedder(tiny, 'cpu', input=UNIT_RANGE)(noise(2, 32, 32, 3))
+    assert not tiny.training
+    assert all(torch.equal(value, before[name]) for name, value in tiny.state_dict().items())
+
+
+@pytest.mark.parametrize('images, message', [
+    (np.zeros((4, 4, 3), np.float32), r'got a float32 array \[4, 4, 3\]'),
+    (np.zeros((2, 3, 4, 4), np.uint8), r'image 0 of 2 must be .*got a uint8 array \[3, 4, 4\]'),
+    (np.zeros((4, 4), np.uint8), r'got a uint8 array \[4, 4\]'),
+    (torch.zeros(2, 3, 4, 4), r'got a torch.float32 tensor \[2, 3, 4, 4\]'),
+    (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r'got a torch.uint8 tensor \[2, 4, 4, 3\]'),
+    ([np.zeros((4, 4, 3), np.uint8), 7], 'image 1 of 2 must be .*got int'),
+    (None, 'got NoneType')])
+def test_other_inputs_are_refused_by_what_they_are(images, message, tiny):
+    with pytest.raises(TypeError, match=message):
+        Embedder(tiny, 'cpu', input=UNIT_RANGE)(images)
+
+
+@pytest.mark.parametrize('images', [[], np.zeros((0, 4, 4, 3), np.uint8),
+                                    torch.zeros(0, 3, 4, 4, dtype=torch.uint8)],
+                         ids=('list', 'array', 'tensor'))
+def test_no_images_are_refused(images, tiny):
+    with pytest.raises(ValueError, match='there are no images'):
+        Embedder(tiny, 'cpu', input=UNIT_RANGE)(images)
+
+
+def test_a_folder_or_a_bad_file_is_refused_by_name(tiny, tmp_path):
+    embedder = Embedder(tiny, 'cpu', input=UNIT_RANGE)
+    with pytest.raises(TypeError, match=rf'{tmp_path} is a folder'):
+        embedder(tmp_path)
+    (tmp_path / 'bad.png').write_bytes(b'no image')
+    for name in ('bad.png', 'absent.png'):
+        with pytest.raises(ImageReadError, match=name):
+            embedder(tmp_path / name)
+
+
+def test_a_feature_that_is_not_finite_is_refused_by_the_number_of_its_image(tiny):
+    class Damaged(PlainMaps):
+        def forward(self, x):
+            return (torch.where(x.amax(dim=(1, 2, 3), keepdim=True) > 0.9, torch.nan, x),)
+    images = np.zeros((5, 4, 4, 3), np.uint8)
+    images[3] = 255
+    with pytest.raises(ValueError, match='feature of image 3 is not finite'):
+        Embedder(Damaged(), 'cpu', input=UNIT_RANGE, resize_px=4, crop_px=4, batch_size=2)(images)
+
+
+@pytest.mark.parametrize('arguments, error, message', [
+    (dict(stages=('pooled', 'layer5')), ValueError, "stages must be one or several of .*got .*'layer5'"),
+    (dict(stages=()), ValueError, r'each once, got \(\)'),
+    (dict(stages=('stem', 'stem')), ValueError, 'each once'),
+    (dict(batch_size=0), ValueError, 'batch_size must be >= 1, got 0'),
+    (dict(resize_px=100), ValueError, 'crop_px must be at most resize_px, got 224 and 100'),
+    (dict(crop_px=0), ValueError, 'got 0'),
+    (dict(input=None), TypeError, 'give input'),
+    (dict(stages='layer2'), ValueError, r"does not return the map of 'layer2': it returns the last one only; "
+                                        r'build it with out_indices=\(1,\)')])
+def test_arguments_are_checked(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Embedder(PlainMaps(), **{'device': 'cpu', 'input': UNIT_RANGE, **arguments})
+
+
+def test_an_encoder_that_returns_no_maps_is_refused():
+    with pytest.raises(TypeError, match=r'must return a tuple of maps \[N, C, H, W\], got \[\[1, 150528\]\]'):
+        Embedder(nn.Flatten(), 'cpu', input=UNIT_RANGE)
+
+
+def test_nothing_is_embedded_with_a_file_that_holds_no_encoder(tmp_path):
+    torch.save({'x': torch.ones(3)}, tmp_path / 'other.pth')
+    with pytest.raises(LayoutError):
+        Embedder(tmp_path / 'other.pth')
+    with pytest.raises(FileNotFoundError):
+        Embedder(tmp_path / 'absent.pth')
+
+
+def test_the_fingerprint_follows_what_decides_features_and_nothing_else(checkpoint, tiny, tmp_path):
+    copied = tmp_path / 'renamed.pth'
+    copied.write_bytes(checkpoint.read_bytes())
+    same = {Embedder(path, 'cpu', crop_px=96).fingerprint() for path in (checkpoint, copied)}
+    assert len(same) == 1
+    changed = torch.load(copied)
+    changed['bn1.running_var'][0] += 1
+    torch.save(changed, copied)
+    others = [Embedder(copied, 'cpu', crop_px=96), Embedder(checkpoint, 'cpu', crop_px=128),
+              Embedder(checkpoint, 'cpu', crop_px=96, normalise=True),
+              Embedder(checkpoint, 'cpu', crop_px=96, stages='layer4'),
+              Embedder(checkpoint, 'cpu', crop_px=96, input=UNIT_RANGE)]
+    assert len(same | {embedder.fingerprint() for embedder in others}) == 6

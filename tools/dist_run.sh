@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Run a tool that takes --launcher on GPUS processes of this machine, or of NNODES machines:
+#   tools/dist_run.sh GPUS TOOL [arguments of the tool]
+# On several machines run it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
+# Where there is no GPU the processes are CPU processes that talk through gloo.
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+GPUS=$1 TOOL=$2
+NNODES=${NNODES:-1}
+if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
+    RENDEZVOUS=(--standalone)          # picks a free port
+else
+    if [ "$NNODES" != 1 ]; then
+        : "${NODE_RANK:?set it to the number of this machine, 0 to NNODES - 1}"
+        : "${MASTER_ADDR:?set it to the address of machine 0}"
+    fi
+    RENDEZVOUS=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
+                --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
+fi
+# torchrun would set one thread per process, which leaves cores idle on a CPU-only machine.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
+export MMSIMCLR_COMMAND=${MMSIMCLR_COMMAND:-"bash $0 $*"}          # what the result says the run was
+exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
+    "$TOOL" "${@:3}" --launcher pytorch
