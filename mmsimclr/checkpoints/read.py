@@ -90,7 +90,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         tree, meta = _read_safetensors(path)
     elif start.startswith(b'PK\x03\x04') or TORCH_LEGACY_MAGIC in start:
         tree = _read_torch(path)
-        meta = tree.get('meta') if isinstance(tree, Mapping) else None
+        # A bare state dict of ours, which must hold tensors only, has its record in torch's _metadata.
+        meta = tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
     elif start.startswith(b'\x80'):
         tree, meta = _read_pickle(path), {}
     else:

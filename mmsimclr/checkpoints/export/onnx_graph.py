@@ -1,0 +1,111 @@
+"""ONNX: the encoder as a graph, compared with the original before it gets its name."""
+
+import json
+import warnings
+from dataclasses import replace
+from types import ModuleType
+from typing import BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.errors import CheckpointError, UnsupportedEncoderError
+from mmsimclr.checkpoints.load import build_encoder
+from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
+
+TOLERANCE = 1e-4                                             # of the largest output
+PROTOBUF_BYTES = 2**31                                       # the largest message
+CHECKED_SHAPES = ((1, 3, 96, 128), (5, 3, 75, 97))           # two batch sizes, even and odd sides
+
+
+def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write the encoder as an ONNX graph with any number and size of images.
+
+    The input ``images``, float32 [N, 3, H, W], is scaled as the record in the model's metadata says. The
+    outputs are ``features`` [N, C], the last map averaged over its area, and ``map``
+    [N, C, H/32, W/32] (CIFAR stem: H/8).
+
+    Raises:
+        ImportError: If onnx, onnxscript or onnxruntime is missing.
+        UnsupportedEncoderError: If the encoder is too large for one ONNX file (2 GiB).
+        CheckpointError: If onnxruntime's outputs differ from the encoder's by more than 1e-4 of the
+            largest; nothing is left behind.
+    """
+    onnx, onnxruntime = _import_onnx()
+    num_bytes = sum(value.numel() * 4 for value in encoder.tensors.values())
+    if num_bytes >= PROTOBUF_BYTES:
+        raise UnsupportedEncoderError(f'an ONNX file holds at most 2 GiB, and the encoder has {num_bytes} '
+                                      "bytes; write 'safetensors'")
+    backbone, _ = build_encoder(encoder)
+    backbone.warns_of_small_images = False
+    model = _PooledEncoder(backbone).eval()
+    content = _graph(onnx, model, json.dumps(pack_record(replace(encoder, neck={})))).SerializeToString()
+    _compare(onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider']), model)
+    file.write(content)
+
+
+class _PooledEncoder(nn.Module):
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        last = self.backbone(images)[-1]                     # [N, C, H/32, W/32]
+        return last.mean(dim=(2, 3)), last
+
+
+def _import_onnx() -> tuple[ModuleType, ModuleType]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise ImportError(f"writing ONNX needs {error.name}: pip install 'mmsimclr[onnx]'") from error
+    return onnx, onnxruntime
+
+
+def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
+    """Return the ONNX model; ``onnx.ModelProto``."""
+    pads_as_tensorflow = model.backbone.stem_pool == 'same'
+    if pads_as_tensorflow:
+        # Its padding depends on the size, which tracing would fix. ONNX has an attribute for it.
+        model.backbone.set_stem_pool('torch')
+    sizes = {0: 'batch', 2: 'height', 3: 'width'}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')                  # of torch, about its own parts
+            program = torch.onnx.export(
+                model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
+                input_names=['images'], output_names=['features', 'map'],
+                dynamic_shapes=({place: torch.export.Dim(name) for place, name in sizes.items()},))
+    finally:
+        if pads_as_tensorflow:
+            model.backbone.set_stem_pool('same')
+    graph = program.model_proto
+    for node in graph.graph.node:
+        del node.metadata_props[:]                           # stack traces with this machine's paths
+        if pads_as_tensorflow and node.op_type == 'MaxPool':
+            kept = [attribute for attribute in node.attribute
+                    if attribute.name not in ('auto_pad', 'pads', 'ceil_mode')]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute('auto_pad', 'SAME_UPPER')])
+    onnx.helper.set_model_props(graph, {RECORD_KEY: record})
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def _compare(session, model: _PooledEncoder) -> None:
+    """Refuse the graph if onnxruntime does not compute what the encoder does."""
+    generator = torch.Generator().manual_seed(0)
+    for shape in CHECKED_SHAPES:
+        images = torch.randn(shape, generator=generator)
+        with torch.no_grad():
+            expected = model(images)
+        for want, got in zip(expected, session.run(None, {'images': images.numpy()}), strict=True):
+            difference, largest = (want - torch.from_numpy(got)).abs().max(), want.abs().max()
+            if not difference <= TOLERANCE * largest:        # also where either is NaN
+                raise CheckpointError(
+                    f'the ONNX graph differs from the encoder by {difference:.2e} on images of '
+                    f'{list(shape)}, whose largest output is {largest:.2e}; nothing was written. Another '
+                    'version of torch, onnxscript or onnxruntime may do better')

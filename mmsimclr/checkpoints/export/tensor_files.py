@@ -1,0 +1,79 @@
+"""Files of named tensors: torch's, and safetensors."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import BinaryIO
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.errors import UnsupportedEncoderError
+from mmsimclr.checkpoints.export.limits import refuse_what_it_lacks
+from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
+
+
+def write_openmmlab(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write encoder and projection head as a model: ``state_dict`` of ``backbone.*`` and ``neck.*``.
+
+    Raises:
+        UnsupportedEncoderError: If the source has no projection head of known structure.
+    """
+    if not encoder.neck:
+        raise UnsupportedEncoderError(
+            f"'openmmlab' is the full model, and {encoder.path} has no projection head of known structure; "
+            "'openmmlab-backbone' writes the encoder alone")
+    tensors = {f'backbone.{key}': value for key, value in encoder.tensors.items()}
+    tensors |= {f'neck.{key}': value for key, value in encoder.neck.items()}
+    torch.save({'meta': {RECORD_KEY: pack_record(encoder)}, 'state_dict': own_tensors(tensors)}, file)
+
+
+def write_openmmlab_backbone(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write the encoder as MMSelfSup extracts it: a ``state_dict`` without prefixes."""
+    torch.save({'meta': {RECORD_KEY: _record(encoder)}, 'state_dict': own_tensors(encoder.tensors)}, file)
+
+
+def write_torchvision(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write a bare state dict for ``torchvision.models.resnet*`` whose ``fc`` has been taken off.
+
+    Raises:
+        UnsupportedEncoderError: If torchvision's ResNet cannot be this encoder.
+    """
+    refuse_what_it_lacks('torchvision', encoder)
+    _write_bare(encoder, file)
+
+
+def write_timm(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write a bare state dict for ``timm.create_model('resnet*', num_classes=0)``.
+
+    Raises:
+        UnsupportedEncoderError: If timm's ResNet cannot be this encoder.
+    """
+    refuse_what_it_lacks('timm', encoder)
+    _write_bare(encoder, file)
+
+
+def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write the encoder's tensors under torchvision's keys; the record is JSON in the metadata."""
+    metadata = {'format': 'pt', RECORD_KEY: json.dumps(_record(encoder))}
+    file.write(safetensors.torch.save(own_tensors(encoder.tensors), metadata))
+
+
+def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+    """Return the tensors on the CPU, contiguous, each with a storage of its own and no larger."""
+    return OrderedDict((key, value.detach().cpu().contiguous().clone()) for key, value in tensors.items())
+
+
+def _write_bare(encoder: EncoderWeights, file: BinaryIO) -> None:
+    tensors = own_tensors(encoder.tensors)
+    # An entry would be an unexpected key to a strict load. Torch keeps a state dict's own attribute
+    # ``_metadata``, looks up modules' names in it, and passes over others.
+    tensors._metadata = {RECORD_KEY: _record(encoder)}
+    torch.save(tensors, file)
+
+
+def _record(encoder: EncoderWeights) -> dict[str, object]:
+    return pack_record(replace(encoder, neck={}, neck_settings={}))

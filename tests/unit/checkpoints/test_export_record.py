@@ -1,0 +1,88 @@
+"""The record that travels with an encoder: complete, plain, and checked on the way back."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmsimclr.checkpoints import DamagedCheckpointError, EncoderWeights, InputScale, UnsupportedEncoderError
+from mmsimclr.checkpoints.record import pack_record, unpack_record
+
+SETTINGS = {'depth': 18, 'width_multiplier': 0.5, 'stem': 'imagenet', 'stem_pool': 'same',
+            'project_first_shortcut': True, 'norm_eps': 1.001e-5}
+NECK = {'in_channels': 256, 'hid_channels': 32, 'out_channels': 16, 'num_layers': 3,
+        'with_last_bn_affine': 'scale', 'norm_cfg': {'type': 'BN1d', 'eps': 1e-3}}
+SCALE = InputScale((1., 2., 3.), (4., 5., 6.), stated=False)
+
+
+def encoder(**changes) -> EncoderWeights:
+    return EncoderWeights(**{**dict(
+        tensors={}, settings=SETTINGS, input=SCALE, layout='of a kind', neck={'fc0.weight': torch.ones(1)},
+        neck_settings=NECK, path=Path('/home/someone/secret/file.pth'), sha256='ab' * 32), **changes})
+
+
+def as_json(record):
+    return json.dumps(record)
+
+
+def as_torch_file(record):
+    file = io.BytesIO()
+    torch.save(record, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize('carrier', [as_json, as_torch_file])
+def test_a_record_comes_back_as_it_was_packed(carrier):
+    settings, scale, neck = unpack_record(carrier(pack_record(encoder())))
+    assert (settings, scale, neck) == (SETTINGS, SCALE, NECK)
+    assert unpack_record(carrier(pack_record(encoder(input=InputScale(stated=True)))))[1].stated is True
+
+
+def test_the_origin_is_recorded_without_its_folder():
+    record = pack_record(encoder())
+    assert record['converted_from'] == {'layout': 'of a kind', 'sha256': 'ab' * 32, 'file': 'file.pth'}
+    assert 'secret' not in json.dumps(record)
+    assert 'converted_from' not in pack_record(encoder(path=None))
+
+
+def test_an_encoder_without_a_head_has_no_neck():
+    record = pack_record(encoder(neck={}))
+    assert 'neck' not in record and unpack_record(record)[2] == {}
+
+
+@pytest.mark.parametrize('version', [0, 2, '1', None])
+def test_another_version_is_refused(version):
+    with pytest.raises(UnsupportedEncoderError, match=f'version {version!r}, this mmsimclr reads version 1'):
+        unpack_record({**pack_record(encoder()), 'version': version})
+
+
+@pytest.mark.parametrize(('part', 'value', 'message'), [
+    ('encoder', None, 'encoder .* must be a dict, got None'),
+    ('encoder', {**SETTINGS, 'depth': '18'}, "encoder.depth .* must be int, got '18'"),
+    ('encoder', {**SETTINGS, 'depth': True}, 'encoder.depth .* must be int, got True'),
+    ('encoder', {**SETTINGS, 'init_cfg': {}}, "encoder .* knows no 'init_cfg'"),
+    ('neck', {**NECK, 'with_bias': 1}, 'neck.with_bias .* must be bool, got 1'),
+    ('neck', [], 'neck .* must be a dict'),
+    ('input', {'mean': [1, 2, 3]}, 'input.std .* must be three numbers > 0, got None'),
+    ('input', {'mean': [1, 2], 'std': [1, 1, 1]}, r'input.mean .* got \[1, 2\]'),
+    ('input', {'mean': [0, 0, 0], 'std': [1, 0, 1]}, r'input.std .* got \[1, 0, 1\]'),
+    ('input', {'mean': '123', 'std': [1, 1, 1]}, "input.mean .* got '123'"),
+    ('input', {'mean': [0, 0, 0], 'std': [1, 1, 1], 'stated': 'no'}, "input.stated .* got 'no'"),
+])
+def test_a_malformed_record_is_refused(part, value, message):
+    with pytest.raises(DamagedCheckpointError, match=message):
+        unpack_record({**pack_record(encoder()), part: value})
+
+
+@pytest.mark.parametrize('record', [[], 'not JSON', '[]'])
+def test_what_is_no_record_is_refused(record):
+    with pytest.raises(DamagedCheckpointError, match=r'not JSON|must be a dict'):
+        unpack_record(record)
+
+
+def test_a_setting_that_cannot_be_read_back_is_not_written():
+    with pytest.raises(DamagedCheckpointError, match="knows no 'frozen_stages'"):
+        pack_record(encoder(settings={**SETTINGS, 'frozen_stages': 1}))
