@@ -6,16 +6,19 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsimclr import distributed
+from mmsimclr.models.losses.streamed_nt_xent import StreamedNTXent
 from mmsimclr.registry import MODELS
 
 GRADIENTS = ('exact', 'openmmlab', 'google')
+METRIC_ROWS = 1024
 
 
 def nt_xent_loss(view_1: Tensor,
                  view_2: Tensor,
                  temperature: float = 0.1,
                  normalize: bool = True,
-                 gradient: str = 'exact') -> Tensor:
+                 gradient: str = 'exact',
+                 streamed: bool = True) -> Tensor:
     """Return the NT-Xent loss averaged over all anchors of all ranks.
 
     Each of the 2N projections of the global batch is an anchor; its positive is the other view of
@@ -31,6 +34,9 @@ def nt_xent_loss(view_1: Tensor,
             one process on the whole batch. ``'openmmlab'``: 1/W of it, as MMSelfSup and MMPretrain
             train. ``'google'``: twice it, as the official code sums the two directions. The value
             returned is Eq. 1's mean in every case.
+        streamed: Whether to compute the similarities in blocks that are not kept, in memory linear in N
+            (see :mod:`~mmsimclr.models.losses.streamed_nt_xent`); otherwise as Eq. 1 is written, in memory
+            of 2N x 2N, with derivatives of any order.
 
     Returns:
         Scalar loss in nats, float32 (float64 for float64 inputs) whatever the autocast, equal on all
@@ -51,16 +57,10 @@ def nt_xent_loss(view_1: Tensor,
 
     with torch.autocast(view_1.device.type, enabled=False):
         own_1, own_2 = (_unit_rows(view, normalize) for view in (view_1, view_2))
-        # One collective for both views; [W, 2, n, D] -> all first views, then all second views.
-        both = torch.stack((own_1, own_2))
-        everyone = distributed.gather_rows(both.unsqueeze(0))
-        all_1, all_2 = everyone[:, 0].flatten(0, 1), everyone[:, 1].flatten(0, 1)
-
-        num_own = own_1.shape[0]
-        first_row = distributed.rank() * num_own
-        # Every rank computes the rows of its own anchors only.
-        own_loss = 0.5 * (_direction(own_1, all_2, all_1, first_row, temperature)
-                          + _direction(own_2, all_1, all_2, first_row, temperature))
+        if streamed:
+            own_loss = StreamedNTXent.apply(torch.cat((own_1, own_2)), temperature, normalize)
+        else:
+            own_loss = _plain_loss(own_1, own_2, temperature)
 
     scale = {'exact': 1.0, 'openmmlab': 1.0 / distributed.world_size(), 'google': 2.0}[gradient]
     value = distributed.mean_over_ranks(own_loss)
@@ -98,15 +98,28 @@ def contrastive_metrics(view_1: Tensor,
     with torch.autocast(view_1.device.type, enabled=False):
         anchors, own_2 = (_unit_rows(view, normalize) for view in (view_1, view_2))
         candidates = distributed.gather_rows(own_2)
-        logits = anchors @ candidates.T / temperature
-        first_row = distributed.rank() * len(anchors)
-        positive = torch.arange(first_row, first_row + len(anchors), device=logits.device)
-        accuracy = (logits.argmax(dim=1) == positive).to(logits.dtype).mean()
-        probability = logits.softmax(dim=1)
-        # The official code's guard against log(0).
-        entropy = -(probability * (probability + 1e-8).log()).sum(dim=1).mean()
-    both = distributed.mean_over_ranks(torch.stack((accuracy, entropy)))
+        positive = torch.arange(len(anchors), device=anchors.device) + distributed.rank() * len(anchors)
+        accuracy = entropy = anchors.new_zeros(())
+        # In pieces, so that memory is linear in N.
+        for rows, own_positive in zip(anchors.split(METRIC_ROWS), positive.split(METRIC_ROWS), strict=True):
+            logits = rows @ candidates.T / temperature                           # [piece, N]
+            accuracy = accuracy + (logits.argmax(dim=1) == own_positive).sum()
+            probability = logits.softmax(dim=1)
+            # The official code's guard against log(0).
+            entropy = entropy - (probability * (probability + 1e-8).log()).sum()
+    both = distributed.mean_over_ranks(torch.stack((accuracy, entropy)) / len(anchors))
     return dict(accuracy=both[0], entropy=both[1])
+
+
+def _plain_loss(own_1: Tensor, own_2: Tensor, temperature: float) -> Tensor:
+    """Mean loss of this rank's anchors, as Eq. 1 is written."""
+    # One collective for both views; [W, 2, n, D] -> all first views, then all second views.
+    everyone = distributed.gather_rows(torch.stack((own_1, own_2)).unsqueeze(0))
+    all_1, all_2 = everyone[:, 0].flatten(0, 1), everyone[:, 1].flatten(0, 1)
+    first_row = distributed.rank() * len(own_1)
+    # Every rank computes the rows of its own anchors only.
+    return 0.5 * (_direction(own_1, all_2, all_1, first_row, temperature)
+                  + _direction(own_2, all_1, all_2, first_row, temperature))
 
 
 def _direction(anchors: Tensor, others: Tensor, same: Tensor, first_row: int,
@@ -147,21 +160,23 @@ class NTXentLoss(BaseModule):
     Args:
         normalize: Whether similarities are cosines (Eq. 1); otherwise plain dot products.
         gradient: ``'exact'``, ``'openmmlab'`` or ``'google'``.
+        streamed: Whether memory is linear in the batch, which is faster too.
 
     Raises:
         ValueError: If ``gradient`` is unknown.
     """
 
-    def __init__(self, normalize: bool = True, gradient: str = 'exact') -> None:
+    def __init__(self, normalize: bool = True, gradient: str = 'exact', streamed: bool = True) -> None:
         super().__init__()
         if gradient not in GRADIENTS:
             raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
         self.normalize = normalize
         self.gradient = gradient
+        self.streamed = streamed
 
     def forward(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> Tensor:
         """Return the scalar loss of two views' projections, each float [N, D]."""
-        return nt_xent_loss(view_1, view_2, temperature, self.normalize, self.gradient)
+        return nt_xent_loss(view_1, view_2, temperature, self.normalize, self.gradient, self.streamed)
 
     def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> dict[str, Tensor]:
         """Return contrastive accuracy and entropy; see :func:`contrastive_metrics`."""
