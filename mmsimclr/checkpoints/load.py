@@ -57,7 +57,7 @@ class LoadReport:
         if self.applied:
             parts.append('set: ' + ', '.join(f'{name}={value!r}' for name, value in self.applied.items()))
         if self.input is not None and not self.input.stated:
-            parts.append('the file does not say how images are scaled: ImageNet mean and deviation are assumed')
+            parts.append('it does not say how images are scaled: ImageNet mean and deviation are assumed')
         if self.others:
             parts.append('not the encoder: ' + ', '.join(
                 f'{name} ({count})' for name, count in sorted(self.others.items())[:AT_MOST]))

@@ -127,11 +127,11 @@ def replicas(hidden: Tensor, cases: list[tuple[float, bool]]) -> dict:
     return results
 
 
-def tiny_simclr(gradient: str = 'exact') -> SimCLR:
+def tiny_simclr(gradient: str = 'exact', chunk_size: int | None = None) -> SimCLR:
     """Return a SimCLR model in float64 whose norms do not look at the batch."""
     torch.manual_seed(5)
     model = MODELS.build(dict(
-        type='mmsimclr.SimCLR',
+        type='mmsimclr.SimCLR', chunk_size=chunk_size,
         data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'),
         backbone=dict(type='mmsimclr.ResNet', depth=18, stem='cifar', base_channels=4,
                       norm_cfg=dict(type='GN', num_groups=2), zero_init_residual=False),
@@ -142,9 +142,9 @@ def tiny_simclr(gradient: str = 'exact') -> SimCLR:
     return model.double()
 
 
-def train_simclr(gradient: str = 'exact') -> dict:
+def train_simclr(gradient: str = 'exact', chunk_size: int | None = None) -> dict:
     """Train three steps through MMEngine's wrappers; return what was logged and the weights."""
-    model = tiny_simclr(gradient)
+    model = tiny_simclr(gradient, chunk_size)
     wrapper = LARSOptimWrapperConstructor(dict(
         type=OptimWrapper, optimizer=dict(type=LARS, lr=2.0, weight_decay=1e-4)))(model)
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False) \

@@ -125,6 +125,14 @@ def test_official_replicas_are_reproduced_by_as_many_processes(run, world_size):
                          rtol=0, atol=1e-6)
 
 
+def test_a_model_in_chunks_trains_as_the_whole_batch_on_one_process(run, world_size):
+    chunk_size = rank_tasks.NUM_IMAGES // world_size - 1                        # the chunks are uneven
+    want = rank_tasks.train_simclr()
+    for got in run(rank_tasks.train_simclr, 'exact', chunk_size):
+        assert_all_close(got['gradients'], want['gradients'], rtol=1e-6, atol=1e-11)
+        assert_all_close(got['weights'], want['weights'], rtol=1e-6, atol=1e-10)
+
+
 @pytest.mark.parametrize('gradient', ['exact', 'openmmlab'])
 def test_a_whole_model_trains_as_on_one_process(gradient, run, world_size):
     want, exact = rank_tasks.train_simclr('exact'), gradient == 'exact'

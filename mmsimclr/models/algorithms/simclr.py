@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmsimclr.models.algorithms.chunked import project_in_chunks
 from mmsimclr.registry import MODELS, in_own_scope
 
 MODES = ('tensor', 'loss', 'predict')
@@ -23,7 +24,13 @@ class SimCLR(BaseModel):
         head: Config of the contrastive head.
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by
             default.
+        chunk_size: Images of a batch that go through the encoder at a time; None for all. Smaller chunks
+            need less memory, with the same negatives and gradient, for one more forward pass; batch norm
+            then sees one chunk at a time (see :func:`project_in_chunks`).
         init_cfg: Initialisation, as MMEngine takes it.
+
+    Raises:
+        ValueError: If chunk_size is not >= 1.
 
     Source:
         Chen et al. 2020, https://arxiv.org/abs/2002.05709
@@ -34,12 +41,16 @@ class SimCLR(BaseModel):
                  neck: dict,
                  head: dict,
                  data_preprocessor: dict | None = None,
+                 chunk_size: int | None = None,
                  init_cfg: dict | list | None = None) -> None:
         if data_preprocessor is None:
             data_preprocessor = dict(type='mmsimclr.ViewPreprocessor')
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, in_own_scope(init_cfg))
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
+        self.chunk_size = chunk_size
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
         self.head = MODELS.build(head)
@@ -75,9 +86,14 @@ class SimCLR(BaseModel):
         if isinstance(views, Tensor) or len(views) < 2:
             raise ValueError('the contrastive loss needs a list of at least 2 views, each '
                              '[N, 3, H, W]; put MultiView(num_views=2, ...) in the pipeline')
+        if self.chunk_size is not None and self.chunk_size < len(views[0]):
+            return self.head.loss(project_in_chunks(self.project, views, self.chunk_size, self))
         # One forward pass, so that batch norm sees the statistics of all views together.
-        projections = self.neck(self.backbone(torch.cat(list(views)))[-1:])[0]     # [V * N, D]
-        return self.head.loss(projections.chunk(len(views)))
+        return self.head.loss(self.project(torch.cat(list(views))).chunk(len(views)))
+
+    def project(self, images: Tensor) -> Tensor:
+        """Return the projections [M, D] of images, float [M, 3, H, W]."""
+        return self.neck(self.backbone(images)[-1:])[0]
 
     def predict(self, images: Tensor) -> list[BaseDataElement]:
         """Return the pooled feature and the projection of each image."""

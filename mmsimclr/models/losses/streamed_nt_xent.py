@@ -34,18 +34,15 @@ class StreamedNTXent(torch.autograd.Function):
 
     The gradient is that of the sum of all ranks' values, on the understanding that each rank's value enters
     its loss with the same factor, as with DDP and loss scaling.
+
+    ``apply(rows, temperature, bounded)`` takes ``rows``, float [2n, D], this rank's first views, then its
+    second views (row i and i + n are of one image); the temperature, > 0; and whether rows have at most unit
+    norm.
     """
 
     @staticmethod
     def forward(ctx, rows: Tensor, temperature: float, bounded: bool) -> Tensor:
-        """Return the loss.
-
-        Args:
-            rows: float [2n, D], this rank's first views, then its second views; row i and i + n are of one
-                image.
-            temperature: Softmax temperature, > 0.
-            bounded: Whether rows have at most unit norm.
-        """
+        """Return the loss, a scalar."""
         own = rows / math.sqrt(temperature)
         everyone = distributed.gather_rows(own)                                    # [W * 2n, D]
         # |S| is at most 1 / temperature: a fixed shift does where its range fits into the exponent.

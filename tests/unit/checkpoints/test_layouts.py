@@ -273,7 +273,8 @@ def test_what_is_not_built_here_is_refused_by_name(model, message, tmp_path):
 
 def test_a_network_of_another_kind_is_described(tmp_path):
     torch.save(torchvision.models.squeezenet1_0().state_dict(), tmp_path / 'x.pth')
-    with pytest.raises(LayoutError, match=r'52 tensors, but no ResNet .* begin with features\.3 \(6\), .*classifier'):
+    message = r'52 tensors, but no ResNet .* begin with features\.3 \(6\), .*classifier'
+    with pytest.raises(LayoutError, match=message):
         read_encoder(tmp_path / 'x.pth')
 
 

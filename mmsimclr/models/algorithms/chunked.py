@@ -1,0 +1,55 @@
+"""Large batches on small hardware: one piece of the batch on the way at a time, the gradient of the whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tensor], chunk_size: int,
+                      model: nn.Module) -> list[Tensor]:
+    """Return each view's projections, keeping activations of one chunk of images at a time.
+
+    The forward pass keeps projections only; the backward pass goes through the chunks again, one after the
+    other. So the loss has the negatives of the whole batch, and the gradient is the whole batch's, for one
+    more forward pass. Batch norm sees the statistics of one chunk (all views of its images); its running
+    statistics are updated once for each chunk.
+
+    Args:
+        project: From images [M, 3, H, W] to projections [M, D].
+        views: V views, each float [N, 3, H, W].
+        chunk_size: Images in a chunk, each with all its views.
+        model: Holds the batch norms that ``project`` goes through.
+
+    Returns:
+        V projections, each [N, D].
+
+    Source:
+        Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
+        (gradient cache); Chen et al. 2016, arXiv 1604.06174 (recomputation).
+    """
+    pieces = []
+    for chunk in zip(*(view.split(chunk_size) for view in views), strict=True):
+        projections = checkpoint(project, torch.cat(chunk), use_reentrant=False,
+                                 context_fn=lambda: (nullcontext(), _statistics_kept(model)))
+        pieces.append(projections.chunk(len(views)))
+    return [torch.cat(view) for view in zip(*pieces, strict=True)]
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Run batch norms in training mode without counting the images a second time."""
+    norms = [norm for norm in model.modules()
+             if isinstance(norm, _BatchNorm) and norm.training and norm.track_running_stats]
+    kept = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
+    try:
+        for norm in norms:
+            norm.running_mean, norm.running_var = norm.running_mean.clone(), norm.running_var.clone()
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+        yield
+    finally:
+        for norm, statistics in zip(norms, kept, strict=True):
+            norm.running_mean, norm.running_var, norm.num_batches_tracked = statistics

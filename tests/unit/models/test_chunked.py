@@ -1,0 +1,102 @@
+"""A batch that goes through the encoder in chunks has the loss and the gradient of the whole batch."""
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.testing import assert_close
+
+from mmsimclr.models import SimCLR
+from mmsimclr.registry import MODELS
+
+NUM_IMAGES = 7
+
+
+def build(norm: str = 'GN', **arguments) -> SimCLR:
+    torch.manual_seed(0)
+    norm_cfg = dict(type='GN', num_groups=2) if norm == 'GN' else dict(type='BN')
+    return MODELS.build(dict(
+        type='mmsimclr.SimCLR', **arguments,
+        backbone=dict(type='mmsimclr.ResNet', depth=18, base_channels=4, stem='cifar', norm_cfg=norm_cfg,
+                      zero_init_residual=False),
+        neck=dict(type='mmsimclr.NonLinearNeck', in_channels=32, hid_channels=16, out_channels=8,
+                  num_layers=1, with_last_bn=norm == 'BN'),
+        head=dict(type='mmsimclr.ContrastiveHead', temperature=0.3)))
+
+
+def views() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return [torch.randn(NUM_IMAGES, 3, 16, 16, generator=generator) + i for i in range(2)]
+
+
+def gradients(model: SimCLR, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    return dict(zip(dict(model.named_parameters()), torch.autograd.grad(loss, list(model.parameters())),
+                    strict=True))
+
+
+@pytest.mark.parametrize('chunk_size', [1, 3, 5])
+def test_without_batch_norm_loss_and_gradient_are_the_whole_batchs(chunk_size):
+    whole, chunked = build(), build(chunk_size=chunk_size)
+    wanted, got = whole(views(), mode='loss'), chunked(views(), mode='loss')
+    for name in wanted:
+        assert_close(got[name], wanted[name], rtol=1e-5, atol=1e-6)
+    wanted, got = gradients(whole, wanted['loss']), gradients(chunked, got['loss'])
+    for name, gradient in wanted.items():
+        assert_close(got[name], gradient, rtol=1e-4, atol=1e-5 * gradient.abs().max().item(), msg=name)
+
+
+def statistics(model: nn.Module) -> list[torch.Tensor]:
+    return [tensor for norm in model.modules() if isinstance(norm, _BatchNorm)
+            for tensor in (norm.running_mean, norm.running_var, norm.num_batches_tracked)]
+
+
+def test_with_batch_norm_it_equals_chunks_that_are_all_kept(chunk_size=3):
+    """Statistics are those of a chunk, and are counted once, though the encoder runs twice."""
+    chunked, kept = build('BN', chunk_size=chunk_size), build('BN')
+    loss = chunked(views(), mode='loss')['loss']
+    pieces = [kept.project(torch.cat(chunk)).chunk(2)
+              for chunk in zip(*(view.split(chunk_size) for view in views()), strict=True)]
+    by_hand = kept.head.loss([torch.cat(view) for view in zip(*pieces, strict=True)])['loss']
+    assert_close(loss, by_hand, rtol=1e-6, atol=0)
+    wanted, got = gradients(kept, by_hand), gradients(chunked, loss)
+    for name, gradient in wanted.items():
+        assert_close(got[name], gradient, rtol=1e-5, atol=1e-6 * gradient.abs().max().item(), msg=name)
+    for ours, theirs in zip(statistics(chunked), statistics(kept), strict=True):
+        assert torch.equal(ours, theirs)
+    assert chunked.backbone.bn1.num_batches_tracked == 3
+    assert not torch.equal(chunked.backbone.bn1.running_mean, build('BN').backbone.bn1.running_mean)
+
+
+def test_no_more_than_a_chunk_goes_through_the_encoder_at_a_time_and_twice_in_all():
+    model = build(chunk_size=3)
+    sizes = []
+    model.backbone.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    loss = model(views(), mode='loss')['loss']
+    assert sizes == [6, 6, 2]
+    loss.backward()
+    assert sorted(sizes) == [2, 2, 6, 6, 6, 6]
+
+
+def test_a_batch_of_one_chunk_takes_the_plain_path():
+    model = build(chunk_size=NUM_IMAGES)
+    sizes = []
+    model.backbone.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    model(views(), mode='loss')['loss'].backward()
+    assert sizes == [2 * NUM_IMAGES]
+
+
+def test_it_trains_under_autocast():
+    model = build(chunk_size=3)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    before = model.backbone.conv1.weight.clone()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = model(views(), mode='loss')['loss']
+    wrapper.update_params(loss)
+    assert torch.isfinite(loss) and not torch.equal(model.backbone.conv1.weight, before)
+
+
+@pytest.mark.parametrize('chunk_size', [0, -1])
+def test_a_chunk_of_no_images_is_refused(chunk_size):
+    with pytest.raises(ValueError, match=f'chunk_size must be >= 1, or None .* got {chunk_size}'):
+        build(chunk_size=chunk_size)
