@@ -1,0 +1,63 @@
+"""Measuring as a ratio: alternating runs in one process, medians; peak memory in a process of its own."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from mmsimclr.environment import hardware, versions
+
+
+def alternate(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each run, in rounds of one after the other; a first round does not count."""
+    seconds = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratios(seconds: Mapping[str, list[float]], of: str) -> dict[str, dict[str, float]]:
+    """Return each run's median, and how many times that of ``of`` it takes (median of the rounds' ratios)."""
+    return {name: dict(median_s=statistics.median(times),
+                       times_ours=statistics.median(a / b for a, b in zip(times, seconds[of], strict=True)))
+            for name, times in seconds.items()}
+
+
+def peak_mib(script: str | Path, *arguments: object) -> float:
+    """Return what a script prints when run in a process of its own: its growth in MiB."""
+    done = subprocess.run([sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True,
+                          check=True)
+    return float(done.stdout.split()[-1])
+
+
+def growth_mib(run: Callable[[], None], before: Callable[[], None]) -> float:
+    """Return by how much the peak of memory rises in ``run``, after ``before`` has loaded what both need."""
+    before()
+    Path('/proc/self/clear_refs').write_text('5')            # forgets the peak of importing
+    start = _status_kib('VmRSS')
+    run()
+    return (_status_kib('VmHWM') - start) / 1024
+
+
+def _status_kib(name: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:'))
+
+
+def write(path: str | Path, **content: object) -> None:
+    """Write a measurement as JSON, with the machine and the versions it was made on."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    record = {**content, 'hardware': hardware(), 'versions': versions()}
+    Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+    print(json.dumps(content, indent=2))
