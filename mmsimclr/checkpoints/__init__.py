@@ -9,6 +9,7 @@ from .errors import (
                      UnsafeCheckpointError,
                      UnsupportedEncoderError,
 )
+from .filling import check_scale
 from .initializer import PretrainedInit
 from .layouts import find_encoder
 from .load import LoadReport, build_encoder, fill_model, load_encoder, load_model
@@ -21,6 +22,7 @@ __all__ = [
     'IMAGENET_MEAN', 'IMAGENET_STD', 'RECORD_KEY', 'UNIT_RANGE', 'Checkpoint', 'CheckpointError',
     'DamagedCheckpointError', 'EncoderWeights', 'FetchError', 'IncompleteEncoderError', 'InputScale',
     'LayoutError', 'LoadReport', 'PretrainedInit', 'UnsafeCheckpointError', 'UnsupportedEncoderError',
-    'build_encoder', 'describe_model', 'fetch_model', 'fetch_url', 'fill_model', 'find_checkpoint',
-    'find_encoder', 'load_encoder', 'load_model', 'read_checkpoint', 'read_encoder', 'verify_file',
+    'build_encoder', 'check_scale', 'describe_model', 'fetch_model', 'fetch_url', 'fill_model',
+    'find_checkpoint', 'find_encoder', 'load_encoder', 'load_model', 'read_checkpoint', 'read_encoder',
+    'verify_file',
 ]

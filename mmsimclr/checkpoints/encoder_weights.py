@@ -24,6 +24,11 @@ class InputScale:
     std: tuple[float, float, float] = IMAGENET_STD
     stated: bool = False
 
+    def __str__(self) -> str:
+        numbers = [' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std)]
+        return f'RGB of 0 to 255, less {numbers[0]}, by {numbers[1]}' + (
+            '' if self.stated else ' (assumed: the file does not say)')
+
 
 UNIT_RANGE = InputScale(mean=(0., 0., 0.), std=(255., 255., 255.), stated=True)
 

@@ -1,5 +1,7 @@
 """What can be wrong with a checkpoint: one class for each kind, all of them ``CheckpointError``."""
 
+from collections.abc import Iterable
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message names it, says why, and what to do."""
@@ -23,3 +25,10 @@ class IncompleteEncoderError(CheckpointError):
 
 class UnsupportedEncoderError(CheckpointError):
     """The file holds an encoder, or a head, of a kind that is not built here."""
+
+
+def listed(items: Iterable[object], at_most: int = 10, separator: str = ', ') -> str:
+    """Return the first of many items for a message, and how many more there are."""
+    items = list(map(str, items))
+    more = f' and {len(items) - at_most} more' if len(items) > at_most else ''
+    return separator.join(items[:at_most]) + more

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mmsimclr.checkpoints.architecture import infer_architecture
+from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
-from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError
+from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
 from mmsimclr.checkpoints.key_maps import detectron2, sequential
 from mmsimclr.checkpoints.projection_head import find_projection_head
 from mmsimclr.checkpoints.read import Checkpoint
@@ -21,7 +22,7 @@ TRUNK = re.compile(r'(conv1|bn1|layer[1-4])\.')
 # Slowly moving copies of an encoder, which are not what "the encoder" means unless asked for.
 COPY = re.compile(r'(^|[._:])(ema|momentum|target|teacher|encoder_k|key_encoder|shadow|averaged)')
 SOLO_LEARN = 'solo-learn'
-AT_MOST = 10
+MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,20 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
     chosen = _choose(checkpoint, candidates, select)
     tensors = chosen.tensors
     _check_finite(checkpoint, tensors)
-    settings = infer_architecture(tensors)
+    try:
+        settings = infer_architecture(tensors)
+    except UnsupportedEncoderError as error:
+        raise UnsupportedEncoderError(f'{checkpoint.path}: {error}') from error
     layout = _layout(checkpoint, chosen)
     if layout.startswith(SOLO_LEARN) and settings['stem'] == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
-    scale = InputScale()
+    scale = stated_scale(checkpoint.meta) or InputScale()
     record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    if chosen.style == 'Detectron2' and not record:
+        raise UnsupportedEncoderError(
+            f'{checkpoint.path} is of Detectron2, whose names show neither where blocks stride (by default '
+            'in the 1x1 convolution, where our encoders do not) nor whether it takes BGR images (default). '
+            'Only files that tools/convert_checkpoint.py wrote for it, which say so, are read back')
     if record:
         stated, scale, _ = unpack_record(record)
         for name, value in settings.items():
@@ -95,16 +104,20 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
         path=checkpoint.path, sha256=checkpoint.sha256)
 
 
-def _state_dicts(tree: Mapping, place: str = '') -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield every dict in the tree that has tensors as values, and where it is."""
+def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
+                 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield every dict in the tree that has dense tensors as values, and where it is."""
     tensors = {}
+    if id(tree) in above or len(above) > MAX_DEPTH:
+        return
     for key, value in tree.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
             value = torch.from_numpy(np.array(value))
         if isinstance(value, Tensor):
-            tensors[str(key)] = value
+            if value.layout is torch.strided and not value.is_meta and not value.is_quantized:
+                tensors[str(key)] = value
         elif isinstance(value, Mapping):
-            yield from _state_dicts(value, f'{place}.{key}' if place else str(key))
+            yield from _state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
 
@@ -143,17 +156,22 @@ def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candi
 def _choose(checkpoint: Checkpoint, candidates: Sequence[_Candidate], select: str | None) -> _Candidate:
     addresses = [candidate.address for candidate in candidates]
     if select is not None:
-        named = [candidate for candidate in candidates if select in (candidate.address, candidate.prefix)]
-        if not named:
-            raise LayoutError(f'{checkpoint.path} has no encoder at {select!r}; it has {_listed(addresses)}')
-        return named[0]
+        own = [candidate for candidate in candidates if select in (candidate.address, candidate.prefix)]
+        if not own:
+            raise LayoutError(f'{checkpoint.path} has no encoder at {select!r}; it has {listed(addresses)}')
+        return _the_only(checkpoint, own)
     own = [candidate for candidate in candidates if not COPY.search(candidate.address)] or candidates
+    return _the_only(checkpoint, own)
+
+
+def _the_only(checkpoint: Checkpoint, own: Sequence[_Candidate]) -> _Candidate:
+    """Return the first of encoders that are all the same; raise if they differ."""
     first, *rest = own
     for other in rest:
         if other.names.keys() != first.names.keys() or any(
                 not torch.equal(tensor, other.tensors[key]) for key, tensor in first.tensors.items()):
             raise LayoutError(f'{checkpoint.path} holds several encoders that differ: '
-                              f'{_listed([c.address for c in own])}. Say which: select={first.address!r}')
+                              f'{listed([c.address for c in own])}. Say which: select={first.address!r}')
     return first
 
 
@@ -163,26 +181,27 @@ def _check_finite(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> None
     if bad:
         raise DamagedCheckpointError(
             f'{checkpoint.path} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors of its '
-            f'encoder: {_listed(bad)}. The run diverged; take an earlier checkpoint')
+            f'encoder: {listed(bad)}. The run diverged; take an earlier checkpoint')
 
 
 def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -> Exception:
     names = [name for tensors in state_dicts.values() for name in tensors]
     if not names:
         return LayoutError(f'{checkpoint.path} holds no tensors at all, only '
-                           f'{_listed(map(str, checkpoint.tree))}')
+                           f'{listed(map(str, checkpoint.tree))}')
     # One that is a ResNet but for its stem, or is another network, is named.
     for mark, what in (
             (r'(^|\.)(stem\.0|conv1\.0)\.weight$', 'a ResNet with a deep stem of three convolutions '
              '(ResNetV1c/d); SimCLR encoders have one 7x7 or 3x3 convolution'),
-            (r'(^|\.)(blocks|layers)\.0\.(attn|ln1|norm1)\.|cls_token', 'a vision transformer')):
-        if any(re.search(mark, name) for name in names):
+            (r'(^|\.)(cls_token$|(blocks|layers)\.0\.attn\.)', 'a vision transformer')):
+        is_resnet = 'deep stem' not in what or any('layer1.0.conv1.weight' in name for name in names)
+        if is_resnet and any(re.search(mark, name) for name in names):
             return UnsupportedEncoderError(f'{checkpoint.path} holds {what}: not built here')
     first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return LayoutError(
         f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
         'followed by conv1, bn1 and layer1 to layer4, or the same numbered, or as in Detectron2). Its names '
-        f'begin with {_listed([f"{part} ({count})" for part, count in first_parts.most_common()])}')
+        f'begin with {listed([f"{part} ({count})" for part, count in first_parts.most_common()])}')
 
 
 def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
@@ -191,6 +210,9 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
     parts = {part for name in chosen.state_dict for part in name.split('.')[:2]}
     ddp = ', in DDP' if 'module.' in prefix else ''
     average = ', moving average' if COPY.search(chosen.address) else ''
+    if 'ema_state_dict' in checkpoint.tree and 'mmengine_version' in checkpoint.meta:
+        # MMEngine's EMAHook swaps them when it saves.
+        average = ', raw weights' if place.startswith('ema_state_dict') else ', moving average'
     if chosen.style == 'Detectron2':
         kind = 'Detectron2'
     elif RECORD_KEY in checkpoint.meta and not prefix:
@@ -201,7 +223,8 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
         kind = 'MoCo-style (encoder_q)' if 'encoder_q' in prefix else 'MoCo-style (encoder_k)'
     elif chosen.style == 'numbered':
         kind = 'lightly' if parts & {'projection_head', 'backbone'} else 'numbered layers'
-    elif 'pytorch-lightning_version' in checkpoint.tree and {'projector', 'classifier'} <= parts:
+    elif 'pytorch-lightning_version' in checkpoint.tree and 'classifier' in parts and \
+            prefix in ('backbone.', 'encoder.'):
         kind = SOLO_LEARN
     elif re.search(r'(backbone|_net\.0)\.$', prefix):
         version = '1.x' if RECORD_KEY in checkpoint.meta or 'mmengine_version' in checkpoint.meta else '0.x' \
@@ -212,8 +235,3 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
     else:
         kind = 'ResNet keys'
     return f'{kind}{ddp}{average}' + (f' ({prefix})' if prefix else '')
-
-
-def _listed(items) -> str:
-    items = list(items)
-    return ', '.join(items[:AT_MOST]) + (f' and {len(items) - AT_MOST} more' if len(items) > AT_MOST else '')

@@ -1,24 +1,22 @@
 """Loading that is complete or an error, and says what it did."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
-from mmsimclr.checkpoints.errors import IncompleteEncoderError, UnsupportedEncoderError
+from mmsimclr.checkpoints.errors import listed
+from mmsimclr.checkpoints.filling import check_scale, copy_tensors, matching_tensors, numerics
 from mmsimclr.checkpoints.read import read_checkpoint
+from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.checkpoints.source import find_checkpoint, read_encoder
 from mmsimclr.registry import MODELS
-
-AT_MOST = 10
-COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,13 @@ class LoadReport:
                  f'layout: {self.layout}', f'sha256: {self.sha256[:16]}']
         if self.applied:
             parts.append('set: ' + ', '.join(f'{name}={value!r}' for name, value in self.applied.items()))
-        if self.input is not None and not self.input.stated:
-            parts.append('it does not say how images are scaled: ImageNet mean and deviation are assumed')
+        if self.input is not None:
+            parts.append(f'images: {self.input}')
         if self.others:
             parts.append('not the encoder: ' + ', '.join(
-                f'{name} ({count})' for name, count in sorted(self.others.items())[:AT_MOST]))
+                f'{name} ({count})' for name, count in sorted(self.others.items())[:10]))
         if self.alternatives:
-            parts.append('other encoders in the file: ' + ', '.join(self.alternatives[:AT_MOST]))
+            parts.append('other encoders in the file: ' + listed(self.alternatives))
         return '; '.join(parts)
 
 
@@ -93,15 +91,17 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
     module = backbone.module if is_model_wrapper(backbone) else backbone
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
-    matched = _matches(module.state_dict(), offered, lambda problems: (
+    matched = matching_tensors(module.state_dict(), offered, weights.path, lambda problems: (
         f'{weights.path} does not fill {type(module).__name__}: {problems}. The file was read as: '
         f'{weights.layout}, a ResNet-{weights.settings.get("depth", "?")} of width '
         f'{weights.settings.get("width_multiplier", "?")} with the {weights.settings.get("stem", "?")} stem. '
         'Build the backbone as the encoder is, or name the right file or the right encoder in it (select)'))
-    setters = _numerics(module, weights)
-    _copy(module, matched)
+    setters = numerics(module, weights.settings, weights.path)
+    copy_tensors(module, matched)
     for setter in setters.values():
         setter()
+    if weights.input.stated:
+        module.expected_input = weights.input
     report = LoadReport(
         weights.path, weights.sha256, weights.layout, weights.address, len(matched), len(matched),
         dict(weights.others), weights.alternatives, {name: weights.settings[name] for name in setters},
@@ -166,55 +166,18 @@ def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     module = model.module if is_model_wrapper(model) else model
     offered = {key.removeprefix('module.'): value for key, value in tree.get('state_dict', tree).items()
                if isinstance(value, Tensor)}
-    matched = _matches(module.state_dict(), offered, lambda problems: (
+    setters, meta = {}, tree.get('meta')
+    if isinstance(meta, Mapping) and hasattr(module, 'backbone'):
+        settings, scale = {}, stated_scale(meta)
+        if RECORD_KEY in meta:
+            settings, scale, _ = unpack_record(meta[RECORD_KEY])
+        setters = numerics(module.backbone, settings, origin)
+        if scale is not None:
+            check_scale(module, scale, origin)
+    matched = matching_tensors(module.state_dict(), offered, origin, lambda problems: (
         f'{origin} does not fill {type(module).__name__}: {problems}. To start from its encoder alone, give '
         "the backbone init_cfg=dict(type='Pretrained', checkpoint=...)"))
-    _copy(module, matched)
+    copy_tensors(module, matched)
+    for setter in setters.values():
+        setter()
     return len(matched)
-
-
-def _matches(expected: Mapping[str, Tensor], offered: Mapping[str, Tensor],
-             message: Callable[[str], str]) -> dict[str, Tensor]:
-    """Return the tensors to copy; raise if they are not exactly those expected."""
-    missing = [key for key in expected if key not in offered and not key.endswith(COUNTER)]
-    unexpected = [key for key in offered if key not in expected and not key.endswith(COUNTER)]
-    misshaped = [f'{key} is {list(tensor.shape)}, expected {list(expected[key].shape)}'
-                 for key, tensor in offered.items()
-                 if key in expected and tensor.shape != expected[key].shape]
-    kinds = (('missing', missing), ('unexpected', unexpected), ('mis-shaped', misshaped))
-    problems = [f'{len(keys)} {kind} ({"; ".join(keys[:AT_MOST])}{"; ..." if len(keys) > AT_MOST else ""})'
-                for kind, keys in kinds if keys]
-    if problems:
-        raise IncompleteEncoderError(message(f'of {len(expected)} tensors expected, ' + ', '.join(problems)))
-    return {key: offered[key] for key in expected if key in offered}
-
-
-@torch.no_grad()
-def _copy(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    own = module.state_dict()
-    for key, tensor in tensors.items():
-        own[key].copy_(tensor)
-
-
-def _numerics(module: nn.Module, weights: EncoderWeights) -> dict[str, Callable[[], None]]:
-    """Return what must be set for the encoder to compute what it was trained to, by setting."""
-    setters = {}
-    if 'norm_eps' in weights.settings:
-        eps = weights.settings['norm_eps']
-        norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
-        if norms:
-            setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
-    padding = (weights.settings.get('stem_padding'),) * 2
-    if padding != (None, None) and module.conv1.padding != padding:
-        setters['stem_padding'] = lambda: setattr(module.conv1, 'padding', padding)
-    pool = weights.settings.get('stem_pool', 'torch')
-    if weights.settings.get('stem') == 'imagenet':
-        if hasattr(module, 'set_stem_pool'):
-            if module.stem_pool != pool and 'stem_pool' in weights.settings:
-                setters['stem_pool'] = lambda: module.set_stem_pool(pool)
-        elif pool != 'torch':
-            raise UnsupportedEncoderError(
-                f"the encoder of {weights.path} was trained with TensorFlow's max pool (stem_pool={pool!r}), "
-                f'which {type(module).__module__}.{type(module).__name__} does not have: its features would '
-                'be off by several per cent. Use mmsimclr.ResNet')
-    return setters

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints.errors import LayoutError
+from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, listed
 from mmsimclr.checkpoints.export.tensor_files import own_tensors
 from mmsimclr.checkpoints.layouts import find_encoder
+from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME, read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 from mmsimclr.checkpoints.source import find_checkpoint
@@ -50,7 +51,13 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
                           f'only {", ".join(list(map(str, checkpoint.tree))[:10])}. '
                           'tools/convert_checkpoint.py writes encoders of other layouts')
     tensors = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
-    record = pack_record(find_encoder(checkpoint))
+    if bad := [key for key, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise DamagedCheckpointError(
+            f'{checkpoint.path} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors: '
+            f'{listed(bad)}. The run diverged; publish an earlier checkpoint')
+    encoder = find_encoder(checkpoint)
+    build_encoder(encoder)                                   # it is complete, or this raises
+    record = pack_record(encoder)
     meta = {key: value for key, value in checkpoint.meta.items() if key not in PRIVATE_META}
     meta = _plain({RECORD_KEY: record, **meta})              # what was recorded before stands
     content = io.BytesIO()                                   # the name depends on the content

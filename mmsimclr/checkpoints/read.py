@@ -1,21 +1,13 @@
 """Reading a file of tensors without running anything in it."""
 
-import io
 import json
-import pickle
 import re
-import zipfile
-from _compat_pickle import IMPORT_MAPPING
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer
+from pathlib import Path
 
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsafeCheckpointError
+from mmsimclr.checkpoints.unpickling import RefusedError, unpickle_arrays, unpickle_torch
 from mmsimclr.files import file_digest
 
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
@@ -27,12 +19,6 @@ IMPOSTORS = {
     b'\x89HDF': 'an HDF5 file (Keras); TensorFlow checkpoints and SavedModels are read',
     b'\x1f\x8b': 'a gzip archive; unpack it first',
 }
-# Classes of settings that other trainers pickle beside the weights. Their content is not needed:
-# instances become empty dicts, and nothing is imported.
-INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 'lightning_fabric',
-                  'lightning_utilities', 'mmcv', 'mmengine', 'omegaconf', 'pathlib', 'pytorch_lightning',
-                  'solo', 'typing', 'vissl', 'yacs')
-MAX_INERT = 100
 
 
 @dataclass(frozen=True)
@@ -81,19 +67,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     sha256 = file_digest(path, 'sha256')
     promised = HASH_IN_NAME.search(path.name)
     if promised and not sha256.startswith(promised[1]):
+        date = ' (if that is a date, put something after it)' if promised[1].isdigit() else ''
         raise DamagedCheckpointError(f'{path} is not the file its name promises: its SHA-256 begins with '
-                                     f'{sha256[:8]}, not {promised[1]}. Fetch it again, or rename it if '
-                                     'its origin is known')
+                                     f'{sha256[:8]}, not {promised[1]}{date}. Fetch it again, or rename it '
+                                     'if its origin is known')
     with open(path, 'rb') as file:
         start = file.read(32)
     if _is_safetensors(path, start):
         tree, meta = _read_safetensors(path)
     elif start.startswith(b'PK\x03\x04') or TORCH_LEGACY_MAGIC in start:
-        tree = _read_torch(path)
+        tree = _unpickled(path, lambda: unpickle_torch(path))
         # A bare state dict of ours, which must hold tensors only, has its record in torch's _metadata.
         meta = tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
     elif start.startswith(b'\x80'):
-        tree, meta = _read_pickle(path), {}
+        tree, meta = _unpickled(path, lambda: unpickle_arrays(path.read_bytes())), {}
     else:
         kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
                     'of no known kind')
@@ -104,110 +91,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(path, sha256, tree, meta if isinstance(meta, Mapping) else {})
 
 
-def _read_torch(path: Path) -> object:
-    inert: dict[str, object] = {}
-    while True:
-        try:
-            if _is_script(path):
-                raise _refusal(path, 'TorchScript')
-            allowed = [*_harmless_globals(), *((_Inert, name) for name in inert)]
-            with torch.serialization.safe_globals(allowed):
-                return torch.load(path, map_location='cpu', weights_only=True)
-        except pickle.UnpicklingError as error:
-            name = _refused_global(str(error))
-            if name is None:
-                raise _not_readable(path, error) from error
-            if name.split('.')[0] not in INERT_PACKAGES or name in inert or len(inert) == MAX_INERT:
-                raise _refusal(path, name) from error
-            inert[name] = None
-        except UnsafeCheckpointError:
-            raise
-        except Exception as error:                  # a damaged file fails in any way
-            raise _not_readable(path, error) from error
-
-
-def _is_script(path: Path) -> bool:
-    """Whether the file is a TorchScript archive, which torch.load would run whatever it is told."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist())
-
-
-def _refused_global(message: str) -> str | None:
-    """Return the name in torch's refusal of a global; None if it is about something else."""
-    for pattern in (r'Unsupported global: GLOBAL ([\w.]+)', r'unsupported GLOBAL ([\w.]+)',
-                    r'unrecognized function <[\w ]+ ([\w.]+)'):
-        if found := re.search(pattern, message):
-            return found[1]
-    return None
-
-
-def _refusal(path: Path, name: str) -> UnsafeCheckpointError:
-    module, dot, attribute = name.rpartition('.')
-    name = f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}'        # protocol 2 has Python 2's names
-    return UnsafeCheckpointError(
-        f'{path} is refused: reading it would call {name}, which is code, not weights. None of it was run. '
-        'If you trust its origin, have it saved as a state dict (torch.save(model.state_dict(), ...)) or as '
-        'safetensors')
+def _unpickled(path: Path, unpickle: Callable[[], object]) -> object:
+    try:
+        return unpickle()
+    except RefusedError as error:
+        raise UnsafeCheckpointError(
+            f'{path} is refused: reading it would call {error}, which is code, not weights. None of it was '
+            'run. If you trust its origin, have it saved as a state dict (torch.save(model.state_dict(), '
+            '...)) or as safetensors') from error
+    except Exception as error:                              # a damaged file fails in any way
+        raise _not_readable(path, error) from error
 
 
 def _not_readable(path: Path, error: Exception) -> DamagedCheckpointError:
-    reason = (str(error).splitlines() or [''])[0][:200] or type(error).__name__
+    # Of torch's unpickler only the last line is about the file; the others advise to read it unsafely.
+    lines = str(error).split('WeightsUnpickler error: ')[-1].strip().splitlines()
+    reason = lines[0][:200] if lines and 'weights_only' not in lines[0] else type(error).__name__
     return DamagedCheckpointError(f'{path} cannot be read ({path.stat().st_size} bytes; {reason}): it is cut '
                                   'off or damaged, or not a checkpoint. Fetch or save it again')
-
-
-class _Inert:
-    """Stands for a class that is not needed: making an instance gives an empty dict."""
-
-    def __new__(cls, *args, **kwargs):
-        return OrderedDict()
-
-
-def _getattr_of_log_history(owner: object, name: str) -> object:
-    """Give MMEngine's pickled log history its four statistics; anything else is refused."""
-    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
-        return getattr(owner, name)
-    raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr.{name}')
-
-
-def _harmless_globals() -> Iterator[tuple[object, str]]:
-    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        yield multiarray._reconstruct, f'{module}._reconstruct'
-        yield multiarray.scalar, f'{module}.scalar'
-    yield np.ndarray, 'numpy.ndarray'
-    yield np.dtype, 'numpy.dtype'
-    for kind in {type(np.dtype(code)) for code in np.typecodes['All']} - {type(np.dtype('O'))}:
-        yield kind, f'numpy.dtypes.{kind.__name__}'
-    yield slice, 'builtins.slice'
-    yield HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'
-    yield _getattr_of_log_history, 'builtins.getattr'
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows numpy's arrays and plain containers, and nothing else."""
-
-    KNOWN = {name: value for value, name in _harmless_globals() if name.startswith('numpy.')} | {
-        'collections.OrderedDict': OrderedDict}
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ('_codecs', 'encode'):        # how protocol 2 stores bytes
-            return lambda text, encoding: text.encode('latin1')
-        try:
-            return self.KNOWN[f'{module}.{name}']
-        except KeyError:
-            raise UnsafeCheckpointError(f'{module}.{name}') from None
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding='latin1').load()
-    except UnsafeCheckpointError as error:
-        raise _refusal(path, str(error)) from None
-    except Exception as error:                              # a damaged pickle fails in any way
-        raise _not_readable(path, error) from error
 
 
 def _is_safetensors(path: Path, start: bytes) -> bool:

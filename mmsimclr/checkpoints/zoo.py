@@ -1,12 +1,7 @@
 """Files of published weights: fetched from the first address that has them, verified, kept in a cache.
 
-Environment variables:
-    MMSIMCLR_CACHE: Folder of the cache; otherwise ``$XDG_CACHE_HOME/mmsimclr/checkpoints``, otherwise
-        ``~/.cache/mmsimclr/checkpoints``.
-    MMSIMCLR_MIRRORS: Where to look before the published hosts: folders, ``file://`` or ``http(s)://``
-        addresses, separated by commas. A mirror holds a file under its name alone or under the path it was
-        published under (``mmselfsup/1.x/simclr/...``).
-    MMSIMCLR_OFFLINE: Anything but 0: use the cache and folders only.
+Users set mirrors and the cache by :mod:`mmsimclr.checkpoints.zoo_settings`. With the environment variable
+MMSIMCLR_OFFLINE set to anything but 0, only the cache and folders are used.
 """
 
 import hashlib
@@ -19,10 +14,19 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from mmsimclr.checkpoints import zoo_settings
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
-from mmsimclr.files import DownloadError, UnreachableError, atomic_writer, difference, download, file_digest
+from mmsimclr.files import (
+    DownloadError,
+    ProgressLine,
+    UnreachableError,
+    atomic_writer,
+    difference,
+    download,
+    file_digest,
+)
 
 Progress = Callable[[int, int | None], None]
 
@@ -48,15 +52,6 @@ class Verdict:
     message: str
 
 
-def cache_folder() -> Path:
-    """Return the folder of the cache, which need not exist yet."""
-    if folder := os.environ.get('MMSIMCLR_CACHE'):
-        return Path(folder).expanduser()
-    # The XDG specification: an empty variable counts as unset.
-    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(base) / 'mmsimclr' / 'checkpoints'
-
-
 def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
                 mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
     """Return the published weights of a model as a local, verified file.
@@ -64,8 +59,9 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
     Args:
         name: A name of :func:`mmsimclr.list_models`.
         dest: Folder for the file instead of the cache; it is made if missing.
-        progress: Called with (bytes present, total bytes or None) as a download grows.
-        mirrors: Folders or addresses to try first, before those of MMSIMCLR_MIRRORS.
+        progress: Called with (bytes present, total bytes or None) as a download grows; by default it is
+            shown on standard error.
+        mirrors: Folders or addresses to try first, before those that the user has set.
         timeout: Seconds without a byte after which a connection counts as dead.
         attempts: How often each address is tried.
 
@@ -144,7 +140,7 @@ def verify_file(path: str | Path) -> Verdict:
 def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
            mirrors: Iterable[str | Path], timeout: float, attempts: int) -> Path:
     name = _file_name(urls[0])
-    folder = Path(dest).expanduser() if dest is not None else cache_folder()
+    folder = Path(dest).expanduser() if dest is not None else zoo_settings.cache_folder()
     if dest is None and not HASH_IN_NAME.search(name):
         # Many a file is called checkpoint.pth.
         folder /= hashlib.sha256(urls[0].encode()).hexdigest()[:8]
@@ -155,7 +151,8 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
         if not (wrong := difference(target, hashes)):
             return target
         problems.append(f'{target} is damaged: {wrong}')
-    places = [_places_at_mirror(mirror, urls[0]) for mirror in [*mirrors, *_mirrors()]] if prefix else []
+    mirrors = [*mirrors, *zoo_settings.mirrors()] if prefix else []
+    places = [_places_at_mirror(mirror, urls[0]) for mirror in mirrors]
     for candidates in [*places, *([url] for url in urls)]:
         for place in candidates:
             try:
@@ -172,7 +169,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     raise FetchError(
         f'{name} is at none of its addresses:{tried}\nThe host of the published models has been reported '
         f'gone. To supply the file by hand{hint} put it at {target}, or into a folder or on a server that '
-        'MMSIMCLR_MIRRORS names')
+        f'MMSIMCLR_MIRRORS, or mirrors in {zoo_settings.config_file()}, names')
 
 
 def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool,
@@ -183,7 +180,9 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
     if isinstance(place, str):
         if os.environ.get('MMSIMCLR_OFFLINE', '0') not in ('', '0'):
             raise UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
-        return download(place, target, hashes=hashes, timeout=timeout, attempts=attempts, progress=progress)
+        with ProgressLine(target.name, 'MB') as line:
+            return download(place, target, hashes=hashes, timeout=timeout, attempts=attempts,
+                            progress=progress or line)
     try:
         if not place.is_file():
             raise DownloadError(f'{place}: no such file')
@@ -198,11 +197,6 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
     with open(place, 'rb') as source, atomic_writer(target) as file:
         shutil.copyfileobj(source, file)
     return target
-
-
-def _mirrors() -> list[str]:
-    listed = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
-    return [mirror.strip() for mirror in listed if mirror.strip()]
 
 
 def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:

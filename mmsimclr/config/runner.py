@@ -9,7 +9,14 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.checkpoints import RECORD_KEY, describe_model, fill_model, find_checkpoint, read_checkpoint
+from mmsimclr.checkpoints import (
+    RECORD_KEY,
+    check_scale,
+    describe_model,
+    fill_model,
+    find_checkpoint,
+    read_checkpoint,
+)
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.registry import RUNNERS
 
@@ -43,6 +50,14 @@ class PretrainRunner(Runner):
         self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
                          f'sha256: {checkpoint.sha256[:16]}')
         return tree
+
+    def _init_model_weights(self) -> None:
+        """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
+        super()._init_model_weights()
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
+        if scale is not None:
+            check_scale(model, scale, 'init_cfg')
 
     def save_checkpoint(self, out_dir, filename, *args, meta=None, **kwargs):
         """Save a checkpoint with a record of its encoder in ``meta``."""

@@ -17,6 +17,7 @@ from mmsimclr.checkpoints.export.tensor_files import (
     write_timm,
     write_torchvision,
 )
+from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.source import read_encoder
 from mmsimclr.files import atomic_writer, file_digest
@@ -93,6 +94,7 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
     encoder = read_encoder(source, select)
     if destination.resolve() == encoder.path.resolve():
         raise FileExistsError(f'{destination} is the source itself; give another name')
+    build_encoder(encoder)                                   # it is complete and finite, or this raises
     with atomic_writer(destination) as file:
         chosen.write(encoder, file)
     if say:
@@ -114,20 +116,13 @@ def _account(encoder: EncoderWeights, destination: Path, to: str) -> str:
     """Tell what was read and what was written."""
     settings = ', '.join(f'{name}={value!r}' for name, value in encoder.settings.items())
     head = f'{len(encoder.neck)} tensors' if encoder.neck else 'none of known structure'
-    scale = 'as the file says' if encoder.input.stated else (
-        'the usual scale of such files; this one does not say')
     return f"""read   {encoder.path}
        layout           {encoder.layout}, at {encoder.address}
        encoder          {len(encoder.tensors)} tensors: {settings}
        projection head  {head}
-       images           RGB of 0 to 255, less {_three(encoder.input.mean)}, by {_three(encoder.input.std)}: \
-{scale}
+       images           {encoder.input}
        sha256           {encoder.sha256}
 wrote  {destination}
        format           {to}: {FORMATS[to].holds}
        size             {destination.stat().st_size / 1e6:.1f} MB
        sha256           {file_digest(destination, 'sha256')}"""
-
-
-def _three(values: tuple[float, float, float]) -> str:
-    return ' '.join(f'{value:g}' for value in values)

@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 import safetensors.torch
@@ -36,24 +37,27 @@ def write_openmmlab_backbone(encoder: EncoderWeights, file: BinaryIO) -> None:
     torch.save({'meta': {RECORD_KEY: _record(encoder)}, 'state_dict': own_tensors(encoder.tensors)}, file)
 
 
-def write_torchvision(encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write a bare state dict for ``torchvision.models.resnet*`` whose ``fc`` has been taken off.
+def write_bare(library: str, encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write a bare state dict under torchvision's keys, which are timm's too, without ``fc``.
+
+    Args:
+        library: 'torchvision' or 'timm', whose ResNet is to load it strictly.
+        encoder: What to write.
+        file: Where to.
 
     Raises:
-        UnsupportedEncoderError: If torchvision's ResNet cannot be this encoder.
+        UnsupportedEncoderError: If the library's ResNet cannot be this encoder.
     """
-    refuse_what_it_lacks('torchvision', encoder)
-    _write_bare(encoder, file)
+    refuse_what_it_lacks(library, encoder)
+    tensors = own_tensors(encoder.tensors)
+    # An entry would be an unexpected key to a strict load. Torch keeps a state dict's own attribute
+    # ``_metadata``, looks up modules' names in it, and passes over others.
+    tensors._metadata = {RECORD_KEY: _record(encoder)}
+    torch.save(tensors, file)
 
 
-def write_timm(encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write a bare state dict for ``timm.create_model('resnet*', num_classes=0)``.
-
-    Raises:
-        UnsupportedEncoderError: If timm's ResNet cannot be this encoder.
-    """
-    refuse_what_it_lacks('timm', encoder)
-    _write_bare(encoder, file)
+write_torchvision = partial(write_bare, 'torchvision')
+write_timm = partial(write_bare, 'timm')
 
 
 def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
@@ -65,14 +69,6 @@ def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
 def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """Return the tensors on the CPU, contiguous, each with a storage of its own and no larger."""
     return OrderedDict((key, value.detach().cpu().contiguous().clone()) for key, value in tensors.items())
-
-
-def _write_bare(encoder: EncoderWeights, file: BinaryIO) -> None:
-    tensors = own_tensors(encoder.tensors)
-    # An entry would be an unexpected key to a strict load. Torch keeps a state dict's own attribute
-    # ``_metadata``, looks up modules' names in it, and passes over others.
-    tensors._metadata = {RECORD_KEY: _record(encoder)}
-    torch.save(tensors, file)
 
 
 def _record(encoder: EncoderWeights) -> dict[str, object]:

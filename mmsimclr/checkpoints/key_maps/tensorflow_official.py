@@ -1,7 +1,7 @@
 """The encoder among the variables of an official TensorFlow checkpoint."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -15,13 +15,13 @@ from mmsimclr.checkpoints.errors import (
     IncompleteEncoderError,
     LayoutError,
     UnsupportedEncoderError,
+    listed,
 )
 from mmsimclr.checkpoints.key_maps import tensorflow1, tensorflow2
 from mmsimclr.checkpoints.key_maps.official_resnet import NORM_VARIABLES, official_layers
 
 NORM_EPS = 1e-5
 AVERAGE = 'ema_model/'
-AT_MOST = 10
 # From the key of a tensor to the name and the shape of its variable.
 Wanted = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -92,13 +92,13 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None
         raise LayoutError(
             f'of {len(variables)} variables, none is that of a SimCLR encoder (base_model/conv2d..., or '
             'model/resnet_model/... in the object-based form). Their names begin with '
-            f'{_listed(f"{part} ({count})" for part, count in parts)}')
+            f'{listed(f"{part} ({count})" for part, count in parts)}')
     if select is None:
         chosen = min(found, key=lambda candidate: AVERAGE in candidate[1])
     else:
         named = [candidate for candidate in found if select in (f':{candidate[1]}', candidate[1])]
         if not named:
-            raise LayoutError(f'no encoder at {select!r}; there is {_listed(addresses)}')
+            raise LayoutError(f'no encoder at {select!r}; there is {listed(addresses)}')
         chosen = named[0]
     return *chosen, tuple(address for address in addresses if address != f':{chosen[1]}')
 
@@ -147,13 +147,13 @@ def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Wanted, k
         tensors[key] = _to_torch(array)
         if not tensors[key].isfinite().all():
             not_finite.append(prefix + name)
-    found = [f'{len(items)} {problem} ({_listed(items)})' for problem, items in problems.items() if items]
+    found = [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]
     if found:
         raise IncompleteEncoderError(f'the variables at {prefix} are not those of {kind}, the nearest: '
                                      + '; '.join(found))
     if not_finite:
         raise DamagedCheckpointError(f'NaN or infinity in {len(not_finite)} of {len(tensors)} variables: '
-                                     f'{_listed(not_finite)}. The run diverged; take an earlier checkpoint')
+                                     f'{listed(not_finite)}. The run diverged; take an earlier checkpoint')
     return tensors
 
 
@@ -161,8 +161,3 @@ def _to_torch(array: np.ndarray) -> Tensor:
     """Return HWIO as OIHW, [in, out] as [out, in], a vector as it is; float32."""
     order: Sequence[int] = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
     return torch.from_numpy(np.ascontiguousarray(array.transpose(order), dtype=np.float32))
-
-
-def _listed(items: Iterable[str]) -> str:
-    items = list(items)
-    return ', '.join(items[:AT_MOST]) + (f' and {len(items) - AT_MOST} more' if len(items) > AT_MOST else '')

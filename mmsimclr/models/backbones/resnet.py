@@ -20,17 +20,28 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
     return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
-class SamePadMaxPool(nn.Module):
-    """3x3 max pool of stride 2 with TensorFlow's 'SAME' padding.
+class StemPool(nn.Module):
+    """3x3 max pool of stride 2.
 
-    An even side is padded by 0 before and 1 after (so the windows lie one pixel further along than
-    torch's), an odd side by 1 and 1 as in torch.
+    Args:
+        padding: 'torch' pads by 1 on both sides; 'same' as TensorFlow's 'SAME': an even side by 0 before
+            and 1 after (so the windows lie one pixel further along than torch's), an odd side by 1 and 1.
     """
+
+    def __init__(self, padding: str):
+        super().__init__()
+        self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` [N, C, H, W] to [N, C, ceil(H/2), ceil(W/2)]."""
+        if self.padding == 'torch':
+            return F.max_pool2d(x, 3, stride=2, padding=1)
         height, width = x.shape[-2:]
         return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
+
+    def extra_repr(self) -> str:
+        """Show the padding."""
+        return f'padding={self.padding!r}'
 
 
 class BasicBlock(nn.Module):
@@ -84,7 +95,7 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
-STEM_POOLS = {'torch': lambda: nn.MaxPool2d(3, stride=2, padding=1), 'same': SamePadMaxPool}
+STEM_POOLS = ('torch', 'same')
 ARCHITECTURES = {  # depth: (block, blocks per stage); He et al. 2016, Table 1
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -130,7 +141,6 @@ class ResNet(BaseModule):
         feat_dim: Channels of the last stage.
         settings: The arguments that another encoder needs to compute the same from the same tensors, by
             name, as plain values: what a checkpoint records.
-        stem_pool: 'torch' or 'same'; 'none' without a max pool.
 
     Raises:
         ValueError: If an argument has a value that is not listed above.
@@ -149,7 +159,7 @@ class ResNet(BaseModule):
         super().__init__(in_own_scope(init_cfg))
         _check('depth', depth, tuple(ARCHITECTURES))
         _check('stem', stem, ('imagenet', 'cifar'))
-        _check('stem_pool', stem_pool, tuple(STEM_POOLS))
+        _check('stem_pool', stem_pool, STEM_POOLS)
         _check('frozen_stages', frozen_stages, (-1, 0, 1, 2, 3, 4))
         if isinstance(out_indices, str) or not isinstance(out_indices, Sequence) or not out_indices:
             raise ValueError(f'out_indices must be a non-empty sequence, got {out_indices!r}')
@@ -178,10 +188,9 @@ class ResNet(BaseModule):
             self.settings['stem_padding'] = stem_padding
         self.bn1 = self._norm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity()
-        self.stem_pool = 'none'
+        self.maxpool = nn.Identity() if stem == 'cifar' else StemPool(stem_pool)
         if stem == 'imagenet':
-            self.set_stem_pool(stem_pool)
+            self.settings['stem_pool'] = stem_pool
         in_channels = width
         for stage in range(4):
             channels = width * 2**stage
@@ -220,11 +229,15 @@ class ResNet(BaseModule):
         Raises:
             ValueError: If it is neither, or the stem has no pool.
         """
-        _check('stem_pool', stem_pool, tuple(STEM_POOLS))
+        _check('stem_pool', stem_pool, STEM_POOLS)
         if self.settings['stem'] == 'cifar':
             raise ValueError('the CIFAR stem has no max pool')
-        self.maxpool = STEM_POOLS[stem_pool]()
-        self.settings['stem_pool'] = self.stem_pool = stem_pool
+        self.settings['stem_pool'] = self.maxpool.padding = stem_pool
+
+    @property
+    def stem_pool(self) -> str:
+        """'torch' or 'same'; 'none' without a max pool."""
+        return self.settings.get('stem_pool', 'none')
 
     def _freeze(self) -> None:
         frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []

@@ -122,6 +122,7 @@ def test_a_name_that_does_not_fit_is_refused(name, to, message, tmp_path):
 def test_files_hold_no_more_than_their_own_tensors(tmp_path):
     """A tensor that is a slice of a larger one would bring all of it along."""
     _, tensors = write_source(tmp_path / 'source.pth')
+    tensors = {key: value for key, value in tensors.items() if value.is_floating_point()}
     everything = torch.cat([value.double().flatten() for value in tensors.values()] + [torch.ones(10**6)])
     places = np.cumsum([0, *(value.numel() for value in tensors.values())])
     tensors = {key: everything[start:start + value.numel()].view(value.shape)
@@ -178,7 +179,7 @@ def test_the_tool_tells_what_was_read_and_written(tmp_path, monkeypatch, capsys,
     text = capsys.readouterr().out
     encoder = read_encoder(source)
     for fact in (f'read   {source}', encoder.sha256, read_encoder(out).sha256, f'wrote  {out}', '318 tensors',
-                 'depth=50', 'RGB of 0 to 255, less 10 20 30, by 255 255 255: as the file says'):
+                 'depth=50', 'RGB of 0 to 255, less 10 20 30, by 255 255 255\n'):
         assert fact in text
     assert pickle.loads(out.read_bytes())['model']
     with pytest.raises(SystemExit, match=r'^error: .*out.pkl exists'):

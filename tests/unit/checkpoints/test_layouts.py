@@ -1,22 +1,26 @@
 """The encoder is found under the names of every library, and the right one is."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 import torchvision
+from mmengine.hooks import EMAHook
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmsimclr.checkpoints import (
+    CheckpointError,
     LayoutError,
     UnsupportedEncoderError,
     build_encoder,
     load_encoder,
     read_encoder,
 )
+from mmsimclr.checkpoints.key_maps.detectron2 import to_detectron2
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS
 
@@ -95,9 +99,6 @@ def wrappings(model: nn.Module) -> dict[str, tuple[dict, str]]:
             'trunk': prefixed('base_model._feature_blocks.', bare),
             'heads': {'0.clf.weight': torch.ones(2)}}}}}, 'VISSL'),
         'VISSL, converted': ({'model': prefixed('_feature_blocks.', bare)}, 'VISSL'),
-        'MMEngine EMA': ({'meta': {'mmengine_version': '0.10.1'}, 'state_dict': prefixed('backbone.', bare),
-                          'ema_state_dict': {'steps': torch.tensor(3),
-                                             **prefixed('module.backbone.', other)}}, 'OpenMMLab 1.x model'),
         'timm EMA': ({'arch': 'resnet18', 'state_dict': bare, 'state_dict_ema': other},
                      'ResNet keys without a prefix'),
         'mmcv EMA': ({'meta': {'mmcv_version': '1.7'}, 'state_dict': {
@@ -122,7 +123,7 @@ def test_encoder_is_found_in_every_wrapping(name, resnet18, tmp_path):
     assert found.settings['depth'] == 18 and found.settings['width_multiplier'] == 1
 
 
-@pytest.mark.parametrize('name', ['MoCo', 'MMEngine EMA', 'timm EMA', 'mmcv EMA', 'OpenMMLab BYOL'])
+@pytest.mark.parametrize('name', ['MoCo', 'timm EMA', 'mmcv EMA', 'OpenMMLab BYOL'])
 def test_the_slow_copy_is_taken_only_when_named(name, resnet18, tmp_path):
     content, _ = wrappings(resnet18)[name]
     torch.save(content, tmp_path / 'x.pth')
@@ -264,6 +265,7 @@ def test_architecture_is_seen_in_the_tensors(arguments, tmp_path):
     (lambda: timm.create_model('resnet18d'), 'deep stem'),
     (lambda: timm.create_model('vit_tiny_patch16_224'), 'vision transformer'),
     (lambda: timm.create_model('resnet14t'), 'deep stem'),
+    (lambda: torchvision.models.resnet50(groups=2, width_per_group=32), r'x\.pth: '),
 ])
 def test_what_is_not_built_here_is_refused_by_name(model, message, tmp_path):
     torch.save(model().state_dict(), tmp_path / 'x.pth')
@@ -282,3 +284,107 @@ def test_a_file_without_tensors_is_told(tmp_path):
     torch.save({'epoch': 3, 'note': 'weights elsewhere'}, tmp_path / 'x.pth')
     with pytest.raises(LayoutError, match='holds no tensors at all, only epoch, note'):
         read_encoder(tmp_path / 'x.pth')
+
+
+def test_mmengines_average_is_taken_and_the_raw_weights_are_offered(tmp_path):
+    """Its EMAHook swaps the two when it saves: the average lies in state_dict."""
+    raw, average = (ResNet(depth=18, width_multiplier=0.125) for _ in range(2))
+
+    class Model(nn.Module):
+        def __init__(self, backbone):
+            super().__init__()
+            self.backbone = backbone
+    hook = EMAHook()
+    hook.src_model = Model(raw)
+    hook.ema_model = nn.Module()
+    hook.ema_model.module = Model(average)
+    content = {'meta': {'mmengine_version': '0.10.1'}, 'state_dict': hook.src_model.state_dict()}
+    hook.before_save_checkpoint(None, content)
+    torch.save(content, tmp_path / 'x.pth')
+    found = read_encoder(tmp_path / 'x.pth')
+    assert torch.equal(found.tensors['conv1.weight'], average.conv1.weight)
+    assert 'moving average' in found.layout
+    other = read_encoder(tmp_path / 'x.pth', select=found.alternatives[0])
+    assert torch.equal(other.tensors['conv1.weight'], raw.conv1.weight) and 'raw weights' in other.layout
+
+
+def test_a_prefix_that_fits_two_encoders_is_not_enough(resnet18, tmp_path):
+    other = trained(torchvision.models.resnet18())
+    torch.save({'a': prefixed('backbone.', without_fc(resnet18)),
+                'b': prefixed('backbone.', without_fc(other))}, tmp_path / 'x.pth')
+    with pytest.raises(LayoutError, match='several encoders that differ'):
+        read_encoder(tmp_path / 'x.pth', select='backbone.')
+    assert torch.equal(read_encoder(tmp_path / 'x.pth', select='b:backbone.').tensors['conv1.weight'],
+                       other.conv1.weight)
+
+
+def test_solo_learns_linear_models_pad_alike(tmp_path):
+    model = ResNet(depth=18, width_multiplier=0.125, stem='cifar')
+    torch.save({'pytorch-lightning_version': '2.0', 'state_dict': {
+        **prefixed('backbone.', model.state_dict()), 'classifier.weight': torch.ones(10, 64)}},
+        tmp_path / 'x.ckpt')
+    assert read_encoder(tmp_path / 'x.ckpt').settings['stem_padding'] == 2
+
+
+def test_detectron2_files_of_others_are_refused(tmp_path):
+    """Where their blocks stride, and the order of the channels, cannot be seen."""
+    tensors = {f'backbone.bottom_up.{to_detectron2(key)}': tensor.numpy()
+               for key, tensor in ResNet(depth=50, width_multiplier=0.125).state_dict().items()
+               if 'num_batches' not in key}
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'model': tensors}))
+    with pytest.raises(UnsupportedEncoderError, match='names show neither where blocks stride'):
+        read_encoder(tmp_path / 'x.pkl')
+
+
+def test_a_tree_that_holds_itself_or_is_deep_is_no_endless_search(tmp_path):
+    tree = {'state_dict': without_fc(torchvision.models.resnet18())}
+    tree['again'] = tree
+    torch.save(tree, tmp_path / 'x.pth')
+    assert read_encoder(tmp_path / 'x.pth').alternatives == ()
+    deep = {'weight': torch.ones(2)}
+    for _ in range(300):
+        deep = {'a': deep}
+    torch.save(deep, tmp_path / 'y.pth')
+    with pytest.raises(LayoutError, match='holds no tensors at all'):
+        read_encoder(tmp_path / 'y.pth')
+
+
+@pytest.mark.parametrize('strange', [lambda t: t.to_sparse(), lambda t: t.to('meta')])
+def test_tensors_without_numbers_of_their_own_are_missing(strange, tmp_path):
+    tensors = ResNet(depth=18, width_multiplier=0.125).state_dict()
+    tensors['layer1.0.conv2.weight'] = strange(tensors['layer1.0.conv2.weight'])
+    torch.save(tensors, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'layer1\.0\.conv2\.weight|no ResNet'):
+        build_encoder(tmp_path / 'x.pth')
+
+
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+UNIT = ((0., 0., 0.), (255., 255., 255.))
+CONFIG_TEXTS = {
+    'ours': ("model = dict(data_preprocessor=dict(type='mmsimclr.models.ViewPreprocessor'))", UNIT),
+    'ours, stated': ("model = dict(data_preprocessor=dict(type='ViewPreprocessor', mean=(1, 2, 3)))",
+                     ((1., 2., 3.), UNIT[1])),
+    'MMSelfSup 1.x': ("model = {'data_preprocessor': {'type': 'SelfSupDataPreprocessor', 'bgr_to_rgb': True, "
+                      "'mean': (123.675, 116.28, 103.53), 'std': (58.395, 57.12, 57.375)}}", IMAGENET),
+    'at the top': ('data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], '
+                   'to_rgb=True)', IMAGENET),
+    'MMSelfSup 0.x': ('img_norm_cfg = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])',
+                      ((127.5,) * 3, (51.,) * 3)),
+    'MMClassification 0.x': ('img_norm_cfg = dict(mean=[1., 2., 3.], std=[4., 5., 6.], to_rgb=True)',
+                             ((1., 2., 3.), (4., 5., 6.))),
+    'order of channels not stated': ('data_preprocessor = dict(mean=[1., 2., 3.], std=[4., 5., 6.])', None),
+    'no config': ('', None),
+    'not Python': ('model = dict(', None),
+    'a call': ("data_preprocessor = dict(mean=__import__('os').getcwd(), std=[1, 1, 1], to_rgb=True)", None),
+}
+
+
+@pytest.mark.parametrize('name', CONFIG_TEXTS)
+def test_the_scale_is_read_out_of_the_config_that_openmmlab_saves(name, resnet18, tmp_path):
+    text, scale = CONFIG_TEXTS[name]
+    torch.save({'meta': {'mmengine_version': '0.10.1', 'cfg': text},
+                'state_dict': prefixed('backbone.', without_fc(resnet18))}, tmp_path / 'x.pth')
+    found = read_encoder(tmp_path / 'x.pth').input
+    assert found.stated == (scale is not None)
+    assert [*found.mean, *found.std] == pytest.approx([*(scale or IMAGENET)[0], *(scale or IMAGENET)[1]])
+    assert ('assumed' in str(found)) == (scale is None)

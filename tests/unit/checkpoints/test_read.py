@@ -237,3 +237,98 @@ def test_the_hash_in_a_name_must_hold(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*x\.pth'):
         read_checkpoint(tmp_path / 'x.pth')
+
+
+def forged_dtype(code: str, fields: dict | None) -> object:
+    """Return what pickles as a numpy type that treats the bytes of an array as pointers."""
+    class Forged:
+        def __reduce__(self):
+            names = tuple(fields) if fields else None
+            return np.dtype, (code, False, True), (3, '|', None, names, fields, 8 if fields else -1,
+                                                   1 if fields else -1, 0 if fields else 63)
+    return Forged()
+
+
+class ForgedArray:
+    def __init__(self, dtype: object, content: object = b'A' * 64):
+        self.dtype, self.content = dtype, content
+
+    def __reduce__(self):
+        from numpy._core.multiarray import _reconstruct
+        return _reconstruct, (np.ndarray, (0,), b'b'), (1, (8,), self.dtype, False, self.content)
+
+
+FORGED = {
+    'objects': lambda: ForgedArray(forged_dtype('O8', None)),
+    'fields of objects': lambda: ForgedArray(forged_dtype('V8', {'f': (np.dtype('O'), 0)})),
+    'an array of objects': lambda: np.array([{}, []], dtype=object),
+    'a record': lambda: np.zeros(2, dtype=[('a', 'f4'), ('b', 'O')]),
+    'a list for bytes': lambda: ForgedArray(np.dtype('f8'), [1] * 8),
+}
+
+
+@pytest.mark.parametrize('container', ['zip', 'legacy', 'pickle'])
+@pytest.mark.parametrize('name', FORGED)
+def test_arrays_of_pointers_are_refused(name, container, tmp_path):
+    path, content = tmp_path / 'x.pth', {'meta': {'x': FORGED[name]()}}
+    if container == 'pickle':
+        path.write_bytes(pickle.dumps(content, 2))
+    else:
+        torch.save(content, path, **(LEGACY if container == 'legacy' else {}))
+    with pytest.raises(UnsafeCheckpointError, match=r'would call numpy'):
+        read_checkpoint(path)
+
+
+def test_reading_a_log_history_changes_nobody_elses_statistics(tmp_path):
+    history = HistoryBuffer([1., 2., 30.], [1, 1, 1])
+    history.__getstate__()['statistics_methods'] = {'mean': HistoryBuffer.min}
+    original = dict(HistoryBuffer._statistics_methods)
+    HistoryBuffer._statistics_methods['mean'] = HistoryBuffer.min
+    torch.save({'x': history}, tmp_path / 'x.pth')
+    HistoryBuffer._statistics_methods.update(original)
+    read = read_checkpoint(tmp_path / 'x.pth').tree['x']
+    assert type(read) is HistoryBuffer and type(read._log_history) is np.ndarray
+    assert HistoryBuffer([1., 2., 30.], [1, 1, 1]).statistics('mean') == 11
+    assert read.statistics('mean') == 11
+
+
+def test_what_was_read_can_be_saved_and_read_by_others(tmp_path):
+    torch.save({'a': np.arange(6.).reshape(2, 3).T, 'b': np.array(['x', 'yz']),
+                'big': np.arange(3, dtype='>i4')}, tmp_path / 'x.pth')
+    tree = read_checkpoint(tmp_path / 'x.pth').tree
+    assert tree['a'].tolist() == [[0, 3], [1, 4], [2, 5]] and tree['b'].tolist() == ['x', 'yz']
+    assert tree['big'].tolist() == [0, 1, 2]
+    plain = pickle.loads(pickle.dumps(tree['a']))
+    assert type(plain) is np.ndarray and plain.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+def test_what_the_process_allows_elsewhere_is_not_allowed_here(tmp_path):
+    torch.save({'x': Calls(operator.attrgetter, 'system')}, tmp_path / 'x.pth')
+    with torch.serialization.safe_globals([operator.attrgetter]):
+        with pytest.raises(UnsafeCheckpointError, match='attrgetter'):
+            read_checkpoint(tmp_path / 'x.pth')
+        assert operator.attrgetter in torch.serialization.get_safe_globals()
+
+
+def test_a_decayed_byte_is_noticed(tmp_path):
+    """Torch does not look at its archive's checksums."""
+    decayed = bytearray(WHOLE)
+    decayed[len(WHOLE) // 2] ^= 1
+    (tmp_path / 'x.pth').write_bytes(decayed)
+    torch.load(tmp_path / 'x.pth', weights_only=True)
+    with pytest.raises(DamagedCheckpointError, match=r'checksum of .*data/0 in it is wrong'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_date_in_the_name_is_told_from_a_hash(tmp_path):
+    (tmp_path / 'simclr-20221105.pth').write_bytes(WHOLE)
+    with pytest.raises(DamagedCheckpointError, match='if that is a date, put something after it'):
+        read_checkpoint(tmp_path / 'simclr-20221105.pth')
+
+
+def test_no_message_advises_to_read_unsafely(tmp_path):
+    for number, content in enumerate((WHOLE[:-1], OLD[:-1], saved({'x': FORGED['an array of objects']()}))):
+        (tmp_path / f'{number}.pth').write_bytes(content)
+        with pytest.raises((DamagedCheckpointError, UnsafeCheckpointError)) as raised:
+            read_checkpoint(tmp_path / f'{number}.pth')
+        assert 'weights_only' not in str(raised.value)

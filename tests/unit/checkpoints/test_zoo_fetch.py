@@ -6,12 +6,14 @@ import threading
 import time
 
 import pytest
+import yaml
 from hostile_server import HostileServer
 from processes import CONTEXT
 from tiny_zoo import TinyZoo
 
-from mmsimclr.checkpoints import CheckpointError, zoo
-from mmsimclr.checkpoints.zoo import FetchError, cache_folder, fetch_model, fetch_url
+from mmsimclr.checkpoints import CheckpointError, find_checkpoint, zoo
+from mmsimclr.checkpoints.zoo import FetchError, fetch_model, fetch_url
+from mmsimclr.checkpoints.zoo_settings import cache_folder
 
 CONTENT = bytes(range(256)) * 1000
 GONE = 'http://127.0.0.1:9'
@@ -27,9 +29,10 @@ def server(monkeypatch):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Use an empty cache, no mirrors, and no waiting between attempts."""
-    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_OFFLINE'):
+    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_OFFLINE', 'MMSIMCLR_CONFIG'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('MMSIMCLR_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'settings'))
     monkeypatch.setattr(time, 'sleep', lambda seconds: None)
     return tmp_path / 'cache'
 
@@ -118,7 +121,7 @@ def test_when_all_fail_the_message_tells_each_reason_and_the_remedy(
         f'  {server.address}/{tiny.published_path} could not be fetched in 1 attempts: the server answered',
         'The host of the published models has been reported gone. To supply the file by hand, with a SHA-256 '
         f'that begins with {digest}, put it at {cache / tiny.file_name}, or into a folder or on a server '
-        'that MMSIMCLR_MIRRORS names']
+        f'that MMSIMCLR_MIRRORS, or mirrors in {tmp_path}/settings/mmsimclr/config.yml, names']
     assert len(lines) == len(expected)
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True)), lines
     assert names(cache) == []
@@ -134,7 +137,7 @@ def test_a_wrong_file_never_gets_the_name(tiny, server, cache):
 
 @pytest.mark.parametrize('kind', ['folder', 'file://', 'http://'])
 @pytest.mark.parametrize('layout', ['side by side', 'as published'])
-@pytest.mark.parametrize('by', ['argument', 'environment'])
+@pytest.mark.parametrize('by', ['argument', 'environment', 'config file'])
 def test_a_mirror_is_asked_before_the_published_hosts(
         tiny, server, cache, tmp_path, monkeypatch, kind, layout, by):
     path = tiny.file_name if layout == 'side by side' else tiny.published_path
@@ -146,11 +149,28 @@ def test_a_mirror_is_asked_before_the_published_hosts(
               'http://': f'{server.address}/base/'}[kind]
     if by == 'environment':
         monkeypatch.setenv('MMSIMCLR_MIRRORS', mirror)
+    elif by == 'config file':
+        _write_config(tmp_path, mirrors=[mirror])
     found = fetch_model('tiny', mirrors=[mirror] if by == 'argument' else ())
     assert found == (cache / tiny.file_name if kind == 'http://' else held)
     assert found.read_bytes() == CONTENT
     asked = {'side by side': [f'/base/{path}'], 'as published': [f'/base/{tiny.file_name}', f'/base/{path}']}
     assert server.seen_paths == (asked[layout] if kind == 'http://' else [])
+
+
+def _write_config(tmp_path, **settings):
+    path = tmp_path / 'settings' / 'mmsimclr' / 'config.yml'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(settings))
+
+
+def test_mirrors_are_asked_in_order_argument_environment_config_file(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{server.address}/environment')
+    _write_config(tmp_path, mirrors=[f'{server.address}/file-1', f'{server.address}/file-2'])
+    fetch_model('tiny', mirrors=[f'{server.address}/argument'])
+    first = [path for path in server.seen_paths if path.count('/') == 2]
+    places = ('argument', 'environment', 'file-1', 'file-2')
+    assert first == [f'/{place}/{tiny.file_name}' for place in places]
 
 
 def test_a_mirror_that_does_not_answer_is_asked_once(tiny, server):
@@ -220,7 +240,23 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tiny, tmp_path
         fetch_model('tiny', mirrors=[_folder(tmp_path, tiny)])
 
 
+def test_a_download_is_shown_unless_the_caller_shows_it(tiny, cache, capsys):
+    fetch_model('tiny')
+    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %  0.3 of 0.3 MB, ')
+    fetch_model('tiny')                                     # from the cache
+    (cache / tiny.file_name).unlink()
+    seen = []
+    fetch_model('tiny', progress=lambda *pair: seen.append(pair))
+    assert capsys.readouterr().err == '' and seen[0] == (0, len(CONTENT))
+
+
+def test_an_encoder_by_its_models_name_shows_its_download(tiny, capsys):
+    assert find_checkpoint('tiny').read_bytes() == CONTENT
+    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %')
+
+
 def test_cache_is_where_the_variables_say(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path))
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.delenv('MMSIMCLR_CACHE', raising=False)

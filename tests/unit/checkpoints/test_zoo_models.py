@@ -83,6 +83,7 @@ def test_published_weights_are_fetched_only_where_there_are_any(trained, tmp_pat
     content = saved({'state_dict': trained})
     monkeypatch.setenv('MMSIMCLR_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('MMSIMCLR_OFFLINE', '1')
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path))
     config = root / 'configs' / 'simclr' / f'{SMALL}.py'
     with TinyZoo(tmp_path, content, ['http://127.0.0.1:9'], config).in_use() as zoo:
         (tmp_path / zoo.file_name).write_bytes(content)

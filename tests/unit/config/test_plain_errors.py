@@ -31,8 +31,16 @@ def test_every_error_keeps_its_traceback_on_demand(monkeypatch):
         scaled_lr(0.3, 256, 'cubic')
 
 
-def test_interruptions_and_exits_pass():
-    with pytest.raises(KeyboardInterrupt), plain_errors():
+@pytest.mark.parametrize('arguments, said', [((), 'interrupted'), (('stopped; go on',), 'stopped; go on')])
+def test_an_interruption_is_a_line_and_the_status_of_shells(arguments, said, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as ended, plain_errors(*arguments):
         raise KeyboardInterrupt
+    assert ended.value.code == 130 and capsys.readouterr() == ('', f'{said}\n')
+    monkeypatch.setenv('MMSIMCLR_TRACEBACK', '1')
+    with pytest.raises(KeyboardInterrupt), plain_errors(*arguments):
+        raise KeyboardInterrupt
+
+
+def test_exits_pass():
     with pytest.raises(SystemExit, match='3'), plain_errors():
         raise SystemExit(3)

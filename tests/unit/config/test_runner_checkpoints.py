@@ -110,3 +110,15 @@ def test_a_checkpoint_of_a_newer_version_is_refused(trained, tmp_path):
     torch.save(content, tmp_path / 'newer.pth')
     with pytest.raises(UnsupportedEncoderError, match='has version 2'):
         build_encoder(tmp_path / 'newer.pth')
+
+
+def test_an_encoder_that_knows_other_images_does_not_start_a_run(trained, tmp_path):
+    folder, _ = trained
+    model = dict(
+        type='SimCLR', data_preprocessor=dict(type='ViewPreprocessor', mean=(1, 2, 3), std=(4, 5, 6)),
+        backbone=dict(type='ResNet', depth=18, base_channels=4, stem='cifar',
+                      init_cfg=dict(type='Pretrained', checkpoint=str(folder))),
+        neck=dict(type='NonLinearNeck', in_channels=32, hid_channels=16, out_channels=8),
+        head=dict(type='ContrastiveHead'))
+    with pytest.raises(UnsupportedEncoderError, match=r'set model\.data_preprocessor\.mean and \.std'):
+        tiny_runner(tmp_path, model=model).train()

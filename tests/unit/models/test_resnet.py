@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmsimclr.models import ResNet
-from mmsimclr.models.backbones.resnet import SamePadMaxPool
+from mmsimclr.models.backbones.resnet import StemPool
 from mmsimclr.registry import MODELS
 
 
@@ -119,7 +119,7 @@ def test_convolutions_start_with_the_variance_of_kaiming_fan_out():
 ])
 def test_same_pool_pads_even_sides_after_only(side, expected):
     x = torch.arange(side * side, dtype=torch.float32).view(1, 1, side, side)
-    assert SamePadMaxPool()(x)[0, 0].tolist() == expected
+    assert StemPool('same')(x)[0, 0].tolist() == expected
 
 
 def test_stem_pool_chooses_the_padding():
