@@ -10,6 +10,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r'^```(?:bash|sh|shell|console)[ ]*\n(.*?)^```', re.MULTILINE | re.DOTALL)
+# What the scripts take before the arguments that they hand on to a tool.
+LAUNCHERS = {
+    'dist_run.sh': ('GPUS', 'TOOL'),
+    'dist_train.sh': ('CONFIG', 'GPUS'),
+    'dist_benchmark.sh': ('CONFIG', 'CHECKPOINT', 'GPUS'),
+    'slurm_train.sh': ('PARTITION', 'JOB', 'CONFIG'),
+    'slurm_benchmark.sh': ('PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT'),
+}
 STARTS = ('make', 'python', 'bash', 'tools/')
 
 
@@ -50,8 +58,8 @@ def check_command(words: list[str], monkeypatch) -> str:
     path = ROOT / script
     assert path.is_file(), f'{script} does not exist'
     if path.suffix == '.sh':
-        if path.name.endswith('_train.sh'):
-            return _check_train_script(path, args, monkeypatch)
+        if path.name in LAUNCHERS:
+            _check_launcher(path, args, monkeypatch)
         return path.name
     _check_tool(path, args, monkeypatch)
     return path.name
@@ -63,14 +71,18 @@ def _check_module(name: str) -> str:
     return name
 
 
-def _check_train_script(path: Path, args: list[str], monkeypatch) -> str:
-    if path.name == 'dist_train.sh':
-        assert args[1].isdecimal(), f'the number of GPUs comes second, got {args[1]!r}'
-        config, rest = args[0], args[2:]
-    else:
-        config, rest = args[2], args[3:]
-    _check_tool(ROOT / 'tools' / 'train.py', [config, *rest], monkeypatch)
-    return path.name
+def _check_launcher(path: Path, args: list[str], monkeypatch) -> None:
+    """Check the number of GPUs, and the tool that the launcher starts with the arguments it hands on."""
+    usage = LAUNCHERS[path.name]
+    values = dict(zip(usage, args, strict=False))
+    missing = usage[len(args):]
+    assert not missing, f'{path.name} wants {" ".join(missing)} after {args}'
+    gpus = values.get('GPUS', '1')
+    assert gpus.isdecimal(), f'{path.name} {" ".join(usage)}: the number of GPUs is {gpus!r}'
+    tool = values.get('TOOL', f'tools/{path.stem.split("_")[1]}.py')
+    assert (ROOT / tool).is_file(), f'{tool} does not exist'
+    named = [values[name] for name in ('CONFIG', 'CHECKPOINT') if name in values]
+    _check_tool(ROOT / tool, [*named, *args[len(usage):], '--launcher', 'pytorch'], monkeypatch)
 
 
 def _check_tool(path: Path, args: list[str], monkeypatch) -> None:

@@ -9,7 +9,8 @@ from mmengine.config import DictAction
 
 from mmsimclr import distributed
 from mmsimclr.config import plain_errors
-from mmsimclr.features import Embedder, ProgressLine, extract_to_files, named_images
+from mmsimclr.features import Embedder, extract_to_files, named_images
+from mmsimclr.files import ProgressLine
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,14 +44,15 @@ def main() -> None:
                         batch_size=args.batch_size, resize_px=args.resize_px, crop_px=args.crop_px,
                         select=args.select)
     command = os.environ.get('MMSIMCLR_COMMAND') or shlex.join(['python', *sys.argv])
-    features = extract_to_files(
-        embedder, images, args.out, dtype=args.dtype, num_workers=args.num_workers, command=command,
-        skip_unreadable=args.skip_unreadable, progress=ProgressLine())
+    with ProgressLine() as progress:
+        features = extract_to_files(
+            embedder, images, args.out, dtype=args.dtype, num_workers=args.num_workers, command=command,
+            skip_unreadable=args.skip_unreadable, progress=progress)
     if distributed.rank() == 0:
         print(f'{args.out}: {features}')
     distributed.stop()
 
 
 if __name__ == '__main__':
-    with plain_errors():
+    with plain_errors('interrupted; the same command goes on from here'):
         main()

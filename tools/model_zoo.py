@@ -3,12 +3,12 @@
 import argparse
 import sys
 
-from mmsimclr.checkpoints.zoo import cache_folder, fetch_model, verify_file
+from mmsimclr.checkpoints.zoo import fetch_model, verify_file
 from mmsimclr.checkpoints.zoo_index import find_entry
+from mmsimclr.checkpoints.zoo_settings import cache_folder
 from mmsimclr.config import plain_errors
 from mmsimclr.model_zoo import list_models
 from mmsimclr.reporting.model_zoo_page import model_info, models_table
-from mmsimclr.reporting.transfer_progress import TransferProgress
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     command.add_argument('name')
     command.add_argument('--dest', help=f'folder for the file (default: the cache, {cache_folder()})')
     command.add_argument('--mirror', action='append', default=[], metavar='FOLDER_OR_URL',
-                         help='where to look first; may be repeated (see also MMSIMCLR_MIRRORS)')
+                         help='where to look first; may be repeated (see also configs/simclr/README.md)')
     command = commands.add_parser('verify', help="hold a file against its name's hash and the zoo's")
     command.add_argument('file')
     return parser.parse_args()
@@ -35,9 +35,7 @@ def main() -> None:
     elif args.command == 'info':
         print(model_info(args.name))
     elif args.command == 'download':
-        with TransferProgress(args.name) as progress:
-            path = fetch_model(args.name, args.dest, progress, mirrors=args.mirror)
-        print(path)
+        print(fetch_model(args.name, args.dest, mirrors=args.mirror))
     else:
         verdict = verify_file(args.file)
         print(verdict.message)

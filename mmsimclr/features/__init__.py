@@ -6,8 +6,7 @@ from .files import FeatureFiles, extract_to_files, read_features
 from .fingerprint import ImageList, list_images, settings_sha256, weights_sha256
 from .images import ImageFolder, named_images
 from .preparation import Preparation
-from .progress_line import ProgressLine
 
-__all__ = ['Embedder', 'FeatureFiles', 'ImageFolder', 'ImageList', 'Preparation', 'ProgressLine',
-           'extract_features', 'extract_to_files', 'list_images', 'named_images', 'read_features',
-           'settings_sha256', 'weights_sha256']
+__all__ = ['Embedder', 'FeatureFiles', 'ImageFolder', 'ImageList', 'Preparation', 'extract_features',
+           'extract_to_files', 'list_images', 'named_images', 'read_features', 'settings_sha256',
+           'weights_sha256']

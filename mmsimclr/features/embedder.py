@@ -71,7 +71,7 @@ class Embedder:
         if not self.stages or len(set(self.stages) & set(STAGES)) < len(self.stages):
             raise ValueError(f'stages must be one or several of {", ".join(STAGES)}, each once, got '
                              f'{stages!r}')
-        if pooling not in POOLINGS or pooling == 'grid' and 'pooled' in self.stages:
+        if pooling not in POOLINGS or (pooling == 'grid' and 'pooled' in self.stages):
             raise ValueError(f"pooling must be 'average', or 'grid' for stages other than 'pooled', got "
                              f'{pooling!r} for {", ".join(self.stages)}')
         if device == 'auto':

@@ -3,6 +3,7 @@
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from mmsimclr import distributed
 from mmsimclr.environment import versions
 from mmsimclr.features.embedder import Embedder
-from mmsimclr.features.fingerprint import list_images
+from mmsimclr.features.fingerprint import ImageList, list_images
 from mmsimclr.features.images import ImageFolder, PreparedImages, collate
 from mmsimclr.features.manifest import read_manifest
 from mmsimclr.features.npz import map_npz
@@ -116,6 +117,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
             large for float16; or ``out`` holds features of something else (it says what differs).
         FileNotFoundError: If there is no such folder, or no image in it.
         ImageReadError: If an image cannot be read and ``skip_unreadable`` is False.
+        RuntimeError: If another run is writing to ``out``.
     """
     if dtype not in DTYPES:
         raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
@@ -123,33 +125,39 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         raise ValueError(f'num_workers and commit_s must be >= 0, got {num_workers} and {commit_s}')
     dataset = ImageFolder(images) if isinstance(images, str | Path) else images
     store, manifest = FeatureStore(Path(out)), {}
-    if distributed.rank() == 0:
-        listed = list_images(dataset)
-        manifest = dict(
-            format='mmsimclr features 1', **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
-            device=embedder.device.type,
-            images=dict(source=f'{type(dataset).__name__} {getattr(dataset, "data_root", "")}'.strip(),
-                        num=listed.num_images, sha256=listed.sha256,
-                        classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
-            versions=versions(), command=command)
-        store.prepare(manifest, listed, dataset)
-    barrier()
-    if not store.is_complete:
-        pending = store.pending(embedder.batch_size, skip_unreadable)
-        rank, ranks = distributed.rank(), distributed.world_size()
-        batches = pending[rank * len(pending) // ranks:(rank + 1) * len(pending) // ranks]
-        barrier()                                       # everyone has read before anyone writes
-        _write_rows(embedder, dataset, store, batches, dtype, num_workers, skip_unreadable, commit_s,
-                    progress if distributed.rank() == 0 else None)
-        barrier()
+    with store.reserved() if distributed.rank() == 0 else nullcontext():      # for all ranks of this run
         if distributed.rank() == 0:
-            store.finish(manifest)
+            listed = list_images(dataset)
+            manifest = _manifest(embedder, dataset, listed, dtype, command)
+            store.prepare(manifest, listed, dataset)
         barrier()
+        if not store.is_complete:
+            pending = store.pending(embedder.batch_size, skip_unreadable)
+            rank, ranks = distributed.rank(), distributed.world_size()
+            batches = pending[rank * len(pending) // ranks:(rank + 1) * len(pending) // ranks]
+            barrier()                                   # everyone has read before anyone writes
+            _write_rows(embedder, dataset, store, batches, dtype, num_workers, skip_unreadable, commit_s,
+                        progress if distributed.rank() == 0 else None)
+            barrier()
+            if distributed.rank() == 0:
+                store.finish(manifest)
+            barrier()
     features = read_features(out)
     if (left_out := features.manifest['images']['num_unreadable']) and not skip_unreadable:
         raise ValueError(f'{out} leaves out {left_out} images that could not be read; if that is wanted, say '
                          'so again (--skip-unreadable), else replace the images and remove it')
     return features
+
+
+def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, command: str | None
+              ) -> dict[str, Any]:
+    return dict(
+        format='mmsimclr features 1', **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
+        device=embedder.device.type,
+        images=dict(source=f'{type(dataset).__name__} {getattr(dataset, "data_root", "")}'.strip(),
+                    num=listed.num_images, sha256=listed.sha256,
+                    classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
+        versions=versions(), command=command)
 
 
 def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: list[range], dtype: str,

@@ -29,7 +29,8 @@ class Preparation:
 
     def __post_init__(self) -> None:
         to_square = Resize(self.crop_px, self.interpolation) if self.squash else CenterCrop(self.crop_px)
-        transforms = (LoadImage(), ResizeShortSide(self.resize_px, self.interpolation), to_square, PackImage())
+        transforms = (LoadImage(), ResizeShortSide(self.resize_px, self.interpolation), to_square,
+                      PackImage())
         if self.crop_px > self.resize_px:
             raise ValueError(f'crop_px must be at most resize_px, got {self.crop_px} and {self.resize_px}')
         object.__setattr__(self, '_transforms', transforms)

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmsimclr.features.row_writer import (
     read_progress,
     read_reasons,
 )
+from mmsimclr.files import locked_file
 
 BLOCK_ROWS = 4096
 
@@ -44,6 +46,28 @@ class FeatureStore:
     def is_complete(self) -> bool:
         """Whether the result is there under its name."""
         return self.out.is_file() or (self.out / MANIFEST).is_file()
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep other runs off the files during a block, by a lock on ``<out>.lock``; a result needs none.
+
+        Raises:
+            RuntimeError: If another run is at work.
+        """
+        if self.is_complete:
+            yield
+            return
+        lock = self.out.with_name(f'{self.out.name}.lock')
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked_file(lock, wait=False))
+            except BlockingIOError:
+                raise RuntimeError(
+                    f'another run is writing {self.out}. Wait for it and repeat the command, which returns '
+                    'its result or goes on from there; or choose another name (--out)') from None
+            held.callback(lock.unlink, missing_ok=True)
+            yield
 
     def prepare(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
         """Make the files, or see that those there belong to the same extraction.

@@ -11,12 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, Mapping
 
+from mmsimclr.files.locked_file import locked_file
 from mmsimclr.files.verified_file import difference, sync_folder
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: two processes must not fetch one file there.
-    fcntl = None
 
 CHUNK_BYTES = 1 << 16
 Progress = Callable[[int, int | None], None]
@@ -54,7 +50,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
         attempts: How often the transfer is tried in all, >= 1. A refusal that another attempt
             cannot change (404, unknown host) ends the download at once.
         retry_wait_s: Seconds before the second attempt; doubled before each further one.
-        progress: Called with (bytes present, total bytes or None) as the file grows.
+        progress: Called with (bytes present, total bytes or None) at the start and as the file grows.
 
     Returns:
         ``path``.
@@ -72,7 +68,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
     path = Path(path)
     part = path.with_name(f'{path.name}.part')
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(part) as file, _removed_if_empty(part):
+    with locked_file(part) as file, _removed_if_empty(part):
         if (hashes or size) and path.is_file() and not difference(path, hashes, size):
             _remove(part)
             return path
@@ -152,6 +148,8 @@ def _copy(response, file: BinaryIO, received: int, total: int | None, timeout: f
     """Copy the body to the end of ``file``; return the bytes the file then holds."""
     try:
         file.seek(received)
+        if progress:
+            progress(received, total)
         while piece := _next_piece(response, received, timeout):
             file.write(piece)
             received += len(piece)
@@ -216,21 +214,3 @@ def _removed_if_empty(part: Path) -> Iterator[None]:
     finally:
         if part.exists() and not part.stat().st_size:
             _remove(part)
-
-
-@contextmanager
-def _locked(part: Path) -> Iterator[BinaryIO]:
-    """Open the partial file for this process alone, waiting for another one to finish with it."""
-    while True:
-        # Not 'ab': after a truncation the position must follow the file, not its former end.
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), 'r+b')
-        with file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                is_current = os.fstat(file.fileno()).st_ino == os.stat(part).st_ino
-            except FileNotFoundError:  # The other process has finished: look again.
-                is_current = False
-            if is_current:
-                yield file
-                return

@@ -1,6 +1,7 @@
 """tools/extract_features.py: a folder, a config, a kill, two processes, errors in one line."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_killed_and_repeated_it_goes_on_and_ends_in_the_same_bytes(images, check
         assert status == 0, log
         bytes_of[name] = (tmp_path / name / 'feats.npz').read_bytes()
     assert bytes_of['got'] == bytes_of['want']
+
+
+def test_interrupted_it_says_so_in_a_line_and_that_it_goes_on(images, checkpoint, tmp_path):
+    tool = Tool(tmp_path / 'log', 'extract_features.py', images / 'x', checkpoint, '--crop-px', 96,
+                '--batch-size', 1, '--num-workers', 1, '--out', tmp_path / 'feats')
+    tool.wait_for((tmp_path / 'feats.partial' / 'manifest.json').exists)
+    os.killpg(tool.process.pid, signal.SIGINT)                  # as a terminal does at Ctrl-C
+    status, log = tool.wait()
+    assert status == 130 and 'Traceback' not in log, log
+    assert log.splitlines()[-1] == 'interrupted; the same command goes on from here'
+    assert (tmp_path / 'feats.partial').is_dir() and not (tmp_path / 'feats.lock').exists()
 
 
 def test_two_processes_write_what_one_writes(images, checkpoint, tmp_path):

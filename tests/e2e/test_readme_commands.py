@@ -25,7 +25,12 @@ def test_readme_shows_the_ways_in(monkeypatch):
 @pytest.mark.parametrize('command, complaint', [
     ('make quickstrat', 'no target'), ('python tools/trian.py x', 'does not exist'),
     ('python tools/train.py CONFIG --wrok-dir x', 'refuses'),
-    ('bash tools/dist_train.sh CONFIG eight', 'GPUs'),
+    ('bash tools/dist_train.sh CONFIG eight', 'GPUs'), ('tools/dist_train.sh CONFIG', 'wants GPUS'),
+    ('tools/dist_run.sh eight tools/extract_features.py x y --out z', 'GPUs'),
+    ('tools/dist_run.sh 8 tools/extract_featrues.py x y --out z', 'does not exist'),
+    ('tools/dist_run.sh 8 tools/extract_features.py x y --outt z --out z', 'refuses'),
+    ('tools/dist_run.sh 8 tools/browse_views.py CONFIG', 'refuses'),          # has no --launcher
+    ('tools/dist_benchmark.sh CONFIG CHECKPOINT 8 --wrok-dir x', 'refuses'),
     ('python tools/train.py configs/simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py --cfg-options '
      'modle.x=1', "did you mean 'model'"), ('python -m mmsimclr.docter', 'does not exist')])
 def test_a_wrong_command_would_be_noticed(command, complaint, monkeypatch):

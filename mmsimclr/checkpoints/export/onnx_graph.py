@@ -14,7 +14,9 @@ from mmsimclr.checkpoints.errors import CheckpointError, UnsupportedEncoderError
 from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
-TOLERANCE = 1e-5                                             # of the largest output
+# Of the largest value. Rounding errors average out in the features, not in the map: measured with ResNet-152,
+# 5e-6 and 1.1e-5.
+TOLERANCES = {'features': 1e-5, 'map': 1e-4}
 PROTOBUF_BYTES = 2**31                                       # the largest message
 CHECKED_SHAPES = ((1, 3, 96, 128), (5, 3, 75, 97))           # two batch sizes, even and odd sides
 
@@ -29,8 +31,8 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     Raises:
         ImportError: If onnx, onnxscript or onnxruntime is missing.
         UnsupportedEncoderError: If the encoder is too large for one ONNX file (2 GiB).
-        CheckpointError: If onnxruntime's outputs differ from the encoder's by more than 1e-5 of the
-            largest; nothing is left behind.
+        CheckpointError: If onnxruntime's features differ from the encoder's by more than 1e-5 of the
+            largest, or its map by more than 1e-4; nothing is left behind.
     """
     onnx, onnxruntime = _import_onnx()
     num_bytes = sum(value.numel() * 4 for value in encoder.tensors.values())
@@ -102,10 +104,11 @@ def _compare(session, model: _PooledEncoder) -> None:
         images = torch.randn(shape, generator=generator)
         with torch.no_grad():
             expected = model(images)
-        for want, got in zip(expected, session.run(None, {'images': images.numpy()}), strict=True):
+        outputs = session.run(list(TOLERANCES), {'images': images.numpy()})
+        for (name, tolerance), want, got in zip(TOLERANCES.items(), expected, outputs, strict=True):
             difference, largest = (want - torch.from_numpy(got)).abs().max(), want.abs().max()
-            if not difference <= TOLERANCE * largest:        # also where either is NaN
+            if not difference <= tolerance * largest:        # also where either is NaN
                 raise CheckpointError(
-                    f'the ONNX graph differs from the encoder by {difference:.2e} on images of '
-                    f'{list(shape)}, whose largest output is {largest:.2e}; nothing was written. Another '
+                    f'the ONNX graph differs from the encoder by {difference:.2e} in its {name} of images '
+                    f'{list(shape)}, the largest of which is {largest:.2e}; nothing was written. Another '
                     'version of torch, onnxscript or onnxruntime may do better')

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from processes import CONTEXT
 
 from mmsimclr.features import extract_to_files, read_features, store
+from mmsimclr.files import locked_file
 
 
 @pytest.fixture
@@ -202,3 +204,45 @@ def test_a_reason_that_was_cut_off_does_not_spoil_the_next(folder, tmp_path):
     bad.write_bytes(b'\0' * bad.stat().st_size)
     got = extract_to_files(small(Means()), folder, tmp_path / 'feats', skip_unreadable=True)
     assert [str(bad) in reason for reason in got.manifest['images']['unreadable']] == [True]
+
+
+def held_up(folder: Path, out: Path, marker: Path) -> None:
+    """Extract, and stop at the first batch until the test removes a file."""
+    torch.set_num_threads(1)
+    embedder = small(Means())
+
+    def hold(*_):
+        marker.touch()
+        while marker.exists():
+            time.sleep(0.01)
+    embedder.backbone.register_forward_hook(hold)
+    extract_to_files(embedder, folder, out)
+
+
+@pytest.mark.parametrize('form', ['feats.npz', 'feats'])
+def test_a_second_run_into_the_same_files_is_refused_while_one_is_at_work(folder, tmp_path, form):
+    out, marker = tmp_path / form, tmp_path / 'at-work'
+    process = CONTEXT.Process(target=held_up, args=(folder, out, marker))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not marker.exists():
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.01)
+    before = content(Path(f'{out}.partial'))
+    with pytest.raises(RuntimeError, match=rf'another run is writing {out}\. .*--out'):
+        extract_to_files(small(Means()), folder, out)
+    assert content(Path(f'{out}.partial')) == before
+    extract_to_files(small(Means()), folder, tmp_path / 'want' / form)          # elsewhere it may
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    extract_to_files(small(Means()), folder, out)                               # the lock died with it
+    assert content(out) == content(tmp_path / 'want' / form)
+    assert not list(tmp_path.glob('*.lock'))
+
+
+def test_an_interruption_releases_the_files_and_a_result_needs_no_lock(folder, tmp_path):
+    interrupt(folder, tmp_path / 'feats')
+    assert not list(tmp_path.glob('*.lock'))
+    extract_to_files(small(Means()), folder, tmp_path / 'feats')
+    with locked_file(tmp_path / 'feats.lock'):
+        extract_to_files(small(Means()), folder, tmp_path / 'feats')

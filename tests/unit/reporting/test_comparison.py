@@ -1,0 +1,81 @@
+"""Two results compared by the predictions beside them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mmsimclr.protocols import Predictions, Result
+from mmsimclr.protocols.permutation_test import mcnemar_test, permutation_test
+from mmsimclr.reporting import compare_results
+
+
+def write(folder, predicted, labels, images=None, **changes):
+    images = np.arange(len(labels)).astype(str) if images is None else images
+    predictions = Predictions(labels, predicted, images)
+    folder.mkdir(parents=True)
+    result = Result(**{**dict(protocol='linear', metrics={'top_1_accuracy_percent': 0.0}, num_images={},
+                              seed=0, dataset='Shapes', checkpoint='a.pth',
+                              predictions=predictions.write(folder).name), **changes})
+    return result.write(folder / 'result.json')
+
+
+@pytest.fixture
+def pair(tmp_path):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(4, size=80)
+    a, b = (np.where(generator.random(80) < skill, labels, 9) for skill in (0.8, 0.6))
+    paths = write(tmp_path / 'a', a, labels), write(tmp_path / 'b', b, labels, checkpoint='b.pth')
+    return labels, a, b, *paths
+
+
+def test_values_difference_and_p_values_are_those_of_the_predictions(pair):
+    labels, a, b, path_a, path_b = pair
+    found = compare_results(path_a, path_b, num_exchanges=2000)
+    want = 100 * (a == labels).mean(), 100 * (b == labels).mean()
+    assert found.values == pytest.approx(want)
+    assert found.difference == pytest.approx(found.values[0] - found.values[1]) and found.difference > 0
+    assert found.permutation_p == permutation_test(labels, a, b, 'top_1_accuracy_percent', 2000)
+    assert found.mcnemar_p == mcnemar_test(labels, a, b)
+    text = str(found)
+    assert f'{found.difference:+.2f}' in text and 'a.pth' in text and 'exact McNemar' in text
+
+
+def test_the_results_own_metric_is_compared(tmp_path, pair):
+    labels, a, b, *_ = pair
+    paths = [write(tmp_path / name, predicted, labels, metrics={'mean_class_accuracy_percent': 0.0})
+             for name, predicted in (('c', a), ('d', b))]
+    found = compare_results(*paths, num_exchanges=100)
+    assert found.metric == 'mean_class_accuracy_percent' and found.mcnemar_p is None
+
+
+def test_images_of_several_classes_are_compared_by_11_point_map(tmp_path):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, size=(30, 3))
+    paths = [write(tmp_path / name, generator.random((30, 3)).astype(np.float32), labels,
+                   metrics={'map_percent': 0.0}) for name in 'ab']
+    assert compare_results(*paths, num_exchanges=100).metric == '11_point_map_percent'
+    with pytest.raises(ValueError, match='only for these'):
+        compare_results(*paths, metric='top_1_accuracy_percent')
+
+
+def test_other_data_images_or_labels_are_refused(tmp_path, pair):
+    labels, a, _, path, _ = pair
+    for name, message, other in [
+            ('data', 'different data: Shapes and CIFAR-10', dict(dataset='CIFAR-10')),
+            ('images', 'different images', dict(images=np.arange(80)[::-1].astype(str))),
+            ('labels', 'different labels', dict(labels=labels[::-1])),
+            ('fewer', 'different data', dict(labels=labels[:9], predicted=a[:9]))]:
+        with pytest.raises(ValueError, match=message):
+            compare_results(path, write(tmp_path / name, **{**dict(predicted=a, labels=labels), **other}))
+
+
+def test_results_without_predictions_are_refused(tmp_path, pair):
+    path = pair[3]
+    no_predictions = Result('linear', {}, {}, 0, command='python x').write(tmp_path / 'n' / 'result.json')
+    with pytest.raises(ValueError, match=r'has no predictions; repeat .* python x'):
+        compare_results(path, no_predictions)
+    of_parts = Result('transfer', {}, {}, 0, settings=dict(parts={'X': 'x/result.json'}))
+    with pytest.raises(ValueError, match=r'compare one of .*x/result.json'):
+        compare_results(of_parts.write(tmp_path / 'p' / 'result.json'), path)
+    assert dataclasses.is_dataclass(compare_results(path, path, num_exchanges=10))
