@@ -27,6 +27,7 @@ OPTIMIZERS = _child(roots.OPTIMIZERS, 'engine')
 OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
+METRICS = _child(roots.METRICS, 'engine')
 WEIGHT_INITIALIZERS = _child(roots.WEIGHT_INITIALIZERS, 'checkpoints')
 # MMEngine has none of the kind.
 PROTOCOLS = Registry('protocol', scope=SCOPE, locations=[f'{SCOPE}.protocols'])
@@ -39,7 +40,6 @@ VISBACKENDS = _child(roots.VISBACKENDS, 'engine')
 MODEL_WRAPPERS = _child(roots.MODEL_WRAPPERS, 'engine')
 FUNCTIONS = _child(roots.FUNCTIONS, 'engine')
 RUNNERS = _child(roots.RUNNERS, 'engine')
-METRICS = _child(roots.METRICS, 'engine')
 EVALUATOR = _child(roots.EVALUATOR, 'engine')
 
 

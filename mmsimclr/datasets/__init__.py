@@ -1,7 +1,15 @@
 """Datasets that mmpretrain does not have in the form SimCLR needs."""
 
+from .balanced_subset import BalancedSubset, balanced_sample
+from .birdsnap import Birdsnap
+from .caltech101 import Caltech101
 from .cifar10 import CIFAR10
+from .image_subset import ImageSubset, labels_of
+from .inaturalist2018 import INaturalist2018
+from .listed_subset import ListedSubset
 from .shapes import Shapes
 from .unlabeled_image_folder import UnlabeledImageFolder
+from .voc_multilabel import VOCMultiLabel
 
-__all__ = ['CIFAR10', 'Shapes', 'UnlabeledImageFolder']
+__all__ = ['CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'INaturalist2018', 'ImageSubset',
+           'ListedSubset', 'Shapes', 'UnlabeledImageFolder', 'VOCMultiLabel', 'balanced_sample', 'labels_of']

@@ -24,7 +24,7 @@ class PretrainLogProcessor(LogProcessor):
         tag, line = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != 'train' or 'time' not in tag:
             return tag, line
-        images = runner.train_dataloader.batch_size * distributed.world_size()
+        images = runner.train_dataloader.batch_sampler.batch_size * distributed.world_size()
         tag['images_per_second'] = images / max(tag['time'], 1e-9)
 
         parts, steps = [], runner.max_iters

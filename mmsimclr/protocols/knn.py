@@ -1,8 +1,142 @@
-"""k-NN accuracy of features."""
+"""k nearest neighbours in the space of features."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object
 from torch import Tensor
 
+from mmsimclr import distributed
 from mmsimclr.models import KNNClassifier
+from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours, vote
+from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.result import Result
+from mmsimclr.registry import PROTOCOLS
+
+
+@PROTOCOLS.register_module()
+class KNN(Protocol):
+    """Classify test images by the classes of the nearest training images.
+
+    Features are the encoder's last map averaged over positions; similarity is the cosine, and each
+    neighbour votes for its class with weight exp(similarity / temperature).
+
+    Args:
+        train: Config of the labelled images; its pipeline is not used.
+        test: Config of the images to classify.
+        k: Numbers of neighbours, each >= 1.
+        temperature: Temperature of the votes, dimensionless, > 0.
+        resize_px: Short side of the images, in pixels; by default what the encoder expects.
+        crop_px: Side of the central crop, in pixels.
+
+    Raises:
+        ValueError: If a number is out of range, or k is empty.
+
+    Source:
+        Wu et al. 2018, section 3.4; MMSelfSup's benchmark for k and temperature.
+    """
+
+    def __init__(self, train: dict, test: dict, k: Sequence[int] = (10, 20, 100, 200),
+                 temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None) -> None:
+        if not k:
+            raise ValueError('k must name at least one number of neighbours')
+        for number in k:
+            KNNClassifier(number, temperature)                              # checks both
+        self.datasets = dict(train=train, test=test)
+        self.k, self.temperature = sorted(k), temperature
+        self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
+
+    def run(self, benchmark: Benchmark) -> Result:
+        """Extract features, compare them, and return top-1 and top-5 accuracy for each k, in percent."""
+        train, test = (benchmark.features(dataset, **self.preparation) for dataset in self.datasets.values())
+        metrics, predicted = knn_metrics(
+            train.stages['pooled'], train.labels, test.stages['pooled'], test.labels, self.k,
+            self.temperature, benchmark.device)
+        best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
+        names = np.arange(len(test)) if test.paths is None else test.paths
+        return benchmark.result(
+            'k-NN', metrics, dict(train=len(train), test=len(test)),
+            dict(k=self.k, temperature=self.temperature, feature='average of the last map',
+                 similarity='cosine', predictions=f'k={best}, the best on test',
+                 **train.manifest['preparation']),
+            Predictions(test.labels, predicted[best], names.astype(str)))
+
+
+def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray,
+                k: Sequence[int], temperature: float, device: str = 'cpu'
+                ) -> tuple[dict[str, float], dict[int, np.ndarray]]:
+    """Return top-1 and top-5 accuracy in percent, and the predicted classes, for each k.
+
+    In a process group every rank compares a share of the queries, and all get the whole result.
+
+    Args:
+        bank: Features, float [B, D]; may be memory-mapped.
+        bank_labels: Their classes, int64 [B].
+        queries: Features to classify, float [Q, D].
+        query_labels: The true classes, int64 [Q].
+        k: Numbers of neighbours.
+        temperature: Temperature of the votes.
+        device: Where to compute.
+
+    Returns:
+        Metrics by name, and int64 [Q] by k. A class without votes is in no top 5; of classes with equal
+        votes the one with the lower number goes first.
+
+    Raises:
+        ValueError: If labels are missing or are not one class an image, a class of the test is not in the
+            bank, or a feature is not finite.
+    """
+    _check_labels(bank_labels, query_labels)
+    num_classes = int(bank_labels.max()) + 1
+    similarity, rows = _neighbours_over_ranks(queries, bank, max(k), device)
+    labels = torch.from_numpy(np.array(bank_labels)).to(similarity.device)[rows]              # [Q, k]
+    truth = torch.from_numpy(np.array(query_labels)).to(similarity.device)
+    metrics, predicted = {}, {}
+    for number in k:
+        top_1, top_5, classes = _accuracies(
+            similarity[:, :number], labels[:, :number], truth, num_classes, temperature)
+        metrics[f'top_1_accuracy_k{number}_percent'] = top_1
+        metrics[f'top_5_accuracy_k{number}_percent'] = top_5
+        predicted[number] = classes.cpu().numpy()
+    return metrics, predicted
+
+
+def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
+    if bank is None or queries is None:
+        raise ValueError('k-NN needs labels, and the images have none; use class folders or a labelled '
+                         'dataset')
+    if bank.ndim != 1 or queries.ndim != 1 or bank.min() < 0:
+        raise ValueError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
+                         f'{list(queries.shape)}, the least {bank.min()}')
+    unknown = np.setdiff1d(queries, bank)
+    if len(unknown):
+        raise ValueError(f'{len(unknown)} classes of the test images are not among the training images: '
+                         f'{unknown[:10].tolist()}')
+
+
+def _neighbours_over_ranks(queries: np.ndarray, bank: np.ndarray, k: int, device: str
+                           ) -> tuple[Tensor, Tensor]:
+    rank, ranks = distributed.rank(), distributed.world_size()
+    own = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
+    found = [part.cpu().numpy() for part in nearest_neighbours(own, bank, k, device=device)]
+    similarity, rows = (np.concatenate(parts) for parts in zip(*all_gather_object(found), strict=True))
+    return torch.from_numpy(similarity).to(device), torch.from_numpy(rows).to(device)
+
+
+def _accuracies(similarity: Tensor, labels: Tensor, truth: Tensor, num_classes: int, temperature: float
+                ) -> tuple[float, float, Tensor]:
+    hits_1 = hits_5 = 0
+    predicted = []
+    for chunk in torch.arange(len(truth), device=truth.device).split(4096):
+        votes = vote(similarity[chunk], labels[chunk], num_classes, temperature)
+        classes = largest(votes, min(5, num_classes))
+        hit = (classes == truth[chunk, None]) & (votes.gather(1, classes) > 0)
+        hits_1 += int(hit[:, 0].sum())
+        hits_5 += int(hit.any(dim=1).sum())
+        predicted.append(classes[:, 0])
+    return 100 * hits_1 / len(truth), 100 * hits_5 / len(truth), torch.cat(predicted)
 
 
 def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,

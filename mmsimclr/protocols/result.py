@@ -22,7 +22,11 @@ class Result:
         checkpoint: Path of the encoder's file, relative if it lies below the folder of the run; None for
             random initialisation.
         checkpoint_sha256: Its content's hash.
+        checkpoint_layout: The layout it was recognised to have.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
+        predictions: File of the predictions for each image, beside the result; see
+            :func:`write_predictions`.
+        dataset: Name of the data, as published results call it.
         config: Path of the config.
         command: The command that makes this result.
         wall_time_s: Seconds it took.
@@ -37,7 +41,10 @@ class Result:
     settings: dict = field(default_factory=dict)
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
+    checkpoint_layout: str | None = None
     tensors_loaded: tuple[int, int] | None = None
+    predictions: str | None = None
+    dataset: str | None = None
     config: str | None = None
     command: str | None = None
     wall_time_s: float | None = None

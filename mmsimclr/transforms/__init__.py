@@ -22,8 +22,10 @@ from mmsimclr.transforms.color_ops import (
 )
 from mmsimclr.transforms.crop import RandomHorizontalFlip, RandomResizedCrop, resized_crop
 from mmsimclr.transforms.format import PackImage, PackViews, image_to_tensor
+from mmsimclr.transforms.lighting import PCALighting
 from mmsimclr.transforms.load import ImageReadError, LoadImage, decode_image, read_image
 from mmsimclr.transforms.policy import SimCLRView, simclr_view
+from mmsimclr.transforms.random_view import RandomView
 from mmsimclr.transforms.resize import CenterCrop, Resize, ResizeShortSide, resize
 from mmsimclr.transforms.views import MultiView, sample_seed
 
@@ -34,12 +36,14 @@ __all__ = [
     'ImageReadError',
     'LoadImage',
     'MultiView',
+    'PCALighting',
     'PackImage',
     'PackViews',
     'RandomGrayscale',
     'RandomHorizontalFlip',
     'RandomResizedCrop',
     'RandomSolarize',
+    'RandomView',
     'Resize',
     'ResizeShortSide',
     'SimCLRView',

@@ -79,4 +79,6 @@ def _plain(value: Any) -> Any:
     """Strip subclasses of int (samplers tag indices) and turn arrays into tensors."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
+    if isinstance(value, list):                                 # a label for each class
+        return torch.tensor(value)
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

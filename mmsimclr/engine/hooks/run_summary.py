@@ -28,8 +28,8 @@ class RunSummaryHook(Hook):
             + (f', {accumulated} accumulated' if accumulated > 1 else ''))
         if accumulated > 1:
             runner.logger.warning(
-                'accumulative_counts adds no negatives: each loss sees the batch of one step. For the negatives '
-                'of a batch that does not fit into memory, raise train_dataloader.batch_size and set '
+                'accumulative_counts adds no negatives: each loss sees the batch of one step. For those of a '
+                'batch that does not fit into memory, raise train_dataloader.batch_size and set '
                 'model.chunk_size')
         runner.logger.info(
             f'{2 * batch - 2} negatives per anchor; the loss starts near ln({2 * batch - 1}) at chance')

@@ -1,5 +1,6 @@
 """Algorithms: whole models that MMEngine's Runner trains."""
 
+from .classifier import Classifier
 from .simclr import SimCLR
 
-__all__ = ['SimCLR']
+__all__ = ['Classifier', 'SimCLR']

@@ -1,5 +1,6 @@
 """Encoders."""
 
+from .downstream_resnet import DownstreamResNet
 from .resnet import ResNet
 
-__all__ = ['ResNet']
+__all__ = ['DownstreamResNet', 'ResNet']

@@ -1,15 +1,53 @@
+"""k-NN: scikit-learn, and a plain loop over images, as oracles."""
+
+import math
+
+import numpy as np
 import pytest
 import torch
+from fixed_features import PARTS, FixedFeatures
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
+from tiny_benchmark import shapes, tiny_benchmark
 
-from mmsimclr.protocols import knn_accuracy
+from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours
+from mmsimclr.protocols import KNN, knn_accuracy, knn_metrics, read_predictions, read_result
 
 
 def digits() -> tuple:
     data, target = load_digits(return_X_y=True)
     data, target = torch.from_numpy(data).float(), torch.from_numpy(target)
     return data[:400], target[:400], data[400:600], target[400:600]
+
+
+def sampled(num_bank: int = 50, num_queries: int = 31, num_classes: int = 7) -> tuple:
+    """Return bank, its labels, queries and theirs; directions on a coarse lattice, so that many are equal."""
+    random = np.random.default_rng(0)
+    bank_labels = np.arange(num_bank) % num_classes
+    query_labels = random.integers(num_classes, size=num_queries)
+    lattice = np.array([[5, 0, 0], [0, 5, 0], [0, 0, 5], [3, 4, 0], [0, 3, 4], [4, 0, 3]], np.float32) / 5
+    bank, queries = (lattice[random.integers(6, size=size)] for size in (num_bank, num_queries))
+    return bank, bank_labels, queries, query_labels
+
+
+def loop(bank, bank_labels, queries, query_labels, k, temperature) -> tuple[float, float, list[int]]:
+    """Classify one query after another in plain Python; return top-1, top-5 and the predictions."""
+    top_1 = top_5 = 0
+    predicted = []
+    for query, truth in zip(queries.tolist(), query_labels.tolist(), strict=True):
+        similarities = []
+        for row, vector in enumerate(bank.tolist()):
+            product = sum(a * b for a, b in zip(query, vector, strict=True))
+            similarities.append((-round(product / math.hypot(*query) / math.hypot(*vector), 5), row))
+        votes = {}
+        for negated, row in sorted(similarities)[:k]:
+            cls = int(bank_labels[row])
+            votes[cls] = votes.get(cls, 0) + math.exp(-negated / temperature)
+        ranking = sorted(votes, key=lambda cls: (-round(votes[cls] / max(votes.values()), 5), cls))
+        predicted.append(ranking[0])
+        top_1 += ranking[0] == truth
+        top_5 += truth in ranking[:5]
+    return 100 * top_1 / len(queries), 100 * top_5 / len(queries), predicted
 
 
 @pytest.mark.parametrize('k', [1, 20])
@@ -21,9 +59,138 @@ def test_accuracy_on_digits_equals_scikit_learns(k):
     want = 100 * reference.score(queries, truth)
     assert 80 < want < 100
     assert knn_accuracy(bank, labels, queries, truth, 10, k=k) == pytest.approx(want)
+    metrics, predicted = knn_metrics(*(part.numpy() for part in (bank, labels, queries, truth)), [k], 0.07)
+    assert metrics[f'top_1_accuracy_k{k}_percent'] == pytest.approx(want)
+    assert np.array_equal(predicted[k], reference.predict(queries))
+
+
+def test_top_5_on_digits_equals_that_of_scikit_learns_votes():
+    bank, labels, queries, truth = (part.numpy() for part in digits())
+    reference = KNeighborsClassifier(60, metric='cosine', algorithm='brute',
+                                     weights=lambda d: np.exp((1 - d) / 0.5)).fit(bank, labels)
+    votes = reference.predict_proba(queries)
+    ranked = np.argsort(-votes, axis=1, kind='stable')[:, :5]
+    want = np.mean([truth[i] in ranked[i] and votes[i, truth[i]] > 0 for i in range(len(truth))])
+    metrics, _ = knn_metrics(bank, labels, queries, truth, [60], 0.5)
+    assert metrics['top_5_accuracy_k60_percent'] == pytest.approx(100 * want)
+
+
+@pytest.mark.parametrize('k', [1, 2, 5, 11, 50, 80])
+@pytest.mark.parametrize('temperature', [0.07, 1.0])
+def test_ties_are_decided_as_by_a_plain_loop(k, temperature):
+    parts = sampled()
+    top_1, top_5, predicted = loop(*parts, k, temperature)
+    metrics, got = knn_metrics(*parts, [k], temperature)
+    assert got[k].tolist() == predicted
+    assert metrics == {f'top_1_accuracy_k{k}_percent': pytest.approx(top_1),
+                       f'top_5_accuracy_k{k}_percent': pytest.approx(top_5)}
+
+
+def test_a_class_without_votes_is_not_in_the_top_5():
+    bank, labels = np.eye(6, dtype=np.float32), np.arange(6)
+    queries = np.eye(6, dtype=np.float32)[[0, 0]]
+    metrics, _ = knn_metrics(bank, labels, queries, np.array([0, 1]), [1, 2], 0.07)
+    # Class 1 is second in number, but with k = 1 only class 0 votes; with k = 2 class 1 does too.
+    assert metrics['top_5_accuracy_k1_percent'] == 50 and metrics['top_5_accuracy_k2_percent'] == 100
+
+
+def test_several_k_are_those_of_each_alone():
+    parts = sampled()
+    metrics, predicted = knn_metrics(*parts, [3, 9, 20], 0.07)
+    for k in (3, 9, 20):
+        alone, of_k = knn_metrics(*parts, [k], 0.07)
+        assert alone.items() <= metrics.items() and np.array_equal(of_k[k], predicted[k])
+
+
+@pytest.mark.parametrize('query_chunk, bank_chunk', [(1, 1), (4, 3), (31, 7), (7, 50), (1000, 1000)])
+def test_pieces_of_any_size_give_the_neighbours_of_a_stable_sort(query_chunk, bank_chunk):
+    bank, _, queries, _ = sampled()
+    want = (queries @ bank.T).round(5)
+    rows = np.argsort(-want, axis=1, kind='stable')[:, :9]
+    similarity, got = nearest_neighbours(queries, bank, 9, query_chunk, bank_chunk)
+    assert np.array_equal(got, rows)
+    np.testing.assert_allclose(similarity, np.take_along_axis(want, rows, axis=1), atol=1e-5)
+
+
+def test_the_earliest_of_more_equals_than_there_is_room_for_are_taken():
+    values = torch.tensor([[1., 3., 2., 2., 2., 2., 0., 2.], [0., 0., 0., 0., 0., 0., 0., 0.],
+                           [7., 6., 5., 4., 3., 2., 1., 0.]])
+    for k in range(1, 9):
+        want = values.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        assert torch.equal(largest(values, k), want)
+
+
+class CountedReads(np.ndarray):
+    """Remembers how many rows are read at once."""
+
+    def __getitem__(self, key):
+        part = super().__getitem__(key)
+        if isinstance(key, slice):
+            CountedReads.most = max(CountedReads.most, len(part))
+        return part
+
+
+def test_a_memory_mapped_bank_is_never_read_as_a_whole(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32)
+    np.save(tmp_path / 'bank.npy', rows)
+    bank = np.load(tmp_path / 'bank.npy', mmap_mode='r')
+    CountedReads.most = 0
+    got = nearest_neighbours(rows[:9], bank.view(CountedReads), 4, query_chunk=5, bank_chunk=64)
+    assert CountedReads.most == 64
+    for found, want in zip(got, nearest_neighbours(rows[:9], rows, 4), strict=True):
+        torch.testing.assert_close(found, want)
+
+
+@pytest.mark.parametrize('part', [0, 2])
+def test_features_that_are_not_finite_are_refused(part):
+    parts = list(sampled())
+    parts[part] = parts[part].copy()
+    parts[part][3, 1] = np.inf
+    with pytest.raises(ValueError, match='features must be finite'):
+        knn_metrics(*parts, [4], 0.07)
+
+
+@pytest.mark.parametrize('part, labels, message', [
+    (1, None, 'k-NN needs labels'), (3, None, 'k-NN needs labels'),
+    (3, np.full(31, 7), r'1 classes of the test images are not among the training images: \[7\]'),
+    (1, np.full(50, -1), 'one class >= 0 for each image'),
+    (3, np.ones((31, 7), int), r'got labels \[50\] and \[31, 7\]')])
+def test_labels_that_cannot_be_compared_are_refused(part, labels, message):
+    parts = list(sampled())
+    parts[part] = labels
+    with pytest.raises(ValueError, match=message):
+        knn_metrics(*parts, [4], 0.07)
 
 
 def test_accuracy_is_a_percentage_of_the_queries():
     bank, labels = torch.eye(3), torch.tensor([0, 1, 2])
     queries, truth = torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 1, 2, 0])
     assert knn_accuracy(bank, labels, queries, truth, 3, k=1) == 75.0
+
+
+def test_the_result_says_k_and_temperature_and_keeps_the_predictions_of_the_best_k(tmp_path):
+    bank, bank_labels, queries, query_labels = sampled()
+    result = KNN(**PARTS, k=(30, 2), temperature=0.1).run(FixedFeatures(
+        tmp_path, (bank, bank_labels), (queries, query_labels), 'pooled'))
+    assert read_result(tmp_path / 'result.json') == result
+    assert result.settings['k'] == [2, 30] and result.settings['temperature'] == 0.1
+    accuracy = {k: result.metrics[f'top_1_accuracy_k{k}_percent'] for k in (2, 30)}
+    best = max(accuracy, key=accuracy.get)
+    assert accuracy[2] != accuracy[30] and result.settings['predictions'] == f'k={best}, the best on test'
+    kept = read_predictions(tmp_path / 'predictions.npz')
+    assert 100 * np.mean(kept.predicted == kept.labels) == pytest.approx(accuracy[best])
+
+
+def test_images_go_through_the_encoder_and_each_is_nearest_to_itself(tmp_path):
+    result = KNN(shapes(40), shapes(40, indices=30), k=(1,)).run(tiny_benchmark(tmp_path / 'run'))
+    assert result.num_images == dict(train=40, test=30) and result.settings['crop_px'] == 32
+    assert result.settings['feature'] == 'average of the last map' and result.settings['init'] == 'random'
+    assert result.metrics['top_1_accuracy_k1_percent'] == 100
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(k=()), 'at least one'), (dict(k=(5, 0)), 'must be >= 1'),
+    (dict(temperature=0), 'temperature must be > 0')])
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        KNN(**PARTS, **arguments)

@@ -1,0 +1,28 @@
+"""Linear evaluation of features 1 to 5 on the built-in images: 4,000 to train, 5 epochs.
+
+Command: python tools/benchmark.py
+configs/benchmarks/classification/linear-per-layer_1xb64-steplr-5e_shapes.py CHECKPOINT
+Hardware: two CPU cores, less than a minute with the quick start's encoder.
+Deviations from the protocol: few epochs, flips only; maps of 32-pixel images are divided evenly into the
+grids of the table.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import LinearPerLayer
+
+with read_base():
+    from ..._base_.benchmark_runtime import *
+    from ..._base_.datasets.shapes_classification import *
+    from ..._base_.models.linear_classifier_per_layer import *
+    from ..._base_.schedules.probe_per_layer import *
+
+global_batch = 64
+max_epochs = 5
+
+protocol = dict(type=LinearPerLayer)
+encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+train_dataloader.update(batch_size=global_batch)
+param_scheduler[0].update(milestones=[3, 4])
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')

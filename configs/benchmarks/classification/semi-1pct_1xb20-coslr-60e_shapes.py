@@ -1,0 +1,30 @@
+"""Semi-supervised learning on 1 % of the built-in images, 40 of 4,000, as many of each class.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/semi-1pct_1xb20-coslr-60e_shapes.py
+CHECKPOINT
+Hardware: two CPU cores, less than a minute with the quick start's encoder.
+Deviations from the paper: flips only, a small batch with a learning rate to match.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.datasets import BalancedSubset
+from mmsimclr.protocols import SemiSupervised
+
+with read_base():
+    from ..._base_.benchmark_runtime import *
+    from ..._base_.datasets.shapes_classification import *
+    from ..._base_.models.fine_tuned_classifier import *
+    from ..._base_.schedules.probe_paper import *
+
+global_batch = 20
+max_epochs = 60
+
+protocol = dict(type=SemiSupervised, labels='1%')
+encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+train_dataloader.update(batch_size=global_batch)
+# Assigned, as update() would merge the two.
+train_dataloader.dataset = dict(type=BalancedSubset, fraction=0.01, dataset=train_dataloader.dataset)
+optim_wrapper.optimizer.update(lr=0.4 * global_batch / 256)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')

@@ -1,0 +1,32 @@
+"""Transfer to Shapes: the whole network fine-tuned, by a grid of two learning rates and two weight decays.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/transfer-finetune_shapes.py CHECKPOINT
+Hardware: two CPU cores, less than a minute with the quick start's encoder.
+Deviations from the paper: 20 steps, flips only, a small grid with learning rates to match.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.engine import BatchNormMomentumHook
+from mmsimclr.protocols import TransferFineTuning
+from mmsimclr.transforms import PackImage
+
+with read_base():
+    from ..._base_.benchmark_runtime import *
+    from ..._base_.datasets.shapes_classification import *
+    from ..._base_.models.fine_tuned_classifier import *
+    from ..._base_.schedules.fine_tuning_transfer import *
+
+protocol = dict(
+    type=TransferFineTuning,
+    tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent',
+                train=dict(type=Shapes, num_images=1_000, split='train'),
+                test=dict(type=Shapes, num_images=1_000, split='test'))],
+    train_pipeline=train_pipeline, test_pipeline=[dict(type=PackImage)],
+    lr=[0.01, 0.1], weight_decay=[0.0, 1e-5])
+# A finished point of the grid is kept as a number; checkpoints of all would fill disks.
+default_hooks.checkpoint.update(interval=-1, save_last=False)
+custom_hooks.append(dict(type=BatchNormMomentumHook))
+train_dataloader.update(batch_size=64)
+train_cfg.update(max_iters=20)
+log_processor.update(by_epoch=False)

@@ -1,0 +1,34 @@
+"""Transfer to Shapes: a small network trained from random initialisation, by a grid of two by two.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/transfer-random-init_shapes.py
+--init random
+Hardware: two CPU cores, less than a minute.
+Deviations from the paper: 20 steps, flips only, a small grid with learning rates to match.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.engine import BatchNormMomentumHook
+from mmsimclr.protocols import TransferFineTuning
+from mmsimclr.transforms import PackImage
+
+with read_base():
+    from ..._base_.benchmark_runtime import *
+    from ..._base_.datasets.shapes_classification import *
+    from ..._base_.models.fine_tuned_classifier import *
+    from ..._base_.schedules.fine_tuning_transfer import *
+
+protocol = dict(
+    type=TransferFineTuning,
+    tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent',
+                train=dict(type=Shapes, num_images=1_000, split='train'),
+                test=dict(type=Shapes, num_images=1_000, split='test'))],
+    train_pipeline=train_pipeline, test_pipeline=[dict(type=PackImage)],
+    lr=[0.1, 0.3], weight_decay=[1e-5, 1e-4], from_scratch=True)
+encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+# A finished point of the grid is kept as a number; checkpoints of all would fill disks.
+default_hooks.checkpoint.update(interval=-1, save_last=False)
+custom_hooks.append(dict(type=BatchNormMomentumHook))
+train_dataloader.update(batch_size=64)
+train_cfg.update(max_iters=20)
+log_processor.update(by_epoch=False)

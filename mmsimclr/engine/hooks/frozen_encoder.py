@@ -1,0 +1,63 @@
+"""Prove that a frozen encoder stayed as it was."""
+
+from collections.abc import Callable
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from mmsimclr.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FrozenEncoderHook(Hook):
+    """Compare the encoder's fingerprint before training with that after every epoch and at the end.
+
+    What a run resumes from must hold the same encoder too.
+
+    Args:
+        fingerprint: Returns a hash of all parameters and buffers of a module, such as
+            :func:`mmsimclr.features.weights_sha256`.
+
+    Attributes:
+        sha256: The encoder's fingerprint.
+
+    Raises:
+        RuntimeError: During training, if the encoder has changed.
+    """
+
+    # Before CheckpointHook, so that no changed encoder is saved.
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, fingerprint: Callable[[nn.Module], str]) -> None:
+        self._fingerprint = fingerprint
+        self.sha256: str | None = None
+
+    def before_run(self, runner) -> None:
+        """Take the fingerprint, before a checkpoint is loaded to resume from."""
+        self.sha256 = self._of(runner)
+
+    def before_train(self, runner) -> None:
+        """Check what initialisation and resuming left."""
+        self._check(runner, 'what is resumed from was trained on another encoder, or an init_cfg '
+                            'changed it: start anew in an empty work directory')
+
+    def after_train_epoch(self, runner) -> None:
+        """Check after the epoch's updates."""
+        self._check(runner, 'it was trained, or its norms were in training mode, in epoch '
+                            f'{runner.epoch + 1}')
+
+    def after_train(self, runner) -> None:
+        """Check once more when all is done."""
+        self._check(runner, 'it was trained, or its norms were in training mode')
+
+    def _check(self, runner, reason: str) -> None:
+        now = self._of(runner)
+        if now != self.sha256:
+            raise RuntimeError(f'the encoder is to be frozen and has changed: {reason}. Its fingerprint was '
+                               f'{self.sha256[:16]} and is {now[:16]}; what it would measure is not the '
+                               'encoder of the checkpoint')
+
+    def _of(self, runner) -> str:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return self._fingerprint(model.backbone)

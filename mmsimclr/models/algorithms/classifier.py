@@ -1,0 +1,113 @@
+"""An encoder with linear classifiers on it: frozen, to be probed, or trained along."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmsimclr.registry import MODELS, in_own_scope
+
+MODES = ('tensor', 'loss', 'predict')
+MAPS = {'stem': 'stem', 'layer1': 0, 'layer2': 1, 'layer3': 2, 'layer4': 3, 'pooled': 3}
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """Classify images by one or several heads on one forward pass of the encoder.
+
+    The losses of the heads are summed; as no head sees another's, several learn as they would alone
+    where the encoder is frozen.
+
+    Args:
+        backbone: Config of the encoder, whose ``out_indices`` name the maps of the heads' features.
+        heads: Configs of the heads by name, such as :class:`LinearHead`; each has a ``feature``.
+        frozen: Whether the encoder stays as it is: in eval mode, without gradients.
+        data_preprocessor: Config of what moves and scales the images; :class:`ViewPreprocessor` by default.
+        init_cfg: Initialisation, as MMEngine takes it.
+
+    Raises:
+        ValueError: If there are no heads, or the encoder does not return the map of one's feature.
+    """
+
+    def __init__(self, backbone: dict, heads: Mapping[str, dict], frozen: bool = False,
+                 data_preprocessor: dict | None = None, init_cfg: dict | list | None = None) -> None:
+        super().__init__(MODELS.build(data_preprocessor or dict(type='mmsimclr.ViewPreprocessor')),
+                         in_own_scope(init_cfg))
+        if not heads:
+            raise ValueError("heads must name at least one head, e.g. dict(pooled=dict(type='LinearHead'))")
+        self.backbone = MODELS.build(backbone)
+        self.heads = nn.ModuleDict({name: MODELS.build(head) for name, head in heads.items()})
+        self.frozen = frozen
+        for name, head in self.heads.items():
+            if MAPS[head.feature] not in self.backbone.out_indices:
+                raise ValueError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
+                                 f'returns {self.backbone.out_indices}; put {MAPS[head.feature]!r} in its '
+                                 'out_indices')
+        if frozen:
+            self.backbone.requires_grad_(False)
+        self.to(memory_format=getattr(self.data_preprocessor, 'memory_format', torch.preserve_format))
+
+    def train(self, mode: bool = True) -> 'Classifier':
+        """Switch the mode, except of a frozen encoder, whose norms keep their statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(self, inputs: Tensor, data_samples: Mapping[str, Tensor] | None = None,
+                mode: str = 'tensor') -> dict[str, Tensor] | list[BaseDataElement]:
+        """Run the model in one of MMEngine's modes.
+
+        Args:
+            inputs: Images, float [N, 3, H, W], already preprocessed.
+            data_samples: ``gt_label`` for 'loss', int64 [N]; or [N, num_classes] for images of several
+                classes, 1 present, 0 absent, -1 where the image does not count for the class.
+            mode: ``'tensor'``: logits by head, each [N, num_classes]; ``'loss'``: losses in nats, and
+                accuracies in percent for the log; ``'predict'``: a ``BaseDataElement`` for each image with
+                ``pred_score`` [num_classes], the probabilities of the last head, ``pred_label`` and, where
+                it is known, ``gt_label``, as mmpretrain's metrics take them.
+
+        Raises:
+            ValueError: If the mode is unknown.
+        """
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+        logits = self._logits(inputs)
+        if mode == 'loss':
+            return self._losses(logits, data_samples['gt_label'])
+        return logits if mode == 'tensor' else self._predictions(logits, data_samples)
+
+    def _logits(self, images: Tensor) -> dict[str, Tensor]:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            maps = dict(zip(self.backbone.out_indices, self.backbone(images), strict=True))
+        return {name: head(maps[MAPS[head.feature]]) for name, head in self.heads.items()}
+
+    @staticmethod
+    def _losses(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        losses = {}
+        for name, rows in logits.items():
+            if labels.ndim == 2:
+                losses[f'loss_{name}'] = _binary_losses(rows, labels)
+                continue
+            losses[f'loss_{name}'] = F.cross_entropy(rows, labels)
+            losses[f'accuracy_{name}'] = 100 * (rows.argmax(dim=1) == labels).float().mean()
+        return losses
+
+    @staticmethod
+    def _predictions(logits: Mapping[str, Tensor],
+                     data_samples: Mapping[str, Tensor] | None) -> list[BaseDataElement]:
+        scores = list(logits.values())[-1].softmax(dim=1)
+        truth = (data_samples or {}).get('gt_label')
+        known = [{}] * len(scores) if truth is None else [dict(gt_label=label.view(1)) for label in truth]
+        return [BaseDataElement(pred_score=row, pred_label=row.argmax().view(1), **label)
+                for row, label in zip(scores, known, strict=True)]
+
+
+def _binary_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logistic loss summed over the classes an image counts for, averaged over images."""
+    present = labels.clamp_min(0).to(logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(logits, present, reduction='none')
+    return (losses * (labels >= 0)).sum() / len(logits)

@@ -1,0 +1,72 @@
+"""The encoder as the backbone of a detector or a segmenter."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mmsimclr.models.backbones.resnet import ResNet
+from mmsimclr.registry import MODELS
+
+
+@MODELS.register_module()
+class DownstreamResNet(ResNet):
+    """The encoder, which may end after any stage, and keep resolution by dilation in place of strides.
+
+    Args:
+        num_stages: Stages it has, 1 to 4; a C4 detector keeps the fourth in its head.
+        output_stride: Stride of the last map: stages that would go beyond it are dilated in place of being
+            strided, so that where the strided encoder has a feature this one has the same. None leaves
+            the strides as they are.
+        out_indices: Maps to return, 0 to 3 for the stages.
+        **encoder: Arguments of :class:`ResNet`.
+
+    Attributes:
+        channels: Channels of the stages' maps.
+        strides: Their strides, in pixels.
+
+    Raises:
+        ValueError: If an argument is out of range, or a stage to return is not there.
+
+    Source:
+        Chen et al. 2017, Rethinking Atrous Convolution, section 3.1.
+    """
+
+    def __init__(self, num_stages: int = 4, output_stride: int | None = None,
+                 out_indices: Sequence[int] = (0, 1, 2, 3), **encoder) -> None:
+        super().__init__(out_indices=out_indices, **encoder)
+        if num_stages not in (1, 2, 3, 4) or max(out_indices) >= num_stages:
+            raise ValueError(f'num_stages must be 1 to 4 and more than every out_indices, got {num_stages} '
+                             f'and {tuple(out_indices)}')
+        stem = 1 if self.settings['stem'] == 'cifar' else 4
+        natural = [stem * 2**stage for stage in range(4)]
+        if output_stride is not None and output_stride not in range(stem, 65):
+            raise ValueError(f'output_stride must be {stem} to 64, the first being the stride of the first '
+                             f'stage, got {output_stride}')
+        self.num_stages = num_stages
+        self.strides = tuple(min(stride, output_stride or stride) for stride in natural)
+        self.channels = tuple(self.feat_dim // 2**(3 - stage) for stage in range(4))
+        for stage in range(4):
+            if stage >= num_stages:
+                delattr(self, f'layer{stage + 1}')
+            elif natural[stage] > self.strides[stage]:
+                _dilate(getattr(self, f'layer{stage + 1}'), natural[stage] // self.strides[stage])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps named by ``out_indices`` for the images ``x``, float [N, 3, H, W]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        maps = []
+        for stage in range(self.num_stages):
+            x = getattr(self, f'layer{stage + 1}')(x)
+            maps.append(x)
+        return tuple(maps[index] for index in self.out_indices)
+
+
+def _dilate(stage: nn.Sequential, dilation: int) -> None:
+    for conv in stage.modules():
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        if conv.kernel_size == (3, 3):
+            # The strided convolution still sees the denser map of the stage before.
+            spread = dilation // 2 if conv.stride != (1, 1) else dilation
+            conv.dilation = conv.padding = (spread, spread)
+        conv.stride = (1, 1)

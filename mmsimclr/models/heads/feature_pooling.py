@@ -1,0 +1,61 @@
+"""The pooling that makes features 1 to 5 of a network comparable: about 9,000 dimensions each."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Features 1 to 5: the stem and the four stages.
+POOLED_FEATURES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
+# By feature: side of the map at 224 pixels; kernel, stride and padding there; side of the pooled grid.
+_AT_224 = {
+    'stem': (112, 10, 10, 4, 12),
+    'layer1': (56, 16, 8, 0, 6),
+    'layer2': (28, 13, 5, 0, 4),
+    'layer3': (14, 8, 3, 0, 3),
+    'layer4': (7, 6, 1, 0, 2),
+}
+
+
+def pooled_side(feature: str, map_side: int) -> int:
+    """Return the side of the grid that :func:`pool_feature` makes of a square map of this side.
+
+    Raises:
+        ValueError: If the feature is unknown.
+    """
+    return min(_entry(feature)[-1], map_side)
+
+
+def pool_feature(maps: Tensor, feature: str) -> Tensor:
+    """Average the windows of a feature's maps, and flatten the grid of averages.
+
+    At 224 pixels the windows are those of the original protocol, which overlap (and, of the stem, count
+    the zeros of the padding). Maps of any other size are divided evenly into a grid of the same size, or
+    of their own where that is smaller.
+
+    Args:
+        maps: Maps of one feature, float [N, C, H, W].
+        feature: One of ``POOLED_FEATURES``.
+
+    Returns:
+        [N, C * S * S]; S is 12, 6, 4, 3 and 2 for features 1 to 5. With ResNet-50 that is 9216, 9216, 8192,
+        9216 and 8192 numbers.
+
+    Raises:
+        ValueError: If the feature is unknown.
+
+    Source:
+        Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
+        as VISSL and MMSelfSup implement it for ResNet-50.
+    """
+    side_at_224, kernel, stride, padding, grid = _entry(feature)
+    height, width = maps.shape[-2:]
+    if height == width == side_at_224:
+        pooled = F.avg_pool2d(maps, kernel, stride, padding)
+    else:
+        pooled = F.adaptive_avg_pool2d(maps, (min(grid, height), min(grid, width)))
+    return pooled.flatten(1)
+
+
+def _entry(feature: str) -> tuple[int, ...]:
+    if feature not in _AT_224:
+        raise ValueError(f'feature must be one of {", ".join(POOLED_FEATURES)}, got {feature!r}')
+    return _AT_224[feature]

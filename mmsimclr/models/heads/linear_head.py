@@ -1,0 +1,59 @@
+"""A linear classifier on one feature of an encoder."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
+from mmsimclr.registry import MODELS
+
+
+@MODELS.register_module()
+class LinearHead(BaseModule):
+    """Pool the maps of a feature and classify them linearly.
+
+    Args:
+        map_shape: (channels, height, width) of the feature's maps; a protocol fills it in.
+        num_classes: Number of classes, >= 1; a protocol fills it in.
+        feature: ``'pooled'``, the last map averaged over its positions; or one of ``POOLED_FEATURES``,
+            pooled to about 9,000 dimensions by :func:`pool_feature`.
+        norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
+        init_std: Deviation of the normal distribution the weights are drawn from; 0 starts them at zero.
+            The bias starts at zero.
+        init_cfg: Initialisation, as MMEngine takes it.
+
+    Raises:
+        ValueError: If a number is out of range or the feature unknown.
+
+    Source:
+        The order pooling, norm, classifier: MMSelfSup 1.x and VISSL.
+    """
+
+    def __init__(self, map_shape: Sequence[int], num_classes: int, feature: str = 'pooled',
+                 norm: bool = False, init_std: float = 0.01, init_cfg: dict | list | None = None) -> None:
+        super().__init__(init_cfg)
+        if num_classes < 1 or not init_std >= 0:
+            raise ValueError(f'num_classes must be >= 1 and init_std >= 0, got {num_classes} and {init_std}')
+        if feature not in ('pooled', *POOLED_FEATURES):
+            raise ValueError(f"feature must be 'pooled' or one of {', '.join(POOLED_FEATURES)}, got "
+                             f'{feature!r}')
+        self.feature = feature
+        self.channels, height, width = map_shape
+        cells = 1 if feature == 'pooled' else pooled_side(feature, height) * pooled_side(feature, width)
+        self.norm = nn.BatchNorm1d(self.channels, affine=False) if norm else nn.Identity()
+        self.fc = nn.Linear(self.channels * cells, num_classes)
+        nn.init.normal_(self.fc.weight, std=init_std)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return logits, [N, num_classes], of the feature's maps, float [N, C, H, W]."""
+        rows = maps.mean(dim=(2, 3)) if self.feature == 'pooled' else pool_feature(maps, self.feature)
+        rows = self.norm(rows.unflatten(1, (self.channels, -1))).flatten(1)
+        return self.fc(rows)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether every weight is zero, so that every image gets the same answer."""
+        return not torch.any(self.fc.weight).item()

@@ -1,0 +1,124 @@
+"""What every protocol is, and what it is given to work with."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier
+from mmengine.logging import MMLogger
+
+from mmsimclr import distributed
+from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, list_images
+from mmsimclr.files import ProgressLine
+from mmsimclr.protocols.encoder_source import EncoderSource
+from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.result import Result
+from mmsimclr.registry import DATASETS
+
+
+@dataclass
+class Benchmark:
+    """One evaluation: an encoder, where to work, and the means that protocols share.
+
+    Attributes:
+        encoder: The encoder's source.
+        config: The whole config, for protocols that train by MMEngine's Runner.
+        work_dir: Folder of this evaluation.
+        cache_dir: Folder of extracted features, which evaluations of one encoder share.
+        config_path: Where the config came from.
+        command: The command that repeats the evaluation.
+        seed: Seed of everything random in it.
+        device: Where to compute.
+        num_workers: Processes that read images.
+    """
+
+    encoder: EncoderSource
+    config: Config
+    work_dir: Path
+    cache_dir: Path
+    config_path: str | None = None
+    command: str | None = None
+    seed: int = 0
+    device: str = 'auto'
+    num_workers: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        if self.device == 'auto':
+            self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.work_dir, self.cache_dir = Path(self.work_dir), Path(self.cache_dir)
+        self.logger = MMLogger.get_current_instance()
+
+    def features(self, dataset: Mapping[str, Any], stages: str | Sequence[str] = 'pooled',
+                 **preparation: Any) -> FeatureFiles:
+        """Return an encoder's features of a dataset, extracted once and kept.
+
+        They are kept by the hash of the encoder's weights, of how images are prepared and pooled, and of
+        the list of images, so nothing stale is ever read. In a process group the ranks share the work.
+
+        Args:
+            dataset: Config of the dataset; its pipeline is not used.
+            stages: See :class:`~mmsimclr.features.Embedder`.
+            **preparation: Further arguments of the Embedder, such as ``resize_px``.
+
+        Returns:
+            Features, labels and paths, in the order of the dataset.
+        """
+        images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
+        backbone, report = self.encoder.build(out_indices=('stem', 0, 1, 2, 3))
+        embedder = Embedder(backbone, self.device, stages=stages, input=self.encoder.input, **preparation)
+        embedder.report = report
+        name = f'{embedder.fingerprint()[:16]}_{list_images(images).sha256[:16]}'
+        progress = ProgressLine() if distributed.rank() == 0 else None
+        features = extract_to_files(embedder, images, self.cache_dir / name, num_workers=self.num_workers,
+                                    command=self.command, progress=progress)
+        barrier()
+        return features
+
+    def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
+               settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
+        """Write ``result.json``, with the predictions beside it, and return it.
+
+        Args:
+            protocol: The protocol's name.
+            metrics: Values by name; the unit is the name's suffix, e.g. ``top_1_accuracy_percent``.
+            num_images: Counts of images by part.
+            settings: What decided the values.
+            predictions: What was predicted for each image of the test.
+        """
+        weights, scale = self.encoder.weights, self.encoder.input
+        settings = {**settings, 'input': dict(
+            mean=list(scale.mean), std=list(scale.std), stated=scale.stated)}
+        result = Result(
+            protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
+            settings=dict(settings), config=self.config_path, command=self.command,
+            dataset=self.config.get('dataset_name'), wall_time_s=time.perf_counter() - self.started)
+        if weights is None:
+            result.settings['init'] = 'random'
+        else:
+            _, report = self.encoder.build()
+            result.checkpoint, result.checkpoint_sha256 = str(report.path), report.sha256
+            result.checkpoint_layout = report.layout
+            result.tensors_loaded = (report.matched, report.expected)
+        if distributed.rank() == 0:
+            if predictions is not None:
+                result.predictions = predictions.write(self.work_dir).name
+            result.write(self.work_dir / 'result.json')
+        barrier()
+        return result
+
+
+class Protocol(ABC):
+    """A way to measure an encoder. Register it in ``PROTOCOLS`` and name it in a config's ``protocol``."""
+
+    @abstractmethod
+    def run(self, benchmark: Benchmark) -> Result:
+        """Evaluate the encoder and return the result, by :meth:`Benchmark.result`.
+
+        In a process group every rank runs this.
+        """

@@ -1,0 +1,109 @@
+"""Top-1 accuracy, mean per-class accuracy, and VOC2007's 11-point mean average precision."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy import ndarray
+
+
+def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
+    """Return the share of right predictions, in percent.
+
+    Args:
+        labels: True classes, int64 [N].
+        predicted: Predicted classes, int64 [N].
+
+    Raises:
+        ValueError: If shapes differ, or there are no images.
+    """
+    return 100.0 * float(_correct(labels, predicted).mean())
+
+
+def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
+    """Return the accuracy of each class, averaged over classes, in percent.
+
+    Classes without test images have no accuracy and are left out; see :func:`absent_classes`.
+
+    Args:
+        labels: True classes, int64 [N].
+        predicted: Predicted classes, int64 [N].
+
+    Raises:
+        ValueError: As :func:`top_1_accuracy`.
+    """
+    correct = _correct(labels, predicted)
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 100.0 * float((np.bincount(places, weights=correct) / counts).mean())
+
+
+def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
+    """Return the classes of which no image is in the test, ascending."""
+    return np.setdiff1d(np.arange(num_classes), labels).tolist()
+
+
+def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
+    """Return the 11-point average precision of each class, averaged over classes, in percent.
+
+    Args:
+        labels: int64 [N, K]: 1 present, 0 absent, -1 where the image does not count for the class.
+        scores: Float [N, K].
+
+    Raises:
+        ValueError: If shapes differ, a score is not finite, or a class has no positive image.
+    """
+    _check_same_shape(labels, scores, 2)
+    if not np.isfinite(scores).all():
+        raise ValueError('a score is not finite: the classifier diverged')
+    missing = np.flatnonzero(~(labels == 1).any(axis=0))
+    if len(missing):
+        raise ValueError('average precision needs a positive image of each class; classes '
+                         f'{missing.tolist()} have none in the test')
+    values = []
+    for truth, column in zip(labels.T, scores.T, strict=True):
+        counts = truth >= 0
+        values.append(eleven_point_average_precision(truth[counts] == 1, column[counts]))
+    return 100.0 * float(np.mean(values))
+
+
+def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
+    """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more.
+
+    Images of equal score are retrieved together, so that their order decides nothing; the development
+    kit takes them in the order of the file.
+
+    Args:
+        positive: Which images are positive, bool [N], at least one.
+        scores: Float [N]; the higher, the more likely positive.
+
+    Returns:
+        From 0 to 1.
+
+    Source:
+        Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
+    """
+    order = np.argsort(-scores, kind='stable')
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)        # last of each tie
+    found = np.cumsum(positive[order])[ends]
+    best = np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
+    # In whole positives: as a quotient, 0.3 of recall might be missed by rounding.
+    first = np.searchsorted(10 * found, np.arange(11) * found[-1])
+    return float(best[first].mean())
+
+
+#: Metrics by name, the unit being the suffix; each takes labels and predictions as in ``Predictions``.
+METRICS: Mapping[str, Callable[[ndarray, ndarray], float]] = {
+    'top_1_accuracy_percent': top_1_accuracy,
+    'mean_class_accuracy_percent': mean_class_accuracy,
+    '11_point_map_percent': eleven_point_map,
+}
+
+
+def _correct(labels: ndarray, predicted: ndarray) -> ndarray:
+    _check_same_shape(labels, predicted, 1)
+    return labels == predicted
+
+
+def _check_same_shape(labels: ndarray, predicted: ndarray, num_dims: int) -> None:
+    if labels.shape != predicted.shape or labels.ndim != num_dims or not len(labels):
+        raise ValueError(f'labels and predictions must have the same {num_dims} dimension(s) and at least '
+                         f'one image, got shapes {list(labels.shape)} and {list(predicted.shape)}')

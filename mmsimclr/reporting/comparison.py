@@ -1,0 +1,102 @@
+"""Two results on the same images: how much they differ, and whether that could be chance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
+from mmsimclr.protocols.classification_metrics import METRICS
+from mmsimclr.protocols.permutation_test import check_comparable, mcnemar_test, permutation_test
+from mmsimclr.reporting.table import text_table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two results compared.
+
+    Attributes:
+        metric: Name of the metric, in percent.
+        titles: What the two are.
+        values: The metric of both.
+        num_images: Number of test images.
+        num_exchanges: Number of random exchanges.
+        permutation_p: p-value of the permutation test.
+        mcnemar_p: That of the exact McNemar test, where the metric is top-1 accuracy; otherwise None.
+    """
+
+    metric: str
+    titles: tuple[str, str]
+    values: tuple[float, float]
+    num_images: int
+    num_exchanges: int
+    permutation_p: float
+    mcnemar_p: float | None
+
+    @property
+    def difference(self) -> float:
+        """The first minus the second, in percentage points."""
+        return self.values[0] - self.values[1]
+
+    def __str__(self) -> str:
+        rows = [[f'{letter}: {title}', f'{value:.2f}']
+                for letter, title, value in zip('AB', self.titles, self.values, strict=True)]
+        rows += [['A - B', f'{self.difference:+.2f}'],
+                 [f'p, permutation test ({self.num_exchanges:,} exchanges)', f'{self.permutation_p:.2g}']]
+        if self.mcnemar_p is not None:
+            rows.append(['p, exact McNemar test', f'{self.mcnemar_p:.2g}'])
+        return text_table([f'{self.num_images:,} images', self.metric], rows)
+
+
+def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None = None,
+                    num_exchanges: int = 100_000, seed: int = 0, device: str = 'cpu') -> Comparison:
+    """Compare two results by the predictions beside them.
+
+    Args:
+        path_a: A ``result.json``.
+        path_b: Another, of the same test images.
+        metric: A key of :data:`~mmsimclr.protocols.classification_metrics.METRICS`; by default that of both
+            results, or else top-1 accuracy, or 11-point mAP for images of several classes.
+        num_exchanges: Number of random exchanges.
+        seed: Decides them.
+        device: Where to compute.
+
+    Raises:
+        FileNotFoundError: If a result or its predictions are not there.
+        ValueError: If they are of different data, images or labels, or the metric is none of them.
+    """
+    results = read_result(path_a), read_result(path_b)
+    predictions = tuple(_predictions_of(Path(path), result)
+                        for path, result in zip((path_a, path_b), results, strict=True))
+    if results[0].dataset != results[1].dataset:
+        raise ValueError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
+    check_comparable(*predictions)
+    labels = predictions[0].labels
+    metric = metric or _common_metric(results, labels.ndim == 2)
+    if metric not in METRICS or (labels.ndim == 2) != (metric == '11_point_map_percent'):
+        raise ValueError(f'metric must be one of {", ".join(METRICS)}, the last for images of several '
+                         f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
+    pair = tuple(one.predicted for one in predictions)
+    return Comparison(
+        metric, tuple(map(_title, results)), tuple(METRICS[metric](labels, predicted) for predicted in pair),
+        len(labels), num_exchanges, permutation_test(labels, *pair, metric, num_exchanges, seed, device),
+        mcnemar_test(labels, *pair) if metric == 'top_1_accuracy_percent' else None)
+
+
+def _predictions_of(path: Path, result: Result) -> Predictions:
+    if result.settings.get('parts'):
+        parts = ', '.join(str(path.parent / part) for part in result.settings['parts'].values())
+        raise ValueError(f'{path} sums up several datasets; compare one of {parts}')
+    if result.predictions is None:
+        raise ValueError(f'{path} has no predictions; repeat the benchmark that made it: {result.command}')
+    return read_predictions(path.parent / result.predictions)
+
+
+def _common_metric(results: tuple[Result, Result], several_classes: bool) -> str:
+    for metric in METRICS:
+        if all(metric in result.metrics for result in results):
+            return metric
+    return '11_point_map_percent' if several_classes else 'top_1_accuracy_percent'
+
+
+def _title(result: Result) -> str:
+    encoder = result.checkpoint or 'random initialisation'
+    return f'{encoder}, {result.protocol}, {result.dataset or "data without name"}'
