@@ -1,0 +1,32 @@
+"""FCN on images of several Shapes: 400 steps at a batch of 16; the CIFAR stem's last map has stride 8.
+
+Command: python tools/prepare_data/shapes.py voc data/shapes_voc --train 800 --val 200 --image-size 64
+--max-objects 3 && python tools/benchmark.py
+configs/benchmarks/segmentation/fcn-d8_1xb16-polylr-400_shapes.py CHECKPOINT
+Hardware: two CPU cores, about two minutes with the quick start's encoder.
+Deviations: narrow heads and a high learning rate, for small images and few steps.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import Segmentation
+
+with read_base():
+    from ..._base_.segmentation.fcn_d8 import *
+    from ..._base_.segmentation.runtime import *
+    from ..._base_.segmentation.schedule_poly import *
+    from ..._base_.segmentation.shapes_voc import *
+
+global_batch = 16
+max_iters = 400
+
+protocol = dict(type=Segmentation, kind='FCN')
+encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+model.data_preprocessor.update(size=crop_size)
+model.decode_head.update(channels=64)
+model.auxiliary_head.update(channels=32)
+optim_wrapper.optimizer.update(lr=0.1)
+param_scheduler[0].update(end=max_iters)
+train_cfg.update(max_iters=max_iters, val_interval=max_iters)
+default_hooks.checkpoint.update(interval=max_iters)
+auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')

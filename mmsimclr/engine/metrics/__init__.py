@@ -1,0 +1,8 @@
+"""What detectors and segmenters are measured by, image by image and class by class."""
+
+from .image_wise_metric import ImageWiseMetric
+from .segmentation_metric import SegmentationMetric
+from .voc_box_metric import VOCBoxMetric, eleven_point_and_area, match_detections
+
+__all__ = ['ImageWiseMetric', 'SegmentationMetric', 'VOCBoxMetric', 'eleven_point_and_area',
+           'match_detections']

@@ -1,0 +1,92 @@
+"""Average precision of boxes and masks by COCO's own evaluation; it needs pycocotools."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as run_lengths
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.registry import METRICS
+
+KINDS = {'box': 'bbox', 'mask': 'segm'}
+
+
+@METRICS.register_module()
+class COCOMetric(ImageWiseMetric):
+    """AP, AP50 and AP75 of boxes and of masks, in percent.
+
+    Args:
+        ann_file: The annotations of the test, ``instances_*.json``.
+        kinds: What is measured: 'box', 'mask'.
+        **arguments: Of MMEngine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If a kind is unknown.
+
+    Source:
+        Lin et al. 2014; pycocotools.
+    """
+
+    def __init__(self, ann_file: str, kinds: Sequence[str] = ('box', 'mask'), **arguments) -> None:
+        super().__init__(**arguments)
+        unknown = [kind for kind in kinds if kind not in KINDS]
+        if unknown or not kinds:
+            raise ValueError(f'kinds must be of {", ".join(KINDS)}, got {list(kinds)}')
+        self.ann_file, self.kinds = ann_file, kinds
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the detections of a batch."""
+        for sample in data_samples:
+            found = sample['pred_instances']
+            result = dict(image=self.image_name(sample), id=sample['img_id'], **{
+                key: found[of].detach().cpu().numpy() for key, of in (
+                    ('boxes', 'bboxes'), ('scores', 'scores'), ('labels', 'labels'))})
+            if 'mask' in self.kinds:
+                masks = found['masks'].cpu().numpy().astype(np.uint8)                # [n, H, W]
+                result['masks'] = [run_lengths.encode(np.asfortranarray(mask)) for mask in masks]
+            self.results.append(result)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Return the means over the classes."""
+        self.keep_boxes(*([result[key] for result in results] for key in (
+            'image', 'boxes', 'scores', 'labels')))
+        with contextlib.redirect_stdout(io.StringIO()):                                # pycocotools prints
+            truth = COCO(self.ann_file)
+            ids = truth.getCatIds(catNms=list(self.dataset_meta['classes']))
+            tables = {kind: self._precision(truth, results, kind, ids) for kind in self.kinds}
+        metrics, self.by_class = {}, {}
+        for kind, table in tables.items():
+            for name, rows in (('ap', slice(None)), ('ap50', slice(0, 1)), ('ap75', slice(5, 6))):
+                of_class = [table[rows, :, i] for i in range(len(ids))]
+                key = f'{kind}_{name}_percent'
+                self.by_class[key] = {
+                    cls: 100 * float(values.mean()) for cls, values in
+                    zip(self.dataset_meta['classes'], of_class, strict=True) if values.min(initial=1) >= 0}
+                metrics[key] = float(np.mean(list(self.by_class[key].values())))
+        return metrics
+
+    @staticmethod
+    def _precision(truth: COCO, results: Sequence[dict], kind: str, ids: Sequence[int]) -> np.ndarray:
+        """Return precision by overlap, recall and class, [10, 101, K]; -1 where a class has no objects."""
+        found = [_entry(result, i, kind, ids) for result in results for i in range(len(result['scores']))]
+        # Without detections pycocotools has nothing to load; it is the empty set, not an error.
+        detections = truth.loadRes(found) if found else COCO()
+        evaluation = COCOeval(truth, detections, KINDS[kind])
+        evaluation.params.catIds = ids
+        evaluation.params.imgIds = [result['id'] for result in results]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        return evaluation.eval['precision'][:, :, :, 0, -1]                 # all sizes, 100 detections
+
+
+def _entry(result: dict, i: int, kind: str, ids: Sequence[int]) -> dict:
+    entry = dict(image_id=result['id'], score=float(result['scores'][i]),
+                 category_id=ids[int(result['labels'][i])])
+    if kind == 'mask':
+        return {**entry, 'segmentation': result['masks'][i]}
+    x1, y1, x2, y2 = map(float, result['boxes'][i])
+    return {**entry, 'bbox': [x1, y1, x2 - x1, y2 - y1]}

@@ -1,0 +1,40 @@
+"""Draw what a fine-tuned model sees: python tools/predict.py CONFIG CHECKPOINT IMAGE|FOLDER --out DIR."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmsimclr.config import load_config, plain_errors
+from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images
+from mmsimclr.protocols.predictor import Predictor
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Draw boxes and masks, or classes, that a model finds')
+    parser.add_argument('config', help='config of configs/benchmarks/detection or segmentation')
+    parser.add_argument('checkpoint', help='file or work directory of the fine-tuning')
+    parser.add_argument('images', help='an image, or a folder of images')
+    parser.add_argument('--out', required=True, help='folder of the pictures')
+    parser.add_argument('--score', type=float, default=0.3,
+                        help='draw detections from this score on (default: %(default)s)')
+    parser.add_argument('--device', default='auto', help='default: the GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    source = Path(args.images)
+    paths = [source / os.fsdecode(name) for name in find_images(source, DEFAULT_EXTENSIONS)] \
+        if source.is_dir() else [source]
+    predictor = Predictor(load_config(args.config, args.cfg_options), args.checkpoint, args.device)
+    for path in paths:
+        below = path.relative_to(source).parent if source.is_dir() else Path()
+        print(predictor.draw(path, Path(args.out) / below, args.score))
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
