@@ -7,6 +7,7 @@ lightly is measured where it is installed (requirements/benchmark.txt).
 
 import argparse
 import importlib.util
+from importlib import metadata
 
 import torch
 from measure import alternate, growth_mib, peak_mib, ratios, write
@@ -94,7 +95,9 @@ def main() -> None:
         large = dict(images=args.large, peak_mib=peak_mib(
             __file__, '--memory-of', 'ours', '--images', args.large, '--width', args.width))
     write(args.out, benchmark='nt_xent', images=args.images, width=args.width, rounds=args.rounds,
-          threads=torch.get_num_threads(), rows=table, large=large)
+          threads=torch.get_num_threads(), rows=table, large=large,
+          peers={name: metadata.version(name) for name in ('onedl-mmpretrain', 'lightly')
+                 if name != 'lightly' or name in LOSSES})
 
 
 if __name__ == '__main__':
