@@ -65,8 +65,8 @@ def _circumstances(result: Result) -> str:
 
 
 def _table(entries: list[tuple[Path, Result]]) -> str:
-    metrics = sorted({name for _, result in entries for name in result.metrics
-                      if name.endswith('_percent')})
+    metrics = list(dict.fromkeys(name for _, result in entries for name in result.metrics
+                                 if name.endswith('_percent')))
     header = ['encoder', 'seed', *(_title(name) for name in metrics), 'pre-training', 'file']
     rows = []
     for path, result in entries:
