@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,9 +68,9 @@ class Transfer(Protocol):
         """Return what results call the protocol."""
         return self.protocol
 
+    @abstractmethod
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Measure the encoder on one dataset and return the result."""
-        raise NotImplementedError
 
 
 @PROTOCOLS.register_module()

@@ -1,7 +1,7 @@
 """Transfer to Shapes: the whole network fine-tuned, by a grid of two learning rates and two weight decays.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/transfer-finetune_shapes.py CHECKPOINT
-Hardware: two CPU cores, less than a minute with the quick start's encoder.
+Hardware: meant for two CPU cores and a minute; its time alone is not measured yet.
 Deviations from the paper: 20 steps, flips only, a small grid with learning rates to match.
 """
 
