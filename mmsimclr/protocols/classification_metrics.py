@@ -1,6 +1,6 @@
 """Top-1 accuracy, mean per-class accuracy, and VOC2007's 11-point mean average precision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy import ndarray
@@ -34,6 +34,24 @@ def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
     correct = _correct(labels, predicted)
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return 100.0 * float((np.bincount(places, weights=correct) / counts).mean())
+
+
+def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
+    """Refuse training and test images whose labels mean different classes.
+
+    Args:
+        train: Names of the classes, in the order of their numbers.
+        test: The same of the test.
+
+    Raises:
+        ValueError: If the names or their order differ.
+    """
+    if list(train) != list(test):
+        different = sorted(map(str, {*train} ^ {*test}))
+        raise ValueError(
+            'training and test images are of different classes, so their labels do not mean the same: '
+            f'{len(train)} and {len(test)} classes; '
+            + (f'only one has {", ".join(different[:5])}' if different else 'the order differs'))
 
 
 def absent_classes(labels: ndarray, num_classes: int) -> list[int]:

@@ -1,6 +1,5 @@
 """What a trained classifier answers for every image of a test, each counted once, on any number of ranks."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from torch.utils.data import DataLoader
 from mmsimclr import distributed
 from mmsimclr.models import Classifier
 from mmsimclr.protocols.classification_metrics import eleven_point_map
-from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.predictions import Predictions, names_below
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _assemble(rows: Mapping[str, ndarray], heads: list[str], num_images: int) ->
 
 def image_names(dataset: Any) -> ndarray:
     """Return the paths of a dataset's images below its data root, str [N]; their numbers without files."""
-    root = os.path.join(str(getattr(dataset, 'data_root', '') or ''), '')
-    if dataset.get_data_info(0).get('img_path') is None:
-        return np.arange(len(dataset)).astype(str)
-    return np.array([dataset.get_data_info(i)['img_path'].removeprefix(root) for i in range(len(dataset))])
+    root, paths = str(getattr(dataset, 'data_root', '') or ''), None
+    if dataset.get_data_info(0).get('img_path') is not None:
+        paths = np.array([dataset.get_data_info(i)['img_path'] for i in range(len(dataset))])
+    return names_below(root, paths, len(dataset))

@@ -55,9 +55,10 @@ class TransferFineTuning(Transfer):
         Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
     """
 
-    def __init__(self, tasks: Sequence[Mapping[str, Any]], lr: Sequence[float], weight_decay: Sequence[float],
-                 train_pipeline: Sequence, test_pipeline: Sequence, from_scratch: bool = False,
-                 datasets: str | Sequence[str] | None = None, skip_missing: bool = False) -> None:
+    def __init__(self, tasks: Sequence[TransferDataset | dict], lr: Sequence[float],
+                 weight_decay: Sequence[float], train_pipeline: Sequence, test_pipeline: Sequence,
+                 from_scratch: bool = False, datasets: str | Sequence[str] | None = None,
+                 skip_missing: bool = False) -> None:
         super().__init__(tasks, datasets, skip_missing)
         if not lr or not weight_decay or min(lr) <= 0 or min(weight_decay) < 0:
             raise ValueError('lr must be numbers > 0 and weight_decay numbers >= 0, at least one each, got '

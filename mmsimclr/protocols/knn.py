@@ -11,7 +11,8 @@ from mmsimclr import distributed
 from mmsimclr.models import KNNClassifier
 from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours, vote
 from mmsimclr.protocols.base import Benchmark, Protocol
-from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.one_vs_rest import class_names
+from mmsimclr.protocols.predictions import Predictions, names_below
 from mmsimclr.protocols.result import Result
 from mmsimclr.registry import PROTOCOLS
 
@@ -51,17 +52,18 @@ class KNN(Protocol):
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features, compare them, and return top-1 and top-5 accuracy for each k, in percent."""
         train, test = (benchmark.features(dataset, **self.preparation) for dataset in self.datasets.values())
+        class_names(train, test)                                         # the same, and in the same order
         metrics, predicted = knn_metrics(
             train.stages['pooled'], train.labels, test.stages['pooled'], test.labels, self.k,
             self.temperature, benchmark.device)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
-        names = np.arange(len(test)) if test.paths is None else test.paths
+        images = names_below(self.datasets['test'].get('data_root'), test.paths, len(test))
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
             dict(k=self.k, temperature=self.temperature, feature='average of the last map',
                  similarity='cosine', predictions=f'k={best}, the best on test',
                  **train.manifest['preparation']),
-            Predictions(test.labels, predicted[best], names.astype(str)))
+            Predictions(test.labels, predicted[best], images))
 
 
 def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmsimclr.features import FeatureFiles
-from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.classification_metrics import require_same_classes
+from mmsimclr.protocols.predictions import Predictions, names_below
 
 
 def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.ndarray:
@@ -40,8 +41,7 @@ def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
         ValueError: If the two are of different classes.
     """
     names, others = (list(part.manifest['images']['classes']) for part in (train, test))
-    if names != others:
-        raise ValueError(f'training and test images are of different classes: {names} and {others}')
+    require_same_classes(names, others)
     if names:
         return names
     counts = [0 if part.labels is None else part.labels.shape[1] if part.labels.ndim == 2
@@ -75,10 +75,9 @@ def unusable_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], 
     return reasons
 
 
-def class_predictions(test: FeatureFiles, labels: np.ndarray, classes: list[int], scores: np.ndarray
-                     ) -> Predictions:
+def class_predictions(test: FeatureFiles, root: str | None, labels: np.ndarray, classes: list[int],
+                      scores: np.ndarray) -> Predictions:
     """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
     counted, all_scores = np.full(labels.shape, -1), np.zeros(labels.shape, np.float32)
     counted[:, classes], all_scores[:, classes] = labels[:, classes], scores
-    images = np.arange(len(test)) if test.paths is None else test.paths
-    return Predictions(counted, all_scores, images.astype(str))
+    return Predictions(counted, all_scores, names_below(root, test.paths, len(test)))

@@ -1,5 +1,6 @@
 """What a protocol predicted for each image, kept so that two results can be compared image by image."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,22 @@ class Predictions:
         with atomic_writer(path) as file:
             np.savez_compressed(file, labels=self.labels, predicted=self.predicted, images=self.images)
         return path
+
+
+def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> np.ndarray:
+    """Return the images' paths below the root of their data, str [N]; their numbers where they have no files.
+
+    So two results on the same images compare wherever the data lay.
+
+    Args:
+        root: Folder of the data; None or empty leaves the paths as they are.
+        paths: The images' files, str [N], or None.
+        num_images: How many they are.
+    """
+    if paths is None:
+        return np.arange(num_images).astype(str)
+    prefix = os.path.join(root, '') if root else ''
+    return np.array([str(path).removeprefix(prefix) for path in paths])
 
 
 def read_predictions(path: str | Path) -> Predictions:

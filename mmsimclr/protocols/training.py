@@ -23,7 +23,9 @@ from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
 from mmsimclr.models.algorithms.classifier import MAPS
 from mmsimclr.protocols.base import Benchmark
+from mmsimclr.protocols.classification_metrics import require_same_classes
 from mmsimclr.protocols.evaluation import Evaluation, evaluate
+from mmsimclr.protocols.pretraining import num_unreadable
 
 NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg')
 
@@ -86,7 +88,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     runner.train()
     _check_trained(model, at_start, runner)
     evaluation = evaluate(model, test)
-    return TrainedClassifier(evaluation, test.dataset, dict(train=len(train_set), test=len(test.dataset)),
+    num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
+    return TrainedClassifier(evaluation, test.dataset, num_images,
                              _settings(runner, config, frozen))
 
 
@@ -144,7 +147,10 @@ def _build_test(config: Config, seed: int) -> DataLoader:
 
 
 def _check_classes(train_set: Any, test_set: Any) -> None:
-    num_classes = len(test_set.metainfo['classes'])
+    classes = tuple(test_set.metainfo['classes'])
+    trained_on = tuple((getattr(train_set, 'metainfo', None) or {}).get('classes') or classes)
+    require_same_classes(trained_on, classes)
+    num_classes = len(classes)
     absent = np.setdiff1d(_labels_within(test_set, num_classes, 'test'),
                           _labels_within(train_set, num_classes, 'training'))
     if len(absent):

@@ -2,20 +2,18 @@
 
 import copy
 import dataclasses
-import os
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mmsimclr.features import FeatureFiles
 from mmsimclr.features.preparation import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.classification_metrics import METRICS, absent_classes
 from mmsimclr.protocols.logistic_regression import LinearClassifier, regression_path
-from mmsimclr.protocols.predictions import Predictions
+from mmsimclr.protocols.predictions import Predictions, names_below
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.transfer_datasets import TransferDataset, choose_datasets, count_classes, hold_out
 from mmsimclr.registry import PROTOCOLS
@@ -39,9 +37,10 @@ class Transfer(Protocol):
 
     protocol = 'transfer'
 
-    def __init__(self, tasks: Sequence[Mapping[str, Any]], datasets: str | Sequence[str] | None = None,
+    def __init__(self, tasks: Sequence[TransferDataset | dict], datasets: str | Sequence[str] | None = None,
                  skip_missing: bool = False) -> None:
-        self.tasks = [TransferDataset(**task) for task in tasks]
+        self.tasks = [task if isinstance(task, TransferDataset) else TransferDataset(**task)
+                      for task in tasks]
         self.datasets, self.skip_missing = datasets, skip_missing
 
     def run(self, benchmark: Benchmark) -> Result:
@@ -97,9 +96,9 @@ class TransferLinear(Transfer):
 
     protocol = 'transfer linear'
 
-    def __init__(self, tasks: Sequence[Mapping[str, Any]], l2: Sequence[float], image_px: int | None = None,
-                 datasets: str | Sequence[str] | None = None, skip_missing: bool = False,
-                 max_iterations: int = 1000) -> None:
+    def __init__(self, tasks: Sequence[TransferDataset | dict], l2: Sequence[float],
+                 image_px: int | None = None, datasets: str | Sequence[str] | None = None,
+                 skip_missing: bool = False, max_iterations: int = 1000) -> None:
         super().__init__(tasks, datasets, skip_missing)
         self.l2 = [float(value) for value in l2]
         if not self.l2 or min(self.l2) <= 0:
@@ -147,14 +146,7 @@ class TransferLinear(Transfer):
         return benchmark.result(
             self.protocol_name(benchmark), {task.metric: metric(test.labels, predicted)},
             dict(train=len(fit), val=len(validate), test=len(test)), settings,
-            Predictions(test.labels, predicted, _image_names(test, task.root)))
-
-
-def _image_names(features: FeatureFiles, root: str | None) -> np.ndarray:
-    """Return the images' paths below the root, or their numbers where they have no files, str [N]."""
-    if features.paths is None:
-        return np.arange(len(features)).astype(str)
-    return np.array([str(path).removeprefix(os.path.join(root or '', '')) for path in features.paths])
+            Predictions(test.labels, predicted, names_below(task.root, test.paths, len(test))))
 
 
 def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

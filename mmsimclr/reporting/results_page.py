@@ -1,6 +1,7 @@
 """The page of results, written from the result files and the configs' headers."""
 
 import ast
+import hashlib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -13,10 +14,14 @@ INTRODUCTION = """# Results
 Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
 headers of the configs. Nothing here is typed by hand; what was not run says so.
 """
+ENCODERS = 'pre-trained', 'random initialisation'
+# Longer settings, such as the AP of each class, are left to the file.
+LONGEST_SETTING = 60
+Runs = list[tuple[Path, Result]]
 
 
 def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
-    """Return the page, in Markdown.
+    """Return the page, in Markdown: an overview, each measurement with its circumstances, what was not run.
 
     Args:
         results_dir: Folder of result files (``*.json``, at any depth).
@@ -25,22 +30,23 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     Raises:
         ValueError: If a file is not a result.
     """
-    by_config: dict[str, list[tuple[Path, Result]]] = defaultdict(list)
+    measurements: dict[tuple[str, str], Runs] = defaultdict(list)
     for path in sorted(Path(results_dir).rglob('*.json')):
         result = read_result(path)
         if result.config is None:
             raise ValueError(f'{path} does not say which config it is of')
-        by_config[Path(result.config).stem].append((path, result))
-    parts = [INTRODUCTION]
-    for config in sorted(by_config):
-        parts += [f'## {config}', '']
-        # What ran otherwise, or elsewhere, gets a table of its own.
-        alike = defaultdict(list)
-        for path, result in by_config[config]:
+        measurements[Path(result.config).stem, result.dataset or ''].append((path, result))
+    parts = [INTRODUCTION, _overview(measurements)]
+    for (config, dataset), runs in sorted(measurements.items()):
+        parts += [f'## {config}' + (f' on {dataset}' if dataset else ''), '', _table(runs), '']
+        # What ran in the same circumstances is said once.
+        alike: dict[str, Runs] = defaultdict(list)
+        for path, result in runs:
             alike[_circumstances(result)].append((path, result))
         for circumstances, entries in alike.items():
-            parts += [_table(entries), '', circumstances, '']
-    parts.append(_not_run(by_config, Path(configs_dir)))
+            parts += [*(_origin(path, result) for path, result in entries), circumstances, '']
+    parts.append(_versions([result for runs in measurements.values() for _, result in runs]))
+    parts.append(_not_run({config for config, _ in measurements}, Path(configs_dir)))
     return '\n'.join(parts)
 
 
@@ -51,36 +57,86 @@ def config_header(path: Path) -> dict[str, str]:
     return {name: ' '.join(body.split()) for name, body in zip(fields[1::2], fields[2::2], strict=False)}
 
 
+def _encoder(result: Result) -> str:
+    return ENCODERS[0] if result.checkpoint else ENCODERS[1]
+
+
+def _percentages(runs: Runs) -> list[str]:
+    return list(dict.fromkeys(name for _, result in runs for name in result.metrics
+                              if name.endswith('_percent') and not name.endswith('_at_start_percent')))
+
+
+def _values(runs: Runs, encoder: str, metric: str) -> list[float]:
+    return [result.metrics[metric] for _, result in runs
+            if _encoder(result) == encoder and metric in result.metrics]
+
+
+def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
+    """Return one line for each measurement: its first metric, and what pre-training adds to it."""
+    rows = []
+    for (config, dataset), runs in sorted(measurements.items()):
+        metric = _percentages(runs)[0]
+        values = [_values(runs, encoder, metric) for encoder in ENCODERS]
+        means = [sum(found) / len(found) if found else None for found in values]
+        gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
+        columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
+        rows.append([config, dataset, _title(metric), *columns, gain, str(max(map(len, values)))])
+    header = ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs']
+    return f'{text_table(header, rows, markdown=True)}\n'
+
+
+def _table(runs: Runs) -> str:
+    """Return a row for each metric, a column for each kind of encoder, and all runs' values in a cell."""
+    encoders = [encoder for encoder in ENCODERS if any(_encoder(result) == encoder for _, result in runs)]
+    rows = [[_title(metric), *(' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric))
+                               for encoder in encoders)] for metric in _percentages(runs)]
+    return text_table(['metric, %', *encoders], rows, markdown=True)
+
+
 def _circumstances(result: Result) -> str:
     machine = result.hardware
     devices = ', '.join(machine['gpus']) or f"{machine['cores']} cores of {machine['cpu']}"
     command = re.sub(r' --seed \d+', ' --seed SEED', result.command or 'not recorded')
+    settings = {name: str(value) for name, value in result.settings.items()}
+    long = [name for name, text in settings.items() if len(text) > LONGEST_SETTING]
     return '\n'.join([
-        '* images: ' + ', '.join(f'{count:,} {part}' for part, count in result.num_images.items()),
-        '* settings: ' + ', '.join(f'{name} {value}' for name, value in result.settings.items()),
-        f'* hardware: {devices}',
-        '* versions: ' + ', '.join(f'{name} {version}' for name, version in result.versions.items()
-                                   if version),
-        f'* command: `{command}`'])
+        '  * images: ' + ', '.join(f'{count:,} {part}' for part, count in result.num_images.items()),
+        '  * settings: ' + ', '.join(f'{name} {text}' for name, text in settings.items() if name not in long)
+        + (f'; in the file: {", ".join(long)}' if long else ''),
+        f'  * hardware: {devices}; versions {_fingerprint(result)}',
+        f'  * command: `{command}`'])
 
 
-def _table(entries: list[tuple[Path, Result]]) -> str:
-    metrics = list(dict.fromkeys(name for _, result in entries for name in result.metrics
-                                 if name.endswith('_percent')))
-    header = ['encoder', 'seed', *(_title(name) for name in metrics), 'pre-training', 'file']
-    rows = []
-    for path, result in entries:
-        seconds = result.metrics.get('pretraining_s')
-        rows.append(['pre-trained' if result.checkpoint else 'random initialisation', str(result.seed),
-                     *(f'{result.metrics[name]:.2f} %' if name in result.metrics else '' for name in metrics),
-                     f'{seconds / 60:.1f} min' if seconds else '', f'`{path.name}`'])
-    return text_table(header, rows, markdown=True)
+def _origin(path: Path, result: Result) -> str:
+    facts = [_encoder(result)]
+    if result.checkpoint:
+        facts.append(f'`{result.checkpoint}`')
+    if result.tensors_loaded:
+        facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
+    seconds = result.metrics.get('pretraining_s')
+    if seconds:
+        facts.append(f'pre-trained in {seconds / 60:.1f} min')
+    return f'* `{path.name}`, seed {result.seed}: {", ".join(facts)}'
 
 
-def _not_run(by_config: dict, configs_dir: Path) -> str:
+def _version_text(result: Result) -> str:
+    return ', '.join(f'{name} {version}' for name, version in result.versions.items() if version)
+
+
+def _fingerprint(result: Result) -> str:
+    return hashlib.sha256(_version_text(result).encode()).hexdigest()[:4]
+
+
+def _versions(results: list[Result]) -> str:
+    found = {_fingerprint(result): _version_text(result) for result in results}
+    lines = [f'* {name}: {text}' for name, text in sorted(found.items(), key=lambda item: item[1])]
+    return '\n'.join(['## Versions', '', *lines, ''])
+
+
+def _not_run(done: set[str], configs_dir: Path) -> str:
     lines = []
     for path in sorted(configs_dir.glob('*.py')):
-        if path.stem not in by_config:
+        if path.stem not in done:
             header = config_header(path)
             lines.append(f"* `{path.stem}`: {header.get('Hardware', '')} "
                          f"Expected: {header.get('Expected', '')}")

@@ -10,6 +10,7 @@ from documented_commands import check_command
 from leaves import CONFIGS
 from tiny_downstream_data import (
     shapes,
+    write_camvid,
     write_cityscapes,
     write_coco2017,
     write_voc0712,
@@ -31,7 +32,7 @@ LEAVES = sorted(path for kind in ('detection', 'segmentation')
 GRAMMAR = re.compile(
     r'(?P<method>faster-rcnn-c4|mask-rcnn-fpn|mask-rcnn-c4|fcn-d8)_(?P<gpus>\d+)xb(?P<batch>\d+)-'
     r'(?P<schedule>steplr|polylr)-(?P<length>\d+)(?P<unit>e|k|)(?:-vissl)?_'
-    r'(?P<data>voc0712|coco|shapes|voc12aug|cityscapes)(?:-(?P<side>\d+)px)?')
+    r'(?P<data>voc0712|coco-folder|coco|devkit|shapes|voc12aug|cityscapes|camvid)(?:-(?P<side>\d+)px)?')
 CHANNELS = 4
 leaf = pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 
@@ -106,11 +107,12 @@ def roots(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
     voc, coco = mmdet.VOCDataset.METAINFO['classes'], mmdet.CocoDataset.METAINFO['classes']
     seg = mmseg.PascalVOCDataset.METAINFO['classes'][1:]
-    return dict(
-        voc0712=write_voc0712(root, voc), coco=write_coco2017(root, coco), voc12aug=write_voc12aug(root, seg),
-        cityscapes=write_cityscapes(root, None),
-        shapes_voc=str(write_voc(shapes(splits=('train', 'val')), root / 'shapes_voc')),
-        shapes_coco=f'{write_coco(shapes(splits=("train", "val")), root / "shapes_coco")}/')
+    voc12, coco = write_voc12aug(root, seg), write_coco2017(root, coco)
+    return {
+        'voc0712': write_voc0712(root, voc), 'coco': coco, 'coco-folder': coco, 'voc12aug': voc12,
+        'devkit': voc12, 'cityscapes': write_cityscapes(root, None), 'camvid': write_camvid(root),
+        'shapes_voc': str(write_voc(shapes(splits=('train', 'val')), root / 'shapes_voc')),
+        'shapes_coco': f'{write_coco(shapes(splits=("train", "val")), root / "shapes_coco")}/'}
 
 
 @pytest.fixture(scope='module')
@@ -168,7 +170,7 @@ def test_leaf_trains_a_step_and_is_tested(path, roots, checkpoints, tmp_path):
     assert result.tensors_loaded == ((120, 120) if name == 'shapes' else (318, 318))
     assert result.settings['steps'] >= 1
     assert all(0 <= value <= 100 for value in result.metrics.values())
-    expected = {'voc0712': 'ap50_percent', 'coco': 'mask_ap75_percent'}.get(name)
+    expected = {'voc0712': 'ap50_percent', 'coco': 'mask_ap75_percent', 'camvid': 'miou_percent'}.get(name)
     assert expected is None or expected in result.metrics
     with np.load(tmp_path / 'run/per_image.npz') as kept:
         assert len(kept['images']) == 4

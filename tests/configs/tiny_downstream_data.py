@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mmsimclr.datasets import Shapes
@@ -34,6 +35,20 @@ def write_voc12aug(root: Path, classes) -> str:
     shutil.copytree(base / 'SegmentationClass', base / 'SegmentationClassAug')
     shutil.copy(base / 'ImageSets/Segmentation/train.txt', base / 'ImageSets/Segmentation/trainaug.txt')
     return str(base)
+
+
+def write_camvid(root: Path) -> str:
+    """Write train, trainannot, val and valannot, where 11 is of no class; return the folder."""
+    for split, dataset in shapes(splits=('train', 'val')).items():
+        for folder in (split, f'{split}annot'):
+            (root / 'camvid' / folder).mkdir(parents=True)
+        for i in range(len(dataset)):
+            content = dataset.render(i)
+            labels = np.where(content.seg_map == 255, 11, content.seg_map)
+            labels[:8] = 11
+            Image.fromarray(content.image).save(root / 'camvid' / split / f'{i}.jpg')
+            Image.fromarray(labels).save(root / 'camvid' / f'{split}annot' / f'{i}.png')
+    return str(root / 'camvid')
 
 
 def write_cityscapes(root: Path, classes) -> str:

@@ -9,6 +9,7 @@ from mmsimclr.protocols.classification_metrics import (
     eleven_point_average_precision,
     eleven_point_map,
     mean_class_accuracy,
+    require_same_classes,
     top_1_accuracy,
 )
 
@@ -95,3 +96,13 @@ def test_images_that_do_not_count_for_a_class_are_left_out_of_it_only():
 def test_wrong_input_is_refused(metric, labels, predicted, message):
     with pytest.raises(ValueError, match=message):
         metric(labels, predicted)
+
+
+@pytest.mark.parametrize(('train', 'test', 'message'), [
+    (('cat', 'dog'), ('cat',), '2 and 1 classes; only one has dog'),
+    (('cat', 'dog'), ('dog', 'cat'), 'the order differs'),
+    (('cat',), (), 'only one has cat')])
+def test_classes_that_differ_are_refused(train, test, message):
+    with pytest.raises(ValueError, match=message):
+        require_same_classes(train, test)
+    require_same_classes(train, train)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from fixed_features import PARTS, FixedFeatures
+from PIL import Image
+from processes import ROOT
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_benchmark import shapes, tiny_benchmark
 
+from mmsimclr.config import load_config
 from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours
 from mmsimclr.protocols import KNN, knn_accuracy, knn_metrics, read_predictions, read_result
 
@@ -194,3 +197,36 @@ def test_images_go_through_the_encoder_and_each_is_nearest_to_itself(tmp_path):
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         KNN(**PARTS, **arguments)
+
+
+def class_folders(root, *names):
+    for number, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.random.default_rng([number, i]).integers(256, size=(40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f'{i}.png')
+
+
+def folder_leaf(root):
+    return load_config(ROOT / 'configs/benchmarks/classification/knn_folder.py',
+                       {'data_root': str(root), 'protocol.k': [1]})
+
+
+def test_two_folders_of_one_s_own_are_measured_and_images_named_below_their_root(tmp_path):
+    for part in ('train', 'val'):
+        class_folders(tmp_path / 'images' / part, 'cat', 'dog')
+    result = KNN(**without_type(folder_leaf(tmp_path / 'images'))).run(tiny_benchmark(tmp_path / 'run'))
+    assert result.metrics['top_1_accuracy_k1_percent'] == 100                 # each image is in both
+    names = read_predictions(tmp_path / 'run/predictions.npz').images.tolist()
+    assert names == [f'val/{name}/{i}.png' for name in ('cat', 'dog') for i in range(2)]
+
+
+def test_a_class_that_only_one_folder_has_gives_no_number(tmp_path):
+    class_folders(tmp_path / 'images/train', 'ant', 'cat', 'dog')
+    class_folders(tmp_path / 'images/val', 'cat', 'dog')                     # cat would be 0 here, and 1 there
+    with pytest.raises(ValueError, match='only one has ant'):
+        KNN(**without_type(folder_leaf(tmp_path / 'images'))).run(tiny_benchmark(tmp_path / 'run'))
+
+
+def without_type(config):
+    return {key: value for key, value in config.protocol.items() if key != 'type'}

@@ -29,23 +29,48 @@ def result(**changes) -> Result:
     return Result(**{**values, **changes})
 
 
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
 def test_values_and_circumstances_come_from_the_file(folders):
     result().write(folders[0] / 'one.json')
     page = results_page(*folders)
-    row, = (line for line in page.splitlines() if '`one.json`' in line)
-    assert [cell.strip() for cell in row.strip('|').split('|')] == [
-        'pre-trained', '3', '61.24 %', '1.5 min', '`one.json`']
-    for fact in ('1,200 train', 'k 20', '2 cores of a CPU', 'torch 2.11.0', '`do --seed SEED`'):
+    assert ['k-NN accuracy', '61.24'] in map(cells, page.splitlines())
+    for fact in ('* `one.json`, seed 3: pre-trained, `a.pth`, pre-trained in 1.5 min', '1,200 train', 'k 20',
+                 '2 cores of a CPU', 'torch 2.11.0', '`do --seed SEED`'):
         assert fact in page
 
 
-def test_runs_elsewhere_get_a_table_of_their_own(folders):
+def test_the_overview_has_the_means_of_the_first_metric_and_the_gain_over_random_initialisation(folders):
+    for seed, value in enumerate((60.0, 64.0)):
+        run = result(seed=seed, metrics={'map_percent': value, 'ap_percent': 1.0})
+        run.write(folders[0] / f'{seed}.json')
+    result(checkpoint=None, metrics={'map_percent': 40.5}).write(folders[0] / 'random.json')
+    rows = list(map(cells, results_page(*folders).splitlines()))
+    assert ['ran', '', 'map', '62.00', '40.50', '+21.50', '2'] in rows
+    assert ['map', '60.00 / 64.00', '40.50'] in rows and ['ap', '1.00 / 1.00', ''] in rows
+
+
+def test_other_data_are_another_measurement(folders):
+    result(dataset='Flowers').write(folders[0] / 'one.json')
+    result(dataset='Birds').write(folders[0] / 'two.json')
+    page = results_page(*folders)
+    assert page.index('## ran on Birds') < page.index('`two.json`') < page.index('## ran on Flowers')
+
+
+def test_runs_elsewhere_have_circumstances_of_their_own(folders):
     result().write(folders[0] / 'cpu_0.json')
     result(seed=4, command='do --seed 4').write(folders[0] / 'cpu_1.json')
     result(hardware={'cpu': 'a CPU', 'cores': 2, 'gpus': ['a GPU']}).write(folders[0] / 'gpu.json')
     page = results_page(*folders)
-    assert page.count('| encoder') == 2
+    assert page.count('* hardware') == 2 and page.count('2 cores of a CPU') == 1
     assert page.index('`cpu_1.json`') < page.index('2 cores of a CPU') < page.index('`gpu.json`')
+
+
+def test_settings_too_long_for_a_line_are_left_to_the_file(folders):
+    result(settings={'k': 20, 'ap': {f'class {i}': i / 3 for i in range(20)}}).write(folders[0] / 'one.json')
+    assert 'k 20; in the file: ap' in results_page(*folders)
 
 
 def test_a_config_without_a_result_is_listed_as_not_run(folders):

@@ -1,0 +1,49 @@
+"""A folder in VOC's layout with masks: 192-pixel crops of train to train on; val to test on."""
+
+from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize
+from mmcv.transforms import Resize
+from mmengine.dataset import DefaultSampler, InfiniteSampler, pseudo_collate
+from mmengine.runner import TestLoop
+from mmseg.datasets import PascalVOCDataset
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs, RandomCrop
+
+from mmsimclr.engine import SegmentationMetric
+
+dataset_name = 'a devkit'
+data_root = 'data/VOCdevkit/VOC2012'
+data_prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
+crop_size = (192, 192)
+longer_side = (256, 256)
+train_pipeline = [
+    dict(type=LoadImageFromFile),
+    dict(type=LoadAnnotations),
+    dict(type=RandomResize, scale=longer_side, ratio_range=(0.75, 1.5), keep_ratio=True, resize_type=Resize),
+    dict(type=RandomCrop, crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=PackSegInputs),
+]
+test_pipeline = [
+    dict(type=LoadImageFromFile),
+    dict(type=Resize, scale=longer_side, keep_ratio=True),
+    dict(type=LoadAnnotations),
+    dict(type=PackSegInputs),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type=InfiniteSampler, shuffle=True),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=PascalVOCDataset, data_root=data_root, ann_file='ImageSets/Segmentation/train.txt',
+        data_prefix=data_prefix, pipeline=train_pipeline))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=PascalVOCDataset, data_root=data_root, ann_file='ImageSets/Segmentation/val.txt',
+        data_prefix=data_prefix, pipeline=test_pipeline))
+test_evaluator = dict(type=SegmentationMetric)
+test_cfg = dict(type=TestLoop)

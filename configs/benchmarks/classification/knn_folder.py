@@ -1,0 +1,16 @@
+"""k-NN on images of one's own in folders named by their classes: k = 1, 10, 20, 50.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/knn_folder.py CHECKPOINT
+--cfg-options data_root=PATH dataset_name=NAME
+Deviations: k for hundreds of images a class in place of ImageNet's thousand.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import KNN
+
+with read_base():
+    from ..._base_.datasets.folder_eval import *
+
+default_scope = 'mmsimclr'
+protocol = dict(type=KNN, train=train, test=test, k=(1, 10, 20, 50), temperature=0.07)

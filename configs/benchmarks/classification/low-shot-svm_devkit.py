@@ -1,0 +1,15 @@
+"""Linear SVMs on k = 1 to 96 images of each class of one's own in VOC's layout, five samples.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/low-shot-svm_devkit.py CHECKPOINT
+--cfg-options data_root=PATH dataset_name=NAME
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import LowShotSVM
+
+with read_base():
+    from ..._base_.datasets.devkit_eval import *
+
+default_scope = 'mmsimclr'
+protocol = dict(type=LowShotSVM, train=train, test=test)

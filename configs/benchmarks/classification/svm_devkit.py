@@ -1,0 +1,15 @@
+"""Linear SVMs on images of one's own in VOC's layout: 19 costs, chosen by 3-fold cross-validation.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/svm_devkit.py CHECKPOINT
+--cfg-options data_root=PATH dataset_name=NAME
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import SVM
+
+with read_base():
+    from ..._base_.datasets.devkit_eval import *
+
+default_scope = 'mmsimclr'
+protocol = dict(type=SVM, train=train, test=test)

@@ -1,0 +1,34 @@
+"""Faster R-CNN C4 on images of one's own in VOC's layout without a GPU: 600 steps at a batch of 4.
+
+Command: python tools/benchmark.py configs/benchmarks/detection/faster-rcnn-c4_1xb4-steplr-600_devkit.py
+CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
+Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
+Deviations: images of 320 pixels, few proposals, a narrow RPN, few steps.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import Detection
+
+with read_base():
+    from ..._base_.detection.devkit import *
+    from ..._base_.detection.faster_rcnn_c4 import *
+    from ..._base_.detection.runtime import *
+    from ..._base_.detection.schedule_24k import *
+
+global_batch = 4
+max_iters = 600
+
+protocol = dict(type=Detection, kind='Faster R-CNN C4')
+encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
+model.rpn_head.update(feat_channels=128)
+model.rpn_head.anchor_generator.update(scales=[2, 4, 8, 16])
+model.train_cfg.rpn_proposal.update(nms_pre=512, max_per_img=128)
+model.train_cfg.rcnn.sampler.update(num=16, pos_fraction=0.5)
+model.test_cfg.rpn.update(nms_pre=512, max_per_img=50)
+param_scheduler[0].update(end=100)
+param_scheduler[1].update(end=max_iters, milestones=[450, 555])
+train_cfg.update(max_iters=max_iters, val_interval=max_iters)
+default_hooks.checkpoint.update(by_epoch=False, interval=max_iters)
+log_processor.update(by_epoch=False)
+auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')

@@ -1,0 +1,39 @@
+"""SimCLR on a folder of images of one's own without a GPU: ResNet-18 half as wide, 96 pixels, 120 epochs.
+
+Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-120e_folder.py
+--cfg-options data_root=PATH
+Hardware: two CPU cores and a few thousand images.
+Expected: well above random initialisation on the images it was trained on and their like; no published
+number for so small a setting.
+Deviations from the paper: 32 channels in the stem, views of 96 pixels from at least 0.2 of the area,
+temperature 0.2, a learning rate found by trial on the quick start, two epochs of warm-up, residual
+branches not zeroed at the start.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.engine import BFloat16OptimWrapper
+
+with read_base():
+    from .._base_.datasets.folder_simclr import *
+    from .._base_.models.simclr_resnet50 import *
+    from .._base_.runtime import *
+    from .._base_.schedules.lars_paper import *
+
+global_batch = 128
+max_epochs = 120
+
+model.backbone.update(depth=18, base_channels=32, zero_init_residual=False)
+model.neck.update(in_channels=256, hid_channels=256)
+model.head.update(temperature=0.2)
+
+view.update(size=96, scale=(0.2, 1.0))
+train_pipeline[1].update(transforms=[view])
+train_dataloader.update(batch_size=global_batch, num_workers=2, pin_memory=False)
+train_dataloader.dataset.update(pipeline=train_pipeline)
+
+optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
+optim_wrapper.optimizer.update(lr=3.0)
+param_scheduler[0].update(warmup=2)
+train_cfg.update(max_epochs=max_epochs)
+auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
