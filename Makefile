@@ -1,8 +1,9 @@
 # The two commands of the README, and what keeps the project in order.
 VENV ?= .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)/benchmark
 
-.PHONY: quickstart test lint lock clean
+.PHONY: quickstart test lint security benchmark lock clean
 
 quickstart: $(VENV)/.core-installed  ## pre-train on the built-in images; prints a table, writes pictures
 	$(BIN)/python tools/quickstart.py
@@ -13,6 +14,22 @@ test: $(VENV)/.full-installed  ## run every test
 lint: $(VENV)/.full-installed
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+benchmark: $(PEERS)/.installed  ## measure beside other libraries, in 10 minutes; prints which goals are met
+	$(PEERS)/bin/python benchmarks/run.py
+
+# An environment of the peers' own: it sees the project's packages and cannot change them.
+$(PEERS)/.installed: requirements/benchmark.txt $(VENV)/.core-installed
+	$(BIN)/python -m venv $(PEERS)
+	printf '%s\n' "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" "$(CURDIR)" > \
+	    "$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/project.pth"
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps -r requirements/benchmark.txt
+	touch $@
+
+security: $(VENV)/.full-installed  ## what bandit says of the code, and known advisories about what is pinned
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive mmsimclr tools setup.py
+	$(BIN)/pip-audit --disable-pip --no-deps --requirement requirements/core.lock --strict || { \
+	    echo 'pip-audit found advisories, or could not ask PyPI about every package: see above' >&2; exit 1; }
 
 $(VENV)/.core-installed: requirements/core.lock setup.py tools/install.sh
 	VENV=$(VENV) tools/install.sh core

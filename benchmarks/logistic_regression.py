@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 import torch
-from measure import alternate, ratios, write
+from measure import alternate, parse, ratios, write
 from sklearn.linear_model import LogisticRegression
 
 from mmsimclr.protocols.logistic_regression import regression_path
@@ -45,8 +45,7 @@ def main() -> None:
     parser.add_argument('--values', type=int, default=45, help='regularisations from 1e-6 to 1e5')
     parser.add_argument('--tolerance', type=float, default=1e-8, help="scikit-learn's (default: %(default)s)")
     parser.add_argument('--rounds', type=int, default=1)
-    parser.add_argument('--out', default='benchmarks/results/logistic_regression.json')
-    args = parser.parse_args()
+    args = parse(parser, quick=dict(images=60, dims=8, classes=3, values=3))
     features, labels = features_like(args.images, args.dims, args.classes)
     values = np.geomspace(1e-6, 1e5, args.values)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -66,8 +65,10 @@ def main() -> None:
     seconds = alternate({'ours': ours, 'scikit-learn': scikit_learn}, args.rounds)
     excess = {name: max((losses[name][l2] - min(one[l2] for one in losses.values())) / losses[name][l2]
                         for l2 in values) for name in losses}
-    write(args.out, problem=vars(args), device=device, times=ratios(seconds, 'ours'),
-          largest_excess_of_the_loss=excess)
+    settings = ('images', 'dims', 'classes', 'values', 'tolerance', 'rounds')
+    problem = {name: getattr(args, name) for name in settings}
+    write(args.out, benchmark='logistic_regression', problem=problem, device=device,
+          rows=ratios(seconds, 'ours'), largest_excess_of_the_loss=excess)
 
 
 if __name__ == '__main__':

@@ -1,16 +1,42 @@
 """Measuring as a ratio: alternating runs in one process, medians; peak memory in a process of its own."""
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from mmsimclr.environment import hardware, versions
+
+# What the measurements compare with, where it is installed (requirements/benchmark.txt).
+PEERS = ('onedl-mmpretrain', 'lightly', 'torchvision', 'faiss-cpu')
+
+
+def parse(parser: argparse.ArgumentParser, quick: Mapping[str, object]) -> argparse.Namespace:
+    """Return the arguments, ``out`` among them; ``--quick`` sets those given: does the script run at all?"""
+    parser.add_argument('--quick', action='store_true', help='tiny sizes, which only show that it runs')
+    parser.add_argument('--out', default=f'benchmarks/results/{Path(sys.argv[0]).stem}.json',
+                        help='file to write (default: %(default)s)')
+    if parser.parse_known_args()[0].quick:
+        parser.set_defaults(**quick)
+    return parser.parse_args()
+
+
+def peer_versions() -> dict[str, str | None]:
+    """Return the version of each peer; None where it is not installed."""
+    found = {}
+    for name in PEERS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def alternate(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:

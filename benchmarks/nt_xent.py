@@ -7,10 +7,9 @@ lightly is measured where it is installed (requirements/benchmark.txt).
 
 import argparse
 import importlib.util
-from importlib import metadata
 
 import torch
-from measure import alternate, growth_mib, peak_mib, ratios, write
+from measure import alternate, growth_mib, parse, peak_mib, peer_versions, ratios, write
 from torch import Tensor
 
 TEMPERATURE = 0.1
@@ -75,8 +74,7 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5, help='rounds that count (default: %(default)s)')
     parser.add_argument('--large', type=int, default=32768, help='images of a large batch, ours alone')
     parser.add_argument('--memory-of', help=argparse.SUPPRESS)
-    parser.add_argument('--out', default='benchmarks/results/nt_xent.json')
-    args = parser.parse_args()
+    args = parse(parser, quick=dict(images=32, rounds=1, large=0))
     if args.memory_of:
         print(growth_mib(lambda: step(args.memory_of, args.images, args.width),
                          lambda: step(args.memory_of, 64, args.width)))
@@ -87,7 +85,7 @@ def main() -> None:
     seconds = alternate({name: lambda name=name: step(name, args.images, args.width) for name in LOSSES},
                         args.rounds)
     table = ratios(seconds, 'ours')
-    for name, row in table.items():
+    for name, row in list(table.items())[:1 if args.quick else None]:
         row['peak_mib'] = peak_mib(__file__, '--memory-of', name, '--images', args.images,
                                    '--width', args.width)
     large = None
@@ -95,9 +93,7 @@ def main() -> None:
         large = dict(images=args.large, peak_mib=peak_mib(
             __file__, '--memory-of', 'ours', '--images', args.large, '--width', args.width))
     write(args.out, benchmark='nt_xent', images=args.images, width=args.width, rounds=args.rounds,
-          threads=torch.get_num_threads(), rows=table, large=large,
-          peers={name: metadata.version(name) for name in ('onedl-mmpretrain', 'lightly')
-                 if name != 'lightly' or name in LOSSES})
+          threads=torch.get_num_threads(), rows=table, large=large, peers=peer_versions())
 
 
 if __name__ == '__main__':

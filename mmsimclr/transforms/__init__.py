@@ -5,6 +5,7 @@ of a data loader, and give each core a worker instead.
 """
 
 from mmsimclr.transforms.base import Transform
+from mmsimclr.transforms.batch import DeviceViews, PackForDevice
 from mmsimclr.transforms.blur import GaussianBlur, gaussian_blur
 from mmsimclr.transforms.color import (
     ColorJitter,
@@ -24,6 +25,7 @@ from mmsimclr.transforms.crop import RandomHorizontalFlip, RandomResizedCrop, re
 from mmsimclr.transforms.format import PackImage, PackViews, image_to_tensor
 from mmsimclr.transforms.lighting import PCALighting
 from mmsimclr.transforms.load import ImageReadError, LoadImage, decode_image, read_image
+from mmsimclr.transforms.load_for_crops import LoadImageForCrops
 from mmsimclr.transforms.policy import SimCLRView, simclr_view
 from mmsimclr.transforms.random_view import RandomView
 from mmsimclr.transforms.resize import CenterCrop, Resize, ResizeShortSide, resize
@@ -32,11 +34,14 @@ from mmsimclr.transforms.views import MultiView, sample_seed
 __all__ = [
     'CenterCrop',
     'ColorJitter',
+    'DeviceViews',
     'GaussianBlur',
     'ImageReadError',
     'LoadImage',
+    'LoadImageForCrops',
     'MultiView',
     'PCALighting',
+    'PackForDevice',
     'PackImage',
     'PackViews',
     'RandomGrayscale',

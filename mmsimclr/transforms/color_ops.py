@@ -14,6 +14,7 @@ four in random order 0.4, 8.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -111,13 +112,20 @@ def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
     if steps == 0:
         return img
     hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV_FULL)
-    # One contiguous row of (steps, 0, 0, steps, 0, 0, …), added with wrap-around: a third of the
-    # time of adding to the strided channel.
-    row = np.zeros(hsv.shape[1] * 3, np.uint8)
-    row[::3] = steps
     rows = hsv.reshape(hsv.shape[0], -1)
-    np.add(rows, row, out=rows)
+    np.add(rows, _hue_row(hsv.shape[1], steps), out=rows)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=hsv)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hue_row(width: int, steps: int) -> np.ndarray:
+    """Return one row of (steps, 0, 0, …), uint8 [3 * width].
+
+    To add it with wrap-around to contiguous rows takes a third of the time of adding to the strided channel.
+    """
+    row = np.zeros(width * 3, np.uint8)
+    row[::3] = steps
+    return row
 
 
 def shift_brightness(img: np.ndarray, shift: float) -> np.ndarray:

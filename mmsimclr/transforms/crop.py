@@ -19,6 +19,7 @@ from mmsimclr.transforms.base import (
 )
 from mmsimclr.transforms.resize import check_interpolation, resize
 
+Box = tuple[int, int, int, int]                                # top, left, height, width, in pixels
 _CROP_ATTEMPTS = 10
 
 
@@ -52,7 +53,7 @@ class RandomResizedCrop(Transform):
         self.antialias = antialias
         self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
 
-    def get_params(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def get_params(self, height: int, width: int) -> Box:
         """Draw a box (top, left, height, width) inside an image of the given size."""
         for _ in range(_CROP_ATTEMPTS):
             area = height * width * random.uniform(*self.scale)
@@ -66,7 +67,7 @@ class RandomResizedCrop(Transform):
                 return top, left, crop_height, crop_width
         return self._central_box(height, width)
 
-    def _central_box(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def _central_box(self, height: int, width: int) -> Box:
         crop_height, crop_width = height, width
         if width / height < self.ratio[0]:
             crop_height = max(1, min(height, round(width / self.ratio[0])))
@@ -75,15 +76,15 @@ class RandomResizedCrop(Transform):
         return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
     def transform(self, results: dict) -> dict:
-        """Crop and resize ``img``."""
+        """Crop and resize ``img``; the box is ``crop_box`` if it was drawn before the image was decoded."""
         img = check_image(results['img'], 'RandomResizedCrop')
-        box = self.get_params(*img.shape[:2])
+        box = results.pop('crop_box', None) or self.get_params(*img.shape[:2])
         results['img'] = resized_crop(img, box, self.size, self.interpolation, self.antialias)
         return results
 
 
-def resized_crop(img: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int],
-                 interpolation: str = 'bicubic', antialias: bool = True) -> np.ndarray:
+def resized_crop(img: np.ndarray, box: Box, size: tuple[int, int], interpolation: str = 'bicubic',
+                 antialias: bool = True) -> np.ndarray:
     """Return the ``box`` (top, left, height, width) of ``img`` resized to ``size``."""
     top, left, height, width = box
     return resize(img[top:top + height, left:left + width], size, interpolation, antialias)

@@ -13,6 +13,9 @@ from torch import Tensor
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
 
+# Bytes from which on OpenCV splits channels faster than numpy copies them: ten times at 224 pixels.
+_SMALL = 64 * 64 * 3
+
 
 class _Pack(Transform):
     """What both packers share: which keys go into ``data_samples``."""
@@ -70,8 +73,10 @@ class PackImage(_Pack):
 def image_to_tensor(img: np.ndarray) -> Tensor:
     """Return uint8 [H, W, 3] as a new contiguous tensor [3, H, W]."""
     check_image(img, 'image_to_tensor')
+    if img.size < _SMALL:
+        return torch.from_numpy(img.transpose(2, 0, 1).copy())
     planes = np.empty((3, *img.shape[:2]), np.uint8)
-    cv2.split(img, list(planes))  # ten times faster than transpose and copy
+    cv2.split(img, (planes[0], planes[1], planes[2]))
     return torch.from_numpy(planes)
 
 

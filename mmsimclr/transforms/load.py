@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import struct
+from functools import cache
 
 import cv2
 import numpy as np
@@ -11,6 +14,11 @@ from PIL import Image, ImageOps
 
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
+
+# What a decompression bomb claims to have; Pillow's own limit, which it applies to what it decodes.
+MAX_PIXELS = 2 * 89_478_485
+# Formats of pictures in pixels: Pillow would hand an EPS file, which is a program, to Ghostscript.
+FORMATS = {'JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'ICO', 'TGA'}
 
 
 class ImageReadError(OSError):
@@ -20,6 +28,8 @@ class ImageReadError(OSError):
 @TRANSFORMS.register_module()
 class LoadImage(Transform):
     """Read ``img_path`` into ``img`` as RGB uint8 H×W×3; an ``img`` already there is kept.
+
+    An ``img`` that is an encoded file's ``bytes`` is decoded; ``img_path`` is then its name in messages.
 
     The EXIF orientation is applied. Transparent pixels are composited on white, 16-bit images keep
     their high byte, grey becomes three equal channels, and an animation gives its first frame. A
@@ -35,6 +45,8 @@ class LoadImage(Transform):
                 raise KeyError('LoadImage needs results["img_path"] or results["img"]; '
                                f'got the keys {sorted(results)}')
             img = read_image(results['img_path'])
+        elif isinstance(img, bytes):
+            img = decode_image(img, results.get('img_path', '<bytes>'))
         elif isinstance(img, Image.Image):
             img = _pil_to_rgb(img)
         elif isinstance(img, np.ndarray) and img.ndim == 2:
@@ -46,12 +58,18 @@ class LoadImage(Transform):
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Return the image at ``path`` as RGB uint8 H×W×3, or raise :class:`ImageReadError`."""
+    return decode_image(read_bytes(path), os.fspath(path))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Return the content of the image file at ``path``, or raise :class:`ImageReadError`."""
     try:
         with open(path, 'rb') as file:
-            data = file.read()
+            return file.read()
     except OSError as error:
-        raise ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}') from error
-    return decode_image(data, os.fspath(path))
+        failure = ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}')
+        failure.errno = error.errno                  # a shortage of the machine is no fault of the image
+        raise failure from error
 
 
 def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
@@ -63,40 +81,52 @@ def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
     """
     if not data:
         raise ImageReadError(f'cannot read image {name}: the file is empty')
-    if _is_plain_jpeg(data) or _is_plain_png(data):
+    if is_plain_jpeg(data) or _is_plain_png(data):
         img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if img is not None:
             return img
     try:
-        with Image.open(io.BytesIO(data)) as img:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as img:
+            if img.width * img.height > MAX_PIXELS:
+                raise ImageReadError(f'{img.width} x {img.height} pixels, more than {MAX_PIXELS}')
             return _pil_to_rgb(ImageOps.exif_transpose(img))
+    except MemoryError:
+        raise
     except Exception as error:  # decoders of foreign bytes raise almost anything
         reason = 'not an image in a known format' if isinstance(
             error, Image.UnidentifiedImageError) else f'{type(error).__name__}: {error}'
         raise ImageReadError(f'cannot read image {name}: {reason}') from error
 
 
+@cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(FORMATS & set(Image.OPEN))
+
+
 # Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Tell whether ``data`` is a JPEG with one or three components that ends in its end marker."""
+def is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether ``data`` is a JPEG of one or three components, of a sane size, with its end marker."""
     if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
         return False
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker in _JPEG_FRAME_MARKERS:
-            return data[position + 9] in (1, 3)
+            height, width = struct.unpack('>HH', data[position + 5:position + 9])
+            return data[position + 9] in (1, 3) and height * width <= MAX_PIXELS
         position += 2 + int.from_bytes(data[position + 2:position + 4], 'big')
     return False
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Tell whether ``data`` is a complete 8-bit grey or RGB PNG without transparency."""
+    """Tell whether ``data`` is a complete 8-bit grey or RGB PNG of a sane size without transparency."""
     return (data[:8] == b'\x89PNG\r\n\x1a\n' and data[-8:-4] == b'IEND'
             and data[24:25] == b'\x08' and data[25:26] in (b'\x00', b'\x02')
+            and math.prod(struct.unpack('>II', data[16:24])) <= MAX_PIXELS
             and b'tRNS' not in data[:4096])
 
 
@@ -111,7 +141,7 @@ def _pil_to_rgb(img: Image.Image) -> np.ndarray:
 
 def _to_8_bits(grey: np.ndarray) -> np.ndarray:
     """Map a grey image of 16 or more bits, or of floats, to uint8; 8-bit values are kept."""
-    if grey.dtype == np.uint16 or (grey.dtype.kind in 'iu' and grey.max() > 255):
+    if grey.dtype.itemsize == 2 or (grey.dtype.kind in 'iu' and grey.max() > 255):
         return (grey.clip(0, 65535) >> 8).astype(np.uint8)
     if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
         grey = grey * 255

@@ -23,7 +23,11 @@ _CV2_INTERPOLATIONS = {
     'bicubic': cv2.INTER_CUBIC,
     'area': cv2.INTER_AREA,
 }
-_ANTIALIASED = ('bilinear', 'bicubic')
+# What torch.nn.functional.interpolate(antialias=True) calls; it takes no ``out``.
+_ANTIALIASED = {
+    'bilinear': torch.ops.aten._upsample_bilinear2d_aa.out,
+    'bicubic': torch.ops.aten._upsample_bicubic2d_aa.out,
+}
 
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
@@ -50,11 +54,15 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic
         return np.ascontiguousarray(img)
     if not antialias or interpolation not in _ANTIALIASED:
         return cv2.resize(img, (width, height), interpolation=_CV2_INTERPOLATIONS[interpolation])
-    # Interleaved in (the kernel's fast path), planar out.
-    batch = torch.from_numpy(np.ascontiguousarray(img)[None]).permute(0, 3, 1, 2)
-    planes = torch.nn.functional.interpolate(
-        batch, (height, width), mode=interpolation, antialias=True, align_corners=False)
-    return cv2.merge(list(planes[0].numpy()))
+    result = np.empty((height, width, 3), np.uint8)
+    _ANTIALIASED[interpolation](_as_batch(np.ascontiguousarray(img)), [height, width], False,
+                                out=_as_batch(result))
+    return result
+
+
+def _as_batch(img: np.ndarray) -> torch.Tensor:
+    """Return [H, W, 3] as a view [1, 3, H, W], in the layout that torch's kernel is fastest in."""
+    return torch.from_numpy(img.transpose(2, 0, 1)[None])
 
 
 def check_interpolation(value: str, owner: str) -> str:

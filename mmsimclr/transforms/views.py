@@ -10,6 +10,9 @@ import numpy as np
 
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform
+from mmsimclr.transforms.crop import RandomResizedCrop
+from mmsimclr.transforms.load_for_crops import EncodedImage
+from mmsimclr.transforms.policy import SimCLRView
 
 Step = dict | Callable[[dict], dict]
 
@@ -48,15 +51,29 @@ class MultiView(Transform):
             seed = sample_seed(index.seed, index.epoch, int(index))
             random.seed(seed)
             np.random.seed(seed & 0xFFFFFFFF)
+        pipelines = [pipeline for pipeline, count in zip(self.pipelines, self.num_views, strict=True)
+                     for _ in range(count)]
+        starts = [{}] * len(pipelines)
+        if isinstance(results['img'], EncodedImage):
+            results['img'], starts = _decode_for(pipelines, results['img'])
         views = []
-        for pipeline, count in zip(self.pipelines, self.num_views, strict=True):
-            for _ in range(count):
-                view = dict(results)  # shallow: the image is shared, never copied
-                for step in pipeline:
-                    view = step(view)
-                views.append(view['img'])
+        for pipeline, start in zip(pipelines, starts, strict=True):
+            view = {**results, **start}  # shallow: the image is shared, never copied
+            for step in pipeline:
+                view = step(view)
+            views.append(view['img'])
         results['img'] = views
         return results
+
+
+def _decode_for(pipelines: list[list], img: EncodedImage) -> tuple[np.ndarray, list[dict]]:
+    """Return the image as the pipelines' crops need it, and what each starts with: its box."""
+    firsts = [pipeline[0] if pipeline else None for pipeline in pipelines]
+    crops = [first.steps[0] if isinstance(first, SimCLRView) else first for first in firsts]
+    if not all(isinstance(crop, RandomResizedCrop) for crop in crops):
+        return img.decode(), [{}] * len(pipelines)
+    decoded, boxes = img.decode_for(crops)
+    return decoded, [{'crop_box': box} for box in boxes]
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

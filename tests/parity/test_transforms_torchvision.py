@@ -129,6 +129,17 @@ def test_resized_crop_equals_torchvision_on_pillow(photo, interpolation, mode, b
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize('size', [(64, 70), (170, 90), (300, 310)])
+def test_antialiased_resize_is_torchs_to_the_last_bit(photo, interpolation, size):
+    crop = photo[3:140, 10:190]
+    reference = torch.nn.functional.interpolate(
+        torch.from_numpy(crop.copy()).permute(2, 0, 1)[None], size, mode=interpolation, antialias=True,
+        align_corners=False)[0].permute(1, 2, 0).numpy()
+    result = resize(crop, size, interpolation)
+    assert np.array_equal(result, reference) and result.flags.c_contiguous
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
 def test_resize_without_antialias_equals_torch(photo, interpolation):
     reference = torch.nn.functional.interpolate(
         to_float(photo)[None], (70, 90), mode=interpolation, align_corners=False)[0].clamp(0, 1)
@@ -175,10 +186,15 @@ def test_flip_equals_torchvision(photo):
     assert np.array_equal(RandomHorizontalFlip(1.0)({'img': photo})['img'], reference)
 
 
-def test_packed_tensor_equals_torchvisions(photo):
-    tensor = image_to_tensor(photo)
-    assert torch.equal(tensor, functional.pil_to_tensor(Image.fromarray(photo)))
+@pytest.mark.parametrize('side', [9, 63, 64, 200])
+def test_packed_tensor_equals_torchvisions(photo, side):
+    img = photo.copy()[:side, :side]
+    tensor = image_to_tensor(img)
+    assert torch.equal(tensor, functional.pil_to_tensor(Image.fromarray(img)))
     assert tensor.is_contiguous()
+    before = tensor.clone()
+    img[:] = 0                                                  # the tensor is not a view of the image
+    assert torch.equal(tensor, before)
 
 
 def test_jpeg_equals_pillow_within_a_level(photo):

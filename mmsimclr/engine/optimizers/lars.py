@@ -12,6 +12,8 @@ from mmsimclr.registry import OPTIMIZERS
 
 TRUST_RATIOS = ('official', 'openmmlab')
 MOMENTUM_STYLES = ('classic', 'popular')
+# Of a list of small tensors, which saves calls; 1 MiB in float32. A larger tensor goes alone.
+CACHED_VALUES = 2**18
 # torch adds entries of its own to a group's settings when a state is loaded.
 SETTINGS = ('lr', 'momentum', 'weight_decay', 'eta', 'nesterov', 'trust_ratio', 'momentum_style',
             'lars_exclude')
@@ -103,8 +105,9 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for (settings, *_), params in self._buckets().items():
-            self._update(params, **dict(settings))
+        for (settings, device, _), params in self._buckets().items():
+            for piece in _cached_together(params) if device.type == 'cpu' else [params]:
+                self._update(piece, **dict(settings))
         return loss
 
     def _buckets(self) -> dict[tuple, list[Tensor]]:
@@ -139,7 +142,11 @@ class LARS(Optimizer):
             rates = _rates(lr, params, grads, eta, lars_exclude, weight_decay, eps=1e-8)
         else:
             rates = _rates(lr, params, decayed, eta, lars_exclude)
-        step = torch._foreach_mul(decayed, rates)
+        if weight_decay:
+            torch._foreach_mul_(decayed, rates)
+            step = decayed
+        else:                                                   # the gradients, which stay as they are
+            step = torch._foreach_mul(decayed, rates)
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, step)
         if nesterov:
@@ -151,6 +158,22 @@ class LARS(Optimizer):
         if 'momentum_buffer' not in state:
             state['momentum_buffer'] = torch.zeros_like(param)
         return state['momentum_buffer']
+
+
+def _cached_together(params: list[Tensor]) -> list[list[Tensor]]:
+    """Split tensors into lists small enough to stay in a processor's cache through all operations of a step.
+
+    A step is bound by memory: on ResNet-50 operation by operation over all tensors took twice as long.
+    """
+    pieces: list[list[Tensor]] = []
+    room = 0
+    for param in params:
+        if param.numel() > room:
+            pieces.append([])
+            room = CACHED_VALUES
+        pieces[-1].append(param)
+        room -= param.numel()
+    return pieces
 
 
 def _rates(lr: float, params: list[Tensor], updates: list[Tensor], eta: float, exclude: bool,

@@ -6,7 +6,9 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mmsimclr.registry import MODELS
+from mmsimclr.registry import MODELS, TRANSFORMS
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @MODELS.register_module()
@@ -22,20 +24,30 @@ class ViewPreprocessor(BaseDataPreprocessor):
         channels_last: Whether to lay images out channels-last, which is faster in bfloat16 on CPUs and
             on recent GPUs.
         non_blocking: Whether the copy to the device may overlap with computing.
+        views: Config of what makes the views of a training batch on the device
+            (:class:`mmsimclr.transforms.batch.DeviceViews`), where the loader does not; ``views='device'``
+            in a config sets it.
+        dtype: Type of the result: 'float32', or 'bfloat16' or 'float16' where the model computes in it.
 
     Raises:
-        ValueError: If mean or std has not three values, or a std is not > 0.
+        ValueError: If mean or std has not three values, a std is not > 0, or the dtype is unknown.
     """
 
     def __init__(self,
                  mean: Sequence[float] = (0., 0., 0.),
                  std: Sequence[float] = (255., 255., 255.),
                  channels_last: bool = False,
-                 non_blocking: bool = True) -> None:
+                 non_blocking: bool = True,
+                 views: dict | None = None,
+                 dtype: str = 'float32') -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError('mean and std must have three values each, std > 0, got '
                              f'{list(mean)} and {list(std)}')
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
+        self.dtype = DTYPES[dtype]
+        self.views = TRANSFORMS.build(views) if views is not None else None
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -46,15 +58,17 @@ class ViewPreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs``: uint8 or float tensor [N, 3, H, W], or a list of them, one for each view;
                 a list of images [3, H, W] per view, as MMEngine's ``pseudo_collate`` makes, is stacked.
-                ``data_samples`` is passed on.
-            training: Not used; MMEngine's interface.
+                ``data_samples`` is passed on. For ``views``: what ``PackForDevice`` makes, collated.
+            training: Whether ``views`` are to be made of the images.
 
         Returns:
-            The same dict, ``inputs`` float32 on the device.
+            The same dict, ``inputs`` float on the device.
 
         Raises:
-            ValueError: If images are not [3, H, W].
+            ValueError: If images are not [3, H, W], or views are to be made of views.
         """
+        if training and self.views is not None:
+            data = {**data, 'inputs': self._make_views(data)}
         data = self.cast_data(data)
         inputs = data['inputs']
         if not isinstance(inputs, Tensor) and isinstance(inputs[0], Tensor) and inputs[0].ndim == 3:
@@ -66,8 +80,18 @@ class ViewPreprocessor(BaseDataPreprocessor):
                       for v in inputs]
         return {**data, 'inputs': inputs, 'data_samples': data.get('data_samples')}
 
+    def _make_views(self, data: dict) -> list[Tensor]:
+        images, samples = data['inputs'], data.get('data_samples')
+        if not isinstance(images, Tensor) or images.shape[-1] != 3 or 'image_size' not in (samples or ()):
+            raise ValueError('views on the device are made of whole images, uint8 [N, H, W, 3] with their '
+                             "image_size: end the pipeline with PackForDevice and collate with torch's "
+                             "default_collate, or let views='device' in the config do both")
+        # The seeds stay on the CPU, where the parameters are drawn.
+        return self.views(self.cast_data(images), *(samples[key].cpu() for key in (
+            'image_size', 'seed', 'epoch', 'sample_idx')))
+
     def _normalise(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f'images must be [N, 3, H, W], got {list(images.shape)}')
         images = images.to(dtype=torch.float32, memory_format=self.memory_format)
-        return (images - self.mean).div_(self.std)
+        return (images - self.mean).div_(self.std).to(self.dtype)

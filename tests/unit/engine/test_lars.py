@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from mmsimclr.engine import LARS
+from mmsimclr.engine.optimizers.lars import _cached_together
 from mmsimclr.registry import OPTIMIZERS
 
 SHAPES = dict(weight=(4, 3), kernel=(2, 3, 2, 2), bias=(4,), zero=(3,))
@@ -130,6 +131,37 @@ def test_parameters_without_gradient_stay_and_have_no_state():
     optimizer.step()
     assert torch.equal(params[1], before)
     assert list(optimizer.state) == [params[0]]
+
+
+def test_a_step_in_pieces_for_the_cache_equals_one_of_all(monkeypatch):
+    whole, pieces = parameters(), parameters()
+    run(LARS(whole, **SETTINGS), whole, range(3))
+    monkeypatch.setattr('mmsimclr.engine.optimizers.lars.CACHED_VALUES', 13)
+    run(LARS(pieces, **SETTINGS), pieces, range(3))
+    assert_close(pieces, whole, rtol=0, atol=0)
+    # 12, 24, 4 and 3 values: the second has no room with the first, the last two fit together.
+    sizes = [[param.numel() for param in piece] for piece in _cached_together(pieces)]
+    assert sizes == [[12], [24], [4, 3]]
+
+
+def test_parameters_of_several_precisions_are_updated_as_if_alone():
+    def mixed() -> list[torch.nn.Parameter]:
+        kinds = (torch.float64, torch.bfloat16, torch.float32, torch.float64)
+        return [torch.nn.Parameter(value.to(kind)) for value, kind in zip(draw(0), kinds, strict=True)]
+
+    together, alone = mixed(), mixed()
+    single = [LARS([param], **SETTINGS) for param in alone]
+    optimizer = LARS(together, **SETTINGS)
+    for step in range(3):
+        for params in (together, alone):
+            for param, grad in zip(params, gradients(step), strict=True):
+                param.grad = grad.to(param.dtype)
+        optimizer.step()
+        for one in single:
+            one.step()
+    assert_close(together, alone, rtol=0, atol=0)
+    assert [optimizer.state[param]['momentum_buffer'].dtype for param in together] == [
+        param.dtype for param in together]
 
 
 @pytest.mark.parametrize('traits', TRAITS, ids=lambda t: '-'.join(map(str, t.values())))

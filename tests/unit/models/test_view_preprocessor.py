@@ -5,8 +5,9 @@ from torch.testing import assert_close
 from torch.utils.data import default_collate
 from torchvision.transforms.functional import normalize
 
+from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
-from mmsimclr.registry import MODELS
+from mmsimclr.registry import MODELS, TRANSFORMS
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
@@ -70,3 +71,46 @@ def test_wrong_statistics_are_refused(arguments):
 def test_images_of_another_layout_are_refused(shape):
     with pytest.raises(ValueError, match=r'must be \[N, 3, H, W\], got'):
         ViewPreprocessor()(dict(inputs=torch.zeros(shape)))
+
+
+def packed(count: int = 5) -> dict:
+    pack = TRANSFORMS.build(dict(type='PackForDevice', canvas_px=12))
+    images = [image(i, side=8).permute(1, 2, 0).numpy() for i in range(count)]
+    return default_collate([pack({'img': img, 'sample_idx': SampleIndex(i, epoch=2, seed=1)})
+                            for i, img in enumerate(images)])
+
+
+def test_views_of_a_training_batch_are_made_of_whole_images():
+    views = dict(type='DeviceViews', num_views=3, size=6)
+    data = ViewPreprocessor(MEAN, STD, channels_last=True, views=views)(packed(), training=True)
+    samples = packed()['data_samples']
+    expected = TRANSFORMS.build(views)(packed()['inputs'], *(
+        samples[key] for key in ('image_size', 'seed', 'epoch', 'sample_idx')))
+    assert len(data['inputs']) == 3
+    for got, want in zip(data['inputs'], expected, strict=True):
+        assert_close(got, normalize(want, MEAN, STD), rtol=1e-5, atol=1e-5)
+        assert got.is_contiguous(memory_format=torch.channels_last)
+    assert data['data_samples']['sample_idx'].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_images_of_an_evaluation_are_not_made_into_views():
+    preprocessor = ViewPreprocessor(views=dict(type='DeviceViews', size=6))
+    data = preprocessor(pseudo_collate([dict(inputs=image(i)) for i in range(3)]), training=False)
+    assert_close(data['inputs'], torch.stack([image(i) for i in range(3)]) / 255.0)
+
+
+def test_views_made_in_the_loader_as_well_are_refused():
+    preprocessor = ViewPreprocessor(views=dict(type='DeviceViews', size=6))
+    for batch in (dict(inputs=[torch.stack([image(0)])] * 2), dict(inputs=torch.stack([image(0)])),
+                  dict(inputs=packed()['inputs'], data_samples=dict(sample_idx=torch.arange(5)))):
+        with pytest.raises(ValueError, match='end the pipeline with PackForDevice'):
+            preprocessor(batch, training=True)
+
+
+def test_views_can_be_bfloat16_rounded_once():
+    views = dict(type='DeviceViews', size=6)
+    single, half = (ViewPreprocessor(MEAN, STD, views=views, dtype=dtype)(packed(), training=True)['inputs']
+                    for dtype in ('float32', 'bfloat16'))
+    assert all(torch.equal(view.bfloat16(), rounded) for view, rounded in zip(single, half, strict=True))
+    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got 'int8'"):
+        ViewPreprocessor(dtype='int8')

@@ -1,0 +1,142 @@
+"""Write docs/performance.md from the measurements in benchmarks/results/: python benchmarks/page.py."""
+
+import argparse
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from goals import HEADER, goal_rows
+
+from mmsimclr.reporting.table import text_table
+
+INTRODUCTION = """# Performance
+
+Written by `python benchmarks/page.py` from the measurements in `benchmarks/results/`. `make benchmark`
+measures what needs no GPU on your machine, and prints the table of goals. Every figure is a ratio to a peer
+in the same run: the runs alternate, and what is shown is the median. Absolute times belong to the machine;
+ratios carry over.
+
+## How to make a run fast
+
+* **Loading.** Give each core a loader process (`train_dataloader.num_workers`); the configs keep OpenCV from
+  starting threads of its own in them. A GPU that waits for the loader shows in the log: `data_time` is then
+  not small beside `time`.
+* **Large photographs.** With `LoadImageForCrops` in place of `LoadImage` the boxes of the crops are drawn
+  before a JPEG is decoded, and it is decoded at a half, a quarter or an eighth of its size where all crops
+  have pixels enough. On files of 500 pixels and views of 224 this never happens; on photographs of megapixels
+  it saves time. The views of a seed are then others, so it is a switch and not the default.
+* **Arithmetic.** `--amp bf16` on processors and GPUs that compute in it. Images and weights are
+  laid out channels-last in the configs.
+* **Batch.** The loss never stores the similarity matrix, so its size is no limit. Where the encoder's
+  activations are, `model.chunk_size` takes the batch through it in pieces, with the whole batch's negatives,
+  for one more forward pass. MMEngine's `accumulative_counts` is no substitute: it adds no negatives.
+
+## Why it is as it is
+
+* **Views on the CPU** are uint8 from the file to the device. Brightness, contrast and saturation are
+  one family of maps, closed under composition, so neighbours among them are one matrix (not across a clip);
+  a blur's kernel is as long as its sigma needs. What OpenCV's own code would gain for the hue against Intel's
+  library in it was left: it rounds down, by a third of a grey level on average.
+* **Reduced decoding** happens for all views of an image at once, at the size that the smallest crop needs:
+  most of decoding is reading the entropy-coded bits, which no reduction saves, so to decode twice would cost
+  more than it gains.
+* **LARS** on a GPU gives each operation all tensors at once and never waits for a norm. On a CPU a step is
+  bound by memory, so it goes through all operations with about a mebibyte of tensors before the next: they
+  stay in the cache.
+* **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
+  beside the other peers.
+
+How views are made on the device: [decisions/0007](decisions/0007-views-on-the-device.md). What a step sends
+over the wire on many GPUs: [scaling.md](scaling.md).
+"""
+TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 'images_per_s': 'images/s',
+          'views_per_s': 'views/s', 'times_plain': 'times plain', 'processor_s': 'processor seconds',
+          'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %'}
+NOT_SETTINGS = ('benchmark', 'rows', 'peers', 'hardware', 'versions')
+
+
+def performance_page(results_dir: str | Path) -> str:
+    """Return the page, in Markdown.
+
+    Args:
+        results_dir: Folder of measurements, each ``<script>.json``.
+    """
+    parts = [INTRODUCTION, '## Goals', '', text_table(HEADER, goal_rows(results_dir), markdown=True), '']
+    for path in sorted(Path(results_dir).glob('*.json')):
+        parts += _section(path)
+    missing = [script.stem for script in sorted(Path(__file__).parent.glob('*.py'))
+               if _is_measurement(script) and not (Path(results_dir) / f'{script.stem}.json').is_file()]
+    if missing:
+        parts += ['## Not measured yet', '', *(f'* `python benchmarks/{name}.py`' for name in missing), '']
+    return '\n'.join(parts)
+
+
+def _section(path: Path) -> Iterator[str]:
+    record = json.loads(path.read_text(encoding='utf-8'))
+    script = Path(__file__).with_name(f'{path.stem}.py')
+    yield from (f'## {_title(script)}', '')
+    rows = record['rows']
+    nested = all(isinstance(cell, dict) for row in rows.values() for cell in row.values())
+    for title, table in (rows.items() if nested else [('', rows)]):
+        yield from ([f'**{title}**', ''] if title else [])
+        yield from (_table(table), '')
+    machine = record['hardware']
+    cores = machine['cores']
+    devices = ', '.join(machine['gpus']) or f"{cores} core{'s' * (cores > 1)} of {machine['cpu']}"
+    versions = {**record['versions'], **record.get('peers', {})}
+    yield from (
+        '* settings: ' + ', '.join(_fact(name, value) for name, value in record.items()
+                                   if name not in NOT_SETTINGS and value is not None),
+        f'* hardware: {devices}',
+        '* versions: ' + ', '.join(f'{name} {version or "not installed"}'
+                                   for name, version in versions.items()),
+        f'* command: `python benchmarks/{path.stem}.py`', '')
+
+
+def _table(rows: dict[str, dict]) -> str:
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row if name != 'bytes'))
+    header = ['', *(TITLES.get(name, name.replace('_', ' ')) for name in columns)]
+    cells = [[name, *(_number(row.get(column)) for column in columns)] for name, row in rows.items()]
+    if any('bytes' in row for row in rows.values()):
+        header.append('bytes of a rank')
+        for row, line in zip(rows.values(), cells, strict=True):
+            line.append(', '.join(f'{kind} {count:,}' for kind, count in row.get('bytes', {}).items()))
+    return text_table(header, cells, markdown=True)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ''
+    return f'{value:,.0f}' if abs(value) >= 100 else f'{value:.3g}'
+
+
+def _fact(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        value = '(' + ', '.join(_fact(*item) for item in value.items()) + ')'
+    elif isinstance(value, float):
+        value = f'{value:.3g}'
+    elif isinstance(value, int):
+        value = f'{value:,}'
+    return f'{name.replace("_", " ")} {value}'
+
+
+def _title(script: Path) -> str:
+    return ast.get_docstring(ast.parse(script.read_text(encoding='utf-8'))).splitlines()[0].rstrip('.')
+
+
+def _is_measurement(script: Path) -> bool:
+    return "'--rounds'" in script.read_text(encoding='utf-8') and script != Path(__file__)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--results', default='benchmarks/results', help='folder (default: %(default)s)')
+    parser.add_argument('--out', default='docs/performance.md', help='page to write (default: %(default)s)')
+    args = parser.parse_args()
+    Path(args.out).write_text(performance_page(args.results), encoding='utf-8')
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()

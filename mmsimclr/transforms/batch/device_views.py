@@ -1,0 +1,127 @@
+"""SimCLR's policy for a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmsimclr.registry import TRANSFORMS
+from mmsimclr.transforms.base import check_positive_int
+from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
+from mmsimclr.transforms.batch.counter_random import sample_seeds
+from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters
+from mmsimclr.transforms.batch.separable import (
+    FILTERS,
+    blur_matrices,
+    crop_matrices,
+    filter_rows_and_columns,
+)
+from mmsimclr.transforms.policy import SimCLRView
+
+# Beyond three sigmas a Gaussian weighs less than 1 % of its centre; the CPU path ends there too.
+_TAPS_SIGMAS = 3.0
+
+
+@TRANSFORMS.register_module()
+class DeviceViews:
+    """Make the views of :class:`SimCLRView` for a batch, wherever the batch lies.
+
+    The distributions are those of the CPU path; the numbers drawn are others. A view is a function of
+    (seed, epoch, index) of its image alone, so it is the same in any batch, on any rank and after a resume.
+    Nothing waits for the device.
+
+    Args:
+        num_views: Views of each image, >= 1.
+        chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
+            a canvas of 512); >= 1.
+        **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
+            crops and the colour operations of torchvision are here.
+
+    Raises:
+        ValueError: If a number is out of range, or the policy has a variant that is not here.
+    """
+
+    def __init__(self, num_views: int = 2, chunk_size: int = 128, size: int = 224, strength: float = 1.0,
+                 blur: bool = True, scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
+                 antialias: bool = True, style: str = 'torchvision',
+                 additive_brightness: bool = False) -> None:
+        self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
+        self.chunk_size = check_positive_int(chunk_size, 'DeviceViews.chunk_size')
+        for name, got, accepted in (
+                ('interpolation', interpolation, FILTERS), ('antialias', antialias, (True,)),
+                ('style', style, ('torchvision',)), ('additive_brightness', additive_brightness, (False,))):
+            if got not in accepted:
+                raise ValueError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
+                                 f"{got!r}; make these views in the loader (views='loader')")
+        self.policy = SimCLRView(size, strength, blur, scale, interpolation)
+        self.interpolation = interpolation
+        self.size, _ = self.policy.steps[0].size
+        self.radius = 0
+        for step in self.policy.steps[4:]:
+            largest = (step.kernel_size or int(self.size * step.kernel_size_fraction)) // 2
+            self.radius = min(largest, int(np.ceil(_TAPS_SIGMAS * step.sigma[1])))
+
+    def __call__(self, images: Tensor, sizes: Tensor, seed: Tensor, epoch: Tensor,
+                 index: Tensor) -> list[Tensor]:
+        """Return the views of a batch.
+
+        Args:
+            images: uint8 [N, H, W, 3], each image in the upper left corner of its canvas.
+            sizes: (height, width) of the images, int64 [N, 2], on the CPU.
+            seed: Of the run, int64 [N], on the CPU.
+            epoch: int64 [N], on the CPU.
+            index: Of the images in their dataset, int64 [N], on the CPU.
+
+        Returns:
+            ``num_views`` tensors, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
+        """
+        seeds = sample_seeds(*(values.numpy() for values in (seed, epoch, index)))
+        parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)
+        height, width = sizes.amax(dim=0).tolist()
+        images = images[:, :height, :width]                # beyond it the canvas is empty
+        chunks = []
+        for start in range(0, len(images), self.chunk_size):
+            stop = min(start + self.chunk_size, len(images))
+            own = slice(start * self.num_views, stop * self.num_views)
+            # MMEngine's step is inside of autocast already, and bfloat16 has no half grey levels.
+            with torch.autocast(images.device.type, enabled=False):
+                chunks.append(self.render(images[start:stop], parameters[own]))
+        # [N · V, h, 3, w] -> V times [N, 3, h, w]
+        views = torch.cat(chunks).unflatten(0, (len(images), self.num_views)).transpose(2, 3)
+        return list(views.unbind(dim=1))
+
+    @torch.no_grad()
+    def render(self, images: Tensor, parameters: ViewParameters) -> Tensor:
+        """Return views with given parameters, float32 [M, size, 3, size].
+
+        Args:
+            images: uint8 [N, H, W, 3].
+            parameters: Of M = N · V views.
+        """
+        images = images.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+        views = self._crop(images, parameters)
+        views = adjust_batch(views, parameters.order, parameters.factors)
+        grey = np.flatnonzero(parameters.grey)
+        if len(grey):
+            rows = on_device(grey, views, torch.int64)
+            views.index_copy_(0, rows, to_grey(views[rows]))
+        blurred = np.flatnonzero(parameters.sigma_px)
+        if len(blurred) and self.radius:
+            rows = on_device(blurred, views, torch.int64)
+            matrices = blur_matrices(on_device(parameters.sigma_px[blurred], views), self.size, self.radius)
+            matrices = matrices.unsqueeze(1)
+            views.index_copy_(0, rows, filter_rows_and_columns(views[rows], matrices, matrices))
+        return views
+
+    def _crop(self, images: Tensor, parameters: ViewParameters) -> Tensor:
+        top, left, height, width = on_device(parameters.boxes.T, images)
+        flipped = on_device(parameters.flipped, images, torch.bool)
+        rows = crop_matrices(top, height, self.size, images.shape[1], self.interpolation)
+        columns = crop_matrices(left, width, self.size, images.shape[3], self.interpolation, flipped)
+        per_image = len(images), -1
+        # Bicubic overshoots at edges.
+        return filter_rows_and_columns(images, rows.unflatten(0, per_image),
+                                       columns.unflatten(0, per_image)).clamp_(0, 255)

@@ -1,0 +1,100 @@
+"""What is random about views, drawn for a whole batch on the CPU, where grouping by it costs no wait."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy import ndarray
+
+from mmsimclr.transforms.batch.counter_random import uniforms
+from mmsimclr.transforms.color import ColorJitter
+from mmsimclr.transforms.crop import _CROP_ATTEMPTS, RandomResizedCrop
+from mmsimclr.transforms.policy import SimCLRView
+
+#: The operations of colour jitter; their numbers are places in this tuple.
+JITTER = ('brightness', 'contrast', 'saturation', 'hue')
+_NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
+_ORDERS = np.array(list(itertools.permutations(range(len(JITTER)))))
+_NUM_DRAWS = 4 * _CROP_ATTEMPTS + 10
+
+
+@dataclass(frozen=True)
+class ViewParameters:
+    """The parameters of M views.
+
+    Attributes:
+        boxes: Crop (top, left, height, width) in pixels, int64 [M, 4].
+        flipped: Whether mirrored, bool [M].
+        order: Operations of :data:`JITTER` in the order in which they are applied, int64 [M, 4].
+        factors: Their factors, in the order of :data:`JITTER`, float64 [M, 4]; (1, 1, 1, 0) changes nothing.
+        grey: Whether without colour, bool [M].
+        sigma_px: Deviation of the blur, float64 [M]; 0 for none.
+    """
+
+    boxes: ndarray
+    flipped: ndarray
+    order: ndarray
+    factors: ndarray
+    grey: ndarray
+    sigma_px: ndarray
+
+    def __getitem__(self, rows: slice | ndarray) -> ViewParameters:
+        """Return the parameters of some of the views."""
+        return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_views: int = 2) -> ViewParameters:
+    """Draw the parameters of ``num_views`` views of each image, with the distributions of ``policy``.
+
+    Args:
+        policy: The view of the CPU path.
+        seeds: One for each image, uint64 [N]; nothing else decides what is drawn.
+        sizes: (height, width) of each image in pixels, int64 [N, 2].
+        num_views: Views of each image, V.
+
+    Returns:
+        Parameters of N · V views, those of one image next to each other.
+    """
+    crop, flip, jitter, grey, *blur = policy.steps
+    drawn = uniforms(seeds, num_views * _NUM_DRAWS).reshape(-1, _NUM_DRAWS)
+    draw = iter(drawn.T)
+    boxes = _boxes(crop, np.stack([next(draw) for _ in range(4 * _CROP_ATTEMPTS)], 1),
+                   np.repeat(np.asarray(sizes, np.float64), num_views, axis=0))
+    flipped = next(draw) < flip.prob
+    jittered = next(draw) < jitter.prob
+    order = _ORDERS[(next(draw) * len(_ORDERS)).astype(np.int64)]
+    factors = np.where(jittered[:, None], _factors(jitter, [next(draw) for _ in JITTER]), _NEUTRAL)
+    is_grey = next(draw) < grey.prob
+    blurred, place = next(draw), next(draw)
+    sigma_px = np.zeros(len(drawn))
+    for step in blur:
+        sigma_px = np.where(blurred < step.prob, _between(step.sigma, place), 0.0)
+    return ViewParameters(boxes, flipped, order, factors, is_grey, sigma_px)
+
+
+def _boxes(crop: RandomResizedCrop, draws: ndarray, sizes: ndarray) -> ndarray:
+    """Return the first box of each row's attempts that fits, or the central one: int64 [M, 4]."""
+    area, aspect, down, right = draws.reshape(len(draws), 4, _CROP_ATTEMPTS).transpose(1, 0, 2)
+    height, width = sizes[:, :1], sizes[:, 1:]
+    area = height * width * _between(crop.scale, area)
+    aspect = np.exp(_between(np.log(crop.ratio), aspect))
+    crop_width, crop_height = np.round(np.sqrt(area * aspect)), np.round(np.sqrt(area / aspect))
+    fits = (crop_width > 0) & (crop_width <= width) & (crop_height > 0) & (crop_height <= height)
+    top = np.floor(down * (height - crop_height + 1))
+    left = np.floor(right * (width - crop_width + 1))
+    boxes = np.stack([top, left, crop_height, crop_width], axis=2).astype(np.int64)
+    boxes = boxes[np.arange(len(boxes)), fits.argmax(axis=1)]
+    for row in np.flatnonzero(~fits.any(axis=1)):
+        boxes[row] = crop._central_box(*sizes[row].astype(np.int64).tolist())
+    return boxes
+
+
+def _factors(jitter: ColorJitter, draws: list[ndarray]) -> ndarray:
+    return np.stack([_between(getattr(jitter, name), draw)
+                     for name, draw in zip(JITTER, draws, strict=True)], axis=1)
+
+
+def _between(bounds: tuple[float, float], draw: ndarray) -> ndarray:
+    return bounds[0] + (bounds[1] - bounds[0]) * draw

@@ -1,0 +1,95 @@
+"""Crop, resize, flip and blur as two small matrices for each view: one for its rows, one for its columns.
+
+Images lie as [M, H, 3, W], so that both products are plain batched ones, without a copy between them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FILTERS = ('bilinear', 'bicubic')
+# The cubic's free parameter; Pillow and torch take -0.5 where they antialias.
+_CUBIC_A = -0.5
+
+
+def filter_rows_and_columns(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return ``rows @ image @ columns^T`` of every channel.
+
+    Args:
+        images: Float [N, H, 3, W].
+        rows: Float [N, V, h, H]: V results for each image.
+        columns: Float [N, V, w, W].
+
+    Returns:
+        Float [N · V, h, 3, w]; the results of one image lie next to each other.
+    """
+    num_images, height, channels, width = images.shape
+    num_views, new_height = rows.shape[1:3]
+    mixed = rows.flatten(1, 2) @ images.reshape(num_images, height, channels * width)
+    mixed = mixed.view(num_images * num_views, new_height * channels, width)
+    return (mixed @ columns.flatten(0, 1).mT).unflatten(1, (new_height, channels))
+
+
+def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, interpolation: str = 'bicubic',
+                  mirrored: Tensor | None = None) -> Tensor:
+    """Return matrices that cut a stretch out of a line of pixels and resize it, antialiased.
+
+    The filter widens when shrinking and sees nothing outside of the stretch: torch's and torchvision's
+    ``antialias=True``, with one row of weights for each pixel of the result.
+
+    Args:
+        starts: First pixel of the stretch, float [M].
+        lengths: Its pixels, float [M], >= 1.
+        size: Pixels of the result.
+        canvas: Pixels of the line.
+        interpolation: 'bicubic' or 'bilinear'.
+        mirrored: Whether to turn the result around, bool [M].
+
+    Returns:
+        Float [M, size, canvas], rows of sum 1.
+    """
+    pixels = torch.arange(canvas, dtype=starts.dtype, device=starts.device) + 0.5
+    places = torch.arange(size, dtype=starts.dtype, device=starts.device) + 0.5
+    starts, lengths = starts[:, None, None], lengths[:, None, None]
+    reduction = lengths / size
+    offset = pixels - (starts + reduction * places[:, None])
+    weights = _FILTERS[interpolation](offset.abs() / reduction.clamp(min=1))
+    weights = weights * ((pixels > starts) & (pixels < starts + lengths))
+    weights = weights / weights.sum(dim=2, keepdim=True)
+    return weights if mirrored is None else torch.where(mirrored[:, None, None], weights.flip(1), weights)
+
+
+def blur_matrices(sigma_px: Tensor, size: int, radius: int) -> Tensor:
+    """Return matrices that blur a line of pixels, mirrored at its ends as torchvision does.
+
+    Args:
+        sigma_px: Deviation of each Gaussian in pixels, float [M], > 0.
+        size: Pixels of the line.
+        radius: Taps to each side of the centre, less than ``size``.
+
+    Returns:
+        Float [M, size, size], rows of sum 1.
+    """
+    taps = torch.arange(-radius, radius + 1, device=sigma_px.device)
+    weights = torch.exp(-0.5 * (taps / sigma_px[:, None]).square())
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    target = (torch.arange(size, device=sigma_px.device)[:, None] + taps).abs()
+    target = torch.where(target < size, target, 2 * (size - 1) - target)
+    matrices = weights.new_zeros(len(sigma_px), size, size)
+    shape = len(sigma_px), size, len(taps)
+    return matrices.scatter_add_(2, target.expand(shape), weights[:, None].expand(shape))
+
+
+def _triangle(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Return Keys' cubic convolution kernel (1981) of a distance >= 0."""
+    near = ((_CUBIC_A + 2) * distance - (_CUBIC_A + 3)) * distance * distance + 1
+    far = _CUBIC_A * (((distance - 5) * distance + 8) * distance - 4)
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
+
+
+_FILTERS = {'bilinear': _triangle, 'bicubic': _cubic}

@@ -1,0 +1,45 @@
+"""Each measurement runs to its end at a tiny size, whichever peers are installed, and says what they were."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from processes import ROOT, run_tool
+
+BENCHMARKS = ROOT / 'benchmarks'
+PEERS = {'views': ('mmpretrain', 'lightly'), 'nt_xent': ('mmpretrain', 'lightly'), 'lars': ('mmpretrain',),
+         'step': ('mmpretrain',), 'knn': ('faiss',), 'gradient_cache': (), 'svm': (),
+         'logistic_regression': ()}
+
+
+def rows_of(path: Path) -> dict:
+    rows = json.loads(path.read_text())['rows']
+    return next(iter(rows.values())) if path.stem == 'views' else rows
+
+
+@pytest.mark.parametrize('name', PEERS)
+def test_a_measurement_names_the_peers_that_are_installed(name, tmp_path):
+    out = tmp_path / f'{name}.json'
+    status, output = run_tool(tmp_path / 'log', str(BENCHMARKS / f'{name}.py'), '--quick', '--out', out,
+                              PYTHONPATH=str(BENCHMARKS))
+    assert status == 0, output
+    rows = rows_of(out)
+    for peer in PEERS[name]:
+        assert (peer in rows) == bool(find_spec(peer))
+    first = next(iter(rows.values()))
+    assert len(rows) > 1 and 1.0 in (first.get('times_ours'), first.get('times_plain'))
+
+
+def test_the_bytes_of_a_rank_are_those_of_the_formula(tmp_path):
+    out = tmp_path / 'weak_scaling.json'
+    subprocess.run([sys.executable, str(BENCHMARKS / 'weak_scaling.py'), '--quick', '--out', str(out)],
+                   check=True, timeout=240, capture_output=True)
+    rows = rows_of(out)
+    assert set(rows) == {'1', '2'} and not rows['1']['bytes']
+    # Received from the other rank: 2n projections of 128 floats, and 2n log-sum-exps of one, for n = 8.
+    projections, sums = 2 * 8 * 128 * 4, 2 * 8 * 4
+    batch_size = 8                                              # one int64, to be compared
+    assert rows['2']['bytes']['all_gather'] == projections + sums + batch_size
