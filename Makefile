@@ -28,7 +28,9 @@ $(PEERS)/.installed: requirements/benchmark.txt $(VENV)/.core-installed
 
 security: $(VENV)/.full-installed  ## what bandit says of the code, and known advisories about what is pinned
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive mmsimclr tools setup.py
-	$(BIN)/pip-audit --disable-pip --no-deps --requirement requirements/core.lock --strict || { \
+	test -x $(VENV)/audit/bin/pip-audit || \
+	    { python3 -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit; }
+	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements/core.lock --strict || { \
 	    echo 'pip-audit found advisories, or could not ask PyPI about every package: see above' >&2; exit 1; }
 
 $(VENV)/.core-installed: requirements/core.lock setup.py tools/install.sh

@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 MIM_PARTS = ('configs', 'tools', 'model-index.yml')
 VERSION = {}
-exec((ROOT / 'mmsimclr/version.py').read_text(encoding='utf-8'), VERSION)
+exec((ROOT / 'mmsimclr/version.py').read_text(encoding='utf-8'), VERSION)                 # nosec B102: our own file
 
 
 class BuildWithConfigs(build_py):

@@ -1,7 +1,9 @@
 """Ranks, and a gather across them whose gradient is exact. The identity where nothing is distributed."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,7 +24,7 @@ def start(launcher: str, settings: dict | None = None) -> None:
     Raises:
         ValueError: If the launcher is unknown.
         RuntimeError: If torchrun's environment variables are missing, there are more processes than GPUs
-            on this machine, or a launcher other than torchrun finds no GPU.
+            on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
     """
     if launcher not in LAUNCHERS:
         raise ValueError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
@@ -41,8 +43,14 @@ def start(launcher: str, settings: dict | None = None) -> None:
         init_dist(launcher, **{'backend': 'nccl', **settings})
     elif launcher == 'pytorch':
         timeout = settings.get('timeout')
-        dist.init_process_group(
-            'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None)
+        try:
+            dist.init_process_group(
+                'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise RuntimeError(f'process {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} did not reach '
+                               f'the others ({reason}): see what ended them, and that the machines reach '
+                               'each other; GLOO_SOCKET_IFNAME names the network to use') from error
     else:
         raise RuntimeError(f'launcher {launcher} needs GPUs and torch sees none; on CPUs start with torchrun '
                            '(tools/dist_train.sh)')
@@ -112,6 +120,32 @@ def mean_over_ranks(value: Tensor) -> Tensor:
         dist.all_reduce(value)
         value /= world_size()
     return value
+
+
+def from_first_rank(function: Callable, *args: Any) -> Any:
+    """Call ``function(*args)`` on rank 0; return its result, or raise its error, on every rank.
+
+    What one rank decides or writes for all must not leave the others waiting where it fails.
+    """
+    outcome: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            outcome[0] = function(*args)
+        except Exception as error:
+            outcome[1] = error
+    if world_size() > 1:
+        dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def from_every_rank(value: Any) -> list[Any]:
+    """Return what every rank calls this with, in rank order."""
+    values = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
 def check_equal_batch(num_rows: int, device: torch.device) -> None:

@@ -19,6 +19,9 @@ TESTED = {
     'opencv-python-headless': ('cv2', ('4.12',)),
     'scikit-learn': ('sklearn', ('1.7', '1.8', '1.9')),
 }
+# Environment variables that change the bits of a result.
+BITS = ('CUBLAS_WORKSPACE_CONFIG', 'CUDA_VISIBLE_DEVICES', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS',
+        'PYTHONHASHSEED')
 
 
 def versions() -> dict[str, str | None]:
@@ -34,6 +37,22 @@ def versions() -> dict[str, str | None]:
     if 'cv2' in sys.modules:
         found['opencv-python-headless'] = sys.modules['cv2'].__version__
     return found
+
+
+def flags() -> dict[str, bool | int | dict[str, str]]:
+    """Return what changes the bits of a result on the same machine and versions."""
+    try:
+        torch = import_module('torch')
+    except ImportError:
+        return {}
+    return {
+        'deterministic_algorithms': torch.are_deterministic_algorithms_enabled(),
+        'cudnn_benchmark': torch.backends.cudnn.benchmark,
+        'cudnn_deterministic': torch.backends.cudnn.deterministic,
+        'tf32': torch.backends.cuda.matmul.allow_tf32,
+        'threads': torch.get_num_threads(),
+        'environment': {name: os.environ[name] for name in BITS if name in os.environ},
+    }
 
 
 def num_usable_cores() -> int:

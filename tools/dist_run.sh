@@ -3,9 +3,10 @@
 #   tools/dist_run.sh GPUS TOOL [arguments of the tool]
 # On several machines run it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 # Where there is no GPU the processes are CPU processes that talk through gloo.
+# When a process dies all are started again, MAX_RESTARTS (0) times at most, and resume.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 GPUS=$1 TOOL=$2
@@ -23,5 +24,7 @@ fi
 # torchrun would set one thread per process, which leaves cores idle on a CPU-only machine.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
 export MMSIMCLR_COMMAND=${MMSIMCLR_COMMAND:-"bash $0 $*"}          # what the result says the run was
+# torchrun hands signals on to the processes; of SIGUSR1 it would die.
 exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
+    --max-restarts "${MAX_RESTARTS:-0}" --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
     "$TOOL" "${@:3}" --launcher pytorch

@@ -15,6 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', default=CONFIG, help='default: %(default)s')
     parser.add_argument('--work-dir', default='work_dirs/quickstart', help='default: %(default)s')
     parser.add_argument('--seed', type=int, help="default: the config's")
+    parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     return parser.parse_args()
 
@@ -22,7 +23,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     limit_threads()
-    quickstart(args.config, args.work_dir, args.cfg_options, args.seed)
+    options = args.cfg_options or {}
+    if args.deterministic:
+        options['randomness.deterministic'] = True
+    quickstart(args.config, args.work_dir, options, args.seed)
 
 
 if __name__ == '__main__':

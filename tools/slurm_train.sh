@@ -2,18 +2,12 @@
 # Train through Slurm:
 #   tools/slurm_train.sh PARTITION JOB CONFIG [arguments of train.py]
 # GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (9) and SRUN_ARGS are taken from the environment.
+# A run that reaches its time limit or is preempted saves, queues again and resumes: see slurm_run.sh.
 set -euo pipefail
 if [ $# -lt 3 ]; then
-    sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-PARTITION=$1 JOB=$2 CONFIG=$3
-GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-8}
-[ "$GPUS" -lt "$GPUS_PER_NODE" ] && GPUS_PER_NODE=$GPUS
 export MMSIMCLR_COMMAND="$0 $*"               # what the result says the run was
-read -r -a EXTRA <<< "${SRUN_ARGS:-}"
-exec srun --partition "$PARTITION" --job-name "$JOB" --gres "gpu:$GPUS_PER_NODE" --ntasks "$GPUS" \
-    --ntasks-per-node "$GPUS_PER_NODE" --cpus-per-task "${CPUS_PER_TASK:-9}" --kill-on-bad-exit=1 \
-    ${EXTRA[@]+"${EXTRA[@]}"} "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$CONFIG" \
-    --launcher slurm "${@:4}"
+HERE=$(dirname "$0")
+exec bash "$HERE/slurm_run.sh" "$1" "$2" "$HERE/train.py" "$3" --launcher slurm "${@:4}"

@@ -8,7 +8,7 @@ import sys
 from mmengine.config import DictAction
 
 from mmsimclr import distributed
-from mmsimclr.config import load_config, plain_errors, set_amp, set_auto_scale_lr
+from mmsimclr.config import load_config, plain_errors, set_amp, set_auto_scale_lr, set_deterministic
 from mmsimclr.protocols import pretrain
 
 
@@ -17,10 +17,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of a config, e.g. one of configs/simclr/')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/CONFIG)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
-                        help='go on from a checkpoint; without CKPT, from the newest in the work dir')
+                        help='go on from a checkpoint; without CKPT, from the newest intact in the work dir')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='mixed precision; fp16 needs a GPU')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the real global batch (see auto_scale_lr)')
+    parser.add_argument('--deterministic', action='store_true',
+                        help='deterministic algorithms only: equal losses, bit by bit, when run again')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override values, e.g. train_cfg.max_epochs=5')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
@@ -39,6 +41,8 @@ def main() -> None:
         config.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
         set_auto_scale_lr(config)
+    if args.deterministic:
+        set_deterministic(config)
     pretrain(config, args.config, os.environ.get('MMSIMCLR_COMMAND') or shlex.join(['python', *sys.argv]))
     distributed.stop()
 

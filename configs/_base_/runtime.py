@@ -1,10 +1,11 @@
 """What every run shares: hooks, log, environment."""
 
 from mmengine.hooks import (
-    CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)
+    DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)
 from mmengine.visualization import LocalVisBackend, Visualizer
 
-from mmsimclr.engine import FiniteLossHook, PretrainLogProcessor, RunSummaryHook
+from mmsimclr.engine import (
+    AtomicCheckpointHook, FiniteLossHook, PreemptionHook, PretrainLogProcessor, RunSummaryHook)
 
 default_scope = 'mmsimclr'
 
@@ -14,7 +15,8 @@ default_hooks = dict(
     sampler_seed=dict(type=DistSamplerSeedHook),
     logger=dict(type=LoggerHook, interval=50),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=CheckpointHook, interval=10, max_keep_ckpts=3))
+    checkpoint=dict(type=AtomicCheckpointHook, interval=10, max_keep_ckpts=3),
+    preemption=dict(type=PreemptionHook))
 custom_hooks = [dict(type=RunSummaryHook), dict(type=FiniteLossHook)]
 
 # Means over the last steps, as the loss is shown.
@@ -33,7 +35,9 @@ visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl', timeout=1800))
+    # Seconds without a word from another process until this one gives up. The longest silence of a healthy
+    # run is the save of a checkpoint.
+    dist_cfg=dict(backend='nccl', timeout=600))
 # A fixed seed makes a run repeatable, and a resumed one equal to an uninterrupted one.
 randomness = dict(seed=0)
 load_from = None

@@ -159,12 +159,24 @@ def _root() -> Path:
 def _metafiles() -> tuple[dict, ...]:
     root = _root()
     index = yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))
-    return tuple(yaml.safe_load((root / path).read_text(encoding='utf-8')) for path in index['Import'])
+    return tuple(yaml.safe_load((root / _inside(path)).read_text(encoding='utf-8'))
+                 for path in index['Import'])
+
+
+def _inside(path: str) -> str:
+    """Return a path of the index if it stays below the index; anything else is refused."""
+    if PurePosixPath(path).is_absolute() or '..' in PurePosixPath(path).parts or ':' in path:
+        raise CheckpointError(f'{INDEX} names {path!r}, which is not a path below it: install mmsimclr again')
+    return path
 
 
 def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
     if url is None:
         return ()
+    for address in (url, *hosts):
+        if not address.startswith(('https://', 'http://')):
+            raise CheckpointError(f'{INDEX} names weights at {address!r}, which is no web address: install '
+                                  'mmsimclr again')
     return tuple(dict.fromkeys([url, *(host + urlsplit(url).path for host in hosts)]))
 
 

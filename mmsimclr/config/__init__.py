@@ -1,9 +1,12 @@
 """Configs: load, check, and build a Runner from them."""
 
-from .check import ConfigError, check_config
+from .check import check_config
+from .errors import ConfigError
 from .load import load_config
 from .plain_errors import plain_errors
-from .runner import build_runner, set_amp, set_auto_scale_lr
+from .pretrain_runner import PretrainRunner
+from .run_errors import RunError
+from .runner import build_runner, set_amp, set_auto_scale_lr, set_deterministic
 
-__all__ = ['ConfigError', 'build_runner', 'check_config', 'load_config', 'plain_errors',
-           'set_amp', 'set_auto_scale_lr']
+__all__ = ['ConfigError', 'PretrainRunner', 'RunError', 'build_runner', 'check_config', 'load_config',
+           'plain_errors', 'set_amp', 'set_auto_scale_lr', 'set_deterministic']

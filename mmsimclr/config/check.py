@@ -1,66 +1,54 @@
-"""Refuse unknown keys and unknown types in a config, and suggest the nearest known one."""
+"""Refuse a config that says something nothing would read, or lacks or mistakes what something needs."""
 
+import dataclasses
 import difflib
-import inspect
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import BaseOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper, _ParamScheduler
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import Registry
-from mmengine.runner import LogProcessor, Runner
-from mmengine.visualization import Visualizer
-from torch.utils.data import DataLoader
 
 from mmsimclr import registry as ours
+from mmsimclr.config.arguments import Argument, arguments_of, in_words
+from mmsimclr.config.errors import ConfigError, raise_unknown
+from mmsimclr.config.sections import DEFAULT_TYPES, PARAMWISE_CFG, SECTIONS, TOP_LEVEL
+from mmsimclr.config.variables import check_variable
 from mmsimclr.engine import LARSOptimWrapperConstructor
 
 REGISTRIES: tuple[Registry, ...] = tuple(
     value for value in vars(ours).values() if isinstance(value, Registry))
-
-_LOADER_KEYS = {*inspect.signature(DataLoader.__init__).parameters, 'num_batch_per_epoch'} - {'self'}
-_LOOP_KEYS = {'by_epoch', 'max_epochs', 'max_iters', 'val_begin', 'val_interval', 'dynamic_intervals'}
-# Sections that MMEngine reads without a type of their own.
-SECTIONS: dict[str, set[str]] = {
-    'train_dataloader': _LOADER_KEYS, 'val_dataloader': _LOADER_KEYS, 'test_dataloader': _LOADER_KEYS,
-    'train_cfg': _LOOP_KEYS, 'val_cfg': {'fp16'}, 'test_cfg': {'fp16'},
-    'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
-    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
-    'env_cfg.mp_cfg': {'mp_start_method', 'opencv_num_threads'},
-    'env_cfg.dist_cfg': {'backend', 'timeout'},
-    'auto_scale_lr': {'enable', 'base_batch_size', 'rule'},
+RUNNER_KEYS = {*TOP_LEVEL}
+# Where a dict, or each dict of a list, describes what is built from it, so that it needs a type.
+_COMPONENTS = {
+    'model', 'backbone', 'neck', 'head', 'heads', 'loss', 'data_preprocessor', 'dataset', 'datasets',
+    'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn', 'pipeline', 'transforms', 'optimizer',
+    'param_scheduler', 'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer',
+    'vis_backends',
+    'val_evaluator', 'test_evaluator', 'protocol', 'init_cfg',
+    # Of mmdet and mmseg.
+    'rpn_head', 'roi_head', 'shared_head', 'bbox_head', 'mask_head', 'decode_head', 'auxiliary_head',
+    'bbox_roi_extractor', 'mask_roi_extractor', 'roi_layer', 'anchor_generator', 'bbox_coder', 'loss_cls',
+    'loss_bbox', 'loss_mask', 'loss_decode', 'assigner', 'nms',
 }
-RUNNER_KEYS = {
-    *inspect.signature(Runner.__init__).parameters, 'runner_type', 'custom_imports', 'sync_bn', 'compile',
-    'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    # Of a benchmark: how the encoder is measured, what it is if it is to be random, and on which data.
-    'protocol', 'encoder', 'dataset_name',
-} - {'self', 'cfg'}
-# What MMEngine builds from a dict without a type.
-_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'visualizer': Visualizer}
-# Extra keys that MMEngine's builders take out of a component's dict before they build it, by base class.
-_BUILDER_KEYS = {
-    Hook: {'priority'},
-    _ParamScheduler: {'convert_to_iter_based', 'epoch_length'},
-    BaseOptimWrapper: {'constructor', 'paramwise_cfg', 'optimizer', 'clip_grad'},
-}
-# MMEngine's own hooks, which a config may change without naming their types.
+# Dicts of components, by names that the user chooses.
+_COMPONENTS_BY_NAME = {'heads', 'default_hooks'}
+_DATASETS_OF_PROTOCOLS = {'train', 'val', 'test', 'trainval'}
+_PLAIN = str | bool | int | float
+# MMEngine's own hooks.
 _STANDARD_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
-# What DefaultOptimWrapperConstructor reads; it ignores the rest in silence.
-_PARAMWISE_KEYS = {
-    'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
-    'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate',
-}
+# What protocols fill into the model they train.
+_OF_ENCODER = frozenset({'backbone', 'num_classes', 'map_shape', 'in_channels', 'feat_channels',
+                         'out_channels', 'featmap_strides', 'strides'})
 # Dicts below these keys belong to the component that takes them.
-_OPAQUE_SUFFIXES = ('norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'paramwise_cfg', 'metainfo')
-
-
-class ConfigError(ValueError):
-    """A config that says something nothing would read, or names something that does not exist."""
+_OPAQUE = ('metainfo', 'init_kwargs', 'paramwise_cfg', 'custom_keys')
+_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check every key and every type name of a whole config.
+    """Check every key, every type name and every value's kind in a whole config.
+
+    A component's arguments are those of its signature: unknown names are refused, missing ones that have no
+    default, and values that its annotations exclude.
 
     A top-level name that MMEngine does not read is accepted if it is a plain value, a part that occurs
     elsewhere in the config (configs build on such variables), or a hook, dataset or transform that a
@@ -70,102 +58,157 @@ def check_config(config: Mapping[str, Any]) -> None:
         config: The loaded config, types as classes or as strings.
 
     Raises:
-        ConfigError: At the first unknown key or type, with its place and the nearest known name.
+        ConfigError: At the first unknown key or type, with its place and the nearest known name; at the first
+            missing key or value of a wrong kind, with its place and what is accepted.
     """
     known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
+    given = _filled_in(config)
     for key, value in config.items():
-        if key in RUNNER_KEYS:
-            _check_node(value, key, SECTIONS.get(key))
-        elif not key.startswith('_'):
-            _check_variable(key, value, known)
+        if key not in RUNNER_KEYS and not key.startswith('_'):
+            check_variable(key, value, known, RUNNER_KEYS)
+    for key, value in sorted(known.items(), key=lambda item: item[0] != 'protocol'):      # what it fills in
+        _check_argument(value, key, TOP_LEVEL[key], given)
 
 
-def _check_variable(key: str, value: Any, known: Mapping[str, Any]) -> None:
-    if callable(value) or inspect.ismodule(value):        # what the config imported
-        return
-    used = any(_equal(value, node) for node in _nodes(known.values()))
-    resembles_known = bool(difflib.get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.8))
-    if isinstance(value, Mapping):
-        refused = not used and (resembles_known or not _is_part_on_offer(value))
-    elif isinstance(value, list | tuple):
-        refused = resembles_known and not used
-    else:
-        refused = resembles_known
-    if refused:
-        raise_unknown(key, '', RUNNER_KEYS)
+def _filled_in(config: Mapping[str, Any]) -> frozenset[str]:
+    """Return the arguments that need not be given: a protocol fills them in, or nothing is trained."""
+    protocol = config.get('protocol')
+    if isinstance(protocol, Mapping):
+        return _OF_ENCODER | ({'dataset'} if 'tasks' in protocol else set())
+    return frozenset() if 'optim_wrapper' in config else frozenset({'sampler', 'batch_size'})
 
 
-def _is_part_on_offer(node: Mapping) -> bool:
-    """Whether a dict describes a hook, a dataset or a transform: a base may offer it and a leaf leave it."""
-    kind = node.get('type')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', None)
-    return name is not None and any(
-        registry.get(name) is not None and (kind == name or registry.get(name) is kind)
-        for registry in (ours.HOOKS, ours.DATASETS, ours.TRANSFORMS))
+def check_trains(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a config lacks a part that training needs."""
+    lacking = [key for key in _TRAINING if not config.get(key)]
+    if lacking:
+        raise ConfigError(f'a config that trains needs {", ".join(_TRAINING)}, and this one lacks '
+                          f'{", ".join(lacking)}')
+    _check_pipeline(config['train_dataloader'].get('dataset'), 'train_dataloader.dataset')
 
 
-def _equal(left: Any, right: Any) -> bool:
-    try:
-        return bool(left == right)
-    except (RuntimeError, TypeError, ValueError):        # arrays and the like
-        return left is right
+def _check_pipeline(dataset: Any, place: str) -> None:
+    """Refuse a dataset whose items are fed to the model, but are not made into its inputs."""
+    if isinstance(dataset, Mapping) and not {'pipeline', 'dataset', 'datasets'} & set(dataset):
+        raise ConfigError(f'{place} lacks pipeline: it must be a list of transforms, the last of which packs '
+                          '(PackViews, PackImage)')
 
 
-def _nodes(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        yield value
-        if isinstance(value, Mapping):
-            yield from _nodes(value.values())
-        elif isinstance(value, list | tuple):
-            yield from _nodes(value)
+def _check_argument(value: Any, place: str, argument: Argument, given: frozenset[str]) -> None:
+    if not argument.accepts(value):
+        raise ConfigError(f'{place} must be {in_words(argument.annotation)}, got {_short(value)}')
+    if isinstance(value, _PLAIN) and _describes_component(place):
+        raise ConfigError(f'{place} must be a dict with a type, or a list of such dicts, got {_short(value)}')
+    if isinstance(value, _PLAIN) and place in SECTIONS:
+        raise ConfigError(f'{place} must be a dict, got {_short(value)}')
+    _check_node(value, place, given, _dataclass_in(argument.annotation))
 
 
-def find_places(name: str, value: Any, node: Any, place: str = '') -> list[str]:
-    """Return where in a config a variable went: entries of its name, and parts equal to it if a dict."""
-    items = node.items() if isinstance(node, Mapping) else \
-        enumerate(node) if isinstance(node, list | tuple) else ()
-    found = []
-    for key, child in items:
-        child_place = f'{place}.{key}'.lstrip('.')
-        if (key == name or isinstance(value, Mapping)) and _equal(child, value):
-            found.append(child_place)
-        else:
-            found += find_places(name, value, child, child_place)
-    return found
+def _short(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 80 else f'{repr(value)[:77]}...'
 
 
-def _check_node(node: Any, place: str, section_keys: set[str] | None = None) -> None:
+def _describes_component(place: str) -> bool:
+    key = _last_key(place)
+    if place.startswith('protocol.'):
+        return key in _DATASETS_OF_PROTOCOLS
+    return key in _COMPONENTS and place != 'data_preprocessor'           # whose type the model may know
+
+
+def _dataclass_in(annotation: Any) -> type | None:
+    """Return the dataclass that an annotation, or that of a list's items, names."""
+    if dataclasses.is_dataclass(annotation):
+        return annotation
+    return next(filter(None, map(_dataclass_in, get_args(annotation))), None)
+
+
+def _check_node(node: Any, place: str, given: frozenset[str], component: Any = None) -> None:
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            _check_node(item, f'{place}[{index}]')
+            if isinstance(item, _PLAIN) and _describes_component(place):
+                raise ConfigError(f'{place}[{index}] must be a dict with a type, got {item!r}')
+            _check_node(item, f'{place}[{index}]', given, component)
+    if not isinstance(node, Mapping) or _last_key(place) in _OPAQUE:
         return
-    if not isinstance(node, Mapping):
-        return
-    accepted = section_keys
-    component = _resolve(node['type'], place) if node.get('type') is not None else _DEFAULT_TYPES.get(place)
-    if component is not None:
-        parameters = _parameters(component)
-        if parameters is not None:
-            accepted = {'type', '_scope_', *(section_keys or ()), *_builder_keys(component), *parameters}
-        if place == 'optim_wrapper':
-            _check_paramwise(node, f'{place}.paramwise_cfg')
+    if _last_key(place) in ('bank', 'queries'):
+        _check_pipeline(node, place)
+    if place == 'default_hooks':
+        _check_names_of_hooks(node)
+    arguments, takes_others = _arguments_at(node, place, component)
     for key, value in node.items():
-        if accepted is not None and key not in accepted:
-            raise_unknown(key, place, accepted)
-        if place == 'default_hooks' and isinstance(value, Mapping) and 'type' not in value:
-            _refuse_others({key: value}, place, _STANDARD_HOOKS)
-        if not str(key).endswith(_OPAQUE_SUFFIXES):
-            _check_node(value, f'{place}.{key}', SECTIONS.get(f'{place}.{key}'))
+        child = f'{place}.{key}'
+        if key in arguments:
+            _check_argument(value, child, arguments[key], given)
+        elif key not in ('type', '_scope_') and not takes_others:
+            raise_unknown(key, place, {'type', *arguments})
+        elif key != 'type':
+            _check_argument(value, child, Argument(), given)
+    lacking = [name for name, argument in arguments.items()
+               if argument.is_required and name not in node and name not in given]
+    # Norms and the like are given the rest by those who build them.
+    if lacking and (place.partition('[')[0] in SECTIONS or not _last_key(place).endswith('_cfg')):
+        raise ConfigError(f'{place} lacks {", ".join(lacking)}: ' + '; '.join(
+            f'{name} must be {in_words(arguments[name].annotation)}' for name in lacking))
+    if place == 'optim_wrapper':
+        _check_paramwise(node)
 
 
-def _resolve(name: Any, place: str) -> Any:
-    """Return the component a type stands for."""
-    if not isinstance(name, str):
+def _arguments_at(node: Mapping[str, Any], place: str, component: Any) -> tuple[dict[str, Argument], bool]:
+    """Return the arguments of what a dict describes, and whether it may have others besides.
+
+    Raises:
+        ConfigError: If the dict lacks a type, or its type is unknown.
+    """
+    key = _last_key(place)
+    section = SECTIONS.get(place.partition('[')[0], {})
+    if section and ('type' not in node or 'type' in section):
+        arguments, takes_others = section, False
+    else:
+        kind = node.get('type')
+        if kind is not None:
+            component = _resolve(kind, place, is_optional=key.endswith('_cfg'))
+        component = component or DEFAULT_TYPES.get(place)
+        if component is None:
+            _check_needs_no_type(node, place, key)
+            return {}, True
+        arguments, takes_others = arguments_of(component)
+    return arguments, takes_others
+
+
+def _check_names_of_hooks(hooks: Mapping[str, Any]) -> None:
+    """Refuse what must be meant for one of MMEngine's own hooks, and what is no hook."""
+    for name, hook in hooks.items():
+        resembles = difflib.get_close_matches(name, _STANDARD_HOOKS, n=1, cutoff=0.8)
+        if name not in _STANDARD_HOOKS and resembles:
+            raise_unknown(name, 'default_hooks', _STANDARD_HOOKS)
+        if isinstance(hook, _PLAIN):
+            raise ConfigError(f'default_hooks.{name} must be a dict with a type, got {hook!r}')
+
+
+def _last_key(place: str) -> str:
+    return place.rpartition('.')[2].partition('[')[0]
+
+
+def _check_needs_no_type(node: Mapping[str, Any], place: str, key: str) -> None:
+    parent = _last_key(place.rpartition('.')[0])
+    is_component = _describes_component(place) and (key not in _COMPONENTS_BY_NAME or place.endswith(']'))
+    if is_component or parent in _COMPONENTS_BY_NAME:
+        raise ConfigError(f'{place} lacks type: it must be the class of what is to be built, or its '
+                          f'registered name; got {", ".join(map(str, node)) or "an empty dict"}')
+
+
+def _resolve(name: Any, place: str, is_optional: bool = False) -> Any:
+    """Return the component a type stands for; None for an unknown one, where that may be."""
+    if callable(name):
         return name
+    if not isinstance(name, str):
+        raise ConfigError(f'{place}.type must be a class or its registered name, got {name!r}')
     for registry in REGISTRIES:
         component = registry.get(name)
         if component is not None:
             return component
+    if is_optional:
+        return None
     scope = name.rpartition('.')[0]
     names = set()
     for registry in REGISTRIES:
@@ -178,71 +221,26 @@ def _resolve(name: Any, place: str) -> Any:
     raise_unknown(name, f'{place}.type', names, what='type')
 
 
-def _builder_keys(component: Any) -> set[str]:
-    return {key for base, keys in _BUILDER_KEYS.items()
-            if inspect.isclass(component) and issubclass(component, base) for key in keys}
-
-
-def _check_paramwise(wrapper: Mapping[str, Any], place: str) -> None:
+def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     """Check the settings by parameter; other constructors than MMEngine's default may take any."""
-    constructor = wrapper.get('constructor') or DefaultOptimWrapperConstructor
+    place = 'optim_wrapper.paramwise_cfg'
     paramwise, optimizer = wrapper.get('paramwise_cfg'), wrapper.get('optimizer')
-    constructor = _resolve(constructor, 'optim_wrapper.constructor')
-    if not paramwise or constructor not in (DefaultOptimWrapperConstructor, LARSOptimWrapperConstructor):
+    constructor = _resolve(wrapper.get('constructor') or DefaultOptimWrapperConstructor,
+                           'optim_wrapper.constructor')
+    if not isinstance(paramwise, Mapping) or constructor not in (DefaultOptimWrapperConstructor,
+                                                                 LARSOptimWrapperConstructor):
         return
-    _refuse_others(paramwise, place, _PARAMWISE_KEYS)
-    settings = {'lr_mult', 'decay_mult'}
+    settings = {'lr_mult': Argument(float), 'decay_mult': Argument(float)}
     if isinstance(optimizer, Mapping) and optimizer.get('type') is not None:
-        settings |= _parameters(_resolve(optimizer['type'], 'optim_wrapper.optimizer')) or set()
-    for name, custom in paramwise.get('custom_keys', {}).items():
-        _refuse_others(custom, f'{place}.custom_keys[{name!r}]', settings)
+        settings |= arguments_of(_resolve(optimizer['type'], 'optim_wrapper.optimizer'))[0]
+    _check_settings(paramwise, place, PARAMWISE_CFG)
+    for name, custom in (paramwise.get('custom_keys') or {}).items():
+        _check_argument(custom, f'{place}.custom_keys[{name!r}]', Argument(dict), frozenset())
+        _check_settings(custom, f'{place}.custom_keys[{name!r}]', settings)
 
 
-def _refuse_others(node: Mapping[str, Any], place: str, accepted: set[str]) -> None:
-    for key in node:
+def _check_settings(node: Mapping[str, Any], place: str, accepted: Mapping[str, Argument]) -> None:
+    for key, value in node.items():
         if key not in accepted:
             raise_unknown(key, place, accepted)
-
-
-def _parameters(component: Any) -> set[str] | None:
-    """Return the names of the arguments a component takes; None if it takes any."""
-    if not inspect.isclass(component):
-        try:
-            parameters = inspect.signature(component).parameters
-        except (TypeError, ValueError):
-            return None
-        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return None
-        return set(parameters)
-    names: set[str] = set()
-    takes_any = False
-    for cls in component.__mro__:
-        if cls is object:
-            return None if takes_any else names - {'self'}
-        if '__init__' not in vars(cls) and 'build_iter_from_epoch' not in vars(cls):
-            continue
-        for method in ('build_iter_from_epoch', '__init__'):
-            if method in vars(cls):
-                parameters = inspect.signature(getattr(cls, method)).parameters
-                names |= {p.name for p in parameters.values() if p.kind not in (p.VAR_KEYWORD,
-                                                                                p.VAR_POSITIONAL)}
-        if '__init__' in vars(cls):
-            # CheckpointHook hands its **kwargs to a call that takes no more of them.
-            takes_any = cls is not CheckpointHook and any(
-                p.kind is p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values())
-            if not takes_any:
-                break
-    return names - {'self'}
-
-
-def raise_unknown(name: str, place: str, accepted: Iterable[str], what: str = 'key') -> None:
-    """Raise ConfigError for a name that is not accepted at a place, with the nearest accepted one."""
-    accepted = sorted(map(str, accepted))
-    near = difflib.get_close_matches(str(name), accepted, n=1, cutoff=0.5)
-    where = f' in {place}' if place else ' at the top level of the config'
-    hint = ''
-    if near:
-        hint = f'; did you mean {near[0]!r}?'
-    elif len(accepted) <= 40:
-        hint = f'; accepted: {", ".join(accepted)}'
-    raise ConfigError(f'unknown {what} {name!r}{where}{hint}')
+        _check_argument(value, f'{place}.{key}', accepted[key], frozenset())

@@ -6,7 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmsimclr.config.check import RUNNER_KEYS, ConfigError, check_config, find_places, raise_unknown
+from mmsimclr.config.check import RUNNER_KEYS, check_config
+from mmsimclr.config.errors import ConfigError, raise_unknown
+from mmsimclr.config.variables import find_places
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None,
@@ -15,7 +17,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Args:
         path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
-        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``.
+        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves
+            every path of the config that begins with the file's own ``data_root``.
         work_dir: Where logs and checkpoints go; otherwise the config's, otherwise
             ``work_dirs/<name of the config>``.
 
@@ -40,6 +43,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         check_config(config)
     except (ImportError, SyntaxError) as error:        # MMEngine imports what a lazy config names at use
         raise ConfigError(f'{path} cannot be read: {error}') from error
+    if options and 'data_root' in options:
+        options = dict(options)
+        _move_data(config, options.pop('data_root'))
     if options:
         for key in options:
             _check_option(key, config)
@@ -55,6 +61,29 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
     return config
+
+
+def _move_data(config: Config, root: str) -> None:
+    """Put another folder in the place of the variable ``data_root``, wherever a path begins with it."""
+    if not isinstance(config.get('data_root'), str):
+        raise ConfigError("the config has no variable 'data_root' to be moved: its data are not in one "
+                          'folder; override data_root of each of its datasets')
+    if not isinstance(root, str) or not root:
+        raise ConfigError(f'data_root must be the path of a folder, got {root!r}')
+    old, new = config.data_root.rstrip('/'), root.rstrip('/') or '/'
+
+    def move(parent: dict | list, place: Any, value: Any) -> None:
+        if isinstance(value, str) and (value.rstrip('/') == old or value.startswith(f'{old}/')):
+            parent[place] = new + value[len(old):]
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                move(value, key, inner)
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                move(value, index, inner)
+
+    for key, value in config.items():
+        move(config, key, value)
 
 
 def _check_option(key: str, config: Config) -> None:

@@ -2,19 +2,28 @@
 
 import dis
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+
+PACKAGE = str(Path(__file__).parents[1])
+# How torch reports what a loader's process raised: with its traceback as text.
+OF_WORKER = re.compile(r'Caught \w+ in DataLoader worker process \d+\.\nOriginal Traceback')
+FRAME = re.compile(r'^  File "(?P<file>.+)", line \d+, in .+\n +(?P<source>.*)$', re.MULTILINE)
+RAISED = re.compile(r'^[\w.]+(Error|Exception): (?P<message>.*)\Z', re.MULTILINE | re.DOTALL)
 
 
 @contextmanager
 def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
     """End the program with ``error: MESSAGE`` and status 1 at an error that explains itself.
 
-    Such are the errors that mmsimclr's own code raises, whose messages are written for the user, and
-    operations on files that fail, which name the file, wherever they fail. Anything else keeps its
-    traceback, and so does everything with ``MMSIMCLR_TRACEBACK=1`` in the environment.
+    Such are the errors that mmsimclr's own code raises, whose messages are written for the user, in the
+    loader's processes too, and operations on files that fail, which name the file, wherever they fail.
+    Anything else keeps its traceback, and so does everything with ``MMSIMCLR_TRACEBACK=1`` in the
+    environment.
 
     Args:
         interrupted: What is said at Ctrl-C, where the status is 130, as shells count it.
@@ -28,11 +37,26 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
         print(interrupted, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        names_a_file = isinstance(error, OSError) and error.filename is not None
-        explained = names_a_file or isinstance(error, FileNotFoundError) or _raised_by_us(error.__traceback__)
-        if not explained or wants_traceback:
+        message = _explanation(error)
+        if message is None or wants_traceback:
             raise
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {message}')
+
+
+def _explanation(error: Exception) -> str | None:
+    """Return the message of an error that explains itself; None for another."""
+    if OF_WORKER.match(str(error)):
+        return _explanation_of_worker(str(error))
+    names_a_file = isinstance(error, OSError) and error.filename is not None
+    explained = names_a_file or isinstance(error, FileNotFoundError) or _raised_by_us(error.__traceback__)
+    return str(error) if explained else None
+
+
+def _explanation_of_worker(text: str) -> str | None:
+    *_, frame = FRAME.finditer(text)
+    raised = RAISED.search(text, frame.end())
+    is_ours = frame['file'].startswith(PACKAGE) and frame['source'].startswith('raise ')
+    return raised['message'].strip() if is_ours and raised else None
 
 
 def _raised_by_us(traceback: TracebackType) -> bool:

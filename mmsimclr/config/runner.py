@@ -1,85 +1,23 @@
 """From a checked config to MMEngine's Runner, on whatever machine this is."""
 
 import logging
+import os
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.checkpoints import (
-    RECORD_KEY,
-    check_scale,
-    describe_model,
-    fill_model,
-    find_checkpoint,
-    read_checkpoint,
-)
+from mmsimclr.config.bad_images import allow_bad_images
+from mmsimclr.config.check import check_trains
+from mmsimclr.config.device_views import place_views
+from mmsimclr.config.pretrain_runner import PretrainRunner
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.registry import RUNNERS
 
 AMP_DTYPES = ('bf16', 'fp16')
-
-
-class PretrainRunner(Runner):
-    """MMEngine's Runner, which refuses a run of no steps, and whose checkpoints cannot lie.
-
-    Loading runs nothing that is in the file and fills the whole model or stops; what is saved says
-    how its encoder is built and fed.
-    """
-
-    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
-        """Load a checkpoint of this model, all of it, and return its content.
-
-        Args:
-            filename: A file, folder, address or model-zoo name.
-            map_location: MMEngine's; the file is read on the CPU.
-            strict: MMEngine's; loading is always strict.
-            revise_keys: MMEngine's; a prefix ``module.`` is taken off.
-
-        Raises:
-            CheckpointError: If the file is damaged, would run code, or does not fill the model.
-        """
-        checkpoint = read_checkpoint(find_checkpoint(filename))
-        tree = dict(checkpoint.tree)
-        self.call_hook('after_load_checkpoint', checkpoint=tree)
-        matched = fill_model(self.model, tree, checkpoint.path)
-        self._has_loaded = True
-        self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
-                         f'sha256: {checkpoint.sha256[:16]}')
-        return tree
-
-    def _init_model_weights(self) -> None:
-        """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
-        super()._init_model_weights()
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
-        if scale is not None:
-            check_scale(model, scale, 'init_cfg')
-
-    def save_checkpoint(self, out_dir, filename, *args, meta=None, **kwargs):
-        """Save a checkpoint with a record of its encoder in ``meta``."""
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        record = describe_model(model)
-        meta = {**(meta or {}), **({RECORD_KEY: record} if record else {})}
-        super().save_checkpoint(out_dir, filename, *args, meta=meta, **kwargs)
-
-    def build_train_loop(self, loop):
-        """Build the train loop.
-
-        Raises:
-            ValueError: If an epoch would have no steps.
-        """
-        loop = super().build_train_loop(loop)
-        loader = loop.dataloader
-        if len(loader) == 0:
-            raise ValueError(
-                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
-                f'process(es) do not fill one batch of {loader.batch_size}; lower '
-                'train_dataloader.batch_size')
-        return loop
 
 
 def build_runner(config: Config) -> Runner:
@@ -101,7 +39,12 @@ def build_runner(config: Config) -> Runner:
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    check_trains(config)
+    allow_bad_images(config)
+    place_views(config)
+    _adapt_to_determinism(config)
     _adapt_to_device(config)
+    _save_atomically(config)
     _scale_learning_rate(config)
     if config.get('runner_type'):
         return RUNNERS.build(config)
@@ -140,6 +83,31 @@ def set_auto_scale_lr(config: Config) -> None:
         raise ValueError('the config has no auto_scale_lr=dict(base_batch_size=..., rule=...), so the batch '
                          'its learning rate is for is not known')
     config.auto_scale_lr.enable = True
+
+
+def set_deterministic(config: Config) -> None:
+    """Have a config's run use torch's deterministic algorithms only, and fail where torch has none."""
+    config.setdefault('randomness', {}).update(deterministic=True)
+
+
+def _save_atomically(config: Config) -> None:
+    """Have every checkpoint hook of MMEngine's be ours, however the config names it."""
+    if config.get('default_hooks') is None:
+        config.default_hooks = {}
+    config.default_hooks.setdefault('checkpoint', dict(interval=1))
+    if config.default_hooks.checkpoint is not None:
+        config.default_hooks.checkpoint.setdefault('type', 'CheckpointHook')
+    for hook in (*config.default_hooks.values(), *(config.get('custom_hooks') or ())):
+        if isinstance(hook, dict) and hook.get('type') in (CheckpointHook, 'CheckpointHook',
+                                                           'mmengine.CheckpointHook'):
+            hook['type'] = 'mmsimclr.AtomicCheckpointHook'          # by name: the config is dumped as text
+
+
+def _adapt_to_determinism(config: Config) -> None:
+    if (config.get('randomness') or {}).get('deterministic'):
+        config.setdefault('env_cfg', {}).update(cudnn_benchmark=False)
+        # Read once, when cuBLAS starts: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 
 def _adapt_to_device(config: Config) -> None:

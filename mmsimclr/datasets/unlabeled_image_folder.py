@@ -1,21 +1,15 @@
 """Images in folders of any depth, without annotations."""
 
-import errno
-import logging
 import os
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset, force_full_init
-from mmengine.logging import print_log
 
 from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images, is_image
 from mmsimclr.registry import DATASETS
 
-# A shortage of the machine, not a fault of the image at hand.
-SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NUM_PROBED = 256  # Almost always the first one will do.
 
 
@@ -29,27 +23,17 @@ class UnlabeledImageFolder(BaseDataset):
     is visited twice. Files and folders whose name begins with a dot are passed over (such as the
     ``._x.jpg`` that macOS leaves). Paths take their own length in memory, once for all workers.
 
-    With ``on_error='skip'``, an unreadable image is reported once and from then on replaced by the
-    next readable one; its item keeps the ``sample_idx`` asked for. The workers of one process
-    share what they know about unreadable images.
-
     Args:
         data_root: The folder.
         extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order, so that every folder
             has its share. None takes all.
-        on_error: What to do when the pipeline cannot read an image (raises ``OSError``):
-            ``'raise'`` an error that names it, or ``'skip'`` it. An error of another kind is
-            always raised.
-        max_skipped_fraction: With ``on_error='skip'``, the largest part of the images that may turn
-            out unreadable before that is an error after all, >= 0 and < 1.
         metainfo: Meta information, as in MMEngine.
         indices: As in MMEngine, after ``max_images``: the first (``n``) or last (``-n``) images,
             or those listed.
         pipeline: Transforms applied to an item.
-        test_mode: As in MMEngine; excludes ``on_error='skip'``, since an evaluation must not
-            replace images.
+        test_mode: As in MMEngine.
         lazy_init: List the files at first use rather than now.
 
     Raises:
@@ -62,34 +46,21 @@ class UnlabeledImageFolder(BaseDataset):
                  extensions: Sequence[str] = DEFAULT_EXTENSIONS,
                  recursive: bool = True,
                  max_images: int | None = None,
-                 on_error: str = 'raise',
-                 max_skipped_fraction: float = 0.05,
                  metainfo: Mapping | None = None,
                  indices: int | Sequence[int] | None = None,
                  pipeline: Sequence[dict | Callable] = (),
                  test_mode: bool = False,
                  lazy_init: bool = False) -> None:
-        if on_error not in ('raise', 'skip'):
-            raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        if on_error == 'skip' and test_mode:
-            raise ValueError("on_error='skip' would replace images of an evaluation; with "
-                             "test_mode=True it must be 'raise'")
-        if not 0 <= max_skipped_fraction < 1:
-            raise ValueError('max_skipped_fraction must be >= 0 and < 1, '
-                             f'got {max_skipped_fraction}')
         if max_images is not None and max_images < 1:
             raise ValueError(f'max_images must be >= 1 (None for all), got {max_images}')
         if isinstance(extensions, str) or not extensions:
             raise ValueError(f"extensions must be a list such as ['.jpg'], got {extensions!r}")
         if not str(data_root):
             raise ValueError("data_root must be the path of a folder with images, got ''")
-        self._unreadable = None
         self.extensions = tuple(
             f".{extension.lower().lstrip('.')}" for extension in extensions)
         self.recursive = recursive
         self.max_images = max_images
-        self.on_error = on_error
-        self.max_skipped_fraction = max_skipped_fraction
         super().__init__(
             metainfo=metainfo, data_root=str(data_root), indices=indices, serialize_data=True,
             pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
@@ -105,7 +76,6 @@ class UnlabeledImageFolder(BaseDataset):
         self._fully_initialized = True
         if self._indices is not None:
             self.data_bytes, self.data_address = self._get_serialized_subset(self._indices)
-        self._forget_unreadable()
         self._probe()
 
     @force_full_init
@@ -120,53 +90,17 @@ class UnlabeledImageFolder(BaseDataset):
                 'sample_idx': idx if idx >= 0 else len(self.data_address) + idx}
 
     def __getitem__(self, idx: int) -> Any:
-        """Return image ``idx`` after the pipeline, or the next readable one if it is skipped.
+        """Return image ``idx`` after the pipeline.
 
         Raises:
-            OSError: If it is unreadable and ``on_error='raise'``.
-            RuntimeError: If more images than ``max_skipped_fraction`` are unreadable.
+            OSError: If it is unreadable.
         """
         item = self.get_data_info(idx)
-        for offset in range(len(self)):
-            place = (int(item['sample_idx']) + offset) % len(self)
-            if self._unreadable is not None and self._unreadable[place]:
-                continue
-            path = self._path(place)
-            try:
-                result = self.pipeline({**item, 'img_path': path})
-            except OSError as error:
-                if error.errno in SHORTAGES:
-                    raise
-                if self.on_error == 'raise':
-                    raise OSError(
-                        f'cannot read image {path}: {error}. Remove or replace the file, or set '
-                        "on_error='skip' to go on without unreadable images") from error
-                self._note_unreadable(place, path, error)
-                continue
-            if result is None:
-                raise RuntimeError(f'the pipeline returned None for {path}; to leave out images '
-                                   "that cannot be read, let it raise OSError and set "
-                                   "on_error='skip'")
-            return result
-        raise RuntimeError(f'none of the {len(self)} images below {self.data_root} can be read')
-
-    @property
-    def num_unreadable(self) -> int:
-        """How many images this process and its workers found unreadable so far."""
-        return 0 if self._unreadable is None else int(self._unreadable.sum())
-
-    @force_full_init
-    def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only the first (``n``) or last (``-n``) images, or those listed."""
-        super().get_subset_(indices)
-        self._forget_unreadable()
-
-    @force_full_init
-    def get_subset(self, indices: int | Sequence[int]) -> 'UnlabeledImageFolder':
-        """Return a data set of the first (``n``) or last (``-n``) images, or of those listed."""
-        subset = super().get_subset(indices)
-        subset._forget_unreadable()
-        return subset
+        result = self.pipeline(item)
+        if result is None:
+            raise RuntimeError(f'the pipeline returned None for {self._path(idx)}; for an image that '
+                               'cannot be read let it raise OSError')
+        return result
 
     def _path(self, idx: int) -> str:
         """Return the path of image ``idx``."""
@@ -183,23 +117,6 @@ class UnlabeledImageFolder(BaseDataset):
         if isinstance(indices, (int, np.integer)):
             indices = places[:indices] if indices >= 0 else places[indices:]
         return _pack([self._relative_path(idx) for idx in indices])
-
-    def _forget_unreadable(self) -> None:
-        """Start an empty list of unreadable images: a byte for each, in shared memory."""
-        self._unreadable = None
-        if self.on_error == 'skip':
-            self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
-
-    def _note_unreadable(self, place: int, path: str, error: OSError) -> None:
-        self._unreadable[place] = True
-        print_log(f'skipping unreadable image {path}: {error}', logger='current',
-                  level=logging.WARNING)
-        allowed = self.max_skipped_fraction * len(self)
-        if self.num_unreadable > allowed:
-            raise RuntimeError(
-                f'{self.num_unreadable} of {len(self)} images below {self.data_root} cannot be '
-                f'read, the last of them {path} ({error}); max_skipped_fraction='
-                f'{self.max_skipped_fraction:g} allows {int(allowed)}') from error
 
     def _probe(self) -> None:
         """Fail now, not after an hour in a queue, where nothing at all can be read."""

@@ -100,7 +100,8 @@ class VOCMultiLabel(BaseDataset):
     def _label_of_annotation(self, path: str) -> list[int]:
         label = [0] * len(self.metainfo['classes'])
         try:
-            objects = ElementTree.parse(path).findall('object')
+            # As in annotation_files.
+            objects = ElementTree.parse(path).findall('object')      # nosec B314
             for entry in objects:
                 place = self.metainfo['classes'].index(entry.findtext('name', '').strip())
                 is_difficult = int(entry.findtext('difficult', '0'))

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.datasets import UnlabeledImageFolder
-from mmsimclr.datasets.unlabeled_image_folder import SHORTAGES
+from mmsimclr.datasets.replace_unreadable import SHORTAGES
 from mmsimclr.features.preparation import Preparation
 from mmsimclr.registry import DATASETS
 from mmsimclr.transforms import ImageReadError
@@ -125,7 +125,7 @@ class PreparedImages(Dataset):
         try:
             return self.preparation(self.dataset.get_data_info(index))
         except ImageReadError as error:
-            if getattr(error.__cause__, 'errno', None) in SHORTAGES:
+            if error.errno in SHORTAGES:
                 raise
             return str(error)
 

@@ -46,7 +46,7 @@ def map_npz(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         zipfile.BadZipFile: If the file is cut off or no archive.
-        ValueError: If a member is compressed or no array.
+        ValueError: If a member is compressed, no array, or one of Python objects.
     """
     with zipfile.ZipFile(path) as archive, path.open('rb') as file:
         return {Path(info.filename).stem: _map_member(path, file, archive, info)
@@ -61,6 +61,8 @@ def _map_member(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
         if read_magic(member) != (1, 0):
             raise ValueError(f'{info.filename} is not in version 1.0 of the .npy format')
         shape, fortran_order, dtype = read_array_header_1_0(member)
+        if dtype.hasobject:                         # mapped, their bytes would be taken for addresses
+            raise ValueError(f'{info.filename} holds Python objects')
         head = member.tell()
     # The local header repeats the name and has extra fields of its own (APPNOTE.TXT, 4.3.7).
     file.seek(info.header_offset + 26)

@@ -26,6 +26,19 @@ class UnreachableError(DownloadError):
     """The server could not be reached, or every attempt ended early: nothing is known about the file."""
 
 
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections to other web addresses only; urllib would follow one to ftp:// too."""
+
+    def redirect_request(self, request, response, code, reason, headers, url):
+        """Return the request for the new address."""
+        if not re.match(r'https?://', url):
+            raise DownloadError(f'{request.full_url} redirects to {url!r}, which is no web address')
+        return super().redirect_request(request, response, code, reason, headers, url)
+
+
+_open = urllib.request.build_opener(_WebRedirects).open
+
+
 class _Interrupted(Exception):
     """The transfer ended early; what has arrived is kept, and another attempt may finish it."""
 
@@ -109,8 +122,7 @@ def _fetch(url: str, file: BinaryIO, origin_file: Path, timeout: float,
     else:
         start = 0
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=timeout)
+        response = _open(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # The partial file is longer than the file is now.

@@ -46,7 +46,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     work_dir = Path(config.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     seed = _seed(config)
-    set_random_seed(seed)
+    set_random_seed(seed, deterministic=bool((config.get('randomness') or {}).get('deterministic')))
     MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
     source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
     benchmark = Benchmark(

@@ -46,7 +46,8 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
     return Result(
         protocol='pretraining',
         metrics=metrics,
-        num_images=dict(train=len(runner.train_dataloader.dataset), **info.get('knn_images', {})),
+        num_images=dict(train=len(runner.train_dataloader.dataset),
+                        **num_unreadable(runner), **info.get('knn_images', {})),
         seed=runner.seed,
         settings=dict(
             max_epochs=runner.max_epochs, iterations=runner.iter, ranks=distributed.world_size(),
@@ -58,3 +59,9 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
         config=str(config_path),
         command=command,
         wall_time_s=wall_time_s)
+
+
+def num_unreadable(runner: Runner) -> dict[str, int]:
+    """Return how many training images were replaced, where ``bad_images`` allows it; else nothing."""
+    places = runner.message_hub.runtime_info.get('unreadable_images')
+    return {} if places is None else dict(train_unreadable=len(places))

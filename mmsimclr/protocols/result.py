@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mmsimclr.environment import hardware, versions
+from mmsimclr.environment import flags, hardware, versions
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Result:
         wall_time_s: Seconds it took.
         versions: Versions of what ran.
         hardware: What it ran on.
+        flags: Whether only deterministic algorithms ran, number of threads, and the like; empty in results
+            that are older than it.
     """
 
     protocol: str
@@ -50,6 +52,7 @@ class Result:
     wall_time_s: float | None = None
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
+    flags: dict = field(default_factory=flags)
 
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
@@ -76,7 +79,7 @@ def read_result(path: str | Path) -> Result:
     """
     text = Path(path).read_text(encoding='utf-8')
     try:
-        return Result(**json.loads(text))
+        return Result(**{'flags': {}, **json.loads(text)})
     except (TypeError, json.JSONDecodeError) as error:
         raise ValueError(f'{path} is not a result of mmsimclr: {error}') from error
 

@@ -45,8 +45,9 @@ def test_dist_benchmark_hands_its_arguments_on(tmp_path):
     for checkpoint, expected in (('zoo_name', ['zoo_name']), ('random', ['--init', 'random'])):
         done = run('dist_benchmark.sh', 'a config.py', checkpoint, 8, '--device', 'cuda', PYTHON=python)
         assert done.stdout.splitlines() == [
-            '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '8', TOOL, 'a config.py',
-            *expected, '--device', 'cuda', '--launcher', 'pytorch']
+            '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '8', '--max-restarts', '0',
+            '--signals-to-handle', 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1', TOOL, 'a config.py', *expected,
+            '--device', 'cuda', '--launcher', 'pytorch']
 
 
 def test_slurm_benchmark_asks_for_what_the_environment_says(tmp_path):
@@ -58,8 +59,8 @@ def test_slurm_benchmark_asks_for_what_the_environment_says(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
             '--partition', 'gpu', '--job-name', 'a job', '--gres', 'gpu:4', '--ntasks', '16',
-            '--ntasks-per-node', '4', '--cpus-per-task', '9', '--kill-on-bad-exit=1', '--time', '60',
-            'python3', '-u', TOOL, 'config.py', *expected, '--launcher', 'slurm', '--resume']
+            '--ntasks-per-node', '4', '--cpus-per-task', '9', '--kill-on-bad-exit=1', '--signal', 'USR1@120',
+            '--time', '60', 'python3', '-u', TOOL, 'config.py', *expected, '--launcher', 'slurm', '--resume']
 
 
 def test_without_arguments_the_scripts_say_how_they_are_called():

@@ -38,7 +38,8 @@ def test_dist_train_passes_the_rendezvous_of_several_machines(tmp_path):
                MASTER_ADDR='10.0.0.1', PORT='1234')
     assert done.stdout.splitlines() == [
         '-m', 'torch.distributed.run', '--nnodes', '4', '--node-rank', '3', '--master-addr', '10.0.0.1',
-        '--master-port', '1234', '--nproc-per-node', '8', str(ROOT / 'tools' / 'train.py'), 'config.py',
+        '--master-port', '1234', '--nproc-per-node', '8', '--max-restarts', '0', '--signals-to-handle',
+        'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1', str(ROOT / 'tools' / 'train.py'), 'config.py',
         '--amp', 'bf16', '--launcher', 'pytorch']
 
 
@@ -59,7 +60,8 @@ def test_slurm_train_asks_for_what_the_environment_says(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         '--partition', 'gpu', '--job-name', 'a job', '--gres', 'gpu:4', '--ntasks', '16',
-        '--ntasks-per-node', '4', '--cpus-per-task', '9', '--kill-on-bad-exit=1', '--time', '60', '--quiet',
+        '--ntasks-per-node', '4', '--cpus-per-task', '9', '--kill-on-bad-exit=1', '--signal', 'USR1@120',
+        '--time', '60', '--quiet',
         'python3', '-u', str(ROOT / 'tools' / 'train.py'), 'config.py', '--launcher', 'slurm',
         '--cfg-options', 'randomness.seed=3']
 

@@ -1,9 +1,14 @@
 """Hooks."""
 
+from .atomic_checkpoint import AtomicCheckpointHook
 from .batch_norm_momentum import BatchNormMomentumHook
 from .finite_loss import FiniteLossHook
 from .frozen_encoder import FrozenEncoderHook
 from .online_knn import OnlineKNNHook
+from .preemption import PREEMPTED, Preempted, PreemptionHook
 from .run_summary import RunSummaryHook
+from .unreadable_images import UnreadableImagesHook
 
-__all__ = ['BatchNormMomentumHook', 'FiniteLossHook', 'FrozenEncoderHook', 'OnlineKNNHook', 'RunSummaryHook']
+__all__ = ['PREEMPTED', 'AtomicCheckpointHook', 'BatchNormMomentumHook', 'FiniteLossHook',
+           'FrozenEncoderHook', 'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'RunSummaryHook',
+           'UnreadableImagesHook']

@@ -1,8 +1,7 @@
 """Stop at a loss that is not finite, before a checkpoint is overwritten with damaged weights."""
 
 import torch
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
+from mmengine.hooks import Hook
 
 from mmsimclr.registry import HOOKS
 
@@ -12,8 +11,9 @@ class FiniteLossHook(Hook):
     """Raise at the first loss that is NaN or infinite, naming the iteration and the last good checkpoint.
 
     The loss is remembered on its device at every iteration and read on the host every ``interval``
-    iterations, at the end of each epoch and before each checkpoint; then the weights are looked at too,
-    because an update can damage them after a loss that was still finite.
+    iterations, at the end of each epoch and before each checkpoint. Before a checkpoint the weights are
+    looked at too, because an update can damage them after a loss that was still finite: so does a gradient
+    that is not finite, which therefore needs no look of its own.
 
     Args:
         interval: Iterations between looks, >= 1.
@@ -24,8 +24,7 @@ class FiniteLossHook(Hook):
             finite.
     """
 
-    # Before CheckpointHook (VERY_LOW), which first deletes an old checkpoint, then writes the new one;
-    # after the loss was logged.
+    # Before OnlineKNNHook (LOW), which cannot work with a diverged encoder; after the loss was logged.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, interval: int = 1) -> None:
@@ -47,38 +46,27 @@ class FiniteLossHook(Hook):
                 self._first_bad = torch.full((), -1, dtype=torch.int64, device=loss.device)
             bad_now = ~torch.isfinite(loss).all() & (self._first_bad < 0)
             self._first_bad = torch.where(bad_now, runner.iter, self._first_bad)
-        checkpoint_is_due = _saves_at_this_iteration(runner)
-        if checkpoint_is_due or self.every_n_train_iters(runner, self.interval):
+        if self.every_n_train_iters(runner, self.interval):
             self._check_loss(runner)
-        if checkpoint_is_due:
-            self._check_weights(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
-        """Look before the epoch's checkpoint is written."""
+        """Look before other hooks work with the weights."""
         self._check_loss(runner)
-        self._check_weights(runner, runner.iter)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Look at what is about to be saved, by whichever hook; the Runner calls this on rank 0."""
+        self._check_loss(runner)
+        _check_weights(runner, checkpoint['state_dict'], checkpoint['meta']['iter'])
 
     def _check_loss(self, runner) -> None:
         if self._first_bad is not None and self._first_bad.item() >= 0:
             _stop(runner, f'the loss is not finite at iteration {self._first_bad.item() + 1}')
 
-    def _check_weights(self, runner, iteration: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        tensors = {name: tensor for name, tensor in model.state_dict().items()
-                   if tensor.is_floating_point()}
-        if not tensors:
-            return
-        finite = torch.stack([torch.isfinite(tensor).all() for tensor in tensors.values()]).tolist()
-        if not all(finite):
-            _stop(runner, f'{list(tensors)[finite.index(False)]} is not finite after iteration {iteration}')
 
-
-def _saves_at_this_iteration(runner) -> bool:
-    return any(
-        isinstance(hook, CheckpointHook) and not hook.by_epoch
-        and (hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
-             or (hook.save_last and hook.is_last_train_iter(runner)))
-        for hook in runner.hooks)
+def _check_weights(runner, state_dict: dict[str, torch.Tensor], iteration: int) -> None:
+    for name, tensor in state_dict.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            _stop(runner, f'{name} is not finite after iteration {iteration}')
 
 
 def _stop(runner, what: str) -> None:

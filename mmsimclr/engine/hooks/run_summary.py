@@ -3,12 +3,13 @@
 from mmengine.hooks import Hook
 
 from mmsimclr import distributed
+from mmsimclr.environment import flags, versions
 from mmsimclr.registry import HOOKS
 
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):
-    """Log global batch, learning rate, steps and number of negatives when training starts."""
+    """Log what decides the run, and what is needed to repeat it, when training starts."""
 
     priority = 'LOWEST'
 
@@ -39,3 +40,7 @@ class RunSummaryHook(Hook):
         runner.logger.info(
             f'{len(runner.train_dataloader.dataset)} images; {parameters / 1e6:.2f} M trainable '
             f'parameters in {len(groups)} groups')
+        runner.logger.info(f'seed {runner.seed}; ' + ', '.join(
+            f'{name} {value}' for name, value in flags().items() if name != 'environment'))
+        runner.logger.info('versions: ' + ', '.join(
+            f'{name} {version}' for name, version in versions().items() if version))

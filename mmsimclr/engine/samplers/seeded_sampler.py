@@ -1,6 +1,7 @@
 """A sampler whose indices carry what is needed to repeat the random views of each sample."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from mmengine.dataset import DefaultSampler
 
@@ -28,5 +29,13 @@ class SampleIndex(int):
 class SeededSampler(DefaultSampler):
     """MMEngine's ``DefaultSampler`` (same arguments, same order), yielding :class:`SampleIndex`."""
 
+    _num_passed_over = 0
+
+    def pass_over(self, num_samples: int) -> None:
+        """Leave out this rank's first samples the next time it is iterated, and only then."""
+        self._num_passed_over = num_samples
+
     def __iter__(self) -> Iterator[SampleIndex]:
-        return (SampleIndex(index, self.epoch, self.seed) for index in super().__iter__())
+        start, self._num_passed_over = self._num_passed_over, 0
+        indices = islice(super().__iter__(), start, None)
+        return (SampleIndex(index, self.epoch, self.seed) for index in indices)

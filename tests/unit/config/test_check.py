@@ -169,7 +169,7 @@ def test_dicts_that_belong_to_a_component_are_left_to_it(config):
     (('env_cfg', 'mp_cfg', 'opencv_threads'), 0, 'opencv_num_threads')])
 def test_sections_without_types_are_checked_too(place, wrong, right):
     config = dict(env_cfg=dict(dist_cfg=dict(backend='nccl'), mp_cfg=dict()),
-                  default_hooks=dict(timer=dict()))
+                  default_hooks=dict(timer=dict(type='IterTimerHook')))
     check_config(config)
     section = config
     for key in place[:-1]:

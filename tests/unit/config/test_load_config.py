@@ -123,3 +123,35 @@ def test_a_loaded_config_can_be_dumped_and_loaded_again(lazy, tmp_path):
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.model.head.temperature == 0.2
     assert load_config(tmp_path / 'dumped.py').optim_wrapper.optimizer.lr == 0.6
+
+
+def test_data_root_moves_every_path_of_the_data_and_nothing_else(tmp_path):
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text(
+        "data_root = 'data/voc'\n"
+        "sampler = dict(type='DefaultSampler', shuffle=False)\n"
+        "train_dataloader = dict(batch_size=1, sampler=sampler, dataset=dict("
+        "type='mmsimclr.UnlabeledImageFolder', data_root=data_root))\n"
+        "test_dataloader = dict(batch_size=1, sampler=sampler, dataset=dict(type='ConcatDataset', datasets=["
+        "dict(type='mmsimclr.UnlabeledImageFolder', data_root='data/voc/sub'), "
+        "dict(type='mmsimclr.UnlabeledImageFolder', data_root='data/voc2')]))\n")
+    moved = load_config(leaf, {'data_root': '/mnt/images/', 'train_dataloader.batch_size': 2})
+    assert moved.train_dataloader.dataset.data_root == '/mnt/images'
+    parts = moved.test_dataloader.dataset.datasets
+    assert [part.data_root for part in parts] == ['/mnt/images/sub', 'data/voc2']
+    assert moved.train_dataloader.batch_size == 2
+
+
+@pytest.mark.parametrize(('root', 'message'), [('', 'path of a folder'), (3, 'path of a folder')])
+def test_a_data_root_that_is_no_path_is_refused(tmp_path, root, message):
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text("data_root = 'data/voc'\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(leaf, {'data_root': root})
+
+
+def test_data_root_is_refused_where_the_data_are_not_in_one_folder(tmp_path):
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text('train_cfg = dict(by_epoch=True, max_epochs=1)\n')
+    with pytest.raises(ConfigError, match='not in one folder'):
+        load_config(leaf, {'data_root': '/mnt'})

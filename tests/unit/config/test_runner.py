@@ -1,11 +1,12 @@
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
 from mmsimclr.config import build_runner, set_amp
-from mmsimclr.engine import LARS, BFloat16OptimWrapper
+from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
 from mmsimclr.models import SimCLR
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
@@ -99,3 +100,20 @@ def test_a_run_without_steps_is_refused(config):
 def test_no_workers_need_no_other_change_of_the_config(config):
     config.train_dataloader.update(num_workers=0, persistent_workers=True)
     build_runner(config).train()
+
+
+@pytest.mark.parametrize('hooks', [
+    None, dict(), dict(checkpoint=dict(interval=2)), dict(checkpoint=dict(type='CheckpointHook', interval=2)),
+    dict(checkpoint=dict(type=CheckpointHook, interval=2)),
+    dict(checkpoint=None, second=dict(type='mmengine.CheckpointHook', interval=2))])
+def test_every_checkpoint_hook_saves_atomically(config, hooks):
+    config.default_hooks = hooks
+    runner = build_runner(config)
+    checkpointing = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    assert [type(hook) for hook in checkpointing] == [AtomicCheckpointHook]
+
+
+def test_no_checkpoints_are_no_checkpoints(config, tmp_path):
+    config.default_hooks.checkpoint = None
+    build_runner(config).train()
+    assert not list(tmp_path.glob('*.pth'))

@@ -2,8 +2,8 @@
 
 import hashlib
 import io
+import sys
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -137,15 +137,16 @@ def test_a_route_lost_on_the_way_is_an_interruption(server, tmp_path, monkeypatc
         def read1(self, size):
             raise OSError(113, 'No route to host')
 
-    real, answers = urllib.request.urlopen, iter([Lost, None])
+    downloading = sys.modules['mmsimclr.files.download']
+    real, answers = downloading._open, iter([Lost, None])
 
-    def urlopen(*args, **kwargs):
+    def open_or_lose(*args, **kwargs):
         response, lost = real(*args, **kwargs), next(answers)
         if lost:
             response.read1 = lost().read1
         return response
 
-    monkeypatch.setattr(urllib.request, 'urlopen', urlopen)
+    monkeypatch.setattr(downloading, '_open', open_or_lose)
     assert _fetch(server, tmp_path / 'file.bin').read_bytes() == CONTENT
 
 

@@ -223,7 +223,7 @@ def test_two_folders_of_one_s_own_are_measured_and_images_named_below_their_root
 
 def test_a_class_that_only_one_folder_has_gives_no_number(tmp_path):
     class_folders(tmp_path / 'images/train', 'ant', 'cat', 'dog')
-    class_folders(tmp_path / 'images/val', 'cat', 'dog')                     # cat would be 0 here, and 1 there
+    class_folders(tmp_path / 'images/val', 'cat', 'dog')                    # cat would be 0 here, and 1 there
     with pytest.raises(ValueError, match='only one has ant'):
         KNN(**without_type(folder_leaf(tmp_path / 'images'))).run(tiny_benchmark(tmp_path / 'run'))
 

@@ -1,0 +1,246 @@
+"""Checkpoints of a training run on disk: written whole, described by a manifest, and found again.
+
+Beside ``epoch_3.pth`` lies ``epoch_3.pth.json``, the manifest: ``sha256``, ``bytes``, ``iteration``,
+``epoch``, ``run_id``, and ``resumable``, which is false where optimizer and history were left out. It is
+written after the checkpoint, so whatever a manifest describes was whole. ``run_id`` in the work directory
+names the run that saved there last; a fresh run takes another one, and its checkpoints are not mixed up with
+older ones.
+"""
+
+import errno
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from mmsimclr.checkpoints.errors import CheckpointError, DamagedCheckpointError, listed
+from mmsimclr.checkpoints.read import read_checkpoint
+from mmsimclr.files import atomic_writer, difference
+
+RESUMABLE_KEYS = ('state_dict', 'optimizer', 'message_hub')
+LEFTOVER = re.compile(r'\.(.+\.pth(\.json)?|last_checkpoint|run_id)\.\d+\.tmp')
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written; what was there before is untouched."""
+
+
+@dataclass
+class Search:
+    """What a folder holds for a run to go on from.
+
+    Attributes:
+        path: The newest intact checkpoint; None if there is none.
+        iteration: Its iteration.
+        notes: Why others were passed over, one line each.
+        damaged: Checkpoints of this run that are not intact.
+        of_other_runs: Checkpoints that an earlier run in the same folder left.
+    """
+
+    path: Path | None = None
+    iteration: int = -1
+    notes: list[str] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    of_other_runs: list[Path] = field(default_factory=list)
+
+
+def manifest_of(path: Path) -> Path:
+    """Return where the manifest of a checkpoint lies."""
+    return path.with_name(f'{path.name}.json')
+
+
+def save_whole(tree: Mapping, path: Path, run_id: str) -> None:
+    """Write a checkpoint, then its manifest, then the folder's ``run_id``; each whole or not at all.
+
+    Args:
+        tree: What to save, with ``iter`` and ``epoch`` in its ``meta``.
+        path: Where; the folder must exist.
+        run_id: Names the run.
+
+    Raises:
+        SaveError: If the folder is gone or cannot be written to. A checkpoint of that name that was there
+            before is still there.
+    """
+    try:
+        _require_folder(path)
+        # An older file of this name stays usable without its manifest, and never has a wrong one.
+        manifest_of(path).unlink(missing_ok=True)
+        with atomic_writer(path) as file:
+            hashed = _HashedFile(file)
+            torch.save(tree, hashed)
+            hashed.raise_if_failed()
+        manifest = dict(sha256=hashed.sha256.hexdigest(), bytes=hashed.num_bytes, run_id=run_id,
+                        iteration=tree['meta']['iter'], epoch=tree['meta']['epoch'],
+                        resumable=_is_resumable(tree))
+        write_text(manifest_of(path), json.dumps(manifest, indent=2) + '\n')
+    except OSError as error:
+        raise SaveError(f'{path} could not be written ({error.strerror or error})') from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all; its folder must be there."""
+    _require_folder(path)
+    with atomic_writer(path) as file:
+        file.write(text.encode())
+
+
+def _require_folder(path: Path) -> None:
+    # Made again, it would be on another disk if a mount has gone.
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, 'the folder has vanished', str(path.parent))
+
+
+def read_run_id(folder: Path) -> str | None:
+    """Return the run that saved in a folder last; None if that was not written down."""
+    path = folder / 'run_id'
+    return path.read_text(encoding='utf-8').strip() if path.is_file() else None
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, then its manifest."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what killed runs left half-written, and manifests without a checkpoint; return the names."""
+    leftovers = [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]
+    leftovers += [path for path in folder.glob('*.pth.json') if not path.with_suffix('').is_file()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return sorted(path.name for path in leftovers)
+
+
+def newest_checkpoint(folders: list[Path]) -> Search:
+    """Find the checkpoint with the most iterations that is intact, of the run that saved there last.
+
+    A checkpoint with a manifest is intact if its size and SHA-256 are those; one without, as MMEngine
+    writes them or a kill at the wrong moment leaves, if it can be read to its end.
+
+    Args:
+        folders: The work directory first, which has the ``run_id``.
+    """
+    run_id, search = read_run_id(folders[0]), Search()
+    paths = [path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')]
+    described = {path: manifest for path in paths if (manifest := _read_manifest(path, search))}
+    for path, manifest in sorted(described.items(), key=lambda item: item[1]['iteration'], reverse=True):
+        if not manifest['resumable']:
+            continue
+        if run_id and manifest['run_id'] != run_id:
+            search.of_other_runs.append(path)
+        elif wrong := difference(path, {'sha256': manifest['sha256']}, manifest['bytes']):
+            search.damaged.append(path)
+            search.notes.append(f'{path} is damaged and passed over: {wrong}')
+        else:
+            search.path, search.iteration = path, manifest['iteration']
+            break
+    undescribed = [path for path in paths if path not in described]
+    for path in sorted(undescribed, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if _consider(path, run_id, search):
+            break
+    return search
+
+
+def _consider(path: Path, run_id: str | None, search: Search) -> bool:
+    """Take a checkpoint without a manifest if it is newer than what was found; whether it is intact."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError as error:
+        search.damaged.append(path)
+        search.notes.append(f'{error}. It is passed over')
+        return False
+    iteration = checkpoint.meta.get('iter')
+    if not _is_resumable(checkpoint.tree) or not isinstance(iteration, int):
+        return False
+    if run_id and checkpoint.meta.get('run_id') != run_id:
+        search.of_other_runs.append(path)
+        return False
+    if iteration > search.iteration:
+        search.path, search.iteration = path, iteration
+        search.notes.append(f'{path} has no manifest, so its SHA-256 is not known; it can be read to its end')
+    return True
+
+
+def require_any(search: Search, may_start_anew: bool) -> None:
+    """Refuse to start from nothing where there are checkpoints.
+
+    Args:
+        search: What was found.
+        may_start_anew: Whether checkpoints of an earlier run are no reason to refuse: a run that a launcher
+            restarts before it has saved anything starts from the beginning.
+
+    Raises:
+        DamagedCheckpointError: If all that could be resumed is damaged.
+        CheckpointError: If all is of an earlier run.
+    """
+    if search.path is None and search.damaged:
+        raise DamagedCheckpointError(
+            f'no checkpoint to resume from is intact: {listed(search.damaged)}. Without --resume the run '
+            'starts from the beginning')
+    if search.path is None and search.of_other_runs and not may_start_anew:
+        raise CheckpointError(
+            'the run that was started last in this work directory has saved nothing, and the checkpoints '
+            f'there are of an earlier one: {listed(search.of_other_runs)}. '
+            'Name the one to resume (--resume FILE)')
+
+
+def _is_resumable(tree: Mapping) -> bool:
+    return all(key in tree for key in RESUMABLE_KEYS)
+
+
+def _read_manifest(path: Path, search: Search) -> dict | None:
+    try:
+        manifest = json.loads(manifest_of(path).read_text(encoding='utf-8'))
+        if (isinstance(manifest['iteration'], int) and isinstance(manifest['bytes'], int)
+                and re.fullmatch('[0-9a-f]{64}', manifest['sha256'])
+                and {'run_id', 'resumable'} <= {*manifest}):
+            return manifest
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    search.notes.append(f'{manifest_of(path)} is not a manifest')
+    return None
+
+
+class _HashedFile:
+    """Counts and hashes what ``torch.save`` writes, and keeps the reason if that fails.
+
+    Torch's writer reports a failed write as its own and writes on in its destructor, so it is told that all
+    is well, and the error is raised when it is through.
+    """
+
+    def __init__(self, file) -> None:
+        self.file, self.sha256, self.num_bytes, self.error = file, hashlib.sha256(), 0, None
+
+    def write(self, data) -> int:
+        size = memoryview(data).nbytes
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+            self.sha256.update(data)
+            self.num_bytes += size
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is complete."""
+
+    def raise_if_failed(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def folders_of_run(work_dir: Path) -> Iterator[Path]:
+    """Yield the work directory, and the folder its last checkpoint went to if that is another."""
+    yield work_dir
+    last = work_dir / 'last_checkpoint'
+    if last.is_file():
+        folder = Path(last.read_text(encoding='utf-8').strip()).parent
+        if folder.is_dir() and not folder.samefile(work_dir):
+            yield folder

@@ -1,0 +1,240 @@
+"""MMEngine's Runner, whose checkpoints cannot lie and from which a killed run goes on as if nothing was."""
+
+import time
+import uuid
+from functools import cached_property
+from pathlib import Path
+
+import mmengine
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch.utils._pytree import tree_map_only
+
+from mmsimclr import distributed
+from mmsimclr.checkpoints import (
+    RECORD_KEY,
+    Search,
+    check_scale,
+    describe_model,
+    fill_model,
+    find_checkpoint,
+    folders_of_run,
+    newest_checkpoint,
+    read_checkpoint,
+    remove_leftovers,
+    require_any,
+    save_whole,
+    write_text,
+)
+from mmsimclr.config.resuming import (
+    check_data,
+    check_settings,
+    extend,
+    num_restarts,
+    run_settings,
+    schedules,
+    settings_of,
+)
+from mmsimclr.config.run_errors import explained_failures
+from mmsimclr.engine import PreemptionHook, ResumableTrainLoop, random_state
+
+
+class PretrainRunner(Runner):
+    """MMEngine's Runner for runs that may end at any moment.
+
+    Loading runs nothing that is in the file and fills the whole model or stops. What is saved is whole, says
+    how its encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
+    """
+
+    _run_id: str | None = None
+    _loaded: dict | None = None
+
+    def train(self) -> torch.nn.Module:
+        """Train; a failure that is not the model's is explained in one line.
+
+        Raises:
+            RunError: If a loader process died, memory ran out, a disk failed, or other ranks fell silent.
+        """
+        try:
+            with explained_failures(self):
+                return super().train()
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, PreemptionHook):
+                    hook.release()
+
+    def load_or_resume(self) -> None:
+        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
+
+        Raises:
+            CheckpointError: If it is to resume and no checkpoint in the work directory is intact.
+        """
+        if self._has_loaded:
+            return
+        distributed.from_first_rank(self._tidy)
+        restarts = num_restarts()
+        automatic = self._resume and self._load_from is None
+        newest = None
+        if automatic or restarts:
+            search = distributed.from_first_rank(self._search)
+            for note in search.notes:
+                self.logger.warning(note)
+            require_any(search, may_start_anew=restarts > 0)
+            newest = search.path
+            self.logger.info(
+                (f'restart {restarts}: ' if restarts else '')
+                + (f'resuming from the newest intact checkpoint, {newest}' if newest else
+                   f'no checkpoint in {self.work_dir}'
+                   + (': starting from the beginning' if self._load_from is None else '')))
+        if newest:
+            self.resume(str(newest))
+        elif self._load_from is not None:
+            (self.resume if self._resume else self.load_checkpoint)(self._load_from)
+        self._has_loaded = True
+        self._run_id = self._run_id or distributed.from_first_rank(lambda: uuid.uuid4().hex)
+
+    def _tidy(self) -> None:
+        for folder in folders_of_run(Path(self.work_dir)):
+            if leftovers := remove_leftovers(folder):
+                self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
+
+    def _search(self) -> Search:
+        return newest_checkpoint(list(folders_of_run(Path(self.work_dir))))
+
+    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
+               map_location='default') -> None:
+        """Go on from a checkpoint, inside an epoch too; the config must be that of the run that saved it.
+
+        Raises:
+            ConfigError: If optimizer, schedule, seed, batch or data are not those of the checkpoint.
+            CheckpointError: If it cannot be read or does not fill the model.
+        """
+        configured, ends = settings_of(self), [schedule.end for schedule in schedules(self)]
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        tree, self._loaded = self._loaded, None
+        check_settings(self, configured, filename)
+        check_data(self, tree['meta'], filename)
+        for schedule, end in zip(schedules(self), ends, strict=True):
+            extend(schedule, end)
+        if hasattr(sampler := self.train_dataloader.sampler, 'seed'):
+            sampler.seed = self.seed                         # drawn by the first run, if the config has none
+        self._run_id = tree['meta'].get('run_id')
+        self.message_hub.update_info('last_ckpt', str(filename))
+        states = tree.get('random_states')
+        if states and len(states) == self.world_size and isinstance(self.train_loop, ResumableTrainLoop):
+            self.train_loop.random_state = states[self.rank]
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
+        """Load a checkpoint of this model, all of it, and return its content.
+
+        Args:
+            filename: A file, folder, address or model-zoo name.
+            map_location: MMEngine's; the file is read on the CPU.
+            strict: MMEngine's; loading is always strict.
+            revise_keys: MMEngine's; a prefix ``module.`` is taken off.
+
+        Raises:
+            CheckpointError: If the file is damaged, would run code, or does not fill the model.
+        """
+        checkpoint = read_checkpoint(find_checkpoint(filename))
+        tree = dict(checkpoint.tree)
+        self.call_hook('after_load_checkpoint', checkpoint=tree)
+        matched = fill_model(self.model, tree, checkpoint.path)
+        self._has_loaded = True
+        self._loaded = tree
+        self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
+                         f'sha256: {checkpoint.sha256[:16]}')
+        return tree
+
+    def _init_model_weights(self) -> None:
+        """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
+        super()._init_model_weights()
+        model = self._bare_model()
+        scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
+        if scale is not None:
+            check_scale(model, scale, 'init_cfg')
+
+    @cached_property
+    def _config_text(self) -> str:
+        return self.cfg.pretty_text            # takes longer than the rest of a small checkpoint
+
+    def _bare_model(self) -> torch.nn.Module:
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def save_checkpoint(self, out_dir, filename, file_client_args=None, save_optimizer=True,
+                        save_param_scheduler=True, meta=None, by_epoch=True, backend_args=None,
+                        is_last=False) -> None:
+        """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
+
+        The arguments are MMEngine's, and one more: ``is_last`` has ``last_checkpoint`` name the file.
+
+        Raises:
+            SaveError: If it cannot be written; what was there before is untouched.
+            FloatingPointError: If a FiniteLossHook finds damage.
+        """
+        states = distributed.from_every_rank(random_state())
+        path = mmengine.fileio.join_path(str(out_dir), filename, backend_args=backend_args)
+        meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
+
+        def save() -> None:
+            tree = self._tree(meta, states, save_optimizer, save_param_scheduler)
+            if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
+                mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
+            else:
+                save_whole(tree, Path(path), self._run_id)
+            if is_last:
+                write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
+                write_text(Path(self.work_dir) / 'last_checkpoint', path)
+        distributed.from_first_rank(save)
+        if is_last:
+            self.message_hub.update_info('last_ckpt', path)
+
+    def _tree(self, meta: dict, states: list[dict], save_optimizer: bool, save_param_scheduler: bool) -> dict:
+        """Return what MMEngine's checkpoints hold, the encoder's record and what a resumed run needs."""
+        model = self._bare_model()
+        record = describe_model(model)
+        meta = {
+            **meta, 'cfg': self._config_text, 'seed': self.seed, 'experiment_name': self.experiment_name,
+            'time': time.strftime('%Y%m%d_%H%M%S'), 'mmengine_version': mmengine.__version__,
+            'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
+            'run_id': self._run_id, 'run': run_settings(self), **({RECORD_KEY: record} if record else {})}
+        tree = dict(meta=meta, state_dict=model.state_dict(), message_hub=self.message_hub.state_dict(),
+                    random_states=states)
+        if save_optimizer:
+            if not isinstance(self.optim_wrapper, OptimWrapper):
+                raise TypeError(f'the optimizer cannot be saved: {type(self.optim_wrapper).__name__} is no '
+                                'OptimWrapper')
+            tree['optimizer'] = self.optim_wrapper.state_dict()
+            if not self.optim_wrapper.should_update():
+                self.logger.warning('the gradient accumulated so far is not saved: a run resumed from here '
+                                    'is not bit-identical (save after a multiple of accumulative_counts)')
+        if save_param_scheduler and self.param_schedulers:
+            schedulers = self.param_schedulers
+            tree['param_schedulers'] = (
+                {name: [each.state_dict() for each in group] for name, group in schedulers.items()}
+                if isinstance(schedulers, dict) else [each.state_dict() for each in schedulers])
+        metadata = tree['state_dict']._metadata
+        tree = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu(), tree)
+        tree['state_dict']._metadata = metadata
+        self.call_hook('before_save_checkpoint', checkpoint=tree)
+        return tree
+
+    def build_train_loop(self, loop):
+        """Build the train loop; one by epochs can be resumed inside an epoch.
+
+        Raises:
+            ValueError: If an epoch would have no steps.
+        """
+        if isinstance(loop, dict) and loop.get('by_epoch') and 'type' not in loop:
+            settings = {key: value for key, value in loop.items() if key != 'by_epoch'}
+            loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
+        loop = super().build_train_loop(loop)
+        loader = loop.dataloader
+        if len(loader) == 0:
+            raise ValueError(
+                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
+                f'process(es) do not fill one batch of {loader.batch_size}; lower '
+                'train_dataloader.batch_size')
+        return loop

@@ -1,0 +1,70 @@
+"""What ends a run from outside the model, said in one line."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mmsimclr.checkpoints import SaveError
+
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE)
+LOADER_DIED = re.compile(r'DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (.*)', re.DOTALL)
+RANKS_SILENT = re.compile(
+    r'gloo/transport|Connection (closed|reset) by peer|Connection refused|NCCL|Broken pipe|ProcessGroup'
+    r'|Timed out waiting', re.IGNORECASE)
+NO_MEMORY = re.compile(r"can't allocate memory|Caught MemoryError|not enough memory", re.IGNORECASE)
+
+
+class RunError(RuntimeError):
+    """A run ended because of the machine it ran on; the message says what to do."""
+
+
+@contextmanager
+def explained_failures(runner) -> Iterator[None]:
+    """Raise a :class:`RunError` in place of errors from the depths that have a known cause outside the model.
+
+    Args:
+        runner: Names the last whole checkpoint, and the timeout of its process group.
+    """
+    try:
+        yield
+    except (RunError, SaveError) as error:
+        raise type(error)(f'{error}. {_go_on(runner)}') from error
+    except (RuntimeError, MemoryError, OSError, EOFError) as error:
+        if (reason := _reason(error, runner)) is None:
+            raise
+        raise RunError(f'{reason}. {_go_on(runner)}') from error
+
+
+def _reason(error: BaseException, runner) -> str | None:
+    text = str(error)
+    found = LOADER_DIED.search(text)
+    # A pipe to a loader process that broke before torch noticed; those of ranks break with a RuntimeError.
+    if found or isinstance(error, ConnectionError | EOFError):
+        how = found[1].splitlines()[0] if found else 'killed'
+        return (f'a process that loads images ended at iteration {runner.iter + 1} ({how}): '
+                'killed usually means that memory ran out; lower train_dataloader.num_workers, or enlarge '
+                '/dev/shm')
+    if isinstance(error, torch.OutOfMemoryError):
+        return (f'the GPU has too little memory ({text.splitlines()[0]}): lower train_dataloader.batch_size, '
+                'or set model.chunk_size')
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
+        return ('memory ran out: lower train_dataloader.num_workers or train_dataloader.batch_size, or set '
+                'model.chunk_size')
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+        return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'
+    if runner.world_size > 1 and RANKS_SILENT.search(text):
+        timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
+        waited = f', or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
+        return (f'process {runner.rank} of {runner.world_size} lost another one at iteration '
+                f'{runner.iter + 1}: it ended or its machine is gone{waited}; its own log says why '
+                f'({text.splitlines()[0][-200:]})')
+    return None
+
+
+def _go_on(runner) -> str:
+    last = runner.message_hub.get_info('last_ckpt')
+    return (f'The last whole checkpoint is {last}; --resume goes on from it' if last else
+            'No checkpoint was written yet')

@@ -1,0 +1,99 @@
+"""A scheduler's signal: finish the iteration, save, and end with a status that asks for another start."""
+
+import signal
+import threading
+
+import torch
+import torch.distributed as dist
+from mmengine.hooks import Hook
+
+from mmsimclr import distributed
+from mmsimclr.registry import HOOKS
+
+# sysexits.h: EX_TEMPFAIL, "the user is invited to try again".
+PREEMPTED = 75
+INTERRUPTED = 'interrupted.pth'
+
+
+class Preempted(SystemExit):
+    """The run was told to stop, has saved, and ends with status 75."""
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """At SIGTERM or SIGUSR1 save ``interrupted.pth`` after the running iteration, and end with status 75.
+
+    All ranks stop after the same iteration, whichever of them was told: each iteration starts an all-reduce
+    of a flag and reads the one that the iteration before started, which has long arrived. So a run of several
+    ranks stops one iteration later than one of a single process. With gradient accumulation it stops after
+    the next update of the weights.
+
+    Args:
+        signals: Names of the signals. Loader processes take no notice of them.
+
+    Raises:
+        ValueError: If a signal is unknown.
+        Preempted: During training, when it has saved.
+    """
+
+    # After CheckpointHook (VERY_LOW), the schedules and the log.
+    priority = 'LOWEST'
+
+    def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1')) -> None:
+        unknown = [name for name in signals if name not in signal.Signals.__members__]
+        if unknown:
+            raise ValueError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
+        self.signals = [signal.Signals[name] for name in signals]
+        self._received = 0
+        self._replaced: dict[int, object] = {}
+        self._flag, self._under_way = None, None
+
+    def before_run(self, runner) -> None:
+        """Listen."""
+        self._received, self._flag, self._under_way = 0, None, None
+        # Python lets the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            self._replaced = {number: signal.signal(number, self._note) for number in self.signals}
+
+    def release(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._replaced.items():
+            # None: a handler that was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._replaced = {}
+
+    def _note(self, number: int, frame: object) -> None:
+        # A forked loader process has this handler too: there it does nothing that matters, so a signal to
+        # the whole process group does not take away what the iteration needs.
+        self._received = number
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Stop if a rank was told to."""
+        number = self._agreed(runner)
+        if not number or not runner.optim_wrapper.should_update():
+            return
+        done = runner.iter + 1
+        if done == runner.max_iters:                         # nothing is left to be saved for
+            return
+        name = signal.Signals(number).name
+        runner.logger.warning(f'{name} received: saving after iteration {done}')
+        runner.save_checkpoint(runner.work_dir, INTERRUPTED, by_epoch=False, is_last=True,
+                               meta=dict(epoch=runner.epoch, iter=done))
+        runner.logger.warning(
+            f'{name}: stopped after iteration {done} of {runner.max_iters}, which '
+            f'{runner.work_dir}/{INTERRUPTED} holds; --resume goes on from it. Status {PREEMPTED}')
+        distributed.stop()
+        raise Preempted(PREEMPTED)
+
+    def _agreed(self, runner) -> int:
+        """Return the signal that some rank had received by the iteration before; by this one if alone."""
+        if distributed.world_size() == 1:
+            return self._received
+        before, flag = self._under_way, self._flag
+        device = 'cuda' if dist.get_backend() == 'nccl' else 'cpu'
+        self._flag = torch.tensor([self._received], device=device)
+        self._under_way = dist.all_reduce(self._flag, op=dist.ReduceOp.MAX, async_op=True)
+        if before is None:
+            return 0
+        before.wait()
+        return int(flag.item())

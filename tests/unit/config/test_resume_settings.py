@@ -1,0 +1,108 @@
+"""A resumed run keeps what it was told; a config that says otherwise is refused, with both values."""
+
+import pytest
+import torch
+from tiny_run import log_of, tiny_config, tiny_runner
+
+from mmsimclr.config import ConfigError, build_runner
+
+SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
+
+
+def run(work_dir, epochs: int = 2, resume=None, **changes):
+    """Train two steps an epoch; return the Runner."""
+    options = {key.replace('__', '.'): value for key, value in changes.items()}
+    config = tiny_config(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), param_scheduler=SCHEDULE,
+                         resume=resume is not None, load_from=str(resume) if resume else None)
+    config.merge_from_dict(options)
+    runner = build_runner(config)
+    runner.train()
+    return runner
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('first')
+    run(folder)
+    return folder / 'epoch_2.pth'
+
+
+DIFFERENT = {
+    'optim_wrapper.optimizer.lr': (0.1, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
+    'optim_wrapper.optimizer.weight_decay': (0.5, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
+    'optim_wrapper.optimizer.momentum': (0.5, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
+    'param_scheduler.0.total': (9, r'param_scheduler\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
+    'param_scheduler.0.warmup': (2, r'warmup_steps: 2 in the checkpoint, 4 in the config'),
+    'randomness.seed': (5, r'randomness\.seed: 0 in the checkpoint, 5 in the config'),
+    # The number of steps of the schedule stays, the images of a step do not.
+    'train_dataloader.dataset.num_images': (17, r'num_images 16 in the checkpoint, 17 now'),
+}
+
+
+@pytest.mark.parametrize('key', DIFFERENT)
+def test_another_setting_is_refused_and_both_values_named(key, first, tmp_path):
+    value, message = DIFFERENT[key]
+    with pytest.raises(ConfigError, match=message) as caught:
+        run(tmp_path, 4, first, **{key: value})
+    assert f'load_from={first}' in str(caught.value)
+
+
+def test_another_batch_is_refused(first, tmp_path):
+    schedule = [dict(type='WarmupCosineLR', warmup=2, total=8, by_epoch=False)]
+    with pytest.raises(ConfigError, match=r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in'):
+        run(tmp_path, 4, first, train_dataloader__batch_size=4, param_scheduler=schedule)
+
+
+def test_all_differences_are_named_at_once(first, tmp_path):
+    with pytest.raises(ConfigError, match=r'(?s)seed: 0.*lr: 0\.3.*warmup_steps: 2'):
+        run(tmp_path, 4, first, randomness__seed=1, optim_wrapper__optimizer__lr=1.0,
+            param_scheduler=[dict(SCHEDULE[0], warmup=0)])
+
+
+def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
+    longer = run(tmp_path / 'resumed', 4, first)
+    rates = longer.message_hub.get_scalar('train/lr').data[0].tolist()
+    assert rates == run(tmp_path / 'at_once', 4).message_hub.get_scalar('train/lr').data[0].tolist()
+    assert len(set(rates[2:])) == 6, 'the cosine moves in every step'
+
+
+def test_a_seed_that_was_drawn_is_that_of_the_resumed_run_too(tmp_path):
+    drawn = run(tmp_path / 'a', 1, randomness=dict(seed=None))
+    resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', randomness=dict(seed=None))
+    assert resumed.seed == drawn.seed == resumed.train_dataloader.sampler.seed
+
+
+def test_a_checkpoint_without_any_of_this_resumes_as_in_mmengine(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    for key in ('run', 'run_id'):
+        del tree['meta'][key]
+    del tree['random_states']
+    torch.save(tree, tmp_path / 'old.pth')
+    assert run(tmp_path / 'run', 3, tmp_path / 'old.pth').iter == 6
+
+
+def test_a_place_beyond_the_epoch_is_refused(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    del tree['meta']['run']
+    tree['meta']['iter'] = 7
+    torch.save(tree, tmp_path / 'odd.pth')
+    with pytest.raises(ConfigError, match='iteration 7 after 2 epochs in the checkpoint, 2 steps per epoch'):
+        run(tmp_path / 'run', 3, tmp_path / 'odd.pth')
+
+
+def test_resuming_where_nothing_is_starts_from_the_beginning_and_says_so(tmp_path):
+    tiny_runner(tmp_path, resume=True).train()
+    assert f'no checkpoint in {tmp_path}: starting from the beginning' in log_of(tmp_path)
+
+
+@pytest.mark.parametrize('launcher', ['TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'])
+def test_a_restarted_run_resumes_without_being_told(launcher, tmp_path, monkeypatch):
+    tiny_runner(tmp_path, default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))).train()
+    monkeypatch.setenv(launcher, '0')
+    tiny_runner(tmp_path / 'other').train()
+    assert 'resuming from' not in log_of(tmp_path / 'other')
+    monkeypatch.setenv(launcher, '2')
+    runner = tiny_runner(tmp_path, experiment_name='again', train_cfg=dict(by_epoch=True, max_epochs=2))
+    runner.train()
+    assert runner.iter == 4
+    assert runner.message_hub.get_info('started_at_iteration') == 2

@@ -1,0 +1,85 @@
+import math
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from tiny_run import tiny_runner
+
+from mmsimclr.engine import PREEMPTED, Preempted, PreemptionHook
+from mmsimclr.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SignalForHookTest(Hook):
+    """Send this process a signal during an iteration, or raise; ruin a weight in it."""
+
+    def __init__(self, iteration: int, number: int = signal.SIGTERM, error: bool = False, ruin: bool = False):
+        self.iteration, self.number, self.error, self.ruin = iteration, number, error, ruin
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if self.ruin and runner.iter + 1 == self.iteration:
+            with torch.no_grad():
+                runner.model.neck.fc0.weight[0, 0] = math.nan
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.iteration:
+            if self.error:
+                raise ValueError('stop here')
+            os.kill(os.getpid(), self.number)
+
+
+def runner(work_dir, at: int, accumulated: int = 1, error: bool = False, **changes):
+    wrapper = dict(optimizer=dict(type='LARS', lr=0.1), accumulative_counts=accumulated)
+    hooks = [dict(type='PreemptionHook'), dict(type='FiniteLossHook', interval=100),
+             dict(type='SignalForHookTest', iteration=at, error=error, **changes)]
+    return tiny_runner(work_dir, train_cfg=dict(by_epoch=True, max_epochs=3), optim_wrapper=wrapper,
+                       custom_hooks=hooks)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize('at', [1, 2])
+def test_the_iteration_is_finished_and_saved(at, number, tmp_path):
+    run = runner(tmp_path, at, number=number)
+    with pytest.raises(Preempted) as caught:
+        run.train()
+    assert caught.value.code == PREEMPTED == 75
+    assert run.message_hub.get_info('last_ckpt') == f'{tmp_path}/interrupted.pth'
+    assert run.message_hub.get_scalar('train/loss').data[0].size == at
+    assert (tmp_path / 'interrupted.pth').is_file() and (tmp_path / 'interrupted.pth.json').is_file()
+
+
+def test_with_accumulation_it_stops_after_an_update(tmp_path):
+    run = runner(tmp_path, 1, accumulated=2)
+    with pytest.raises(Preempted):
+        run.train()
+    assert run.message_hub.get_scalar('train/loss').data[0].size == 2
+
+
+def test_a_signal_in_the_last_iteration_changes_nothing(tmp_path):
+    run = runner(tmp_path, 6)
+    run.train()
+    assert run.iter == 6 and not (tmp_path / 'interrupted.pth').exists()
+
+
+def test_weights_that_the_update_ruined_are_not_saved(tmp_path):
+    with pytest.raises(FloatingPointError, match=r'neck\.fc0\.weight is not finite after iteration 1'):
+        runner(tmp_path, 1, ruin=True).train()
+    assert not list(tmp_path.glob('*.pth*'))
+
+
+@pytest.mark.parametrize('error', [True, False])
+def test_the_signals_are_given_back_however_the_run_ends(error, tmp_path):
+    before = signal.signal(signal.SIGUSR1, lambda *_: None), signal.getsignal(signal.SIGUSR1)
+    run = runner(tmp_path, 2, error=error)
+    with pytest.raises((ValueError, Preempted)):
+        run.train()
+    assert signal.getsignal(signal.SIGUSR1) is before[1]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    signal.signal(signal.SIGUSR1, before[0])
+
+
+def test_an_unknown_signal_is_refused():
+    with pytest.raises(ValueError, match='such as SIGTERM and SIGUSR1, got SIGUSR9'):
+        PreemptionHook(signals=('SIGTERM', 'SIGUSR9'))

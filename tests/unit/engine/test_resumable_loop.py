@@ -1,0 +1,87 @@
+"""Resuming inside an epoch: nothing is decoded again, and all generators go on where they were."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import log_of, tiny_config
+
+from mmsimclr.config import build_runner
+from mmsimclr.datasets import Shapes
+from mmsimclr.engine import SeededSampler, random_state, set_random_state
+from mmsimclr.registry import DATASETS
+
+
+@DATASETS.register_module()
+class CountingShapesForLoopTest(Shapes):
+    """Shapes that remembers which images were asked for."""
+
+    asked: list[int] = []
+
+    def __getitem__(self, index):
+        self.asked.append(int(index))
+        return super().__getitem__(index)
+
+
+def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler'):
+    """Train two epochs of four batches, from the checkpoint of some batch on."""
+    config = tiny_config(
+        work_dir, train_cfg=dict(by_epoch=True, max_epochs=2),
+        param_scheduler=[dict(type='WarmupCosineLR', warmup=1, total=2, convert_to_iter_based=True)],
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)))
+    config.train_dataloader.batch_size = 4
+    config.train_dataloader.dataset.type = 'CountingShapesForLoopTest'
+    config.train_dataloader.sampler.type = sampler
+    if batches_done is not None:
+        config.resume, config.load_from = True, str(work_dir.parent / 'whole' / f'iter_{batches_done}.pth')
+    CountingShapesForLoopTest.asked.clear()
+    runner = build_runner(config)
+    runner.train()
+    return runner, list(CountingShapesForLoopTest.asked)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('loop')
+    runner, asked = run(folder / 'whole')
+    return folder, runner.model.state_dict(), asked
+
+
+@pytest.mark.parametrize('done', [1, 3, 4, 6, 8])
+def test_only_images_that_were_not_seen_are_decoded_and_no_bit_differs(done, whole):
+    folder, weights, order = whole
+    runner, asked = run(folder / f'resumed{done}', done)
+    assert len(order) == 32 and asked == order[4 * done:]
+    assert runner.iter == 8 and runner.epoch == 2
+    for name, value in runner.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    assert f'{(done - 1) % 4 + 1} of 4 steps are done and passed over' in log_of(folder / f'resumed{done}')
+
+
+def test_another_sampler_loads_them_again_and_says_so(whole):
+    folder, _, _ = whole
+    _, asked = run(folder / 'default', 6, 'DefaultSampler')
+    assert len(asked) == 16
+    said = '2 of 4 steps are done; their images are loaded again and dropped: DefaultSampler'
+    assert said in log_of(folder / 'default')
+
+
+def test_a_sampler_passes_over_samples_once():
+    sampler = SeededSampler(range(10), shuffle=True, seed=1)
+    order = list(sampler)
+    sampler.pass_over(7)
+    assert list(sampler) == order[7:] and list(sampler) == order
+
+
+def test_all_generators_go_on_where_they_were():
+    def draw():
+        return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(()).item()
+
+    random.gauss(0, 1)                                        # half of a pair is kept in the state
+    np.random.randn()
+    state = random_state()
+    want = draw()
+    draw()
+    set_random_state(state)
+    assert draw() == want
