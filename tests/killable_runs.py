@@ -1,6 +1,7 @@
 """Tiny runs in processes of their own, to be killed; every attempt resumes."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,7 @@ def log(work_dir: Path, rank: int = 0) -> str:
 def _main(work_dir: str, epochs: int, rank: int, world_size: int, rendezvous: Path | None, prepare,
           changes: dict) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)        # a shell's background job ignores it
     file = os.open(f'{work_dir}.{rank}.log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

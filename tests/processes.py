@@ -140,6 +140,8 @@ def run_tool(output: Path, script: str, *args: Any, timeout_s: float = 120,
 
 def _tool_main(output: str, script: str, args: list[str], cwd: str, environment: dict[str, str]) -> None:
     os.setsid()
+    # Tests that run in the background of a shell inherit that Ctrl-C is to be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)

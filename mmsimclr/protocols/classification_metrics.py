@@ -54,6 +54,22 @@ def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
             + (f'only one has {", ".join(different[:5])}' if different else 'the order differs'))
 
 
+def require_several_classes(labels: ndarray, part: str) -> None:
+    """Refuse images among which there is nothing to tell apart: any classifier would be right.
+
+    Args:
+        labels: Classes of the images, or the classes that occur, int64 [N].
+        part: Which images, for the message.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
+    """
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(f'the {part} images must be of two classes or more, and are all of class '
+                         f'{classes.tolist()}: there is nothing to tell apart')
+
+
 def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
     """Return the classes of which no image is in the test, ascending."""
     return np.setdiff1d(np.arange(num_classes), labels).tolist()

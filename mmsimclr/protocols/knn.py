@@ -11,6 +11,7 @@ from mmsimclr import distributed
 from mmsimclr.models import KNNClassifier
 from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours, vote
 from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.classification_metrics import require_several_classes
 from mmsimclr.protocols.one_vs_rest import class_names
 from mmsimclr.protocols.predictions import Predictions, names_below
 from mmsimclr.protocols.result import Result
@@ -87,8 +88,8 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
         votes the one with the lower number goes first.
 
     Raises:
-        ValueError: If labels are missing or are not one class an image, a class of the test is not in the
-            bank, or a feature is not finite.
+        ValueError: If labels are missing, are not one class an image or all the same, a class of the test is
+            not in the bank, or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
     num_classes = int(bank_labels.max()) + 1
@@ -112,6 +113,7 @@ def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
     if bank.ndim != 1 or queries.ndim != 1 or bank.min() < 0:
         raise ValueError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
                          f'{list(queries.shape)}, the least {bank.min()}')
+    require_several_classes(bank, 'training')
     unknown = np.setdiff1d(queries, bank)
     if len(unknown):
         raise ValueError(f'{len(unknown)} classes of the test images are not among the training images: '

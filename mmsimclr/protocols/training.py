@@ -23,7 +23,7 @@ from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
 from mmsimclr.models.algorithms.classifier import MAPS
 from mmsimclr.protocols.base import Benchmark
-from mmsimclr.protocols.classification_metrics import require_same_classes
+from mmsimclr.protocols.classification_metrics import require_same_classes, require_several_classes
 from mmsimclr.protocols.evaluation import Evaluation, evaluate
 from mmsimclr.protocols.pretraining import num_unreadable
 
@@ -151,8 +151,10 @@ def _check_classes(train_set: Any, test_set: Any) -> None:
     trained_on = tuple((getattr(train_set, 'metainfo', None) or {}).get('classes') or classes)
     require_same_classes(trained_on, classes)
     num_classes = len(classes)
-    absent = np.setdiff1d(_labels_within(test_set, num_classes, 'test'),
-                          _labels_within(train_set, num_classes, 'training'))
+    present = _labels_within(train_set, num_classes, 'training')
+    if len(train_set) and not isinstance(train_set.get_data_info(0).get('gt_label'), list):
+        require_several_classes(present, 'training')
+    absent = np.setdiff1d(_labels_within(test_set, num_classes, 'test'), present)
     if len(absent):
         raise ValueError(f'{len(absent)} classes of the test have no training images: '
                          f'{", ".join(map(str, absent[:5]))}{", ..." if len(absent) > 5 else ""}')

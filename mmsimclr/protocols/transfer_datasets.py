@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmsimclr.protocols.classification_metrics import METRICS
+from mmsimclr.protocols.classification_metrics import METRICS, require_several_classes
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray
     known = np.unique(train_labels)
     if known[0] < 0:
         raise ValueError(f'{name}: labels must be >= 0, got {known[0]}')
+    require_several_classes(known, f'{name} training')
     foreign = np.setdiff1d(np.concatenate(other_labels), known)
     if len(foreign):
         raise ValueError(f'{name}: classes {foreign.tolist()} are in validation or test and have no training '

@@ -109,7 +109,7 @@ def test_warm_up_and_cosine_end_with_the_run(path):
     found = rates(config, steps)
     peak = config.optim_wrapper.optimizer.lr
     top = found.index(max(found))
-    warmup_epochs = 10 if config.train_cfg.max_epochs >= 100 else config.param_scheduler[0].warmup
+    warmup_epochs = config.param_scheduler[0].warmup if '-w' in path.stem else 10
     assert max(found) == pytest.approx(peak)
     assert warmup_epochs * steps - 1 <= top <= warmup_epochs * steps
     assert found[0] < 0.02 * peak                            # a linear rise ...
@@ -138,7 +138,7 @@ def test_encoder_and_head_have_the_name_s_size(path):
     millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
     # ResNet-50 1x, 2x, 4x have 24, 94 and 375 million parameters (Chen et al. 2020, Table 6 and others).
     expected = {(50, 1, 64): 23.5, (50, 2, 64): 94, (50, 4, 64): 375, (18, 1, 64): 11.2,
-                (18, 1, 16): 0.7}[name.depth, name.width, name.base_channels]
+                (18, 1, 32): 2.8, (18, 1, 16): 0.7}[name.depth, name.width, name.base_channels]
     assert millions == pytest.approx(expected, rel=0.02)
 
 

@@ -1,4 +1,4 @@
-"""CamVid: 367 street scenes to train on in 192-pixel crops, 101 to test on; 11 classes.
+"""CamVid: 367 street scenes to train on in 128-pixel crops, 101 to test on; 11 classes.
 
 Layout: {train,val}/*.jpg and {train,val}annot/*.png, whose values are 0 to 10, and 11 for pixels of no class.
 """
@@ -17,7 +17,7 @@ data_root = 'data/camvid'
 metainfo = dict(classes=(
     'sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign', 'fence', 'car', 'pedestrian', 'bicyclist'))
 no_class = 11
-crop_size = (192, 192)
+crop_size = (128, 128)
 longer_side = (256, 256)
 train_pipeline = [
     dict(type=LoadImageFromFile),

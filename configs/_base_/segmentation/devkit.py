@@ -1,4 +1,4 @@
-"""A folder in VOC's layout with masks: 192-pixel crops of train to train on; val to test on."""
+"""A folder in VOC's layout with masks: 128-pixel crops of train to train on; val to test on."""
 
 from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize
 from mmcv.transforms import Resize
@@ -12,7 +12,7 @@ from mmsimclr.engine import SegmentationMetric
 dataset_name = 'a devkit'
 data_root = 'data/VOCdevkit/VOC2012'
 data_prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
-crop_size = (192, 192)
+crop_size = (128, 128)
 longer_side = (256, 256)
 train_pipeline = [
     dict(type=LoadImageFromFile),

@@ -146,6 +146,8 @@ def test_a_probe_of_another_encoder_is_not_resumed(checkpoint, tmp_path):
     ({'train_dataloader.dataset.indices': list(range(8))}, ValueError,
      '2 classes of the test have no training'),
     ({'train_dataloader.batch_size': 64}, ValueError, 'an epoch would have no steps'),
+    ({'train_dataloader.dataset.indices': [0], 'train_dataloader.batch_size': 1}, ValueError,
+     'training images must be of two classes or more'),
 ])
 def test_what_cannot_be_trained_is_refused_before_training(changes, error, said, checkpoint, tmp_path):
     config = probe_config(tmp_path)

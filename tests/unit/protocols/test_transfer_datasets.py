@@ -78,6 +78,8 @@ def test_classes_without_training_images_are_refused():
         count_classes('X', np.array([0, -2]), np.array([0]))
     with pytest.raises(ValueError, match='no labels'):
         count_classes('X', np.array([0, 1]), None)
+    with pytest.raises(ValueError, match='X training images must be of two classes or more'):
+        count_classes('X', np.array([3, 3]), np.array([3]))
     with pytest.raises(ValueError, match='number of classes'):
         count_classes('X', np.zeros((3, 4), int), np.zeros((3, 5), int))
 

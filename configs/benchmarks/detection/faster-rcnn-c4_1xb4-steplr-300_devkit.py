@@ -1,6 +1,6 @@
-"""Faster R-CNN C4 on images of one's own in VOC's layout without a GPU: 600 steps at a batch of 4.
+"""Faster R-CNN C4 on images of one's own in VOC's layout without a GPU: 300 steps at a batch of 4.
 
-Command: python tools/benchmark.py configs/benchmarks/detection/faster-rcnn-c4_1xb4-steplr-600_devkit.py
+Command: python tools/benchmark.py configs/benchmarks/detection/faster-rcnn-c4_1xb4-steplr-300_devkit.py
 CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
 Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
 Deviations: images of 320 pixels, few proposals, a narrow RPN, few steps.
@@ -17,7 +17,7 @@ with read_base():
     from ..._base_.detection.schedule_24k import *
 
 global_batch = 4
-max_iters = 600
+max_iters = 300
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4')
 encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
@@ -26,8 +26,8 @@ model.rpn_head.anchor_generator.update(scales=[2, 4, 8, 16])
 model.train_cfg.rpn_proposal.update(nms_pre=512, max_per_img=128)
 model.train_cfg.rcnn.sampler.update(num=16, pos_fraction=0.5)
 model.test_cfg.rpn.update(nms_pre=512, max_per_img=50)
-param_scheduler[0].update(end=100)
-param_scheduler[1].update(end=max_iters, milestones=[450, 555])
+param_scheduler[0].update(end=50)
+param_scheduler[1].update(end=max_iters, milestones=[225, 280])
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
 default_hooks.checkpoint.update(by_epoch=False, interval=max_iters)
 log_processor.update(by_epoch=False)

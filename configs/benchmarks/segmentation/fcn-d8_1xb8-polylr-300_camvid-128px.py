@@ -1,7 +1,7 @@
-"""FCN on images of one's own in VOC's layout without a GPU: 600 steps at a batch of 8.
+"""FCN on CamVid without a GPU: 300 steps at a batch of 8.
 
-Command: python tools/benchmark.py configs/benchmarks/segmentation/fcn-d8_1xb8-polylr-600_devkit-192px.py
-CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
+Command: python tools/benchmark.py configs/benchmarks/segmentation/fcn-d8_1xb8-polylr-300_camvid-128px.py
+CHECKPOINT
 Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
 Deviations: small crops, narrow heads, few steps.
 """
@@ -11,19 +11,19 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Segmentation
 
 with read_base():
-    from ..._base_.segmentation.devkit import *
+    from ..._base_.segmentation.camvid import *
     from ..._base_.segmentation.fcn_d8 import *
     from ..._base_.segmentation.runtime import *
     from ..._base_.segmentation.schedule_poly import *
 
 global_batch = 8
-max_iters = 600
+max_iters = 300
 
 protocol = dict(type=Segmentation, kind='FCN')
 encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
-model.data_preprocessor.update(size=crop_size)
-model.decode_head.update(channels=64)
-model.auxiliary_head.update(channels=32)
+model.data_preprocessor.update(size=crop_size, seg_pad_val=no_class)
+model.decode_head.update(channels=64, ignore_index=no_class)
+model.auxiliary_head.update(channels=32, ignore_index=no_class)
 optim_wrapper.optimizer.update(lr=0.05)
 param_scheduler[0].update(end=max_iters)
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
