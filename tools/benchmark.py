@@ -5,10 +5,8 @@ import os
 import shlex
 import sys
 
-from mmengine.config import DictAction
-
 from mmsimclr import distributed
-from mmsimclr.config import load_config, plain_errors
+from mmsimclr.config import ConfigOptions, load_config, plain_errors
 from mmsimclr.protocols import check_benchmark, run_benchmark
 from mmsimclr.reporting import result_text
 
@@ -27,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--resume', action='store_true',
                         help='go on with an interrupted training from the newest checkpoint in the work dir')
     parser.add_argument('--device', default='auto', help='where to compute, e.g. cpu (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override values, e.g. protocol.temperature=0.1')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, help='set by some launchers; unused')

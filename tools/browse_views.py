@@ -3,9 +3,8 @@
 import argparse
 
 import numpy as np
-from mmengine.config import DictAction
 
-from mmsimclr.config import load_config, plain_errors
+from mmsimclr.config import ConfigOptions, load_config, plain_errors
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import save_views_sheet
 
@@ -17,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-images', type=int, default=8, help='rows (default: %(default)s)')
     parser.add_argument('--num-draws', type=int, default=4, help='draws per image (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='which images (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

@@ -5,10 +5,8 @@ import os
 import shlex
 import sys
 
-from mmengine.config import DictAction
-
 from mmsimclr import distributed
-from mmsimclr.config import plain_errors
+from mmsimclr.config import ConfigOptions, plain_errors
 from mmsimclr.features import Embedder, extract_to_files, named_images
 from mmsimclr.files import ProgressLine
 
@@ -20,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='FILE.npz, or a folder for memory-mapped arrays')
     parser.add_argument('--dataset-key', metavar='KEY', help='place of the dataset in the config (default: '
                         'that of test_dataloader, val_dataloader or train_dataloader, the first there is)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.add_argument('--stages', nargs='+', default=['pooled'], help='pooled (default), stem, layer1 ...')
     parser.add_argument('--dtype', default='float32', help='float32 (default) or float16')
     parser.add_argument('--normalise', action='store_true', help='scale each feature to length 1')

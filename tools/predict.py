@@ -4,9 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from mmsimclr.config import load_config, plain_errors
+from mmsimclr.config import ConfigOptions, load_config, plain_errors
 from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images
 from mmsimclr.protocols.predictor import Predictor
 
@@ -20,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--score', type=float, default=0.3,
                         help='draw detections from this score on (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='default: the GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

@@ -2,9 +2,7 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
-from mmsimclr.config import plain_errors
+from mmsimclr.config import ConfigOptions, plain_errors
 from mmsimclr.quickstart import limit_threads, quickstart
 
 CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
@@ -16,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', default='work_dirs/quickstart', help='default: %(default)s')
     parser.add_argument('--seed', type=int, help="default: the config's")
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

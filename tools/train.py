@@ -5,10 +5,15 @@ import os
 import shlex
 import sys
 
-from mmengine.config import DictAction
-
 from mmsimclr import distributed
-from mmsimclr.config import load_config, plain_errors, set_amp, set_auto_scale_lr, set_deterministic
+from mmsimclr.config import (
+    ConfigOptions,
+    load_config,
+    plain_errors,
+    set_amp,
+    set_auto_scale_lr,
+    set_deterministic,
+)
 from mmsimclr.protocols import pretrain
 
 
@@ -23,7 +28,7 @@ def parse_args() -> argparse.Namespace:
                         help='scale the learning rate to the real global batch (see auto_scale_lr)')
     parser.add_argument('--deterministic', action='store_true',
                         help='deterministic algorithms only: equal losses, bit by bit, when run again')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help='override values, e.g. train_cfg.max_epochs=5')
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, help='set by some launchers; unused')
