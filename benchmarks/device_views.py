@@ -52,6 +52,7 @@ def kornia(size: int, planes: Tensor) -> Callable[[], list[Tensor]]:
 
 
 def training_step(size: int, count: int) -> Callable[[], None]:
+    torch.backends.cudnn.benchmark = True                       # as the configs have it
     model = SimCLR(
         backbone=dict(type=ResNet, depth=50, zero_init_residual=True),
         neck=dict(type=NonLinearNeck, in_channels=2048, hid_channels=2048, out_channels=128, num_layers=2),

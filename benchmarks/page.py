@@ -44,6 +44,10 @@ ratios carry over.
 * **LARS** on a GPU gives each operation all tensors at once and never waits for a norm. On a CPU a step is
   bound by memory, so it goes through all operations with about a mebibyte of tensors before the next: they
   stay in the cache.
+* **A step** asks its device for no value. Losses are read where a log line or a checkpoint needs them, and
+  whether they are finite at every tenth step; what the ranks must agree on (that their batches are equal,
+  that one was told to stop) travels between the hosts over gloo. Float16's loss scaling is the exception:
+  torch reads there whether a gradient overflowed.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
   beside the other peers.
 

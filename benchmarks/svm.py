@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument('--dims', type=int, default=4096, help='width of a feature (default: %(default)s)')
     parser.add_argument('--classes', type=int, default=4, help='default: %(default)s')
     parser.add_argument('--costs', type=int, default=4, help="of the protocol's (default: %(default)s)")
-    parser.add_argument('--rounds', type=int, default=1, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
     args = parse(parser, quick=dict(images=40, dims=50, classes=1, costs=2, rounds=1))
     features, labels = data(args.images, args.dims, args.classes)
     costs = COSTS[::-(-len(COSTS) // args.costs)]

@@ -3,9 +3,10 @@
     python benchmarks/weak_scaling.py --out benchmarks/results/weak_scaling.json
 
 Each rank computes its own rows of the loss, so its time grows with the number W of ranks, as the whole batch
-does. Time is that of the processor, not of the clock: there may be fewer cores than ranks. Bytes are counted
-where torch.distributed is called: for a gather the (W - 1) / W of the result that a rank receives, for
-an all-reduce the 2 (W - 1) / W of the tensor that a ring sends.
+does; and twice as much again from one rank to two, since one alone computes only half of its blocks, the
+others being their mirror images. Time is that of the processor, not of the clock: there may be fewer cores
+than ranks. Bytes are counted where torch.distributed is called: for a gather the (W - 1) / W of the result
+that a rank receives, for an all-reduce the 2 (W - 1) / W of the tensor that a ring sends.
 """
 
 import argparse

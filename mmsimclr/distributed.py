@@ -1,5 +1,6 @@
 """Ranks, and a gather across them whose gradient is exact. The identity where nothing is distributed."""
 
+import functools
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,6 +12,8 @@ from mmengine.dist import init_dist
 from torch import Tensor
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# torch's settings of the process group that are the host group's too.
+_shared_settings: dict[str, Any] = {}
 
 
 def start(launcher: str, settings: dict | None = None) -> None:
@@ -35,6 +38,8 @@ def start(launcher: str, settings: dict | None = None) -> None:
         raise RuntimeError(f'launcher pytorch needs {", ".join(missing)} in the environment: start with '
                            'tools/dist_train.sh or torchrun')
     settings = dict(settings or {})
+    if settings.get('timeout') is not None:
+        _shared_settings['timeout'] = timedelta(seconds=settings['timeout'])
     if torch.cuda.is_available():
         local_rank, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
         if launcher == 'pytorch' and local_rank >= gpus:
@@ -148,23 +153,35 @@ def from_every_rank(value: Any) -> list[Any]:
     return values
 
 
-def check_equal_batch(num_rows: int, device: torch.device) -> None:
+def host_group() -> dist.ProcessGroup | None:
+    """Return the group of all ranks for tensors on the CPU; None, the default group, where that is gloo.
+
+    What the hosts must agree on at each step travels there, so that none waits for what its GPU is still
+    computing. The first call is for all ranks.
+    """
+    return None if dist.get_backend() == 'gloo' else _gloo_beside(dist.group.WORLD)
+
+
+@functools.lru_cache(maxsize=1)
+def _gloo_beside(_: dist.ProcessGroup) -> dist.ProcessGroup:
+    return dist.new_group(backend='gloo', **_shared_settings)
+
+
+def check_equal_batch(num_rows: int) -> None:
     """Raise the same error on every rank if the ranks hold batches of different sizes.
 
-    A gather of unequal parts hangs or reads beyond its buffer, so the sizes travel first.
+    A gather of unequal parts hangs or reads beyond its buffer, so the sizes travel first, from host to host.
 
     Args:
         num_rows: This rank's number of rows.
-        device: Where the collective runs: the device of the data to be gathered.
 
     Raises:
         ValueError: If the sizes differ; it lists them in rank order.
     """
     if world_size() == 1:
         return
-    own = torch.tensor([num_rows], device=device)
-    sizes = own.new_empty(world_size())
-    dist.all_gather_into_tensor(sizes, own)
+    sizes = torch.empty(world_size(), dtype=torch.int64)
+    dist.all_gather_into_tensor(sizes, torch.tensor([num_rows]), group=host_group())
     sizes = sizes.tolist()
     if len(set(sizes)) > 1:
         raise ValueError(

@@ -32,7 +32,8 @@ class InMemoryImages(Dataset):
     """
 
     def __init__(self, dataset: Mapping[str, Any], device: str | None = None) -> None:
-        source = DATASETS.build({**dataset, 'pipeline': []})
+        # Items are taken before any pipeline, so that of a wrapper's own dataset may stay.
+        source = DATASETS.build({**dataset, 'pipeline': []} if 'pipeline' in dataset else dataset)
         source.full_init()
         self.metainfo = source.metainfo
         self.images = torch.from_numpy(_stack(source)).to(device or get_device())

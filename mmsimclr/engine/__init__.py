@@ -1,5 +1,6 @@
 """What drives a run: optimizers, schedules, samplers, hooks, the log."""
 
+from .deferred_message_hub import DeferredMessageHub
 from .hooks import (
     PREEMPTED,
     AtomicCheckpointHook,
@@ -22,9 +23,9 @@ from .schedulers import WarmupCosineLR, scaled_lr, warmup_cosine_lr
 
 __all__ = [
     'LARS', 'PREEMPTED', 'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BatchNormMomentumHook',
-    'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor', 'OnlineKNNHook', 'Preempted',
-    'PreemptionHook', 'PretrainLogProcessor', 'ResumableTrainLoop', 'RunSummaryHook', 'SampleIndex',
-    'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook',
+    'DeferredMessageHub', 'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor',
+    'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'PretrainLogProcessor', 'ResumableTrainLoop',
+    'RunSummaryHook', 'SampleIndex', 'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook',
     'VOCBoxMetric', 'WarmupCosineLR', 'random_state', 'scaled_lr',
     'set_random_state', 'warmup_cosine_lr',
 ]

@@ -75,6 +75,9 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         raise ValueError(f'metric must be one of {", ".join(METRICS)}, the last for images of several '
                          f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
     pair = tuple(one.predicted for one in predictions)
+    if labels.ndim == 2:
+        evaluated = (labels != -1).any(axis=0)              # the others were left out by the protocol
+        labels, pair = labels[:, evaluated], tuple(scores[:, evaluated] for scores in pair)
     return Comparison(
         metric, tuple(map(_title, results)), tuple(METRICS[metric](labels, predicted) for predicted in pair),
         len(labels), num_exchanges, permutation_test(labels, *pair, metric, num_exchanges, seed, device),

@@ -12,7 +12,8 @@ from mmsimclr.reporting.table import text_table
 INTRODUCTION = """# Results
 
 Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
-headers of the configs. Nothing here is typed by hand; what was not run says so.
+headers of the configs. Nothing here is typed by hand; what was not run says so. What the small sets of images
+are: [results/README.md](../results/README.md).
 """
 ENCODERS = 'pre-trained', 'random initialisation'
 # Longer settings, such as the AP of each class, are left to the file.
@@ -75,7 +76,9 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
     """Return one line for each measurement: its first metric, and what pre-training adds to it."""
     rows = []
     for (config, dataset), runs in sorted(measurements.items()):
-        metric = _percentages(runs)[0]
+        if not (metrics := _percentages(runs)):
+            continue
+        metric = metrics[0]
         values = [_values(runs, encoder, metric) for encoder in ENCODERS]
         means = [sum(found) / len(found) if found else None for found in values]
         gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
@@ -88,9 +91,11 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
 def _table(runs: Runs) -> str:
     """Return a row for each metric, a column for each kind of encoder, and all runs' values in a cell."""
     encoders = [encoder for encoder in ENCODERS if any(_encoder(result) == encoder for _, result in runs)]
+    percent = _percentages(runs)
+    metrics = percent or [name for name in runs[0][1].metrics if name != 'pretraining_s']
     rows = [[_title(metric), *(' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric))
-                               for encoder in encoders)] for metric in _percentages(runs)]
-    return text_table(['metric, %', *encoders], rows, markdown=True)
+                               for encoder in encoders)] for metric in metrics]
+    return text_table(['metric, %' if percent else 'metric', *encoders], rows, markdown=True)
 
 
 def _circumstances(result: Result) -> str:

@@ -4,7 +4,7 @@ python tests/configs/config_mutations.py [CONFIG ...] tries them all on configs,
 prints how many are refused, how many pass, and each that ends in another error than the project's own.
 """
 
-import sys
+import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -76,7 +76,10 @@ def answers(config: dict) -> Iterator[tuple[Mutation, Exception | None]]:
             yield mutation, None
 
 
-def main(paths: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Try every key of configs dropped, misspelled and retyped')
+    parser.add_argument('configs', nargs='*', help='by default every leaf')
+    paths = parser.parse_args().configs
     configs = Path(__file__).parents[2] / 'configs'
     counts: Counter = Counter()
     for path in paths or sorted(p for p in configs.glob('*/**/*.py') if '_base_' not in p.parts):
@@ -96,4 +99,4 @@ def _summary(counts: Counter) -> str:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    main()

@@ -85,7 +85,7 @@ def gathering() -> dict:
     (weight * everyone.square()).sum().backward()
     mean_input = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True) * (distributed.rank() + 1)
     mean = distributed.mean_over_ranks(mean_input)
-    distributed.check_equal_batch(len(own), own.device)
+    distributed.check_equal_batch(len(own))
     return dict(gathered=everyone.detach(), gradient=own.grad, labels=distributed.gather_rows(
         torch.tensor([distributed.rank(), 10])), mean=mean, mean_takes_a_gradient=mean.requires_grad,
         mean_input=mean_input.detach(), rank=distributed.rank(), world_size=distributed.world_size())
@@ -95,7 +95,7 @@ def unequal_batches() -> dict[str, str]:
     """Return the message each entry raises when rank r holds r + 2 images, or a note that none did."""
     size = distributed.rank() + 2
     views = torch.randn(2, size, 5)
-    calls = dict(check=lambda: distributed.check_equal_batch(size, views.device),
+    calls = dict(check=lambda: distributed.check_equal_batch(size),
                  loss=lambda: nt_xent_loss(*views))
     messages = {}
     for name, call in calls.items():
@@ -207,3 +207,24 @@ def train_config(config_path: str, options: dict, work_dir: str) -> dict:
               for name in ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr')}
     return dict(start=start, weights={name: value.clone() for name, value in model.state_dict().items()},
                 knn=runner.message_hub.get_info('knn_accuracy'), logged=logged)
+
+
+def batches_beside_gpus() -> dict:
+    """Check batches where the default group is another backend's than gloo, as on GPUs."""
+    get_backend, gather, groups = dist.get_backend, dist.all_gather_into_tensor, []
+
+    def recorded(output, rows, group=None):
+        groups.append(group)
+        return gather(output, rows, group=group)
+    dist.get_backend = lambda group=None: 'nccl' if group is None else get_backend(group)
+    dist.all_gather_into_tensor = recorded
+    try:
+        distributed.check_equal_batch(3)
+        distributed.check_equal_batch(distributed.rank())
+    except ValueError as error:
+        message = str(error)
+    finally:
+        dist.get_backend, dist.all_gather_into_tensor = get_backend, gather
+    first, second = groups
+    return dict(message=message, once=first is second, beside=first not in (None, dist.group.WORLD),
+                backend=get_backend(first))

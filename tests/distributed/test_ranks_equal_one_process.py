@@ -106,6 +106,12 @@ def test_unequal_batches_raise_the_same_error_with_all_sizes_on_every_rank(run, 
         assert messages['afterwards'] == list(range(world_size))
 
 
+def test_sizes_travel_from_host_to_host_where_the_data_is_on_gpus(run, world_size):
+    for result in run(rank_tasks.batches_beside_gpus):
+        assert f'got {list(range(world_size))} in rank order' in result['message']
+        assert result['beside'] and result['once'] and result['backend'] == 'gloo'
+
+
 def test_official_replicas_are_reproduced_by_as_many_processes(run, world_size):
     with np.load(DATA / 'nt_xent_replicas.npz') as file:
         stored = {key: torch.from_numpy(file[key]) for key in file}

@@ -24,7 +24,7 @@ def test_mean_over_ranks_is_a_copy_without_gradient():
 
 
 def test_any_batch_size_is_equal_to_itself():
-    distributed.check_equal_batch(0, torch.device('cpu'))
+    distributed.check_equal_batch(0)
 
 
 def test_no_launcher_starts_no_group():

@@ -16,7 +16,7 @@ class FiniteLossHook(Hook):
     that is not finite, which therefore needs no look of its own.
 
     Args:
-        interval: Iterations between looks, >= 1.
+        interval: Iterations between looks, >= 1. At each the host waits for the device.
 
     Raises:
         ValueError: If interval is < 1.
@@ -27,7 +27,7 @@ class FiniteLossHook(Hook):
     # Before OnlineKNNHook (LOW), which cannot work with a diverged encoder; after the loss was logged.
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: int = 1) -> None:
+    def __init__(self, interval: int = 10) -> None:
         if interval < 1:
             raise ValueError(f'interval must be >= 1, got {interval}')
         self.interval = interval

@@ -90,9 +90,9 @@ class PreemptionHook(Hook):
         if distributed.world_size() == 1:
             return self._received
         before, flag = self._under_way, self._flag
-        device = 'cuda' if dist.get_backend() == 'nccl' else 'cpu'
-        self._flag = torch.tensor([self._received], device=device)
-        self._under_way = dist.all_reduce(self._flag, op=dist.ReduceOp.MAX, async_op=True)
+        self._flag = torch.tensor([self._received])
+        self._under_way = dist.all_reduce(self._flag, op=dist.ReduceOp.MAX, async_op=True,
+                                          group=distributed.host_group())
         if before is None:
             return 0
         before.wait()

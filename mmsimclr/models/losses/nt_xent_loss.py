@@ -52,7 +52,7 @@ def nt_xent_loss(view_1: Tensor,
     if gradient not in GRADIENTS:
         raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
     # First what all ranks decide together: a rank that raised alone would leave the others waiting.
-    distributed.check_equal_batch(len(view_1), view_1.device)
+    distributed.check_equal_batch(len(view_1))
     _check_views(view_1, view_2, temperature)
 
     with torch.autocast(view_1.device.type, enabled=False):

@@ -36,7 +36,7 @@ class DeviceViews:
     Args:
         num_views: Views of each image, >= 1.
         chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
-            a canvas of 512); >= 1.
+            a canvas of 512; the result and its scaling take 3 MB more for each image of the batch); >= 1.
         **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
             crops and the colour operations of torchvision are here.
 

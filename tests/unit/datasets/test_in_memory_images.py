@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import RepeatDataset
 from torch.utils.data import DataLoader
 
 from mmsimclr.datasets import InMemoryImages, Shapes, as_fetched
@@ -46,6 +47,13 @@ def test_subsets_keep_their_images():
     assert all((image == whole.images).flatten(1).all(dim=1).any() for image in subset.images)
 
 
+def test_mmengines_wrappers_keep_theirs():
+    plain = InMemoryImages(SHAPES, device='cpu')
+    repeated = InMemoryImages(dict(type=RepeatDataset, dataset={**SHAPES, 'type': Shapes}, times=2),
+                              device='cpu')
+    assert torch.equal(repeated.images, torch.cat([plain.images] * 2))
+
+
 @pytest.mark.parametrize(('images', 'got'), [
     ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], r'image 1 is uint8 \[4, 5, 3\]'),
     ([np.zeros((4, 4, 3), np.float32)], 'image 0 is float32'), ([None], 'image 0 is NoneType')])
@@ -53,7 +61,7 @@ def test_images_that_do_not_fit_into_one_array_are_refused(images, got):
     class Ragged:
         metainfo = {}
 
-        def __init__(self, pipeline):
+        def __init__(self, pipeline=()):
             pass
 
         def full_init(self):

@@ -59,6 +59,18 @@ def test_images_of_several_classes_are_compared_by_11_point_map(tmp_path):
         compare_results(*paths, metric='top_1_accuracy_percent')
 
 
+def test_classes_that_the_protocol_left_out_do_not_count(tmp_path):
+    generator = np.random.default_rng(0)
+    labels = np.eye(3, dtype=int)[np.arange(30) % 3]
+    scores = [generator.normal(size=(30, 3)).astype(np.float32) for _ in range(2)]
+    whole = compare_results(*(write(tmp_path / str(i), one, labels) for i, one in enumerate(scores)),
+                            num_exchanges=200)
+    left_out = [np.insert(array, 1, value, axis=1) for array, value in ((labels, -1), *((s, 0) for s in scores))]
+    paths = [write(tmp_path / f'more{i}', one, left_out[0]) for i, one in enumerate(left_out[1:])]
+    found = compare_results(*paths, num_exchanges=200)
+    assert found.values == whole.values and found.permutation_p == whole.permutation_p
+
+
 def test_other_data_images_or_labels_are_refused(tmp_path, pair):
     labels, a, _, path, _ = pair
     for name, message, other in [

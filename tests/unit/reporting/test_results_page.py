@@ -52,6 +52,13 @@ def test_the_overview_has_the_means_of_the_first_metric_and_the_gain_over_random
     assert ['map', '60.00 / 64.00', '40.50'] in rows and ['ap', '1.00 / 1.00', ''] in rows
 
 
+def test_a_run_without_percentages_has_its_other_metrics_and_no_line_in_the_overview(folders):
+    result(metrics={'loss_nats': 2.5, 'pretraining_s': 60.0}).write(folders[0] / 'one.json')
+    page = results_page(*folders)
+    assert ['loss nats', '2.50'] in map(cells, page.splitlines())
+    assert not any(cells(line)[0] == 'ran' for line in page.splitlines() if line.startswith('|'))
+
+
 def test_other_data_are_another_measurement(folders):
     result(dataset='Flowers').write(folders[0] / 'one.json')
     result(dataset='Birds').write(folders[0] / 'two.json')

@@ -88,6 +88,16 @@ def test_autocast_changes_nothing():
     assert all(torch.equal(a, b) for a, b in zip(found, make(batch, size=32), strict=True))
 
 
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+def test_making_views_reads_nothing_on_the_host(interpolation):
+    # Meta tensors have no values: whatever would wait for the device raises.
+    views = DeviceViews(size=32, interpolation=interpolation)
+    parameters = draw_parameters(views.policy, np.arange(20, dtype=np.uint64), np.full((20, 2), 40))
+    assert parameters.grey.any() and parameters.sigma_px.any()
+    found = views.render(torch.empty(20, 40, 40, 3, dtype=torch.uint8, device='meta'), parameters)
+    assert (found.device.type, tuple(found.shape)) == ('meta', (40, 32, 3, 32))
+
+
 def test_views_leave_all_generators_alone():
     batch = pack(photos(3))
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
@@ -119,6 +129,12 @@ def test_without_randomness_a_view_is_the_whole_image_or_its_mirror():
     plain = torch.from_numpy(img).permute(2, 0, 1).float()
     assert all(torch.equal(view, plain) or torch.equal(view, plain.flip(2)) for view in found)
     assert 4 < sum(torch.equal(view, plain) for view in found) < 20
+
+
+def test_what_bicubic_overshoots_at_edges_is_clipped_without_jitter_too():
+    edges = np.where(photos(8) > 127, 255, 0).astype(np.uint8)
+    views = torch.cat(make(pack(edges), strength=0, blur=False))
+    assert views.min() > -1e-3 and views.max() < 255.001
 
 
 def test_strength_zero_keeps_the_colours_and_no_blur_the_edges():
