@@ -12,4 +12,6 @@ CHECKPOINT=("$4")
 [ "$4" = random ] && CHECKPOINT=(--init random)
 export MMSIMCLR_COMMAND="$0 $*"               # what the result says the run was
 HERE=$(dirname "$0")
+# sbatch runs a copy of this script, which lies elsewhere.
+[ -f "$HERE/slurm_run.sh" ] || HERE=${SLURM_SUBMIT_DIR:-.}/tools
 exec bash "$HERE/slurm_run.sh" "$1" "$2" "$HERE/benchmark.py" "$3" "${CHECKPOINT[@]}" --launcher slurm "${@:5}"

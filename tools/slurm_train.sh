@@ -10,4 +10,6 @@ if [ $# -lt 3 ]; then
 fi
 export MMSIMCLR_COMMAND="$0 $*"               # what the result says the run was
 HERE=$(dirname "$0")
+# sbatch runs a copy of this script, which lies elsewhere.
+[ -f "$HERE/slurm_run.sh" ] || HERE=${SLURM_SUBMIT_DIR:-.}/tools
 exec bash "$HERE/slurm_run.sh" "$1" "$2" "$HERE/train.py" "$3" --launcher slurm "${@:4}"

@@ -138,31 +138,30 @@ def newest_checkpoint(folders: list[Path]) -> Search:
         else:
             search.path, search.iteration = path, manifest['iteration']
             break
-    undescribed = [path for path in paths if path not in described]
-    for path in sorted(undescribed, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        if _consider(path, run_id, search):
-            break
+    # All of them are read: a copied folder's dates do not tell which has the most iterations.
+    for path in sorted(path for path in paths if path not in described):
+        _consider(path, run_id, search)
+    if search.path and search.path not in described:
+        search.notes.append(f'{search.path} has no manifest, so its SHA-256 is not known; it can be read to '
+                            'its end')
     return search
 
 
-def _consider(path: Path, run_id: str | None, search: Search) -> bool:
-    """Take a checkpoint without a manifest if it is newer than what was found; whether it is intact."""
+def _consider(path: Path, run_id: str | None, search: Search) -> None:
+    """Take a checkpoint without a manifest if it has more iterations than what was found."""
     try:
         checkpoint = read_checkpoint(path)
     except CheckpointError as error:
         search.damaged.append(path)
         search.notes.append(f'{error}. It is passed over')
-        return False
+        return
     iteration = checkpoint.meta.get('iter')
     if not _is_resumable(checkpoint.tree) or not isinstance(iteration, int):
-        return False
+        return
     if run_id and checkpoint.meta.get('run_id') != run_id:
         search.of_other_runs.append(path)
-        return False
-    if iteration > search.iteration:
+    elif iteration > search.iteration:
         search.path, search.iteration = path, iteration
-        search.notes.append(f'{path} has no manifest, so its SHA-256 is not known; it can be read to its end')
-    return True
 
 
 def require_any(search: Search, may_start_anew: bool) -> None:

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.model.weight_init import BaseInit
 from mmengine.optim import AmpOptimWrapper, BaseOptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop
@@ -23,22 +23,27 @@ from torch.utils.data import Sampler
 # What MMEngine's builders take out of a component's dict before they build it, by base class.
 _TAKEN_BY_BUILDERS: dict[type, dict[str, Any]] = {
     Hook: {'priority': int | str},
-    _ParamScheduler: {'convert_to_iter_based': bool, 'epoch_length': int},
+    # Parts of epochs may be turned into steps.
+    _ParamScheduler: {'convert_to_iter_based': bool, 'epoch_length': int, 'begin': float, 'end': float},
     BaseOptimWrapper: {'constructor': type | str, 'paramwise_cfg': dict | None, 'optimizer': dict,
                        'clip_grad': dict | None},
     AmpOptimWrapper: {'loss_scale': float | str | dict},
     BaseInit: {'layer': str | list, 'override': dict | list},
+    # Annotated too narrowly.
+    EMAHook: {'ema_type': type | str},
+    CheckpointHook: dict.fromkeys(('greater_keys', 'less_keys'), str | list | None),
     **{norm: {'requires_grad': bool} for norm in (_NormBase, nn.GroupNorm, nn.LayerNorm)},
 }
 # What builders put in, so that a config need not.
 _PUT_IN: dict[type, set[str]] = {
     _ParamScheduler: {'optimizer', 'param_name'}, Optimizer: {'params'}, BaseDataset: {'ann_file'},
-    Sampler: {'dataset', 'data_source', 'sampler', 'batch_size'},
+    Sampler: {'dataset', 'data_source', 'sampler', 'batch_size', 'seed'},
     BaseLoop: {'runner', 'dataloader', 'evaluator'}, BaseVisBackend: {'save_dir'},
     object: {'context'},                                      # of samplers of mmdet and mmseg
 }
 # Packages whose annotations are right.
 _EXACT = ('mmsimclr', 'mmengine', 'torch')
+_OPENMMLAB = ('mmcv', 'mmdet', 'mmpretrain', 'mmseg')
 _WORDS = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a string', type(None): 'None',
           dict: 'a dict', list: 'a list'}
 # What the default of an argument without an annotation says of it.
@@ -47,23 +52,40 @@ _OF_DEFAULTS = {bool: bool, str: str, Real: float, list: list | dict, tuple: lis
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument: its annotation, whether a config must give it, whether its package annotates exactly."""
+    """An argument: its annotation, whether a config must give it, and the package that defines it.
+
+    Without a package, ``None``, what lies in it is left to the component.
+    """
 
     annotation: Any = Any
     is_required: bool = False
-    is_exact: bool = True
+    package: str | None = 'mmsimclr'
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the package's annotations are right."""
+        return self.package in _EXACT
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the argument's name says what it is; a user's own ``heads`` may be a number."""
+        return self.is_exact or self.package in _OPENMMLAB
 
     def accepts(self, value: Any) -> bool:
         """Tell whether a value can be meant.
 
         Of packages that annotate what takes a number or a list as a list, and the like, only what surely is
-        wrong is refused: a text or a dict for something else, and a number for a text or a dict.
+        wrong is refused: a text or a dict for something else, and a number for a text or a dict. What is
+        annotated as a class may be made from either by the component.
         """
         if suits(value, self.annotation):
             return True
-        if self.is_exact or isinstance(value, str | Mapping):
+        if self.is_exact:
             return False
         parts = get_args(self.annotation) or (self.annotation,)
+        if isinstance(value, str | Mapping):
+            return any(isinstance(part, type) and not issubclass(part, Mapping)
+                       and part.__module__ not in ('builtins', 'collections.abc') for part in parts)
         return not isinstance(value, Real) or not all(
             isinstance(part, type) and issubclass(part, str | Mapping | None) for part in parts)
 
@@ -120,20 +142,25 @@ def arguments_of_call(call: Callable) -> tuple[dict[str, Argument], bool]:
         hints = get_type_hints(call)
     except (NameError, TypeError, AttributeError):              # names for type checkers only
         hints = {}
-    is_exact = (getattr(call, '__module__', None) or '').partition('.')[0] in _EXACT
+    package = package_of(call)
     arguments = {}
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         annotation = hints.get(parameter.name, Any)
-        if annotation is Any:
+        if annotation is Any and package in _EXACT:
             annotation = next((meant for kind, meant in _OF_DEFAULTS.items()
                                if isinstance(parameter.default, kind)), Any)
         # 'x: int = None' is written too.
         if parameter.default is not parameter.empty and not suits(parameter.default, annotation):
-            annotation = Union[annotation, Literal[parameter.default]]          # noqa: UP007
-        arguments[parameter.name] = Argument(annotation, parameter.default is parameter.empty, is_exact)
+            annotation = Union[annotation, type(parameter.default)]          # noqa: UP007
+        arguments[parameter.name] = Argument(annotation, parameter.default is parameter.empty, package)
     return arguments, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def package_of(component: Any) -> str:
+    """Return the name of the package that defines a class or function."""
+    return (getattr(component, '__module__', None) or '').partition('.')[0]
 
 
 def suits(value: Any, annotation: Any) -> bool:

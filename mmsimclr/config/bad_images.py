@@ -2,6 +2,9 @@
 
 from mmengine.config import Config
 
+# By name: the config is dumped as text.
+REPLACING = 'mmsimclr.ReplaceUnreadable'
+
 
 def allow_bad_images(config: Config) -> None:
     """Put :class:`~mmsimclr.datasets.ReplaceUnreadable` around the training set as ``bad_images`` says.
@@ -13,7 +16,6 @@ def allow_bad_images(config: Config) -> None:
     allowed = (config.pop('bad_images', None) or {}).get('max_fraction', 0)
     if not allowed:
         return
-    # By name: the config is dumped as text.
     loader = config.train_dataloader
-    loader.dataset = dict(type='mmsimclr.ReplaceUnreadable', dataset=loader.dataset, max_fraction=allowed)
-    config.custom_hooks = [*config.get('custom_hooks', []), dict(type='mmsimclr.UnreadableImagesHook')]
+    loader.dataset = dict(type=REPLACING, dataset=loader.dataset, max_fraction=allowed)
+    config.custom_hooks = [*(config.get('custom_hooks') or ()), dict(type='mmsimclr.UnreadableImagesHook')]

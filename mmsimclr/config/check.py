@@ -2,21 +2,22 @@
 
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import Registry
+from mmengine.registry import TASK_UTILS, Registry
 
 from mmsimclr import registry as ours
-from mmsimclr.config.arguments import Argument, arguments_of, in_words
+from mmsimclr.config.arguments import Argument, arguments_of, in_words, package_of
 from mmsimclr.config.errors import ConfigError, raise_unknown
 from mmsimclr.config.sections import DEFAULT_TYPES, PARAMWISE_CFG, SECTIONS, TOP_LEVEL
 from mmsimclr.config.variables import check_variable
 from mmsimclr.engine import LARSOptimWrapperConstructor
 
-REGISTRIES: tuple[Registry, ...] = tuple(
-    value for value in vars(ours).values() if isinstance(value, Registry))
+REGISTRIES: tuple[Registry, ...] = (
+    *(value for value in vars(ours).values() if isinstance(value, Registry)), TASK_UTILS)     # mmdet's
 RUNNER_KEYS = {*TOP_LEVEL}
 # Where a dict, or each dict of a list, describes what is built from it, so that it needs a type.
 _COMPONENTS = {
@@ -40,7 +41,12 @@ _STANDARD_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sch
 _OF_ENCODER = frozenset({'backbone', 'num_classes', 'map_shape', 'in_channels', 'feat_channels',
                          'out_channels', 'featmap_strides', 'strides'})
 # Dicts below these keys belong to the component that takes them.
-_OPAQUE = ('metainfo', 'init_kwargs', 'paramwise_cfg', 'custom_keys')
+_OPAQUE = ('metainfo', 'init_kwargs', 'paramwise_cfg', 'custom_keys', 'override')
+# Whose transforms are Albumentations' own.
+_OF_ALBUMENTATIONS = ('Albu', 'Albumentations')
+# Looked up by name in mmcv.ops, not in a registry.
+_OPS = ('nms', 'roi_layer')
+_OF_SAMPLERS = frozenset({'dataset', 'seed', 'sampler', 'batch_size'})
 _TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
@@ -50,9 +56,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     A component's arguments are those of its signature: unknown names are refused, missing ones that have no
     default, and values that its annotations exclude.
 
-    A top-level name that MMEngine does not read is accepted if it is a plain value, a part that occurs
-    elsewhere in the config (configs build on such variables), or a hook, dataset or transform that a
-    base offers and the leaf leaves, or if it begins with an underscore.
+    The file's own variables are looked at as by :func:`check_variables`.
 
     Args:
         config: The loaded config, types as classes or as strings.
@@ -61,13 +65,26 @@ def check_config(config: Mapping[str, Any]) -> None:
         ConfigError: At the first unknown key or type, with its place and the nearest known name; at the first
             missing key or value of a wrong kind, with its place and what is accepted.
     """
+    check_variables(config)
     known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
     given = _filled_in(config)
+    for key, value in sorted(known.items(), key=lambda item: item[0] != 'protocol'):      # what it fills in
+        _check_argument(value, key, TOP_LEVEL[key], given)
+
+
+def check_variables(config: Mapping[str, Any]) -> None:
+    """Refuse a top-level name that nothing reads and that is no variable of the file.
+
+    A variable is a plain value, a part that occurs elsewhere in the config (configs build on such variables),
+    or a hook, dataset or transform that a base offers and the leaf leaves, or it begins with an underscore.
+
+    Raises:
+        ConfigError: At the first other name.
+    """
+    known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
     for key, value in config.items():
         if key not in RUNNER_KEYS and not key.startswith('_'):
             check_variable(key, value, known, RUNNER_KEYS)
-    for key, value in sorted(known.items(), key=lambda item: item[0] != 'protocol'):      # what it fills in
-        _check_argument(value, key, TOP_LEVEL[key], given)
 
 
 def _filled_in(config: Mapping[str, Any]) -> frozenset[str]:
@@ -88,8 +105,13 @@ def check_trains(config: Mapping[str, Any]) -> None:
 
 
 def _check_pipeline(dataset: Any, place: str) -> None:
-    """Refuse a dataset whose items are fed to the model, but are not made into its inputs."""
-    if isinstance(dataset, Mapping) and not {'pipeline', 'dataset', 'datasets'} & set(dataset):
+    """Refuse a dataset that would make its items into a model's inputs, and is not told how."""
+    if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset) \
+            or dataset.get('type') is None:
+        return
+    component = _resolve(dataset['type'], place)
+    parameter = inspect.signature(component).parameters.get('pipeline')
+    if 'pipeline' in arguments_of(component)[0] and (parameter is None or not parameter.default):
         raise ConfigError(f'{place} lacks pipeline: it must be a list of transforms, the last of which packs '
                           '(PackViews, PackImage)')
 
@@ -97,19 +119,21 @@ def _check_pipeline(dataset: Any, place: str) -> None:
 def _check_argument(value: Any, place: str, argument: Argument, given: frozenset[str]) -> None:
     if not argument.accepts(value):
         raise ConfigError(f'{place} must be {in_words(argument.annotation)}, got {_short(value)}')
-    if isinstance(value, _PLAIN) and _describes_component(place):
+    if isinstance(value, _PLAIN) and _describes_component(place, argument):
         raise ConfigError(f'{place} must be a dict with a type, or a list of such dicts, got {_short(value)}')
     if isinstance(value, _PLAIN) and place in SECTIONS:
         raise ConfigError(f'{place} must be a dict, got {_short(value)}')
-    _check_node(value, place, given, _dataclass_in(argument.annotation))
+    _check_node(value, place, given, argument)
 
 
 def _short(value: Any) -> str:
     return repr(value) if len(repr(value)) <= 80 else f'{repr(value)[:77]}...'
 
 
-def _describes_component(place: str) -> bool:
+def _describes_component(place: str, argument: Argument) -> bool:
     key = _last_key(place)
+    if not argument.is_known:
+        return False
     if place.startswith('protocol.'):
         return key in _DATASETS_OF_PROTOCOLS
     return key in _COMPONENTS and place != 'data_preprocessor'           # whose type the model may know
@@ -122,27 +146,32 @@ def _dataclass_in(annotation: Any) -> type | None:
     return next(filter(None, map(_dataclass_in, get_args(annotation))), None)
 
 
-def _check_node(node: Any, place: str, given: frozenset[str], component: Any = None) -> None:
+def _check_node(node: Any, place: str, given: frozenset[str], argument: Argument) -> None:
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            if isinstance(item, _PLAIN) and _describes_component(place):
+            if isinstance(item, _PLAIN) and _describes_component(place, argument):
                 raise ConfigError(f'{place}[{index}] must be a dict with a type, got {item!r}')
-            _check_node(item, f'{place}[{index}]', given, component)
-    if not isinstance(node, Mapping) or _last_key(place) in _OPAQUE:
+            _check_node(item, f'{place}[{index}]', given, argument)
+    key_here = _last_key(place)
+    if not isinstance(node, Mapping) or key_here in _OPAQUE or argument.package is None:
         return
-    if _last_key(place) in ('bank', 'queries'):
+    if key_here in ('bank', 'queries') and argument.is_known:
         _check_pipeline(node, place)
     if place == 'default_hooks':
         _check_names_of_hooks(node)
-    arguments, takes_others = _arguments_at(node, place, component)
+    arguments, others = _arguments_at(node, place, argument)
+    if key_here in ('sampler', 'batch_sampler'):
+        given |= _OF_SAMPLERS
     for key, value in node.items():
         child = f'{place}.{key}'
         if key in arguments:
             _check_argument(value, child, arguments[key], given)
-        elif key not in ('type', '_scope_') and not takes_others:
+        elif key in ('type', '_scope_'):
+            continue
+        elif others is None:
             raise_unknown(key, place, {'type', *arguments})
-        elif key != 'type':
-            _check_argument(value, child, Argument(), given)
+        else:
+            _check_argument(value, child, others, given)
     lacking = [name for name, argument in arguments.items()
                if argument.is_required and name not in node and name not in given]
     # Norms and the like are given the rest by those who build them.
@@ -153,26 +182,38 @@ def _check_node(node: Any, place: str, given: frozenset[str], component: Any = N
         _check_paramwise(node)
 
 
-def _arguments_at(node: Mapping[str, Any], place: str, component: Any) -> tuple[dict[str, Argument], bool]:
-    """Return the arguments of what a dict describes, and whether it may have others besides.
+def _arguments_at(node: Mapping[str, Any], place: str,
+                  argument: Argument) -> tuple[dict[str, Argument], Argument | None]:
+    """Return the arguments of what a dict describes, and what others it may have besides; None for none.
 
     Raises:
         ConfigError: If the dict lacks a type, or its type is unknown.
     """
-    key = _last_key(place)
     section = SECTIONS.get(place.partition('[')[0], {})
     if section and ('type' not in node or 'type' in section):
-        arguments, takes_others = section, False
-    else:
-        kind = node.get('type')
-        if kind is not None:
-            component = _resolve(kind, place, is_optional=key.endswith('_cfg'))
-        component = component or DEFAULT_TYPES.get(place)
+        return section, None
+    kind = node.get('type')
+    if kind is None:
+        component = _dataclass_in(argument.annotation) or DEFAULT_TYPES.get(place)
         if component is None:
-            _check_needs_no_type(node, place, key)
-            return {}, True
-        arguments, takes_others = arguments_of(component)
-    return arguments, takes_others
+            _check_needs_no_type(node, place, argument)
+            return {}, Argument(package='mmsimclr' if argument.package == 'mmsimclr' else '')
+    else:
+        component = _resolve(kind, place, is_optional=not _must_be_known(place, argument))
+        if component is None:
+            return {}, Argument(package=None)
+    arguments, takes_others = arguments_of(component)
+    if getattr(component, '__name__', None) in _OF_ALBUMENTATIONS:
+        arguments = {**arguments, 'transforms': Argument(package=None)}
+    return arguments, Argument(package=package_of(component)) if takes_others else None
+
+
+def _must_be_known(place: str, argument: Argument) -> bool:
+    """Whether the text that a dict has as its type surely names something registered."""
+    key = _last_key(place)
+    if key.endswith('_cfg') or key in _OPS:
+        return False
+    return argument.package == 'mmsimclr' or _describes_component(place, argument)
 
 
 def _check_names_of_hooks(hooks: Mapping[str, Any]) -> None:
@@ -189,10 +230,11 @@ def _last_key(place: str) -> str:
     return place.rpartition('.')[2].partition('[')[0]
 
 
-def _check_needs_no_type(node: Mapping[str, Any], place: str, key: str) -> None:
-    parent = _last_key(place.rpartition('.')[0])
-    is_component = _describes_component(place) and (key not in _COMPONENTS_BY_NAME or place.endswith(']'))
-    if is_component or parent in _COMPONENTS_BY_NAME:
+def _check_needs_no_type(node: Mapping[str, Any], place: str, argument: Argument) -> None:
+    key, parent = _last_key(place), _last_key(place.rpartition('.')[0])
+    is_component = _describes_component(place, argument) and (
+        key not in _COMPONENTS_BY_NAME or place.endswith(']'))
+    if is_component or (parent in _COMPONENTS_BY_NAME and argument.is_known):
         raise ConfigError(f'{place} lacks type: it must be the class of what is to be built, or its '
                           f'registered name; got {", ".join(map(str, node)) or "an empty dict"}')
 

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from mmsimclr.config.bad_images import REPLACING
 from mmsimclr.config.check import ConfigError
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.models import ViewPreprocessor
@@ -34,7 +35,7 @@ def place_views(config: Config) -> None:
             ``PackViews``; changed in place.
 
     Raises:
-        ConfigError: If the views are others than the device can make.
+        ConfigError: If the views are others than the device can make, or images in memory may be bad.
     """
     if config.pop('views', 'loader') != 'device':
         return
@@ -49,6 +50,9 @@ def place_views(config: Config) -> None:
         owner.pipeline = [*reading, dict(type=PackForDevice)]
         loader.collate_fn = dict(type='default_collate')      # by name: the config is dumped as text
         source = 'of the images that the loader reads'
+    elif loader.dataset.get('type') == REPLACING:
+        raise ConfigError("bad_images is about files, and this dataset has its images in memory with "
+                          "views='device': take bad_images out")
     else:
         loader.pop('prefetch_factor', None)
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False,

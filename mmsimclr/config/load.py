@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmsimclr.config.check import RUNNER_KEYS, check_config
+from mmsimclr.config.check import RUNNER_KEYS, check_config, check_variables
 from mmsimclr.config.errors import ConfigError, raise_unknown
 from mmsimclr.config.variables import find_places
 
@@ -40,9 +40,23 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         raise FileNotFoundError(f'no config at {path}' + (f'; did you mean {near[0]}?' if near else ''))
     try:
         config = Config.fromfile(str(path))
+        check_variables(config)
+        _apply(config, options)
         check_config(config)
     except (ImportError, SyntaxError) as error:        # MMEngine imports what a lazy config names at use
         raise ConfigError(f'{path} cannot be read: {error}') from error
+    if config.get('default_scope') is None:
+        config.default_scope = 'mmsimclr'
+    config.setdefault('launcher', 'none')
+    if work_dir is not None:
+        config.work_dir = str(work_dir)
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / path.stem)
+    return config
+
+
+def _apply(config: Config, options: dict[str, Any] | None) -> None:
+    """Merge options into a config, and take the file's own variables out."""
     if options and 'data_root' in options:
         options = dict(options)
         _move_data(config, options.pop('data_root'))
@@ -53,14 +67,6 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     # The file's own variables are used up, and an option may have made them untrue.
     for key in set(config) - RUNNER_KEYS:
         config.pop(key)
-    check_config(config)
-    config.setdefault('default_scope', 'mmsimclr')
-    config.setdefault('launcher', 'none')
-    if work_dir is not None:
-        config.work_dir = str(work_dir)
-    elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / path.stem)
-    return config
 
 
 def _move_data(config: Config, root: str) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import mmengine
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils._pytree import tree_map_only
 
 from mmsimclr import distributed
 from mmsimclr.checkpoints import (
     RECORD_KEY,
+    CheckpointError,
     Search,
     check_scale,
     describe_model,
@@ -32,13 +34,17 @@ from mmsimclr.config.resuming import (
     check_data,
     check_settings,
     extend,
+    may_be_restarted,
     num_restarts,
     run_settings,
     schedules,
     settings_of,
+    state_of,
 )
 from mmsimclr.config.run_errors import explained_failures
-from mmsimclr.engine import PreemptionHook, ResumableTrainLoop, random_state
+from mmsimclr.engine import DeferredMessageHub, PreemptionHook, ResumableTrainLoop, random_state
+
+LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
 
 
 class PretrainRunner(Runner):
@@ -64,6 +70,10 @@ class PretrainRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, PreemptionHook):
                     hook.release()
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Return the run's message hub, which does not wait for the device at each step."""
+        return DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
 
     def load_or_resume(self) -> None:
         """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
@@ -93,14 +103,27 @@ class PretrainRunner(Runner):
         elif self._load_from is not None:
             (self.resume if self._resume else self.load_checkpoint)(self._load_from)
         self._has_loaded = True
-        self._run_id = self._run_id or distributed.from_first_rank(lambda: uuid.uuid4().hex)
+        if self._run_id is None:
+            is_new = not newest and not (self._resume and self._load_from is not None)
+            self._run_id = distributed.from_first_rank(self._name_run, is_new)
 
     def _tidy(self) -> None:
         for folder in folders_of_run(Path(self.work_dir)):
             if leftovers := remove_leftovers(folder):
                 self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
 
+    def _name_run(self, is_new: bool) -> str:
+        run_id = uuid.uuid4().hex
+        # A restart before the first save must not go on with an older run that left its checkpoints here.
+        if is_new and may_be_restarted():
+            write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
+        return run_id
+
     def _search(self) -> Search:
+        last = Path(self.work_dir) / 'last_checkpoint'
+        if last.is_file() and '://' in (address := last.read_text(encoding='utf-8').strip()):
+            raise CheckpointError(f'the last checkpoint is {address}, and --resume looks in folders only: '
+                                  'fetch it, and name the file (--resume FILE)')
         return newest_checkpoint(list(folders_of_run(Path(self.work_dir))))
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
@@ -112,13 +135,15 @@ class PretrainRunner(Runner):
             CheckpointError: If it cannot be read or does not fill the model.
         """
         configured, ends = settings_of(self), [schedule.end for schedule in schedules(self)]
+        sampler = self.train_dataloader.sampler
+        has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         tree, self._loaded = self._loaded, None
         check_settings(self, configured, filename)
         check_data(self, tree['meta'], filename)
         for schedule, end in zip(schedules(self), ends, strict=True):
             extend(schedule, end)
-        if hasattr(sampler := self.train_dataloader.sampler, 'seed'):
+        if has_seed_of_run:
             sampler.seed = self.seed                         # drawn by the first run, if the config has none
         self._run_id = tree['meta'].get('run_id')
         self.message_hub.update_info('last_ckpt', str(filename))
@@ -213,8 +238,8 @@ class PretrainRunner(Runner):
         if save_param_scheduler and self.param_schedulers:
             schedulers = self.param_schedulers
             tree['param_schedulers'] = (
-                {name: [each.state_dict() for each in group] for name, group in schedulers.items()}
-                if isinstance(schedulers, dict) else [each.state_dict() for each in schedulers])
+                {name: [state_of(each) for each in group] for name, group in schedulers.items()}
+                if isinstance(schedulers, dict) else [state_of(each) for each in schedulers])
         metadata = tree['state_dict']._metadata
         tree = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu(), tree)
         tree['state_dict']._metadata = metadata
@@ -227,8 +252,9 @@ class PretrainRunner(Runner):
         Raises:
             ValueError: If an epoch would have no steps.
         """
-        if isinstance(loop, dict) and loop.get('by_epoch') and 'type' not in loop:
-            settings = {key: value for key, value in loop.items() if key != 'by_epoch'}
+        if isinstance(loop, dict) and (loop.get('type') in LOOPS_BY_EPOCH if 'type' in loop else
+                                       loop.get('by_epoch')):
+            settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
             loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
         loop = super().build_train_loop(loop)
         loader = loop.dataloader

@@ -11,13 +11,19 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.config.check import ConfigError
 
 # What moves while a schedule runs; the rest is what it was told.
-MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose'}
+MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose',
+          'best', 'num_bad_epochs', 'cooldown_counter'}                      # the latter of ReduceOnPlateauLR
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 def num_restarts() -> int:
     """Return how often torchrun or Slurm, as they say in the environment, have restarted this run."""
     return sum(int(os.environ.get(name) or 0) for name in RESTARTS)
+
+
+def may_be_restarted() -> bool:
+    """Whether torchrun or Slurm may start this run again without being told to resume it."""
+    return int(os.environ.get('TORCHELASTIC_MAX_RESTARTS') or 0) > 0 or 'SLURM_JOB_ID' in os.environ
 
 
 def run_settings(runner) -> dict[str, int]:
@@ -41,7 +47,7 @@ def settings_of(runner) -> dict[str, Any]:
                 key = key.removeprefix('initial_')
                 settings[f'optim_wrapper.optimizer.{key}' + (f' (group {number})' if number else '')] = value
     for number, scheduler in enumerate(schedules(runner)):
-        for key, value in scheduler.state_dict().items():
+        for key, value in state_of(scheduler).items():
             if key not in MOVING:
                 settings[f'param_scheduler.{number}.{key}'] = value
     return settings
@@ -102,6 +108,11 @@ def schedules(runner) -> list:
     if isinstance(schedulers, dict):
         schedulers = [each for group in schedulers.values() for each in group]
     return [each for each in schedulers if hasattr(each, 'state_dict')]
+
+
+def state_of(schedule: Any) -> dict[str, Any]:
+    """Return a schedule's state without its functions: a checkpoint that is safe to read holds none."""
+    return {key: value for key, value in schedule.state_dict().items() if not callable(value)}
 
 
 def extend(schedule: Any, end: float) -> None:

@@ -42,7 +42,7 @@ def _reason(error: BaseException, runner) -> str | None:
     text = str(error)
     found = LOADER_DIED.search(text)
     # A pipe to a loader process that broke before torch noticed; those of ranks break with a RuntimeError.
-    if found or isinstance(error, ConnectionError | EOFError):
+    if found or (isinstance(error, ConnectionError | EOFError) and runner.train_dataloader.num_workers):
         how = found[1].splitlines()[0] if found else 'killed'
         return (f'a process that loads images ended at iteration {runner.iter + 1} ({how}): '
                 'killed usually means that memory ran out; lower train_dataloader.num_workers, or enlarge '
@@ -53,7 +53,8 @@ def _reason(error: BaseException, runner) -> str | None:
     if isinstance(error, MemoryError) or NO_MEMORY.search(text):
         return ('memory ran out: lower train_dataloader.num_workers or train_dataloader.batch_size, or set '
                 'model.chunk_size')
-    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+    # Without strerror it is ours, of an image, and says more.
+    if isinstance(error, OSError) and error.strerror and error.errno in DISK_ERRNOS:
         return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'
     if runner.world_size > 1 and RANKS_SILENT.search(text):
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')

@@ -13,6 +13,7 @@ from mmsimclr import distributed
 from mmsimclr.config.bad_images import allow_bad_images
 from mmsimclr.config.check import check_trains
 from mmsimclr.config.device_views import place_views
+from mmsimclr.config.errors import ConfigError
 from mmsimclr.config.pretrain_runner import PretrainRunner
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.registry import RUNNERS
@@ -36,6 +37,7 @@ def build_runner(config: Config) -> Runner:
     Raises:
         RuntimeError: If a launcher is named but its environment variables are not there.
         ValueError: If mixed precision is asked for that this device does not have.
+        ConfigError: If the config lacks a part that training needs, or names a Runner that is not ours.
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
@@ -46,7 +48,11 @@ def build_runner(config: Config) -> Runner:
     _adapt_to_device(config)
     _save_atomically(config)
     _scale_learning_rate(config)
-    if config.get('runner_type'):
+    if kind := config.get('runner_type'):
+        runner_class = RUNNERS.get(kind) if isinstance(kind, str) else kind
+        if runner_class is None or not issubclass(runner_class, PretrainRunner):
+            raise ConfigError(f'runner_type must be a subclass of mmsimclr.config.PretrainRunner, whose '
+                              f'checkpoints the hooks rely on, or its registered name; got {kind!r}')
         return RUNNERS.build(config)
     return PretrainRunner.from_cfg(config)
 
@@ -87,7 +93,7 @@ def set_auto_scale_lr(config: Config) -> None:
 
 def set_deterministic(config: Config) -> None:
     """Have a config's run use torch's deterministic algorithms only, and fail where torch has none."""
-    config.setdefault('randomness', {}).update(deterministic=True)
+    config.randomness = {'seed': None, **(config.get('randomness') or {}), 'deterministic': True}
 
 
 def _save_atomically(config: Config) -> None:

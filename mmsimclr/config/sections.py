@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, Argument]] = {
     'env_cfg': _section(cudnn_benchmark=bool, mp_cfg=dict, dist_cfg=dict, resource_limit=int),
     'env_cfg.mp_cfg': _section(mp_start_method=Literal['fork', 'spawn', 'forkserver'],
                                opencv_num_threads=int),
-    'env_cfg.dist_cfg': _section(backend=str, timeout=float),
+    'env_cfg.dist_cfg': _section(backend=str, timeout=float, init_backend=str, init_method=str, port=int),
     'auto_scale_lr': _section('base_batch_size', base_batch_size=int, enable=bool,
                               rule=Literal['linear', 'sqrt', 'none']),
     'custom_imports': _section('imports', imports=str | list, allow_failed_imports=bool),
@@ -57,7 +57,7 @@ TOP_LEVEL: dict[str, Argument] = {
     **{name: Argument(argument.annotation)
        for name, argument in arguments_of_call(Runner.__init__)[0].items() if name not in ('self', 'cfg')},
     **_section(
-        default_hooks=dict | None, runner_type=type, custom_imports=dict | None,
+        default_scope=str | None, default_hooks=dict | None, runner_type=type, custom_imports=dict | None,
         sync_bn=Literal['torch', 'mmcv'] | None, compile=bool | dict, find_unused_parameters=bool,
         activation_checkpointing=Any,
         efficient_conv_bn_eval=Any, model_wrapper_cfg=dict | None,

@@ -74,7 +74,7 @@ def _die_at(name: str, call: int) -> None:
 
 
 def test_kills_inside_a_save_leave_something_to_resume_and_nothing_half_written(tmp_path):
-    epochs, moments = 3, random.Random(1)
+    epochs, moments = 4, random.Random(1)
     whole = start(tmp_path / 'whole', epochs)
     work_dir, kills = tmp_path / 'run', 0
     while True:
@@ -93,6 +93,7 @@ def test_kills_inside_a_save_leave_something_to_resume_and_nothing_half_written(
         assert not last.exists() or Path(last.read_text()).name in checkpoints
         for path in work_dir.glob('*.pth'):
             torch.load(path, weights_only=False)             # whole, with a manifest or without
+    assert kills == 10
     assert not list(work_dir.glob('.*.tmp')) and len(list(work_dir.glob('*.pth'))) == 2
     whole.join(150)
     name = f'iter_{epochs * STEPS_PER_EPOCH}.pth'

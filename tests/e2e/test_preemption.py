@@ -66,13 +66,13 @@ exit "$status"
 SCONTROL = '#!/bin/sh\necho "scontrol $*" >> "$LOG"\nexit "${SCONTROL_STATUS:-0}"\n'
 
 
-def slurm(folder, statuses, **environment):
+def slurm(folder, statuses, script=ROOT / 'tools/slurm_train.sh', **environment):
     for name, text in (('srun', SRUN), ('scontrol', SCONTROL)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     (folder / 'statuses').write_text('\n'.join(map(str, statuses)) + '\n')
     done = subprocess.run(
-        ['bash', str(ROOT / 'tools/slurm_train.sh'), 'gpu', 'job', 'config.py'], capture_output=True,
+        ['bash', str(script), 'gpu', 'job', 'config.py', 'random'], capture_output=True,
         text=True, timeout=30, env={
             **os.environ, 'PATH': f'{folder}{os.pathsep}{os.environ["PATH"]}', 'NOTICE': '60',
             'LOG': str(folder / 'calls'), 'STATUSES': str(folder / 'statuses'), **environment})
@@ -83,6 +83,15 @@ def test_a_preempted_batch_job_puts_itself_back_into_the_queue(tmp_path):
     done, calls = slurm(tmp_path, [75], SLURM_JOB_ID='17')
     assert done.returncode == 75 and calls[1:] == ['scontrol requeue 17']
     assert '--signal USR1@60' in calls[0]
+
+
+@pytest.mark.parametrize('script', ['slurm_train.sh', 'slurm_benchmark.sh'])
+def test_sbatch_runs_a_copy_of_the_script_from_its_spool_folder(script, tmp_path):
+    copy = tmp_path / 'slurm_script'
+    copy.write_bytes((ROOT / 'tools' / script).read_bytes())
+    done, calls = slurm(tmp_path, [0], copy, SLURM_JOB_ID='17', SLURM_SUBMIT_DIR=str(ROOT))
+    tool = {'slurm_train.sh': 'train.py', 'slurm_benchmark.sh': 'benchmark.py'}[script]
+    assert done.returncode == 0 and f'{ROOT}/tools/{tool} config.py' in calls[0], done.stderr
 
 
 def test_a_batch_job_that_cannot_be_requeued_says_what_to_do(tmp_path):

@@ -145,6 +145,16 @@ def test_blur_equals_torchvision_for_a_sigma_of_each_images_own(photos, size, ra
         assert (ours - loaders).abs().max() < 1.5
 
 
+def test_the_widest_blur_of_a_view_ends_where_a_longer_kernel_adds_nothing(photos):
+    cut = np.ascontiguousarray(photos[0][:144, :144])
+    parameters = ViewParameters(
+        boxes=np.array([[0, 0, 144, 144]]), flipped=np.zeros(1, bool), order=np.array([[0, 1, 2, 3]]),
+        factors=np.array([[1.0, 1.0, 1.0, 0.0]]), grey=np.zeros(1, bool), sigma_px=np.array([2.0]))
+    ours, = DeviceViews(size=144).render(torch.from_numpy(cut[None]), parameters)
+    reference = functional.gaussian_blur(to_unit(cut), 2 * (144 // 10 // 2) + 1, 2.0)
+    assert (ours - to_levels(reference)).abs().max() < 0.5      # 5 px to each side are off by 1.6 levels
+
+
 def test_a_whole_view_equals_the_loaders_operations_one_after_the_other(photos):
     views = DeviceViews(size=48)
     images = torch.from_numpy(np.concatenate([photos] * 8))

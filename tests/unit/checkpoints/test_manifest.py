@@ -188,3 +188,12 @@ def test_an_older_file_of_the_name_never_has_the_new_ones_manifest(tmp_path, mon
 def test_a_checkpoint_goes_with_its_manifest(tmp_path):
     remove_checkpoint(save(tmp_path, 1))
     assert os.listdir(tmp_path) == []
+
+
+def test_of_those_without_a_manifest_the_one_with_the_most_iterations_whatever_the_dates_of_copies(tmp_path):
+    for iteration, date in ((5, 3), (20, 1), (10, 2)):
+        path = save(tmp_path, iteration)
+        manifest_of(path).unlink()
+        os.utime(path, (date, date))
+    search = newest_checkpoint([tmp_path])
+    assert search.path == tmp_path / 'iter_20.pth' and len(search.notes) == 1

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     generator = np.random.default_rng(0)
     for i in range(16):
         pixels = generator.integers(0, 256, (20 + i % 3, 24 - i % 5, 3), np.uint8)
-        Image.fromarray(pixels).save(root / f'{i:02d}.png')
+        Image.fromarray(pixels).save(root / f'{i:02d}.jpg')
     return root
 
 

@@ -155,3 +155,17 @@ def test_data_root_is_refused_where_the_data_are_not_in_one_folder(tmp_path):
     leaf.write_text('train_cfg = dict(by_epoch=True, max_epochs=1)\n')
     with pytest.raises(ConfigError, match='not in one folder'):
         load_config(leaf, {'data_root': '/mnt'})
+
+
+def test_an_option_may_complete_what_the_file_leaves_open(text):
+    text.write_text(TEXT.replace('temperature=0.2)', "temperature=0.2), neck=dict(_delete_=True, "
+                                 "type='NonLinearNeck', hid_channels=16, out_channels=8)"))
+    with pytest.raises(ConfigError, match=r'model\.neck lacks in_channels'):
+        load_config(text)
+    assert load_config(text, {'model.neck.in_channels': 32}).model.neck.in_channels == 32
+
+
+@pytest.mark.parametrize('scope', ['default_scope = None', ''])
+def test_without_a_scope_the_scope_is_ours(text, scope):
+    text.write_text(f'{TEXT}{scope}\n')
+    assert load_config(text).default_scope == 'mmsimclr'

@@ -11,8 +11,8 @@ from mmsimclr.config import ConfigOptions, parse_value
 
 @pytest.mark.parametrize('text', [
     '3', '-3', '1e-3', '0.5', 'true', 'False', 'None', 'text', 'a/b.py', '1,2,3', '[1,2,3]', '(1,2)', '(1,)',
-    '[]', '[a, b, c]', '[(1, 2, 3), [a, b], c]', '[[1,2],[3,4]]', '(1,2),(3,4)', '"quoted"', "'quoted'", 'a,', '',
-    'none', 'TRUE', '[true,None,0.1]'])
+    '[]', '[a, b, c]', '[(1, 2, 3), [a, b], c]', '[[1,2],[3,4]]', '(1,2),(3,4)', '"quoted"', "'quoted'",
+    'a,', '', 'none', 'TRUE', '[true,None,0.1]'])
 def test_values_are_those_of_mmengine(text):
     want = [(1, 2), (3, 4)] if text == '(1,2),(3,4)' else DictAction._parse_iterable(text)
     got = parse_value(text)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from tiny_run import log_of, tiny_config, tiny_runner
 
-from mmsimclr.config import ConfigError, build_runner
+from mmsimclr.checkpoints import CheckpointError
+from mmsimclr.config import ConfigError, PretrainRunner, build_runner
 
 SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
 
@@ -106,3 +108,73 @@ def test_a_restarted_run_resumes_without_being_told(launcher, tmp_path, monkeypa
     runner.train()
     assert runner.iter == 4
     assert runner.message_hub.get_info('started_at_iteration') == 2
+
+
+def test_a_seed_that_the_sampler_has_of_its_own_stays(tmp_path):
+    first = run(tmp_path / 'a', 1, train_dataloader__sampler__seed=7)
+    resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', train_dataloader__sampler__seed=7)
+    assert first.train_dataloader.sampler.seed == resumed.train_dataloader.sampler.seed == 7
+
+
+class PlateauHookForResumeTest(Hook):
+    """A validation that never gets better."""
+
+    priority = 'ABOVE_NORMAL'
+
+    def after_train_epoch(self, runner):
+        for schedule in runner.param_schedulers:
+            schedule.step(dict(loss=1.0))
+
+
+@pytest.mark.parametrize('schedule', [
+    dict(type='OneCycleLR', eta_max=0.1, total_steps=8, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[1, 3]),
+    dict(type='ReduceOnPlateauLR', monitor='loss', rule='less', patience=0, factor=0.5)],
+    ids=lambda schedule: schedule['type'])
+def test_a_schedule_with_functions_or_counts_in_its_state_goes_on(schedule, tmp_path):
+    changes = dict(param_scheduler=[schedule], custom_hooks=[dict(type=PlateauHookForResumeTest)]
+                   if 'monitor' in schedule else [])
+    whole = run(tmp_path / 'whole', 4, **changes)
+    run(tmp_path / 'parts', 2, **changes)
+    resumed = run(tmp_path / 'resumed', 4, tmp_path / 'parts' / 'epoch_2.pth', **changes)
+    left, right = (each.message_hub.get_scalar('train/lr').data[0].tolist() for each in (whole, resumed))
+    assert left == right and len(left) == 8 and left[0] != left[-1]
+
+
+@pytest.mark.parametrize('environment', [dict(TORCHELASTIC_MAX_RESTARTS='3'), dict(SLURM_JOB_ID='1')],
+                         ids=str)
+def test_a_restart_before_the_first_save_does_not_resume_an_older_run(environment, tmp_path, monkeypatch):
+    run(tmp_path, 2)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def killed(runner, *args, **kwargs):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainRunner, 'save_checkpoint', killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, 2, experiment_name='killed')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    restarted = run(tmp_path, 2, custom_hooks=[dict(type='RunSummaryHook')], experiment_name='restarted')
+    assert not restarted.message_hub.get_info('started_at_iteration') and restarted.iter == 4
+
+
+def test_a_restart_of_what_was_resumed_from_an_older_version_goes_on(first, tmp_path, monkeypatch):
+    tree = torch.load(first, weights_only=False)
+    for key in ('run', 'run_id'):
+        del tree['meta'][key]
+    torch.save(tree, tmp_path / 'epoch_2.pth')
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '3')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainRunner, 'save_checkpoint', lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, 4, experiment_name='killed again')
+    resumed = run(tmp_path, 4, custom_hooks=[dict(type='RunSummaryHook')], experiment_name='goes on')
+    assert resumed.message_hub.get_info('started_at_iteration') == 4
+
+
+def test_a_last_checkpoint_that_was_saved_elsewhere_is_not_passed_over_in_silence(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/run/epoch_3.pth')
+    with pytest.raises(CheckpointError, match=r's3://bucket/run/epoch_3\.pth.*--resume FILE'):
+        tiny_runner(tmp_path, resume=True).train()

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook
@@ -5,11 +7,19 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
-from mmsimclr.config import build_runner, set_amp
+from mmsimclr.config import ConfigError, PretrainRunner, build_runner, set_amp, set_deterministic
+from mmsimclr.config.run_errors import explained_failures
 from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
 from mmsimclr.models import SimCLR
+from mmsimclr.registry import RUNNERS
+from mmsimclr.transforms.load import ImageReadError
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
+
+
+@RUNNERS.register_module()
+class RunnerForRunnerTest(PretrainRunner):
+    pass
 
 
 @pytest.fixture
@@ -117,3 +127,40 @@ def test_no_checkpoints_are_no_checkpoints(config, tmp_path):
     config.default_hooks.checkpoint = None
     build_runner(config).train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_runner_without_our_checkpoints_is_refused(config):
+    config.runner_type = Runner
+    with pytest.raises(ConfigError, match=r'must be a subclass of mmsimclr\.config\.PretrainRunner'):
+        build_runner(config)
+
+
+def test_a_runner_derived_from_ours_is_built(config):
+    config.runner_type = RunnerForRunnerTest
+    assert type(build_runner(config)) is RunnerForRunnerTest
+
+
+def test_determinism_needs_no_seed_in_the_config(config):
+    config.pop('randomness')
+    set_deterministic(config)
+    try:
+        assert build_runner(config).deterministic
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_bad_images_need_files(config):
+    config.bad_images = dict(max_fraction=0.1)
+    config.views = 'device'
+    with pytest.raises(ConfigError, match='bad_images is about files'):
+        build_runner(config)
+
+
+def test_an_image_on_a_failing_disk_is_not_taken_for_a_failing_save(config):
+    runner = build_runner(config)
+    error = ImageReadError('cannot read image a.jpg: Input/output error')
+    error.errno = errno.EIO
+    for raised in (error, ConnectionRefusedError(errno.ECONNREFUSED, 'the tracking server')):
+        with pytest.raises(type(raised)) as caught, explained_failures(runner):
+            raise raised
+        assert caught.value is raised

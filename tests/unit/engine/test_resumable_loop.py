@@ -5,11 +5,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import EpochBasedTrainLoop
 from tiny_run import log_of, tiny_config
 
 from mmsimclr.config import build_runner
 from mmsimclr.datasets import Shapes
-from mmsimclr.engine import SeededSampler, random_state, set_random_state
+from mmsimclr.engine import ResumableTrainLoop, SeededSampler, random_state, set_random_state
 from mmsimclr.registry import DATASETS
 
 
@@ -24,7 +25,7 @@ class CountingShapesForLoopTest(Shapes):
         return super().__getitem__(index)
 
 
-def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler'):
+def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler', **changes):
     """Train two epochs of four batches, from the checkpoint of some batch on."""
     config = tiny_config(
         work_dir, train_cfg=dict(by_epoch=True, max_epochs=2),
@@ -35,6 +36,7 @@ def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler
     config.train_dataloader.sampler.type = sampler
     if batches_done is not None:
         config.resume, config.load_from = True, str(work_dir.parent / 'whole' / f'iter_{batches_done}.pth')
+    config.merge_from_dict(changes)
     CountingShapesForLoopTest.asked.clear()
     runner = build_runner(config)
     runner.train()
@@ -65,6 +67,14 @@ def test_another_sampler_loads_them_again_and_says_so(whole):
     assert len(asked) == 16
     said = '2 of 4 steps are done; their images are loaded again and dropped: DefaultSampler'
     assert said in log_of(folder / 'default')
+
+
+@pytest.mark.parametrize('kind', [EpochBasedTrainLoop, 'EpochBasedTrainLoop'])
+def test_the_loop_of_mmengine_by_name_is_this_one(kind, whole, tmp_path):
+    folder, _, order = whole
+    loop = dict(_delete_=True, type=kind, max_epochs=2)
+    runner, asked = run(folder / f'by_name_{kind}', 6, train_cfg=loop)
+    assert isinstance(runner.train_loop, ResumableTrainLoop) and asked == order[24:] and runner.iter == 8
 
 
 def test_a_sampler_passes_over_samples_once():
