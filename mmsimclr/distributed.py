@@ -45,12 +45,14 @@ def start(launcher: str, settings: dict | None = None) -> None:
         if launcher == 'pytorch' and local_rank >= gpus:
             raise RuntimeError(f'process {local_rank + 1} of this machine has no GPU: there are {gpus}. '
                                f'Start {gpus} processes, or set CUDA_VISIBLE_DEVICES= to train on the CPU')
-        init_dist(launcher, **{'backend': 'nccl', **settings})
+        place = _place_of_this_start() if launcher == 'pytorch' and 'init_method' not in settings else {}
+        init_dist(launcher, **{'backend': 'nccl', **place, **settings})
     elif launcher == 'pytorch':
         timeout = settings.get('timeout')
         try:
             dist.init_process_group(
-                'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None)
+                'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None,
+                **_place_of_this_start())
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise RuntimeError(f'process {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} did not reach '
@@ -59,6 +61,22 @@ def start(launcher: str, settings: dict | None = None) -> None:
     else:
         raise RuntimeError(f'launcher {launcher} needs GPUs and torch sees none; on CPUs start with torchrun '
                            '(tools/dist_train.sh)')
+
+
+def _place_of_this_start() -> dict:
+    """Return where the ranks of a run that torchrun has restarted meet; nothing at its first start.
+
+    Torchrun's store outlives the processes, and still has the addresses of those that died: a rank that
+    comes early would connect to one of them. So each start has keys of its own.
+    """
+    restarts = int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0)
+    if not restarts:
+        return {}
+    rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+    is_torchruns = os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True'
+    store = dist.TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), ranks,
+                          is_master=rank == 0 and not is_torchruns)
+    return dict(store=dist.PrefixStore(f'start {restarts}', store), rank=rank, world_size=ranks)
 
 
 def stop() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from mmsimclr import distributed
 
@@ -43,3 +44,19 @@ def test_a_launcher_without_its_variables_is_refused_and_names_the_missing(monke
 def test_an_unknown_launcher_is_refused():
     with pytest.raises(ValueError, match="one of none, pytorch, slurm, mpi, got 'torch'"):
         distributed.start('torch')
+
+
+def test_a_restarted_run_meets_under_keys_of_its_own(monkeypatch):
+    """Torchrun's store still has the addresses of the processes that died."""
+    server = dist.TCPStore('127.0.0.1', 0, 1, is_master=True)
+    for name, value in dict(RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(server.port),
+                            TORCHELASTIC_USE_AGENT_STORE='True', TORCHELASTIC_RESTART_COUNT='0').items():
+        monkeypatch.setenv(name, value)
+    assert distributed._place_of_this_start() == {}
+    for restarts in '12':
+        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', restarts)
+        place = distributed._place_of_this_start()
+        assert (place['rank'], place['world_size']) == (0, 2)
+        assert not place['store'].check(['address'])
+        place['store'].set('address', restarts)
+    assert server.get('start 2/address') == b'2'
