@@ -71,13 +71,14 @@ def test_weights_that_the_update_ruined_are_not_saved(tmp_path):
 
 @pytest.mark.parametrize('error', [True, False])
 def test_the_signals_are_given_back_however_the_run_ends(error, tmp_path):
-    before = signal.signal(signal.SIGUSR1, lambda *_: None), signal.getsignal(signal.SIGUSR1)
+    handlers = {signal.SIGUSR1: lambda *_: None, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     run = runner(tmp_path, 2, error=error)
     with pytest.raises((ValueError, Preempted)):
         run.train()
-    assert signal.getsignal(signal.SIGUSR1) is before[1]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    signal.signal(signal.SIGUSR1, before[0])
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_an_unknown_signal_is_refused():
