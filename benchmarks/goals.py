@@ -96,6 +96,12 @@ GOALS = (
          'views/s', device='cuda'),
     Goal('views made on a GPU: their share of the step', 'device_views',
          lambda record: 100 * record['share_of_the_step'], 10, '%', at_most=True, device='cuda'),
+    Goal("a training step, ResNet-50 at 224 on a GPU: mmpretrain's time, of ours", 'gpu_step',
+         _times('mmpretrain'), 2.5, device='cuda'),
+    Goal('CIFAR-10, ResNet-18 on a GPU: minutes of pre-training', 'cifar10_run',
+         lambda record: record['rows']['ResNet-18']['minutes'], 15, 'min', at_most=True, device='cuda'),
+    Goal('CIFAR-10, ResNet-18 on a GPU: linear top-1 after it', 'cifar10_run',
+         lambda record: record['rows']['ResNet-18']['top_1_percent'], 91, '%', device='cuda'),
 )
 HEADER = ('goal', 'bound', 'measured', '')
 

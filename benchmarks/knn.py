@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument('--queries', type=int, default=1000, help='images to classify (default: %(default)s)')
     parser.add_argument('--dims', type=int, default=512, help='width of a feature (default: %(default)s)')
     parser.add_argument('--k', type=int, default=200, help='neighbours (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=2, help='rounds that count (default: %(default)s)')
     args = parse(parser, quick=dict(bank=300, queries=20, dims=8, k=5, rounds=1))
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(NUM_CLASSES, args.dims, generator=generator)

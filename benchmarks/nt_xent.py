@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--images', type=int, default=4096, help='images N of a batch (default: %(default)s)')
     parser.add_argument('--width', type=int, default=128, help='width of a projection (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=5, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
     parser.add_argument('--large', type=int, default=32768, help='images of a large batch, ours alone')
     parser.add_argument('--memory-of', help=argparse.SUPPRESS)
     args = parse(parser, quick=dict(images=32, rounds=1, large=0))

@@ -28,6 +28,10 @@ ratios carry over.
   it saves time. The views of a seed are then others, so it is a switch and not the default.
 * **Arithmetic.** `--amp bf16` on processors and GPUs that compute in it. Images and weights are
   laid out channels-last in the configs.
+* **Compiling.** `--cfg-options compile=True` puts the encoder through `torch.compile`; a dict gives it
+  arguments, as `compile.mode=max-autotune` does. It costs a minute or so at the start and is off unless asked
+  for. Whether it works on a machine is tried before training; what it gains is in the tables where it was
+  measured.
 * **Batch.** The loss never stores the similarity matrix, so its size is no limit. Where the encoder's
   activations are, `model.chunk_size` takes the batch through it in pieces, with the whole batch's negatives,
   for one more forward pass. MMEngine's `accumulative_counts` is no substitute: it adds no negatives.
@@ -56,7 +60,9 @@ over the wire on many GPUs: [scaling.md](scaling.md).
 """
 TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 'images_per_s': 'images/s',
           'views_per_s': 'views/s', 'times_plain': 'times plain', 'processor_s': 'processor seconds',
-          'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %'}
+          'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %', 'minutes': 'minutes', 'linear_minutes': 'minutes, linear evaluation',
+          'top_1_percent': 'top-1, %', 'mean_percent': 'k-NN, %: mean', 'least_percent': 'least',
+          'most_percent': 'most'}
 NOT_SETTINGS = ('benchmark', 'rows', 'peers', 'hardware', 'versions')
 
 
@@ -130,7 +136,7 @@ def _title(script: Path) -> str:
 
 
 def _is_measurement(script: Path) -> bool:
-    return "'--rounds'" in script.read_text(encoding='utf-8') and script != Path(__file__)
+    return 'write(args.out, ' in script.read_text(encoding='utf-8') and script != Path(__file__)
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=128, help='images of a batch (default: %(default)s)')
     parser.add_argument('--base-channels', type=int, default=64, help='64: ResNet-18 (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='loader processes (default: %(default)s)')
-    parser.add_argument('--steps', type=int, default=2, help='steps of a round (default: %(default)s)')
+    parser.add_argument('--steps', type=int, default=1, help='steps of a round (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
     args = parse(parser, quick=dict(images=4, base_channels=4, workers=0, steps=1, rounds=1))
     torch.manual_seed(0)

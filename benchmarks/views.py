@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help='JPEG files to read instead of generated ones')
     parser.add_argument('--images', type=int, default=64, help='files (default: %(default)s)')
     parser.add_argument('--arrays', type=int, default=512, help='images in memory (default: %(default)s)')
-    parser.add_argument('--rounds', type=int, default=5, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
     args = parse(parser, quick=dict(images=2, arrays=4, rounds=1))
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -35,13 +35,13 @@ def test_a_goal_with_an_upper_bound(page, tmp_path, sgd, said):
 @pytest.mark.parametrize('peer, said', [(2.31, ['2.31 x', 'met']), (2.29, ['2.29 x', 'not met'])])
 def test_a_goal_with_a_lower_bound(page, tmp_path, peer, said):
     write(tmp_path, 'step', rows={'ours': {'times_ours': 1.0}, 'mmpretrain': {'times_ours': peer}})
-    assert verdict(page(tmp_path), 'a training step') == said
+    assert verdict(page(tmp_path), 'a training step, ResNet-18') == said
 
 
 def test_a_missing_peer_leaves_its_goal_open(page, tmp_path):
     write(tmp_path, 'step', rows={'ours': {'times_ours': 1.0}})
     text = page(tmp_path)
-    assert verdict(text, 'a training step') == ['not measured here; python benchmarks/step.py', '']
+    assert verdict(text, 'a training step, ResNet-18') == ['not measured here; python benchmarks/step.py', '']
     assert 'lightly not installed' in text
 
 

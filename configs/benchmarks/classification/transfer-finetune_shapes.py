@@ -21,12 +21,12 @@ protocol = dict(
     type=TransferFineTuning,
     tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent',
                 train=dict(type=Shapes, num_images=1_000, split='train'),
-                test=dict(type=Shapes, num_images=1_000, split='test'))],
+                test=dict(type=Shapes, num_images=500, split='test'))],
     train_pipeline=train_pipeline, test_pipeline=[dict(type=PackImage)],
     lr=[0.01, 0.1], weight_decay=[0.0, 1e-5])
 # A finished point of the grid is kept as a number; checkpoints of all would fill disks.
 default_hooks.checkpoint.update(interval=-1, save_last=False)
 custom_hooks.append(dict(type=BatchNormMomentumHook))
-train_dataloader.update(batch_size=64)
+train_dataloader.update(batch_size=32)
 train_cfg.update(max_iters=20)
 log_processor.update(by_epoch=False)

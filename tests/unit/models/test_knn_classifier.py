@@ -6,6 +6,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from mmsimclr.models import KNNClassifier
+from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours
 
 
 def problem(num_bank: int = 60, num_queries: int = 23, num_classes: int = 4) -> tuple:
@@ -90,3 +91,23 @@ def test_data_that_cannot_be_classified_is_refused(index, wrong, message):
     arguments[index] = wrong
     with pytest.raises(ValueError, match=message):
         KNNClassifier()(*arguments)
+
+
+@pytest.mark.parametrize('levels', [3, 20, 10**9])
+@pytest.mark.parametrize('length', [5, 63, 64, 65, 1000, 4099])
+@pytest.mark.parametrize('k', [1, 2, 5])
+def test_the_largest_are_those_of_a_stable_sort_however_many_are_equal(k, length, levels):
+    generator = torch.Generator().manual_seed(length + k)
+    values = torch.randint(levels, (7, length), generator=generator).float()
+    want = values.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    assert torch.equal(largest(values, k), want)
+
+
+def test_a_long_bank_in_pieces_gives_the_neighbours_of_a_plain_sort():
+    queries, bank, labels, num_classes = problem(num_bank=5000, num_queries=9)
+    similarity = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(bank).T
+    want, rows = similarity.sort(dim=1, descending=True, stable=True)
+    for bank_chunk in (100, 999, 4096, 9999):
+        got, got_rows = nearest_neighbours(queries, bank, 10, query_chunk=4, bank_chunk=bank_chunk)
+        assert torch.equal(got_rows, rows[:, :10])
+        torch.testing.assert_close(got, want[:, :10])
