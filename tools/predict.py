@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from mmsimclr.config import ConfigOptions, load_config, plain_errors
 from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images
-from mmsimclr.protocols.predictor import Predictor
+from mmsimclr.datasets.whole_images import UnreadableImageError
+from mmsimclr.protocols.predictor import Predictor, picture_paths
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,12 +27,26 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     source = Path(args.images)
-    paths = [source / os.fsdecode(name) for name in find_images(source, DEFAULT_EXTENSIONS)] \
-        if source.is_dir() else [source]
+    is_folder = source.is_dir()
+    root = source if is_folder else source.parent
+    images = [root / os.fsdecode(name) for name in find_images(source, DEFAULT_EXTENSIONS)] \
+        if is_folder else [source]
+    pictures = picture_paths(images, root, Path(args.out))
     predictor = Predictor(load_config(args.config, args.cfg_options), args.checkpoint, args.device)
-    for path in paths:
-        below = path.relative_to(source).parent if source.is_dir() else Path()
-        print(predictor.draw(path, Path(args.out) / below, args.score))
+    sys.stdout.reconfigure(errors='surrogateescape')                  # a name may be any bytes
+    num_unreadable = 0
+    for image, picture in zip(images, pictures, strict=True):
+        try:
+            predictor.draw(image, picture, args.score)
+        except UnreadableImageError as error:
+            if not is_folder:
+                raise
+            num_unreadable += 1
+            print(f'passed over: {error}', file=sys.stderr)
+        else:
+            print(picture)
+    if num_unreadable:
+        sys.exit(f'{num_unreadable} of {len(images)} images could not be read')
 
 
 if __name__ == '__main__':

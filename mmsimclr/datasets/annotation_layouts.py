@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from mmsimclr.datasets.annotation_files import check_coco, check_segmentation, check_voc
+from mmsimclr.datasets.annotation_files import check_segmentation, check_voc
+from mmsimclr.datasets.coco_annotations import check_coco
 from mmsimclr.datasets.shapes_export import voc_palette
 from mmsimclr.datasets.voc_multilabel import CLASSES
 

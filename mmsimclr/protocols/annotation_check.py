@@ -1,5 +1,6 @@
 """The annotations that a config of detection or segmentation names, checked before anything is trained."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,10 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
-from mmsimclr.datasets.annotation_files import check_coco, check_segmentation, check_voc
+from mmsimclr.datasets.annotation_files import check_segmentation, check_voc
+from mmsimclr.datasets.coco_annotations import check_coco
+from mmsimclr.protocols.downstream_model import complete_model
+from mmsimclr.protocols.encoder_source import EncoderSource
 
 
 def check_annotations(config: Config) -> dict[str, dict[str, int]]:
@@ -28,6 +32,7 @@ def check_annotations(config: Config) -> dict[str, dict[str, int]]:
     """
     share = slice(distributed.rank(), None, distributed.world_size())
     classes = classes_of(config)
+    has_masks = bool((config.model.get('roi_head') or {}).get('mask_head'))
     counts: dict[str, dict[str, int]] = {}
     for part in ('train', 'test'):
         counts[part] = dict(images=0, objects=0)
@@ -36,23 +41,40 @@ def check_annotations(config: Config) -> dict[str, dict[str, int]]:
             if tuple(own or ()) != tuple(classes):
                 raise ConfigError('the datasets of train and test must have the same classes: one has '
                                   f'{own}, another {classes}')
-            for name, count in _check(dataset, share).items():
+            for name, count in _check(dataset, share, has_masks).items():
                 counts[part][name] += count
     return counts
 
 
-def check_benchmark(config: Config) -> str:
-    """Do only what comes before training: read all annotations; return a line on each part.
+def check_benchmark(config: Config, checkpoint: str | None = None, select: str | None = None) -> str:
+    """Do only what comes before training: read all annotations, and fit the encoder into the model.
+
+    Args:
+        config: A config of detection or segmentation.
+        checkpoint: The encoder's; None leaves it out.
+        select: Its address in the checkpoint, where it has several.
+
+    Returns:
+        A line on each part.
 
     Raises:
-        ConfigError: If the protocol of the config has no annotations.
+        ConfigError: If the protocol of the config has no annotations, or its model is for another encoder.
+        CheckpointError: If the checkpoint has no encoder that can be used.
         ValueError: As :func:`check_annotations`, which see for further errors.
     """
     if config.get('default_scope') not in ('mmdet', 'mmseg') or not config.get('train_dataloader'):
         raise ConfigError('only configs of detection and segmentation have annotations to check')
+    lines = []
+    if checkpoint is not None:
+        source, model = EncoderSource(checkpoint, select), copy.deepcopy(config.model)
+        encoder, report = source.build()
+        with DefaultScope.overwrite_default_scope(config.default_scope):
+            complete_model(model, encoder.settings, source.input, len(classes_of(config)))
+        lines = [f'encoder: {report.matched} of {report.expected} tensors of {report.path}: nothing is wrong']
     counted = 'objects' if config.default_scope == 'mmdet' else 'classes in images'
-    return '\n'.join(f'{part}: {count["images"]} images, {count["objects"]} {counted}: nothing is wrong'
-                     for part, count in check_annotations(config).items())
+    lines += [f'{part}: {count["images"]} images, {count["objects"]} {counted}: nothing is wrong'
+              for part, count in check_annotations(config).items()]
+    return '\n'.join(lines)
 
 
 def classes_of(config: Config) -> tuple[str, ...]:
@@ -83,7 +105,7 @@ def _datasets(config: Mapping[str, Any], whole: Config) -> Iterator[Any]:
                                     f'{config.get("data_root")}') from error
 
 
-def _check(dataset: Any, share: slice) -> dict[str, int]:
+def _check(dataset: Any, share: slice, has_masks: bool) -> dict[str, int]:
     # By name, so that neither mmdet nor mmseg is needed where there is none.
     kinds = {cls.__name__ for cls in type(dataset).__mro__}
     classes = dataset.metainfo['classes']
@@ -91,7 +113,7 @@ def _check(dataset: Any, share: slice) -> dict[str, int]:
         return check_voc(dataset.ann_file, dataset.sub_data_root, classes, dataset.img_subdir,
                          dataset.ann_subdir, share)
     if 'CocoDataset' in kinds:
-        return check_coco(dataset.ann_file, dataset.data_prefix['img'], classes, share)
+        return check_coco(dataset.ann_file, dataset.data_prefix['img'], classes, masks=has_masks, share=share)
     if 'BaseSegDataset' in kinds:
         pairs = [(item['img_path'], item['seg_map_path']) for item in _listed(dataset)]
         origin = dataset.ann_file or dataset.data_prefix['img_path']
@@ -106,3 +128,5 @@ def _listed(dataset: Any) -> list[dict]:
         return dataset.load_data_list()
     except AssertionError as error:
         raise FileNotFoundError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{dataset.ann_file} is not UTF-8 text: {error}') from error

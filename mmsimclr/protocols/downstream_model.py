@@ -14,6 +14,7 @@ from mmsimclr.models import DownstreamResNet
 from mmsimclr.registry import MODELS
 
 STAGE_4 = 'layer4.'
+WIDTH = ('base_channels', 'width_multiplier')
 
 
 def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputScale,
@@ -31,11 +32,13 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
         num_classes: Classes of the data; of segmentation with the background, if it is one.
 
     Raises:
-        ConfigError: If the model has another backbone or is of another kind.
+        ConfigError: If the model has another backbone, says that the encoder is another, or is of another
+            kind.
     """
     if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
         raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '
                           'init_cfg and pretrained out of the model')
+    _require_same_encoder(model.backbone, encoder)
     model.backbone.update(encoder)
     with torch.device('meta'):
         backbone = MODELS.build(model.backbone)
@@ -58,6 +61,23 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
     else:
         raise ConfigError('the model must have a roi_head (Faster or Mask R-CNN) or a decode_head (a '
                           f'segmenter), got {", ".join(model)}')
+
+
+def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> None:
+    """Refuse a backbone that says of itself what the encoder is not; take the two parts of its width out."""
+    said, found = (dict(settings) for settings in (backbone, encoder))
+    for settings in (said, found):
+        parts = [settings.pop(key, None) for key in WIDTH]
+        if any(parts):
+            settings[' * '.join(WIDTH)] = (parts[0] or 64) * (parts[1] or 1)
+    different = [f'{key} is {value!r} in the checkpoint and {said[key]!r} in the config'
+                 for key, value in found.items() if said.get(key, value) != value]
+    if different:
+        raise ConfigError(f'the encoder is another than that of model.backbone: {"; ".join(different)}. Take '
+                          'them out of model.backbone, which becomes what the encoder is, or take another '
+                          'checkpoint')
+    for key in WIDTH:
+        backbone.pop(key, None)
 
 
 def _complete_segmenter(model: ConfigDict, channels: Sequence[int], num_classes: int) -> None:

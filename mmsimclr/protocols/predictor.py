@@ -1,24 +1,26 @@
 """What a fine-tuned detector or segmenter sees in an image, drawn."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import MODELS, VISUALIZERS, DefaultScope
-from PIL import Image, UnidentifiedImageError
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from mmsimclr.checkpoints import CheckpointError, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.config import ConfigError
-from mmsimclr.datasets.shapes_export import voc_palette
+from mmsimclr.datasets.whole_images import UnreadableImageError, image_size
+from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.downstream_model import complete_model
+from mmsimclr.protocols.drawing import Colour, distinct_colours, draw_classes, draw_objects
 
-VISUALIZER = {'mmdet': 'mmdet.DetLocalVisualizer', 'mmseg': 'mmseg.SegLocalVisualizer'}
+SCOPES = ('mmdet', 'mmseg')
 
 
 class Predictor:
@@ -37,9 +39,9 @@ class Predictor:
 
     def __init__(self, config: Config, checkpoint: str | Path, device: str = 'auto') -> None:
         self.scope = config.get('default_scope')
-        if self.scope not in VISUALIZER:
+        if self.scope not in SCOPES:
             raise ConfigError('pictures are drawn of detection and segmentation, and the default_scope of '
-                              f'this config is {self.scope!r}; it must be one of {", ".join(VISUALIZER)}')
+                              f'this config is {self.scope!r}; it must be one of {", ".join(SCOPES)}')
         file = read_checkpoint(find_checkpoint(checkpoint))
         meta = file.tree.get('meta') or {}
         self.classes = (meta.get('dataset_meta') or {}).get('classes')
@@ -54,11 +56,10 @@ class Predictor:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.model = MODELS.build(model).eval()
             self.pipeline = Compose(steps)
-            self.visualizer = VISUALIZERS.build(dict(type=VISUALIZER[self.scope], name=f'predict-{id(self)}'))
+            self.colours = _colours(config.test_dataloader.dataset, self.classes)
         fill_model(self.model, file.tree, file.path)
         self.model.to('cuda' if device == 'auto' and torch.cuda.is_available() else
                       'cpu' if device == 'auto' else device)
-        self.visualizer.dataset_meta = _palette(meta['dataset_meta'], self.classes)
 
     @torch.no_grad()
     def predict(self, path: str | Path) -> Any:
@@ -66,44 +67,80 @@ class Predictor:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not an image.
+            UnreadableImageError: If it is not an image, or not all of one.
         """
-        _open(path).close()
+        _pixels(path)
         with DefaultScope.overwrite_default_scope(self.scope):
             item = self.pipeline(dict(img_path=str(path), img_id=0))
-            return self.model.test_step(pseudo_collate([item]))[0]
+            return self.model.test_step(pseudo_collate([item]))[0].cpu()
 
-    def draw(self, path: str | Path, out: str | Path, score: float = 0.3) -> Path:
-        """Draw boxes and masks, or an overlay of the classes, on an image; return the picture's path.
+    def draw(self, path: str | Path, picture: str | Path, score: float = 0.3) -> None:
+        """Draw boxes and masks, or the classes of the pixels, on an image.
 
         Args:
             path: The image.
-            out: Folder of the picture, which is ``NAME.png``.
+            picture: The PNG file to write; its folder is made, and what it was before is replaced.
             score: Detections that are less sure are not drawn, in [0, 1].
+
+        Raises:
+            ValueError: If the score is out of range; as :meth:`predict`, which see for further errors.
         """
-        sample = self.predict(path).cpu()
-        with _open(path) as image:
-            pixels = np.array(image.convert('RGB'))
-        picture = Path(out) / f'{Path(path).stem}.png'
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        extra = dict(pred_score_thr=score) if self.scope == 'mmdet' else {}
-        with DefaultScope.overwrite_default_scope(self.scope):
-            self.visualizer.add_datasample(
-                picture.stem, pixels, sample, draw_gt=False, out_file=str(picture), **extra)
-        return picture
+        if not 0 <= score <= 1:
+            raise ValueError(f'score must be in [0, 1], got {score}')
+        sample, pixels = self.predict(path), _pixels(path)
+        if self.scope == 'mmseg':
+            drawn = draw_classes(pixels, sample.pred_sem_seg.data[0].numpy(), self.classes, self.colours)
+        else:
+            found = sample.pred_instances[sample.pred_instances.scores >= score]
+            masks = found.masks.numpy() if 'masks' in found else None
+            drawn = draw_objects(pixels, found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(),
+                                 self.classes, self.colours, masks)
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_writer(Path(picture)) as file:
+            drawn.save(file, format='PNG')
 
 
-def _open(path: str | Path) -> Image.Image:
+def _pixels(path: str | Path) -> np.ndarray:
+    """Return an image as the pipeline reads it, turned as its EXIF entry says, but RGB."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'no image at {path}')
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError as error:
-        raise ValueError(f'{path} is not an image that can be read') from error
+    image_size(Path(path))                           # OpenCV is content with half an image
+    pixels = mmcv.imread(str(path))
+    if pixels is None:
+        raise UnreadableImageError(f'{path} is not an image that OpenCV can read')
+    return pixels[..., ::-1]
 
 
-def _palette(metainfo: Mapping[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return classes and colours, VOC's where the data have none of their own."""
-    first = 0 if classes[0] == 'background' else 1
-    colours = metainfo.get('palette') or voc_palette()[first:first + len(classes)].tolist()
-    return dict(classes=classes, palette=[tuple(colour) for colour in colours])
+def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
+    """Return where the picture of each image goes: as below its folder, and ``NAME.png``.
+
+    Where two images have the same name with another ending, all pictures keep the ending: ``NAME.jpg.png``.
+
+    Args:
+        images: The images, below ``root``.
+        root: Their folder.
+        out: Folder of the pictures.
+
+    Raises:
+        ValueError: If a picture would take the place of an image.
+    """
+    names = [image.relative_to(root) for image in images]
+    pictures = [out / name.with_suffix('.png') for name in names]
+    if len(set(pictures)) < len(pictures):
+        pictures = [out / f'{name}.png' for name in names]
+    originals = {image.resolve() for image in images}
+    for picture in pictures:
+        if picture.resolve() in originals:
+            raise ValueError(f'{picture} is one of the images, and a picture would take its place; name '
+                             'another --out')
+    return pictures
+
+
+def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]:
+    """Return the colours that published pictures of a dataset have, or some of our own."""
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
+    palette = getattr(kind, 'METAINFO', {}).get('palette') or ()
+    return [tuple(colour) for colour in palette] if len(palette) >= len(classes) else \
+        distinct_colours(len(classes))

@@ -1,7 +1,6 @@
 """Cityscapes, fine annotations: 2,975 images to train on in 769-pixel crops, mIoU of 19 classes on val."""
 
-from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize
-from mmcv.transforms import Resize
+from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize, Resize
 from mmengine.dataset import DefaultSampler, InfiniteSampler, pseudo_collate
 from mmengine.runner import TestLoop
 from mmseg.datasets import CityscapesDataset

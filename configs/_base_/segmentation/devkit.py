@@ -1,7 +1,6 @@
 """A folder in VOC's layout with masks: 128-pixel crops of train to train on; val to test on."""
 
-from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize
-from mmcv.transforms import Resize
+from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize, Resize
 from mmengine.dataset import DefaultSampler, InfiniteSampler, pseudo_collate
 from mmengine.runner import TestLoop
 from mmseg.datasets import PascalVOCDataset
@@ -11,7 +10,7 @@ from mmsimclr.engine import SegmentationMetric
 
 dataset_name = 'a devkit'
 data_root = 'data/VOCdevkit/VOC2012'
-data_prefix = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
+_folders = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
 crop_size = (128, 128)
 longer_side = (256, 256)
 train_pipeline = [
@@ -36,7 +35,7 @@ train_dataloader = dict(
     collate_fn=dict(type=pseudo_collate),
     dataset=dict(
         type=PascalVOCDataset, data_root=data_root, ann_file='ImageSets/Segmentation/train.txt',
-        data_prefix=data_prefix, pipeline=train_pipeline))
+        data_prefix=_folders, pipeline=train_pipeline))
 test_dataloader = dict(
     batch_size=1,
     num_workers=1,
@@ -44,6 +43,6 @@ test_dataloader = dict(
     collate_fn=dict(type=pseudo_collate),
     dataset=dict(
         type=PascalVOCDataset, data_root=data_root, ann_file='ImageSets/Segmentation/val.txt',
-        data_prefix=data_prefix, pipeline=test_pipeline))
+        data_prefix=_folders, pipeline=test_pipeline))
 test_evaluator = dict(type=SegmentationMetric)
 test_cfg = dict(type=TestLoop)

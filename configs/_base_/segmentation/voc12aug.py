@@ -1,7 +1,6 @@
 """PASCAL VOC 2012 with the masks of SBD, 10,582 images to train on; 512-pixel crops; mIoU on VOC2012 val."""
 
-from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize
-from mmcv.transforms import Resize
+from mmcv.transforms import LoadImageFromFile, RandomFlip, RandomResize, Resize
 from mmengine.dataset import DefaultSampler, InfiniteSampler, pseudo_collate
 from mmengine.runner import TestLoop
 from mmseg.datasets import PascalVOCDataset
