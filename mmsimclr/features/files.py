@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 from mmsimclr import distributed
 from mmsimclr.environment import versions
 from mmsimclr.features.embedder import Embedder
-from mmsimclr.features.fingerprint import ImageList, list_images
+from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
 from mmsimclr.features.images import ImageFolder, PreparedImages, collate
-from mmsimclr.features.manifest import read_manifest
+from mmsimclr.features.manifest import decisive_settings, read_manifest
 from mmsimclr.features.npz import map_npz
 from mmsimclr.features.pooling import first_not_finite
 from mmsimclr.features.row_writer import RowWriter, read_progress
@@ -149,13 +149,32 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
     return features
 
 
+def extraction_sha256(embedder: Embedder, dataset: Any) -> str:
+    """Return a hash of all that decides the features of a dataset's images, to keep them under.
+
+    That is what :func:`extract_to_files` would refuse to mix, such as another version of torch or another
+    device; and when each file was last written, as another image may have as many bytes.
+
+    Args:
+        embedder: The encoder.
+        dataset: As of :func:`extract_to_files`.
+
+    Raises:
+        ValueError: As :func:`list_images`.
+    """
+    listed = list_images(dataset)
+    manifest = _manifest(embedder, dataset, listed, DTYPES[0], None)
+    return settings_sha256({**decisive_settings(manifest), 'written': listed.times_sha256})
+
+
 def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, command: str | None
               ) -> dict[str, Any]:
+    root = str(getattr(dataset, 'data_root', '') or '')
     return dict(
         format='mmsimclr features 1', **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
         device=embedder.device.type,
-        images=dict(source=f'{type(dataset).__name__} {getattr(dataset, "data_root", "")}'.strip(),
-                    num=listed.num_images, sha256=listed.sha256,
+        images=dict(source=f'{type(dataset).__name__} {root}'.strip(), root=root, num=listed.num_images,
+                    sha256=listed.sha256,
                     classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
         versions=versions(), command=command)
 

@@ -39,12 +39,14 @@ class ImageList:
             lies in memory), and its label, in order.
         labels: int64 [N], or [N, K] where a label is K numbers; None without labels.
         longest_path: Characters of the longest path; 0 where the images have no files.
+        times_sha256: Hash of when every image's file was last written, in order.
     """
 
     num_images: int
     sha256: str
     labels: np.ndarray | None
     longest_path: int
+    times_sha256: str
 
 
 def list_images(dataset: Any) -> ImageList:
@@ -63,28 +65,31 @@ def list_images(dataset: Any) -> ImageList:
                         f'mmpretrain and mmsimclr have them, got {type(dataset).__name__}')
     if len(dataset) == 0:
         raise ValueError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
-    digest, labels, longest_path = hashlib.sha256(), [], 0
+    digest, times, labels, longest_path = hashlib.sha256(), hashlib.sha256(), [], 0
     root = os.path.join(str(getattr(dataset, 'data_root', '') or ''), '')
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path, label = info.get('img_path'), info.get('gt_label')
         if path is not None:
             longest_path = max(longest_path, len(path))
-            digest.update(os.fsencode(path.removeprefix(root)) + f'\0{_num_bytes(path)}'.encode())
+            num_bytes, time_ns = _size_and_time(path)
+            digest.update(os.fsencode(path.removeprefix(root)) + f'\0{num_bytes}'.encode())
+            times.update(f'{time_ns}\n'.encode())
         else:
             pixels = np.ascontiguousarray(info['img'])
             digest.update(f'{pixels.shape}'.encode())
             digest.update(pixels)
         labels.append(None if label is None else np.asarray(label).tolist())
         digest.update(f'\0{labels[-1]}\n'.encode())
-    return ImageList(len(dataset), digest.hexdigest(), _stack(labels), longest_path)
+    return ImageList(len(dataset), digest.hexdigest(), _stack(labels), longest_path, times.hexdigest())
 
 
-def _num_bytes(path: str) -> int:
+def _size_and_time(path: str) -> tuple[int, int]:
     try:
-        return os.stat(path).st_size
+        file = os.stat(path)
     except OSError:
-        return -1                   # whether that is an error is decided where the image is read
+        return -1, 0                # whether that is an error is decided where the image is read
+    return file.st_size, file.st_mtime_ns
 
 
 def _stack(labels: Sequence[Any]) -> np.ndarray | None:

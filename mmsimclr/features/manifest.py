@@ -12,7 +12,8 @@ from mmsimclr.files import atomic_writer
 
 MANIFEST = 'manifest.json'
 # They tell where a result comes from, not what it is.
-PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.num_unreadable', 'images.unreadable')
+PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images.num_unreadable',
+              'images.unreadable')
 DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')
 
 

@@ -2,23 +2,35 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier
+from mmengine.dist import barrier, broadcast_object_list
 from mmengine.logging import MMLogger
 
 from mmsimclr import distributed
-from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, list_images
+from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
 from mmsimclr.files import ProgressLine
 from mmsimclr.protocols.encoder_source import EncoderSource
 from mmsimclr.protocols.predictions import Predictions
 from mmsimclr.protocols.result import Result
 from mmsimclr.registry import DATASETS
+
+
+@contextmanager
+def clear_dataset_errors() -> Iterator[None]:
+    """Tell as an error of the user's data what mmpretrain calls a RuntimeError: folders without images."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith('Found 0 files'):
+            raise
+        raise ValueError(f'there are no images to measure on: {error}') from error
 
 
 @dataclass
@@ -58,8 +70,9 @@ class Benchmark:
                  **preparation: Any) -> FeatureFiles:
         """Return an encoder's features of a dataset, extracted once and kept.
 
-        They are kept by the hash of the encoder's weights, of how images are prepared and pooled, and of
-        the list of images, so nothing stale is ever read. In a process group the ranks share the work.
+        They are kept by the hash of the encoder's weights, of how images are prepared and pooled, of the
+        list of images and when each was written, and of the device and the versions that compute, so
+        nothing stale is read. In a process group the ranks share the work.
 
         Args:
             dataset: Config of the dataset; its pipeline is not used.
@@ -69,13 +82,16 @@ class Benchmark:
         Returns:
             Features, labels and paths, in the order of the dataset.
         """
-        images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
+        with clear_dataset_errors():
+            images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
         backbone, report = self.encoder.build(out_indices=('stem', 0, 1, 2, 3))
         embedder = Embedder(backbone, self.device, stages=stages, input=self.encoder.input, **preparation)
         embedder.report = report
-        name = f'{embedder.fingerprint()[:16]}_{list_images(images).sha256[:16]}'
+        # Rank 0 decides: on another machine, copies of the images may have been written at other times.
+        name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']
+        broadcast_object_list(name)
         progress = ProgressLine() if distributed.rank() == 0 else None
-        features = extract_to_files(embedder, images, self.cache_dir / name, num_workers=self.num_workers,
+        features = extract_to_files(embedder, images, self.cache_dir / name[0], num_workers=self.num_workers,
                                     command=self.command, progress=progress)
         barrier()
         return features
@@ -99,7 +115,7 @@ class Benchmark:
             settings=dict(settings), config=self.config_path, command=self.command,
             dataset=self.config.get('dataset_name'), wall_time_s=time.perf_counter() - self.started)
         if weights is None:
-            result.settings['init'] = 'random'
+            result.settings.update(init='random', encoder=dict(self.encoder.settings))
         else:
             _, report = self.encoder.build()
             result.checkpoint, result.checkpoint_sha256 = str(report.path), report.sha256

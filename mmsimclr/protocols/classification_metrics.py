@@ -1,9 +1,11 @@
-"""Top-1 accuracy, mean per-class accuracy, and VOC2007's 11-point mean average precision."""
+"""Top-1 accuracy, mean per-class accuracy, and mean average precision, by 11 points or by the area."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy import ndarray
+
+from mmsimclr.protocols.average_precision import average_precision
 
 
 def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
@@ -85,18 +87,27 @@ def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
     Raises:
         ValueError: If shapes differ, a score is not finite, or a class has no positive image.
     """
-    _check_same_shape(labels, scores, 2)
-    if not np.isfinite(scores).all():
-        raise ValueError('a score is not finite: the classifier diverged')
-    missing = np.flatnonzero(~(labels == 1).any(axis=0))
-    if len(missing):
-        raise ValueError('average precision needs a positive image of each class; classes '
-                         f'{missing.tolist()} have none in the test')
+    _check_scores(labels, scores)
     values = []
     for truth, column in zip(labels.T, scores.T, strict=True):
         counts = truth >= 0
         values.append(eleven_point_average_precision(truth[counts] == 1, column[counts]))
     return 100.0 * float(np.mean(values))
+
+
+def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
+    """Return the :func:`average_precision` of each class, averaged over classes, in percent.
+
+    Args:
+        labels: As of :func:`eleven_point_map`.
+        scores: Float [N, K].
+
+    Raises:
+        ValueError: As :func:`eleven_point_map`.
+    """
+    _check_scores(labels, scores)
+    return 100.0 * float(np.mean([average_precision(truth, column)
+                                  for truth, column in zip(labels.T, scores.T, strict=True)]))
 
 
 def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
@@ -129,12 +140,25 @@ METRICS: Mapping[str, Callable[[ndarray, ndarray], float]] = {
     'top_1_accuracy_percent': top_1_accuracy,
     'mean_class_accuracy_percent': mean_class_accuracy,
     '11_point_map_percent': eleven_point_map,
+    'map_percent': mean_average_precision,
 }
+#: Those for images of several classes, and only for these.
+MULTI_LABEL_METRICS = ('11_point_map_percent', 'map_percent')
 
 
 def _correct(labels: ndarray, predicted: ndarray) -> ndarray:
     _check_same_shape(labels, predicted, 1)
     return labels == predicted
+
+
+def _check_scores(labels: ndarray, scores: ndarray) -> None:
+    _check_same_shape(labels, scores, 2)
+    if not np.isfinite(scores).all():
+        raise ValueError('a score is not finite: the classifier diverged')
+    missing = np.flatnonzero(~(labels == 1).any(axis=0))
+    if len(missing):
+        raise ValueError('average precision needs a positive image of each class; classes '
+                         f'{missing.tolist()} have none in the test')
 
 
 def _check_same_shape(labels: ndarray, predicted: ndarray, num_dims: int) -> None:

@@ -92,11 +92,11 @@ class TransferFineTuning(Transfer):
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Choose the pair on validation images, train on all training images, and test."""
         fit, validate, everything = self._parts(task, benchmark.seed)
-        rows = []
+        rows, images = [], [_listed(part) for part in (fit, validate)]
         for pair in self.grid:
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
             folder = benchmark.work_dir / name
-            asked = _hash(dict(pair, train=fit, val=validate, **self._asked(benchmark, task)))
+            asked = _hash(dict(pair, train=fit, val=validate, images=images, **self._asked(benchmark, task)))
             score = _read_point(folder, asked)
             if score is None:
                 trained = self._train(benchmark, name, pair, fit, validate)
@@ -152,6 +152,12 @@ class TransferFineTuning(Transfer):
 
 def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
+
+
+def _listed(dataset: Mapping[str, Any]) -> list[str]:
+    """Return hashes of what images there are and when they were written."""
+    listed = list_images(_build(dataset))
+    return [listed.sha256, listed.times_sha256]
 
 
 def _labels_of(dataset: Any) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours, vo
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.classification_metrics import require_several_classes
 from mmsimclr.protocols.one_vs_rest import class_names
-from mmsimclr.protocols.predictions import Predictions, names_below
+from mmsimclr.protocols.predictions import Predictions, feature_names
 from mmsimclr.protocols.result import Result
 from mmsimclr.registry import PROTOCOLS
 
@@ -58,7 +58,7 @@ class KNN(Protocol):
             train.stages['pooled'], train.labels, test.stages['pooled'], test.labels, self.k,
             self.temperature, benchmark.device)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
-        images = names_below(self.datasets['test'].get('data_root'), test.paths, len(test))
+        images = feature_names(test)
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
             dict(k=self.k, temperature=self.temperature, feature='average of the last map',

@@ -115,8 +115,7 @@ class LowShotSVM(Protocol):
             scores = np.concatenate([
                 low_shot_scores(*features, train_labels, [cost], self.negatives_per_positive, benchmark.seed,
                                 self.max_iterations, ks[-1], 0, number)[0] for number in classes], axis=1)
-            predictions = class_predictions(test, self.datasets['test'].get('data_root'), test_labels,
-                                            classes, scores)
+            predictions = class_predictions(test, test_labels, classes, scores)
         return benchmark.result(
             'low-shot SVM', metrics, dict(train=len(train), test=len(test)),
             dict(best_layer=best, best_layer_chosen_on='test, by the mean over k', cost_chosen_on='test',

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmsimclr.features import FeatureFiles
 from mmsimclr.protocols.classification_metrics import require_same_classes
-from mmsimclr.protocols.predictions import Predictions, names_below
+from mmsimclr.protocols.predictions import Predictions, feature_names
 
 
 def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.ndarray:
@@ -75,9 +75,9 @@ def unusable_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], 
     return reasons
 
 
-def class_predictions(test: FeatureFiles, root: str | None, labels: np.ndarray, classes: list[int],
-                      scores: np.ndarray) -> Predictions:
+def class_predictions(test: FeatureFiles, labels: np.ndarray, classes: list[int], scores: np.ndarray
+                      ) -> Predictions:
     """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
     counted, all_scores = np.full(labels.shape, -1), np.zeros(labels.shape, np.float32)
     counted[:, classes], all_scores[:, classes] = labels[:, classes], scores
-    return Predictions(counted, all_scores, names_below(root, test.paths, len(test)))
+    return Predictions(counted, all_scores, feature_names(test))

@@ -46,7 +46,7 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
     if num_exchanges < 1:
         raise ValueError(f'num_exchanges must be >= 1, got {num_exchanges} (100000 is usual)')
     if labels.ndim == 2:
-        return _test_of_map(labels, predicted_a, predicted_b, num_exchanges, seed, device)
+        return _test_of_map(labels, predicted_a, predicted_b, metric, num_exchanges, seed, device)
     lead = (predicted_a == labels).astype(int) - (predicted_b == labels)
     groups = labels if metric == 'mean_class_accuracy_percent' else np.zeros_like(labels)
     _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -98,12 +98,12 @@ def check_comparable(a: Predictions, b: Predictions) -> None:
 
 
 @torch.no_grad()
-def _test_of_map(labels: ndarray, scores_a: ndarray, scores_b: ndarray, num_exchanges: int, seed: int,
-                 device: str) -> float:
+def _test_of_map(labels: ndarray, scores_a: ndarray, scores_b: ndarray, metric: str, num_exchanges: int,
+                 seed: int, device: str) -> float:
     """As :func:`permutation_test`, for labels and scores [N, K]."""
     generator = torch.Generator(device).manual_seed(seed)
-    classes = [_PooledRanking(labels[:, k], scores_a[:, k], scores_b[:, k], device)
-               for k in range(labels.shape[1])]
+    classes = [_PooledRanking(labels[:, k], scores_a[:, k], scores_b[:, k], device,
+                              eleven_points=metric == '11_point_map_percent') for k in range(labels.shape[1])]
     nobody = torch.zeros(1, len(labels), dtype=torch.bool, device=device)
     observed = abs(sum(ranking.differences(nobody) for ranking in classes).item())
     extreme, step = 0, max(1, CHUNK_VALUES // (2 * len(labels)))
@@ -118,7 +118,9 @@ def _test_of_map(labels: ndarray, scores_a: ndarray, scores_b: ndarray, num_exch
 class _PooledRanking:
     """Two models' answers for one class in one order, best first, each marked with image and model."""
 
-    def __init__(self, labels: ndarray, scores_a: ndarray, scores_b: ndarray, device: str) -> None:
+    def __init__(self, labels: ndarray, scores_a: ndarray, scores_b: ndarray, device: str,
+                 eleven_points: bool) -> None:
+        self.eleven_points = eleven_points
         counted = np.flatnonzero(labels >= 0)
         ranks = np.concatenate([rankdata(-scores[counted]) for scores in (scores_a, scores_b)])
         order = np.argsort(ranks, kind='stable')
@@ -139,6 +141,10 @@ class _PooledRanking:
         found = (kept & self.positive).cumsum(dim=1, dtype=torch.int32)[:, self.ends].contiguous()
         precision = found / retrieved.clamp_min(1)
         best = precision.flip(1).cummax(dim=1).values.flip(1)
+        if not self.eleven_points:
+            steps = found.diff(dim=1, prepend=torch.zeros_like(found[:, :1]))
+            # In double precision: sums that are equal must not differ by their order.
+            return (steps * best.double()).sum(dim=1) / self.num_positive
         recalls = torch.arange(11, device=kept.device, dtype=torch.int32) * self.num_positive
         first = torch.searchsorted(10 * found, recalls.expand(len(kept), 11).contiguous())
         return best.gather(1, first).mean(dim=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmsimclr.features import FeatureFiles
 from mmsimclr.files import atomic_writer
 
 FILE_NAME = 'predictions.npz'
@@ -54,6 +55,14 @@ def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> 
         return np.arange(num_images).astype(str)
     prefix = os.path.join(root, '') if root else ''
     return np.array([str(path).removeprefix(prefix) for path in paths])
+
+
+def feature_names(features: FeatureFiles) -> np.ndarray:
+    """Return the names of the images that features are of, str [N], as :func:`names_below` makes them.
+
+    Their paths are those of the data when they were extracted, which may have lain elsewhere.
+    """
+    return names_below(features.manifest['images'].get('root'), features.paths, len(features))
 
 
 def read_predictions(path: str | Path) -> Predictions:

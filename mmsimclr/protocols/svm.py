@@ -110,8 +110,7 @@ class SVM(Protocol):
                  costs=list(self.costs), num_folds=self.num_folds, cost_chosen_on='folds of train',
                  classes_left_out=left_out, ignored_as_negatives=self.ignored_as_negatives,
                  num_not_converged=failed, **svm_settings(self.max_iterations, train)),
-            class_predictions(test, self.datasets['test'].get('data_root'), test_labels, classes,
-                              layers[best]['scores']))
+            class_predictions(test, test_labels, classes, layers[best]['scores']))
 
     def _evaluate(self, train: np.ndarray, test: np.ndarray, train_labels: np.ndarray,
                   test_labels: np.ndarray, classes: list[int], benchmark: Benchmark) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mmsimclr.engine import FrozenEncoderHook
 from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
 from mmsimclr.models.algorithms.classifier import MAPS
-from mmsimclr.protocols.base import Benchmark
+from mmsimclr.protocols.base import Benchmark, clear_dataset_errors
 from mmsimclr.protocols.classification_metrics import require_same_classes, require_several_classes
 from mmsimclr.protocols.evaluation import Evaluation, evaluate
 from mmsimclr.protocols.pretraining import num_unreadable
@@ -73,10 +73,10 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     config.work_dir = str(benchmark.work_dir / name if name else benchmark.work_dir)
     config.setdefault('experiment_name', '-'.join(Path(config.work_dir).absolute().parts[-2:]))
     check_training_device(benchmark.device)
-    test = _build_test(config, benchmark.seed)
-
-    encoder = _complete_model(config, benchmark, test.dataset)
-    runner = build_runner(config)
+    with clear_dataset_errors():
+        test = _build_test(config, benchmark.seed)
+        encoder = _complete_model(config, benchmark, test.dataset)
+        runner = build_runner(config)
     model = unwrapped(runner.model)
     model.backbone.load_state_dict(encoder.state_dict())
     frozen = FrozenEncoderHook(weights_sha256) if model.frozen else None

@@ -13,7 +13,7 @@ from mmsimclr.features.preparation import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.classification_metrics import METRICS, absent_classes
 from mmsimclr.protocols.logistic_regression import LinearClassifier, regression_path
-from mmsimclr.protocols.predictions import Predictions, names_below
+from mmsimclr.protocols.predictions import Predictions, feature_names
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.transfer_datasets import TransferDataset, choose_datasets, count_classes, hold_out
 from mmsimclr.registry import PROTOCOLS
@@ -146,7 +146,7 @@ class TransferLinear(Transfer):
         return benchmark.result(
             self.protocol_name(benchmark), {task.metric: metric(test.labels, predicted)},
             dict(train=len(fit), val=len(validate), test=len(test)), settings,
-            Predictions(test.labels, predicted, names_below(task.root, test.paths, len(test))))
+            Predictions(test.labels, predicted, feature_names(test)))
 
 
 def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

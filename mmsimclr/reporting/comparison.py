@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
-from mmsimclr.protocols.classification_metrics import METRICS
+from mmsimclr.protocols.classification_metrics import METRICS, MULTI_LABEL_METRICS
 from mmsimclr.protocols.permutation_test import check_comparable, mcnemar_test, permutation_test
 from mmsimclr.reporting.table import text_table
 
@@ -54,7 +54,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         path_a: A ``result.json``.
         path_b: Another, of the same test images.
         metric: A key of :data:`~mmsimclr.protocols.classification_metrics.METRICS`; by default that of both
-            results, or else top-1 accuracy, or 11-point mAP for images of several classes.
+            results, or else top-1 accuracy, or mAP for images of several classes.
         num_exchanges: Number of random exchanges.
         seed: Decides them.
         device: Where to compute.
@@ -71,8 +71,8 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     check_comparable(*predictions)
     labels = predictions[0].labels
     metric = metric or _common_metric(results, labels.ndim == 2)
-    if metric not in METRICS or (labels.ndim == 2) != (metric == '11_point_map_percent'):
-        raise ValueError(f'metric must be one of {", ".join(METRICS)}, the last for images of several '
+    if metric not in METRICS or (labels.ndim == 2) != (metric in MULTI_LABEL_METRICS):
+        raise ValueError(f'metric must be one of {", ".join(METRICS)}, the last two for images of several '
                          f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
     pair = tuple(one.predicted for one in predictions)
     if labels.ndim == 2:
@@ -97,7 +97,7 @@ def _common_metric(results: tuple[Result, Result], several_classes: bool) -> str
     for metric in METRICS:
         if all(metric in result.metrics for result in results):
             return metric
-    return '11_point_map_percent' if several_classes else 'top_1_accuracy_percent'
+    return 'map_percent' if several_classes else 'top_1_accuracy_percent'
 
 
 def _title(result: Result) -> str:

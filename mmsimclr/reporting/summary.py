@@ -1,11 +1,15 @@
 """All results below some folders in one table: a row for each measurement, a column for each encoder."""
 
 import html
+import json
+import re
+import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 
 from mmsimclr.protocols import Result, read_result
@@ -13,6 +17,9 @@ from mmsimclr.reporting.published import PublishedValue, published_values
 from mmsimclr.reporting.table import text_table
 
 TITLE = 'Summary of results'
+# Options that change no row: seeds make further runs of one, the encoder has a column, data have a name.
+NOT_OF_THE_ROW = re.compile(
+    r'(.*\.)?(seed|num_workers|persistent_workers|dataset_name|work_dir)|encoder(\..*)?')
 EXPLANATION = ('Percent. Where a cell holds several runs it shows mean ± standard deviation (runs). '
                'Published numbers are those of others, for the same protocol, data and metric.')
 STYLE = """
@@ -82,7 +89,8 @@ class Summary:
     def _html_row(self, row: tuple[str, str, str, str]) -> str:
         values = {encoder: self.cells.get((row, encoder), ()) for encoder in self.encoders}
         means = {encoder: statistics.mean(found) for encoder, found in values.items() if found}
-        best = max(means, key=means.get) if len(means) > 1 else None
+        # Of deviations none is the best.
+        best = max(means, key=means.get) if len(means) > 1 and not row[3].endswith('_std_percent') else None
         cells = ''.join(f'<td{" class=best" if encoder == best else ""}>{_cell(found)}</td>'
                         for encoder, found in values.items())
         published = '<br>'.join(html.escape(str(value)) for value in self.published[row])
@@ -93,8 +101,8 @@ class Summary:
 def summarise(folders: Sequence[str | Path]) -> Summary:
     """Collect all ``result.json`` below some folders.
 
-    Results that only sum up others are left out. Results of different configs have rows of their own;
-    those of one config and one encoder share a cell.
+    Results that only sum up others are left out, and copies of a result. Results of different configs, or of
+    one with different ``--cfg-options``, have rows of their own; those of one encoder then share a cell.
 
     Args:
         folders: Folders, or files.
@@ -103,14 +111,17 @@ def summarise(folders: Sequence[str | Path]) -> Summary:
         FileNotFoundError: If there is no such folder, or no result in any.
         ValueError: If a file is not a result.
     """
-    results = [result for path in _result_files(folders)
-               if not (result := read_result(path)).settings.get('parts')]
+    results: list[Result] = []
+    for path in _result_files(folders):
+        result = read_result(path)
+        if result not in results and not result.settings.get('parts'):
+            results.append(result)
     titles = _encoder_titles(results)
     cells = defaultdict(list)
     for result in results:
         for metric, value in result.metrics.items():
             if metric.endswith('_percent'):
-                row = (result.protocol, result.dataset or '', Path(result.config or '').stem, metric)
+                row = (result.protocol, result.dataset or '', _config(result), metric)
                 cells[row, titles[_encoder(result)]].append(value)
     rows = list(dict.fromkeys(row for row, _ in cells))
     rows.sort(key=lambda row: row[:3])                                  # metrics stay in the protocol's order
@@ -130,17 +141,44 @@ def _result_files(folders: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _config(result: Result) -> str:
+    """Return the config's name, with those options of the command that make it another measurement."""
+    try:
+        words = shlex.split(result.command or '')
+    except ValueError:                          # a lone quote
+        words = result.command.split()
+    options = words[words.index('--cfg-options') + 1:] if '--cfg-options' in words else []
+    options = list(takewhile(lambda word: not word.startswith('--'), options))
+    has_name = any(option.startswith('dataset_name=') for option in options)
+    different = [option for option in options if not NOT_OF_THE_ROW.fullmatch(option.partition('=')[0])
+                 and not (has_name and option.startswith('data_root='))]
+    name = Path(result.config or '').stem
+    return f'{name} with {", ".join(sorted(different))}' if different else name
+
+
 def _encoder(result: Result) -> str:
-    return result.checkpoint_sha256 or 'random initialisation'
+    if result.checkpoint_sha256:
+        return result.checkpoint_sha256
+    return json.dumps(result.settings.get('encoder'), sort_keys=True)
 
 
 def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
-    """Return a title for each encoder: the end of its path, with its hash where two have the same."""
-    paths = {_encoder(result): result.checkpoint for result in results}
-    titles = {encoder: '/'.join(Path(path).parts[-2:]) if path else encoder
-              for encoder, path in paths.items()}
-    return {encoder: title if list(titles.values()).count(title) == 1 else f'{title} ({encoder[:8]})'
-            for encoder, title in titles.items()}
+    """Return a title for each encoder: the end of its path, with its hash where two have the same.
+
+    Random ones are told apart by their architecture where there are several.
+    """
+    first = {_encoder(result): result for result in reversed(results)}
+    titles = {encoder: '/'.join(Path(result.checkpoint).parts[-2:]) if result.checkpoint
+              else 'random initialisation' for encoder, result in first.items()}
+    return {encoder: title if list(titles.values()).count(title) == 1
+            else f'{title} ({_distinction(encoder, first[encoder])})' for encoder, title in titles.items()}
+
+
+def _distinction(encoder: str, result: Result) -> str:
+    if result.checkpoint:
+        return encoder[:8]
+    return ', '.join(f'{name} {value}' for name, value in (result.settings.get('encoder') or {}).items()) \
+        or 'architecture not recorded'
 
 
 def _row_title(row: tuple[str, str, str, str]) -> str:

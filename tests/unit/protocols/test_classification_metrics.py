@@ -8,6 +8,7 @@ from mmsimclr.protocols.classification_metrics import (
     absent_classes,
     eleven_point_average_precision,
     eleven_point_map,
+    mean_average_precision,
     mean_class_accuracy,
     require_same_classes,
     top_1_accuracy,
@@ -78,12 +79,20 @@ def test_scores_that_say_nothing_give_the_share_of_positives():
     assert eleven_point_average_precision(positive, np.ones(40)) == pytest.approx(0.25)
 
 
-def test_images_that_do_not_count_for_a_class_are_left_out_of_it_only():
+@pytest.mark.parametrize('metric', [eleven_point_map, mean_average_precision])
+def test_images_that_do_not_count_for_a_class_are_left_out_of_it_only(metric):
     labels = np.array([[1, 0], [0, 1], [-1, 1], [1, 0]])
     scores = np.array([[.9, .1], [.2, .8], [1., .9], [.8, .2]])
-    assert eleven_point_map(labels, scores) == pytest.approx(100)
+    assert metric(labels, scores) == pytest.approx(100)
     counted = np.where(labels < 0, 0, labels)
-    assert eleven_point_map(counted, scores) < 100
+    assert metric(counted, scores) < 100
+
+
+def test_mean_average_precision_is_the_area_of_each_class_and_not_11_points():
+    # Positives at places 1 and 4 of the first class: 1/2 + 1/2 * 2/4; the second class is found first.
+    labels, scores = np.array([[1, 1], [0, 0], [0, 0], [1, 0]]), -np.arange(4.)[:, None].repeat(2, axis=1)
+    assert mean_average_precision(labels, scores) == pytest.approx(100 * (0.75 + 1) / 2)
+    assert eleven_point_map(labels, scores) == pytest.approx(100 * ((6 + 5 / 2) / 11 + 1) / 2)
 
 
 @pytest.mark.parametrize('metric, labels, predicted, message', [
@@ -92,6 +101,8 @@ def test_images_that_do_not_count_for_a_class_are_left_out_of_it_only():
     (mean_class_accuracy, np.zeros((3, 2), int), np.zeros((3, 2), int), '1 dimension'),
     (eleven_point_map, np.array([[1, 0], [0, 0]]), np.zeros((2, 2)), r'classes \[1\] have none'),
     (eleven_point_map, np.array([[1], [0]]), np.array([[np.nan], [0]]), 'not finite'),
+    (mean_average_precision, np.array([[1, 0], [0, 0]]), np.zeros((2, 2)), r'classes \[1\] have none'),
+    (mean_average_precision, np.array([1, 0]), np.zeros(2), '2 dimension'),
 ])
 def test_wrong_input_is_refused(metric, labels, predicted, message):
     with pytest.raises(ValueError, match=message):

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmsimclr.protocols import Predictions, Result
+from mmsimclr.protocols import Predictions, Result, average_precision
+from mmsimclr.protocols.classification_metrics import eleven_point_average_precision
 from mmsimclr.protocols.permutation_test import mcnemar_test, permutation_test
 from mmsimclr.reporting import compare_results
 
@@ -49,12 +50,21 @@ def test_the_results_own_metric_is_compared(tmp_path, pair):
     assert found.metric == 'mean_class_accuracy_percent' and found.mcnemar_p is None
 
 
-def test_images_of_several_classes_are_compared_by_11_point_map(tmp_path):
+@pytest.mark.parametrize('own, compared', [
+    ('map_percent', 'map_percent'), ('map_k4_percent', 'map_percent'),
+    ('11_point_map_percent', '11_point_map_percent')])
+def test_images_of_several_classes_are_compared_by_the_map_of_the_protocol(own, compared, tmp_path):
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, size=(30, 3))
-    paths = [write(tmp_path / name, generator.random((30, 3)).astype(np.float32), labels,
-                   metrics={'map_percent': 0.0}) for name in 'ab']
-    assert compare_results(*paths, num_exchanges=100).metric == '11_point_map_percent'
+    scores = [generator.random((30, 3)).astype(np.float32) for _ in range(2)]
+    paths = [write(tmp_path / name, one, labels, metrics={own: 0.0})
+             for name, one in zip('ab', scores, strict=True)]
+    found = compare_results(*paths, num_exchanges=100)
+    assert found.metric == compared
+    oracle = {'map_percent': average_precision, '11_point_map_percent': lambda truth, column:
+              eleven_point_average_precision(truth == 1, column)}[compared]
+    assert found.values == pytest.approx([100 * np.mean([oracle(labels[:, k], one[:, k]) for k in range(3)])
+                                          for one in scores])
     with pytest.raises(ValueError, match='only for these'):
         compare_results(*paths, metric='top_1_accuracy_percent')
 

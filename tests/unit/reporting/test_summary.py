@@ -1,5 +1,8 @@
 """One table of all results: rows, columns, several runs, published numbers, Markdown and HTML."""
 
+import re
+import shlex
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -53,6 +56,42 @@ def test_results_of_different_configs_have_rows_of_their_own(folder):
     assert '61.00' in row_of(text, 'linear, ImageNet-1k (other)')
 
 
+@pytest.mark.parametrize('options, title', [
+    ('protocol.k=[1, 5] protocol.temperature=1', 'one with protocol.k=[1, 5], protocol.temperature=1'),
+    ('data_root=x', 'one with data_root=x'), ('dataset_name=ImageNet-1k data_root=x', 'one'),
+    ('randomness.seed=3', 'one'), ('encoder.depth=18 train_dataloader.num_workers=0', 'one')])
+def test_other_options_are_another_measurement_and_seeds_are_further_runs(options, title, folder):
+    words = re.split(' (?=[a-z])', options)
+    write(folder / '7', 61, command=shlex.join(
+        ['python', 'tools/benchmark.py', 'c.py', 'x', '--cfg-options', *words, '--work-dir', 'y']))
+    text = summarise([folder]).markdown()
+    assert len([line for line in text.splitlines() if line.startswith('| linear')]) == 1 + (title != 'one')
+    cells = row_of(text, f'linear, ImageNet-1k ({title})')
+    assert ('61.67' in cells[3] and cells[3].endswith('(3)')) if title == 'one' else cells[3] == '61.00'
+
+
+def test_a_command_whose_quotes_were_lost_is_no_obstacle(folder):
+    write(folder / '7', 61, command="bash run.sh --cfg-options name=it's a.b=1")
+    assert "(one with a.b=1, name=it's)" in summarise([folder]).markdown()
+
+
+def test_copies_of_a_result_are_one_run(folder):
+    shutil.copytree(folder / '1', folder / 'copy')
+    assert '62.00 ± 2.83 (2)' in summarise([folder, folder / '1']).markdown()
+
+
+def test_random_encoders_of_other_architectures_are_other_columns(folder):
+    for name, depth, value in (('8', 18, 21), ('9', 18, 23), ('10', 50, 31)):
+        write(folder / name, value, sha=None, checkpoint=None,
+              settings=dict(init='random', encoder=dict(depth=depth, stem='cifar')))
+    summary = summarise([folder])
+    assert [title for title in summary.encoders if 'random' in title] == [
+        f'random initialisation ({what})' for what in
+        ('architecture not recorded', 'depth 18, stem cifar', 'depth 50, stem cifar')]
+    cells = row_of(summary.markdown(), 'linear, ImageNet-1k (one)')
+    assert cells[2:5] == ['20.00', '22.00 ± 1.41 (2)', '31.00']
+
+
 def test_encoders_of_one_path_and_different_content_are_told_apart(folder):
     write(folder / '7', 61, sha='c' * 64)
     assert {'x/a.pth (aaaaaaaa)', 'x/a.pth (cccccccc)'} <= set(summarise([folder]).encoders)
@@ -89,6 +128,17 @@ def test_the_page_holds_the_same_numbers_and_marks_the_best(folder):
     line, = [row for row in page.rows if '20.00' in row]
     assert line[1:5] == ['top 1 accuracy', '20.00', '*62.00 ± 2.83 (2)', '50.00']
     assert ['k-NN, Shapes | <b> (one)'] in page.rows
+
+
+def test_of_deviations_none_is_marked_best(folder):
+    for name, sha, value, deviation in (('a', 'a' * 64, 60., 5.), ('b', 'b' * 64, 50., 9.)):
+        Result('low-shot SVM', {'map_k1_percent': value, 'map_k1_std_percent': deviation}, {}, 0,
+               dataset='VOC2007', checkpoint=f'x/{name}.pth', checkpoint_sha256=sha, config='c.py').write(
+                   folder / f'low-shot-{name}' / 'result.json')
+    page = Page()
+    page.feed(summarise([folder]).html())
+    cells = [cell for row in page.rows for cell in row]
+    assert '*60.00' in cells and '5.00' in cells and '9.00' in cells
 
 
 def test_folders_without_results_are_refused(tmp_path):
