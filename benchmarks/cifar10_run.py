@@ -29,7 +29,7 @@ def timed(*command: object) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--epochs', type=int, default=300, help='of pre-training (default: %(default)s)')
     parser.add_argument('--linear-epochs', type=int, default=100, help='default: %(default)s')
     parser.add_argument('--work-dir', default='work_dirs/cifar10_run', help='default: %(default)s')

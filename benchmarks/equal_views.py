@@ -63,7 +63,7 @@ def accuracy(kind: str, seed: int, args: argparse.Namespace) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seeds', type=int, default=3, help='default: %(default)s')
     parser.add_argument('--images', type=int, default=10_000, help='to train on (default: %(default)s)')
     parser.add_argument('--epochs', type=int, default=6, help='default: %(default)s')

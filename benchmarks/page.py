@@ -60,7 +60,8 @@ over the wire on many GPUs: [scaling.md](scaling.md).
 """
 TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 'images_per_s': 'images/s',
           'views_per_s': 'views/s', 'times_plain': 'times plain', 'processor_s': 'processor seconds',
-          'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %', 'minutes': 'minutes', 'linear_minutes': 'minutes, linear evaluation',
+          'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %',
+          'linear_minutes': 'minutes, linear evaluation',
           'top_1_percent': 'top-1, %', 'mean_percent': 'k-NN, %: mean', 'least_percent': 'least',
           'most_percent': 'most'}
 NOT_SETTINGS = ('benchmark', 'rows', 'peers', 'hardware', 'versions')

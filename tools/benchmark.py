@@ -18,7 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--init', choices=('checkpoint', 'random'), default='checkpoint',
                         help="random: measure the config's `encoder` at random initialisation")
     parser.add_argument('--check', action='store_true',
-                        help='read the annotations of a detection or segmentation config, and stop')
+                        help='read the annotations of a detection or segmentation config, and the '
+                             'CHECKPOINT if there is one, and stop')
     parser.add_argument('--work-dir', help='folder of result and logs (default: work_dirs/CONFIG)')
     parser.add_argument('--select', help='address of the encoder, where the checkpoint has several')
     parser.add_argument('--feature-cache', help='folder of extracted features (default: beside the work dir)')
@@ -39,7 +40,7 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options, args.work_dir)
     if args.check:
-        print(check_benchmark(config))
+        print(check_benchmark(config, args.checkpoint, args.select))
         return
     config.launcher, config.resume = args.launcher, args.resume or config.get('resume', False)
     result = run_benchmark(

@@ -6,9 +6,10 @@
 # CHECKPOINT random measures a randomly initialised encoder.
 set -euo pipefail
 if [ $# -lt 3 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
-TOOLS=$(dirname "$0") CONFIG=$1 CHECKPOINT=("$2") GPUS=$3
+CONFIG=$1 CHECKPOINT=("$2") GPUS=$3
 [ "$2" = random ] && CHECKPOINT=(--init random)
-exec bash "$TOOLS/dist_run.sh" "$GPUS" "$TOOLS/benchmark.py" "$CONFIG" "${CHECKPOINT[@]}" "${@:4}"
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+exec bash "$HERE/dist_run.sh" "$GPUS" "$HERE/benchmark.py" "$CONFIG" "${CHECKPOINT[@]}" "${@:4}"

@@ -6,10 +6,14 @@
 # When a process dies all are started again, MAX_RESTARTS (0) times at most, and resume.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
 GPUS=$1 TOOL=$2
+# Bash's arithmetic would run what is in a text such as a[$(command)].
+case $GPUS in
+    '' | 0* | *[!0-9]*) echo "GPUS must be the number of processes on this machine, got $GPUS" >&2; exit 2 ;;
+esac
 NNODES=${NNODES:-1}
 if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
     RENDEZVOUS=(--standalone)          # picks a free port
@@ -23,7 +27,7 @@ else
 fi
 # torchrun would set one thread per process, which leaves cores idle on a CPU-only machine.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + GPUS - 1) / GPUS ))}
-export MMSIMCLR_COMMAND=${MMSIMCLR_COMMAND:-"bash $0 $*"}          # what the result says the run was
+export MMSIMCLR_COMMAND=${MMSIMCLR_COMMAND:-"bash$(printf ' %q' "$0" "$@")"}  # what the result says the run was
 # torchrun hands signals on to the processes; of SIGUSR1 it would die.
 exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node "$GPUS" \
     --max-restarts "${MAX_RESTARTS:-0}" --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \

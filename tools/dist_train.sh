@@ -6,9 +6,9 @@
 # When a process dies all are started again, MAX_RESTARTS (0) times at most, and resume.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,6s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
-export MMSIMCLR_COMMAND="bash $0 $*"          # what the result says the run was
-HERE=$(dirname "$0")
+export MMSIMCLR_COMMAND="bash$(printf ' %q' "$0" "$@")"  # what the result says the run was
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 exec bash "$HERE/dist_run.sh" "$2" "$HERE/train.py" "$1" "${@:3}"

@@ -5,9 +5,10 @@
 # VENV names the environment (.venv), PYTHON the interpreter (python3, or the newest of 3.12 to 3.10).
 # The wheel built of mmcv is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 WANT=${1:-core}
 VENV=${VENV:-.venv}
+case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac          # not an option, if it begins with a dash
 MMCV=onedl-mmcv==2.3.6
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
@@ -38,10 +39,12 @@ needed; remove it and run this again"
         return
     fi
     python=$(find_python)
+    [ ! -e "$VENV" ] || [ -f "$VENV/pyvenv.cfg" ] || [ -z "$(ls -A "$VENV")" ] || fail "VENV=$VENV is there \
+and no virtual environment, and would be deleted: name another, or remove it"
     log "creating $VENV with $("$python" --version)"
     rm -rf "$VENV"
     "$python" -m venv "$VENV" || fail "could not create $VENV. On Debian or Ubuntu: sudo apt-get install \
-$(basename "$python")-venv"
+$(basename -- "$python")-venv"
 }
 
 check_compiler() {

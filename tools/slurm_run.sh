@@ -7,7 +7,7 @@
 # called again, which waits for a new allocation. Either way the tool resumes by itself.
 set -euo pipefail
 if [ $# -lt 3 ]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,7s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
 PARTITION=$1 JOB=$2

@@ -2,22 +2,19 @@
 
 import dataclasses
 import difflib
-import inspect
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import TASK_UTILS, Registry
 
-from mmsimclr import registry as ours
 from mmsimclr.config.arguments import Argument, arguments_of, in_words, package_of
+from mmsimclr.config.component_types import resolve
 from mmsimclr.config.errors import ConfigError, raise_unknown
 from mmsimclr.config.sections import DEFAULT_TYPES, PARAMWISE_CFG, SECTIONS, TOP_LEVEL
+from mmsimclr.config.training_parts import check_pipeline
 from mmsimclr.config.variables import check_variable
 from mmsimclr.engine import LARSOptimWrapperConstructor
 
-REGISTRIES: tuple[Registry, ...] = (
-    *(value for value in vars(ours).values() if isinstance(value, Registry)), TASK_UTILS)     # mmdet's
 RUNNER_KEYS = {*TOP_LEVEL}
 # Where a dict, or each dict of a list, describes what is built from it, so that it needs a type.
 _COMPONENTS = {
@@ -47,7 +44,6 @@ _OF_ALBUMENTATIONS = ('Albu', 'Albumentations')
 # Looked up by name in mmcv.ops, not in a registry.
 _OPS = ('nms', 'roi_layer')
 _OF_SAMPLERS = frozenset({'dataset', 'seed', 'sampler', 'batch_size'})
-_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -95,27 +91,6 @@ def _filled_in(config: Mapping[str, Any]) -> frozenset[str]:
     return frozenset() if 'optim_wrapper' in config else frozenset({'sampler', 'batch_size'})
 
 
-def check_trains(config: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a config lacks a part that training needs."""
-    lacking = [key for key in _TRAINING if not config.get(key)]
-    if lacking:
-        raise ConfigError(f'a config that trains needs {", ".join(_TRAINING)}, and this one lacks '
-                          f'{", ".join(lacking)}')
-    _check_pipeline(config['train_dataloader'].get('dataset'), 'train_dataloader.dataset')
-
-
-def _check_pipeline(dataset: Any, place: str) -> None:
-    """Refuse a dataset that would make its items into a model's inputs, and is not told how."""
-    if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset) \
-            or dataset.get('type') is None:
-        return
-    component = _resolve(dataset['type'], place)
-    parameter = inspect.signature(component).parameters.get('pipeline')
-    if 'pipeline' in arguments_of(component)[0] and (parameter is None or not parameter.default):
-        raise ConfigError(f'{place} lacks pipeline: it must be a list of transforms, the last of which packs '
-                          '(PackViews, PackImage)')
-
-
 def _check_argument(value: Any, place: str, argument: Argument, given: frozenset[str]) -> None:
     if not argument.accepts(value):
         raise ConfigError(f'{place} must be {in_words(argument.annotation)}, got {_short(value)}')
@@ -156,7 +131,7 @@ def _check_node(node: Any, place: str, given: frozenset[str], argument: Argument
     if not isinstance(node, Mapping) or key_here in _OPAQUE or argument.package is None:
         return
     if key_here in ('bank', 'queries') and argument.is_known:
-        _check_pipeline(node, place)
+        check_pipeline(node, place)
     if place == 'default_hooks':
         _check_names_of_hooks(node)
     arguments, others = _arguments_at(node, place, argument)
@@ -199,7 +174,7 @@ def _arguments_at(node: Mapping[str, Any], place: str,
             _check_needs_no_type(node, place, argument)
             return {}, Argument(package='mmsimclr' if argument.package == 'mmsimclr' else '')
     else:
-        component = _resolve(kind, place, is_optional=not _must_be_known(place, argument))
+        component = resolve(kind, place, is_optional=not _must_be_known(place, argument))
         if component is None:
             return {}, Argument(package=None)
     arguments, takes_others = arguments_of(component)
@@ -239,42 +214,18 @@ def _check_needs_no_type(node: Mapping[str, Any], place: str, argument: Argument
                           f'registered name; got {", ".join(map(str, node)) or "an empty dict"}')
 
 
-def _resolve(name: Any, place: str, is_optional: bool = False) -> Any:
-    """Return the component a type stands for; None for an unknown one, where that may be."""
-    if callable(name):
-        return name
-    if not isinstance(name, str):
-        raise ConfigError(f'{place}.type must be a class or its registered name, got {name!r}')
-    for registry in REGISTRIES:
-        component = registry.get(name)
-        if component is not None:
-            return component
-    if is_optional:
-        return None
-    scope = name.rpartition('.')[0]
-    names = set()
-    for registry in REGISTRIES:
-        parent = registry.parent
-        if scope and parent:
-            sibling = parent.children.get(scope)
-            names |= {f'{scope}.{known}' for known in (sibling.module_dict if sibling else ())}
-        elif not scope:
-            names |= {*registry.module_dict, *(parent.module_dict if parent else ())}
-    raise_unknown(name, f'{place}.type', names, what='type')
-
-
 def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     """Check the settings by parameter; other constructors than MMEngine's default may take any."""
     place = 'optim_wrapper.paramwise_cfg'
     paramwise, optimizer = wrapper.get('paramwise_cfg'), wrapper.get('optimizer')
-    constructor = _resolve(wrapper.get('constructor') or DefaultOptimWrapperConstructor,
+    constructor = resolve(wrapper.get('constructor') or DefaultOptimWrapperConstructor,
                            'optim_wrapper.constructor')
     if not isinstance(paramwise, Mapping) or constructor not in (DefaultOptimWrapperConstructor,
                                                                  LARSOptimWrapperConstructor):
         return
     settings = {'lr_mult': Argument(float), 'decay_mult': Argument(float)}
     if isinstance(optimizer, Mapping) and optimizer.get('type') is not None:
-        settings |= arguments_of(_resolve(optimizer['type'], 'optim_wrapper.optimizer'))[0]
+        settings |= arguments_of(resolve(optimizer['type'], 'optim_wrapper.optimizer'))[0]
     _check_settings(paramwise, place, PARAMWISE_CFG)
     for name, custom in (paramwise.get('custom_keys') or {}).items():
         _check_argument(custom, f'{place}.custom_keys[{name!r}]', Argument(dict), frozenset())

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmsimclr.config.bad_images import REPLACING
-from mmsimclr.config.check import ConfigError
+from mmsimclr.config.errors import ConfigError
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.registry import TRANSFORMS

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmsimclr.config.check import RUNNER_KEYS, check_config, check_variables
 from mmsimclr.config.errors import ConfigError, raise_unknown
+from mmsimclr.config.reading import explained_imports, read_config
 from mmsimclr.config.variables import find_places
 
 
@@ -28,9 +29,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Raises:
         FileNotFoundError: If there is no such file; it suggests the nearest one beside it.
-        ConfigError: If the file is not Python or names what cannot be imported, a key or a type in it
-            or in the options is unknown, or an option names a variable of the file, which would change
-            nothing.
+        ConfigError: If the file or one of its bases cannot be read or names what cannot be imported, a key
+            or a type in it or in the options is unknown, or an option names a variable of the file, which
+            would change nothing.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,13 +39,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         names = [str(p) for p in folder.rglob('*.py')]
         near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
         raise FileNotFoundError(f'no config at {path}' + (f'; did you mean {near[0]}?' if near else ''))
-    try:
-        config = Config.fromfile(str(path))
+    config = read_config(path)
+    with explained_imports(path):
         check_variables(config)
         _apply(config, options)
         check_config(config)
-    except (ImportError, SyntaxError) as error:        # MMEngine imports what a lazy config names at use
-        raise ConfigError(f'{path} cannot be read: {error}') from error
     if config.get('default_scope') is None:
         config.default_scope = 'mmsimclr'
     config.setdefault('launcher', 'none')
@@ -63,7 +62,11 @@ def _apply(config: Config, options: dict[str, Any] | None) -> None:
     if options:
         for key in options:
             _check_option(key, config)
-        config.merge_from_dict(options)
+        try:
+            config.merge_from_dict(options)
+        except (TypeError, KeyError, IndexError, ValueError) as error:
+            raise ConfigError(f'the options {", ".join(options)} cannot be put into the config: '
+                              f'{error}') from error
     # The file's own variables are used up, and an option may have made them untrue.
     for key in set(config) - RUNNER_KEYS:
         config.pop(key)

@@ -1,6 +1,5 @@
 """MMEngine's Runner, whose checkpoints cannot lie and from which a killed run goes on as if nothing was."""
 
-import time
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -8,18 +7,13 @@ from pathlib import Path
 import mmengine
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils._pytree import tree_map_only
 
 from mmsimclr import distributed
 from mmsimclr.checkpoints import (
-    RECORD_KEY,
     CheckpointError,
     Search,
     check_scale,
-    describe_model,
     fill_model,
     find_checkpoint,
     folders_of_run,
@@ -30,19 +24,25 @@ from mmsimclr.checkpoints import (
     save_whole,
     write_text,
 )
+from mmsimclr.config.checkpoint_content import bare_model, checkpoint_content
+from mmsimclr.config.fitting import check_widths
 from mmsimclr.config.resuming import (
     check_data,
     check_settings,
     extend,
     may_be_restarted,
     num_restarts,
-    run_settings,
     schedules,
     settings_of,
-    state_of,
 )
 from mmsimclr.config.run_errors import explained_failures
-from mmsimclr.engine import DeferredMessageHub, PreemptionHook, ResumableTrainLoop, random_state
+from mmsimclr.engine import (
+    DeferredMessageHub,
+    PreemptionHook,
+    ResumableTrainLoop,
+    compile_encoder,
+    random_state,
+)
 
 LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
 
@@ -71,9 +71,25 @@ class PretrainRunner(Runner):
                 if isinstance(hook, PreemptionHook):
                     hook.release()
 
+    def build_model(self, model):
+        """Build the model.
+
+        Raises:
+            ConfigError: If its parts do not fit each other.
+        """
+        model = super().build_model(model)
+        check_widths(model)
+        return model
+
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""
         return DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
+
+    def _maybe_compile(self, target: str) -> None:
+        # MMEngine compiles the whole train_step, which breaks at the log, the optimizer and the loss.
+        if options := self.cfg.get('compile'):
+            compile_encoder(self.model, {} if options is True else options)
+            self.logger.info('the encoder is compiled: the first steps take a minute or so longer')
 
     def load_or_resume(self) -> None:
         """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
@@ -176,7 +192,7 @@ class PretrainRunner(Runner):
     def _init_model_weights(self) -> None:
         """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
         super()._init_model_weights()
-        model = self._bare_model()
+        model = bare_model(self)
         scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
         if scale is not None:
             check_scale(model, scale, 'init_cfg')
@@ -184,9 +200,6 @@ class PretrainRunner(Runner):
     @cached_property
     def _config_text(self) -> str:
         return self.cfg.pretty_text            # takes longer than the rest of a small checkpoint
-
-    def _bare_model(self) -> torch.nn.Module:
-        return self.model.module if is_model_wrapper(self.model) else self.model
 
     def save_checkpoint(self, out_dir, filename, file_client_args=None, save_optimizer=True,
                         save_param_scheduler=True, meta=None, by_epoch=True, backend_args=None,
@@ -204,7 +217,9 @@ class PretrainRunner(Runner):
         meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
 
         def save() -> None:
-            tree = self._tree(meta, states, save_optimizer, save_param_scheduler)
+            tree = checkpoint_content(self, {**meta, 'cfg': self._config_text, 'run_id': self._run_id},
+                                      states, save_optimizer, save_param_scheduler)
+            self.call_hook('before_save_checkpoint', checkpoint=tree)
             if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
                 mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
             else:
@@ -215,36 +230,6 @@ class PretrainRunner(Runner):
         distributed.from_first_rank(save)
         if is_last:
             self.message_hub.update_info('last_ckpt', path)
-
-    def _tree(self, meta: dict, states: list[dict], save_optimizer: bool, save_param_scheduler: bool) -> dict:
-        """Return what MMEngine's checkpoints hold, the encoder's record and what a resumed run needs."""
-        model = self._bare_model()
-        record = describe_model(model)
-        meta = {
-            **meta, 'cfg': self._config_text, 'seed': self.seed, 'experiment_name': self.experiment_name,
-            'time': time.strftime('%Y%m%d_%H%M%S'), 'mmengine_version': mmengine.__version__,
-            'dataset_meta': getattr(self.train_dataloader.dataset, 'metainfo', None),
-            'run_id': self._run_id, 'run': run_settings(self), **({RECORD_KEY: record} if record else {})}
-        tree = dict(meta=meta, state_dict=model.state_dict(), message_hub=self.message_hub.state_dict(),
-                    random_states=states)
-        if save_optimizer:
-            if not isinstance(self.optim_wrapper, OptimWrapper):
-                raise TypeError(f'the optimizer cannot be saved: {type(self.optim_wrapper).__name__} is no '
-                                'OptimWrapper')
-            tree['optimizer'] = self.optim_wrapper.state_dict()
-            if not self.optim_wrapper.should_update():
-                self.logger.warning('the gradient accumulated so far is not saved: a run resumed from here '
-                                    'is not bit-identical (save after a multiple of accumulative_counts)')
-        if save_param_scheduler and self.param_schedulers:
-            schedulers = self.param_schedulers
-            tree['param_schedulers'] = (
-                {name: [state_of(each) for each in group] for name, group in schedulers.items()}
-                if isinstance(schedulers, dict) else [state_of(each) for each in schedulers])
-        metadata = tree['state_dict']._metadata
-        tree = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu(), tree)
-        tree['state_dict']._metadata = metadata
-        self.call_hook('before_save_checkpoint', checkpoint=tree)
-        return tree
 
     def build_train_loop(self, loop):
         """Build the train loop; one by epochs can be resumed inside an epoch.

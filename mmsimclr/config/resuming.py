@@ -8,7 +8,8 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
 
-from mmsimclr.config.check import ConfigError
+from mmsimclr.config.errors import ConfigError
+from mmsimclr.engine import ResumableTrainLoop
 
 # What moves while a schedule runs; the rest is what it was told.
 MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose',
@@ -81,7 +82,7 @@ def check_data(runner, meta: dict, path: str) -> None:
     """Compare batch, data and ranks with those of a checkpoint, and its place with the length of an epoch.
 
     Raises:
-        ConfigError: If the place inside an epoch would be another.
+        ConfigError: If the place inside an epoch would be another, or the train loop cannot go on inside one.
     """
     now, then = run_settings(runner), meta.get('run') or {}
     steps = now['steps_per_epoch']
@@ -97,6 +98,12 @@ def check_data(runner, meta: dict, path: str) -> None:
             f'{path} is of a run on other data or with another batch: {"; ".join(different)}. The iterations '
             'done would be other images: make them equal (batch_size is per process), or start a new run '
             f'from its weights (--cfg-options load_from={path})')
+    inside = runner.iter - runner.epoch * steps
+    if by_epoch and inside and not isinstance(runner.train_loop, ResumableTrainLoop):
+        raise ConfigError(
+            f'{path} was saved {inside} steps into an epoch of {steps}, and '
+            f'{type(runner.train_loop).__name__} would begin that epoch again: derive the loop from '
+            'mmsimclr.engine.ResumableTrainLoop, or resume from the end of an epoch (--resume FILE)')
     if then.get('world_size', now['world_size']) != now['world_size']:
         print_log(f'{path} was saved by {then["world_size"]} process(es), and there are {now["world_size"]}: '
                   'the run goes on with the same images, but not bit by bit', 'current', logging.WARNING)

@@ -11,10 +11,11 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config.bad_images import allow_bad_images
-from mmsimclr.config.check import check_trains
 from mmsimclr.config.device_views import place_views
 from mmsimclr.config.errors import ConfigError
+from mmsimclr.config.fitting import check_view_sizes
 from mmsimclr.config.pretrain_runner import PretrainRunner
+from mmsimclr.config.training_parts import check_trains
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.registry import RUNNERS
 
@@ -42,6 +43,7 @@ def build_runner(config: Config) -> Runner:
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     check_trains(config)
+    check_view_sizes(config)
     allow_bad_images(config)
     place_views(config)
     _adapt_to_determinism(config)
@@ -119,7 +121,8 @@ def _adapt_to_determinism(config: Config) -> None:
 def _adapt_to_device(config: Config) -> None:
     loader = config.get('train_dataloader')
     if loader and not loader.get('num_workers'):
-        loader.update(persistent_workers=False)              # torch refuses persistence of no workers
+        loader.update(persistent_workers=False)              # torch refuses both where there are no workers
+        loader.pop('prefetch_factor', None)
     if torch.cuda.is_available():
         return
     if config.get('sync_bn'):

@@ -1,5 +1,6 @@
 """What drives a run: optimizers, schedules, samplers, hooks, the log."""
 
+from .compiling import compile_encoder
 from .deferred_message_hub import DeferredMessageHub
 from .hooks import (
     PREEMPTED,
@@ -26,6 +27,6 @@ __all__ = [
     'DeferredMessageHub', 'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor',
     'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'PretrainLogProcessor', 'ResumableTrainLoop',
     'RunSummaryHook', 'SampleIndex', 'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook',
-    'VOCBoxMetric', 'WarmupCosineLR', 'random_state', 'scaled_lr',
+    'VOCBoxMetric', 'WarmupCosineLR', 'compile_encoder', 'random_state', 'scaled_lr',
     'set_random_state', 'warmup_cosine_lr',
 ]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from processes import ROOT
 from tiny_probe import save_encoder
@@ -28,15 +30,18 @@ def fake(folder, name: str):
 
 def test_dist_benchmark_measures_on_two_cpu_processes(tmp_path):
     done = run('dist_benchmark.sh', ROOT / CONFIG, save_encoder(tmp_path), 2, '--work-dir', tmp_path / 'run',
-               '--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=16',
-               'train_dataloader.num_workers=0', 'test_dataloader.num_workers=0',
-               'train_dataloader.dataset.dataset.num_images=400', 'test_dataloader.dataset.num_images=41',
+               '--cfg-options', 'dataset_name=Two words', 'train_cfg.max_epochs=1',
+               'train_dataloader.batch_size=16', 'train_dataloader.num_workers=0',
+               'test_dataloader.num_workers=0', 'train_dataloader.dataset.dataset.num_images=400',
+               'test_dataloader.dataset.num_images=41',
                'train_dataloader.persistent_workers=False')
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / 'run' / 'result.json').read_text())
     assert result['settings']['ranks'] == 2 and result['settings']['global_batch'] == 32
     assert result['num_images'] == dict(train=40, test=41)
-    assert 'dist_run.sh 2 ' in result['command'] and 'benchmark.py' in result['command']
+    command = shlex.split(result['command'])
+    assert [Path(word).name for word in command[:4]] == ['bash', 'dist_run.sh', '2', 'benchmark.py']
+    assert 'dataset_name=Two words' in command, 'it can be repeated as it is'
     assert done.stdout.count('top_1_accuracy_percent') == 1, 'one process speaks'
 
 

@@ -106,6 +106,8 @@ MISTAKES = {
     'option that only the file reads': (['--cfg-options', 'max_epochs=1'], 'train_cfg.max_epochs'),
     'value out of range': (['--cfg-options', 'model.head.temperature=-0.1'],
                            'temperature must be > 0 and finite, got -0.1'),
+    'widths that do not fit': (['--cfg-options', 'model.neck.in_channels=512'],
+                               "in_channels is 512, and the encoder's last map has 128 channels"),
     'no such checkpoint': (['--resume', 'no/such.pth'], 'no/such.pth'),
     'fp16 without a GPU': (['--amp', 'fp16'], 'use --amp bf16 on a CPU'),
     'launcher without a launch': (['--launcher', 'pytorch'], 'tools/dist_train.sh'),

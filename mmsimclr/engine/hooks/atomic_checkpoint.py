@@ -21,11 +21,13 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner) -> None:
         """Make the folder, and take over which checkpoints are to be kept."""
+        steps = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
         super().before_train(runner)
         if '://' not in str(self.out_dir):
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)
+            # MMEngine has deleted what a killed run did not come to; the manifests go with the next save.
+            self.keep_ckpt_ids = deque(steps)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)

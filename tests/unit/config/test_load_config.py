@@ -112,6 +112,12 @@ def test_an_unknown_key_in_the_file_is_refused_in_either_dialect(lazy, text):
         load_config(text)
 
 
+def test_options_that_do_not_go_into_the_config_are_refused(text):
+    for key in ('model.backbone.depth.0', 'param_scheduler.7.warmup', 'param_scheduler.first.warmup'):
+        with pytest.raises(ConfigError, match=rf'{key}'):
+            load_config(text, {key: 1})
+
+
 def test_a_missing_file_is_refused_with_the_nearest_one(text):
     with pytest.raises(FileNotFoundError, match=r'did you mean .*text_leaf\.py'):
         load_config(text.with_name('text_laef.py'))

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.config import ConfigError, PretrainRunner, build_runner
+from mmsimclr.engine import ResumableTrainLoop
 
 SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
 
@@ -178,3 +180,39 @@ def test_a_last_checkpoint_that_was_saved_elsewhere_is_not_passed_over_in_silenc
     (tmp_path / 'last_checkpoint').write_text('s3://bucket/run/epoch_3.pth')
     with pytest.raises(CheckpointError, match=r's3://bucket/run/epoch_3\.pth.*--resume FILE'):
         tiny_runner(tmp_path, resume=True).train()
+
+
+class OwnLoopForResumeTest(EpochBasedTrainLoop):
+    """A user's own, which begins every epoch at its first batch."""
+
+
+class OwnResumableLoopForResumeTest(ResumableTrainLoop):
+    """A user's own, derived from ours."""
+
+
+BY_ITERATION = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=-1))
+
+
+def loop(kind: type, epochs: int = 4) -> dict:
+    return dict(_delete_=True, type=kind, max_epochs=epochs)
+
+
+@pytest.mark.parametrize('done', [1, 2, 3])
+def test_a_loop_of_ones_own_that_would_begin_an_epoch_again_is_refused_inside_one(done, tmp_path):
+    """After two steps the epoch is over, but a checkpoint by iterations does not count it as done."""
+    run(tmp_path / 'whole', default_hooks=BY_ITERATION, train_cfg=loop(OwnLoopForResumeTest))
+    path = tmp_path / 'whole' / f'iter_{done}.pth'
+    with pytest.raises(ConfigError) as error:
+        run(tmp_path / 'resumed', 4, path, train_cfg=loop(OwnLoopForResumeTest))
+    said = f'{path} was saved {2 - done % 2} steps into an epoch of 2, and OwnLoopForResumeTest would begin'
+    assert said in str(error.value) and 'from mmsimclr.engine.ResumableTrainLoop' in str(error.value)
+
+
+def test_it_goes_on_after_an_epoch_and_one_derived_from_ours_anywhere(tmp_path):
+    run(tmp_path / 'own', train_cfg=loop(OwnLoopForResumeTest, 2))
+    own = run(tmp_path / 'resumed', 4, tmp_path / 'own' / 'epoch_2.pth', train_cfg=loop(OwnLoopForResumeTest))
+    assert own.iter == 8
+    run(tmp_path / 'derived', default_hooks=BY_ITERATION, train_cfg=loop(OwnResumableLoopForResumeTest))
+    derived = run(tmp_path / 'again', 4, tmp_path / 'derived' / 'iter_3.pth',
+                  train_cfg=loop(OwnResumableLoopForResumeTest))
+    assert derived.iter == 8

@@ -108,7 +108,7 @@ def test_a_run_without_steps_is_refused(config):
 
 
 def test_no_workers_need_no_other_change_of_the_config(config):
-    config.train_dataloader.update(num_workers=0, persistent_workers=True)
+    config.train_dataloader.update(num_workers=0, persistent_workers=True, prefetch_factor=4)
     build_runner(config).train()
 
 

@@ -30,12 +30,24 @@ class SignalForHookTest(Hook):
             os.kill(os.getpid(), self.number)
 
 
-def runner(work_dir, at: int, accumulated: int = 1, error: bool = False, **changes):
+@HOOKS.register_module()
+class EpochsForHookTest(Hook):
+    """Note the epochs that end, before the checkpoint is written."""
+
+    def after_train_epoch(self, runner):
+        known = runner.message_hub.runtime_info.get('epochs_ended', [])
+        runner.message_hub.update_info('epochs_ended', [*known, runner.epoch + 1])
+
+
+def runner(work_dir, at: int, accumulated: int = 1, error: bool = False, resume: bool = False,
+           experiment_name: str = 'run', **changes):
     wrapper = dict(optimizer=dict(type='LARS', lr=0.1), accumulative_counts=accumulated)
     hooks = [dict(type='PreemptionHook'), dict(type='FiniteLossHook', interval=100),
+             dict(type='EpochsForHookTest'),
              dict(type='SignalForHookTest', iteration=at, error=error, **changes)]
     return tiny_runner(work_dir, train_cfg=dict(by_epoch=True, max_epochs=3), optim_wrapper=wrapper,
-                       custom_hooks=hooks)
+                       custom_hooks=hooks, resume=resume,
+                       experiment_name=f'{experiment_name}-{"-".join(work_dir.parts[-2:])}')
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
@@ -48,6 +60,27 @@ def test_the_iteration_is_finished_and_saved(at, number, tmp_path):
     assert run.message_hub.get_info('last_ckpt') == f'{tmp_path}/interrupted.pth'
     assert run.message_hub.get_scalar('train/loss').data[0].size == at
     assert (tmp_path / 'interrupted.pth').is_file() and (tmp_path / 'interrupted.pth.json').is_file()
+
+
+@pytest.mark.parametrize('at', [1, 2, 3, 4, 5])
+def test_a_run_stopped_after_any_iteration_goes_on_in_the_same_bits(at, tmp_path):
+    """Two iterations are an epoch: what comes after one is done by the resumed run, and once."""
+    whole = runner(tmp_path / 'whole', 99)
+    whole.train()
+    with pytest.raises(Preempted):
+        runner(tmp_path / 'run', at).train()
+    epochs = {path.name for path in (tmp_path / 'run').glob('epoch_*.pth')}
+    assert epochs == ({f'epoch_{(at - 1) // 2}.pth'} if at > 2 else set())
+    meta = torch.load(tmp_path / 'run' / 'interrupted.pth', weights_only=False)['meta']
+    assert (meta['iter'], meta['epoch']) == (at, (at - 1) // 2)
+    resumed = runner(tmp_path / 'run', 99, resume=True, experiment_name='resumed')
+    resumed.train()
+    assert (resumed.iter, resumed.epoch) == (whole.iter, whole.epoch) == (6, 3)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+    losses = [each.message_hub.get_scalar('train/loss').data[0].tolist() for each in (whole, resumed)]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
+    assert resumed.message_hub.get_info('epochs_ended') == [1, 2, 3]
 
 
 def test_with_accumulation_it_stops_after_an_update(tmp_path):

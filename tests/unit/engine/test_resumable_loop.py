@@ -5,13 +5,17 @@ import random
 import numpy as np
 import pytest
 import torch
+from killable_runs import NoisyLossForKillTest
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
+from PIL import Image
 from tiny_run import log_of, tiny_config
 
 from mmsimclr.config import build_runner
 from mmsimclr.datasets import Shapes
+from mmsimclr.datasets.shard_writer import write_shards
 from mmsimclr.engine import ResumableTrainLoop, SeededSampler, random_state, set_random_state
-from mmsimclr.registry import DATASETS
+from mmsimclr.registry import DATASETS, HOOKS
 
 
 @DATASETS.register_module()
@@ -25,6 +29,16 @@ class CountingShapesForLoopTest(Shapes):
         return super().__getitem__(index)
 
 
+@HOOKS.register_module()
+class PlacesForLoopTest(Hook):
+    """Remembers the places in their epochs that the iterations had."""
+
+    places: list[int] = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.places.append(batch_idx)
+
+
 def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler', **changes):
     """Train two epochs of four batches, from the checkpoint of some batch on."""
     config = tiny_config(
@@ -32,12 +46,15 @@ def run(work_dir, batches_done: int | None = None, sampler: str = 'SeededSampler
         param_scheduler=[dict(type='WarmupCosineLR', warmup=1, total=2, convert_to_iter_based=True)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)))
     config.train_dataloader.batch_size = 4
+    config.model.head.loss = dict(type=NoisyLossForKillTest)            # draws in each step
     config.train_dataloader.dataset.type = 'CountingShapesForLoopTest'
     config.train_dataloader.sampler.type = sampler
     if batches_done is not None:
         config.resume, config.load_from = True, str(work_dir.parent / 'whole' / f'iter_{batches_done}.pth')
     config.merge_from_dict(changes)
     CountingShapesForLoopTest.asked.clear()
+    PlacesForLoopTest.places.clear()
+    config.custom_hooks.append(dict(type='PlacesForLoopTest'))
     runner = build_runner(config)
     runner.train()
     return runner, list(CountingShapesForLoopTest.asked)
@@ -56,6 +73,7 @@ def test_only_images_that_were_not_seen_are_decoded_and_no_bit_differs(done, who
     runner, asked = run(folder / f'resumed{done}', done)
     assert len(order) == 32 and asked == order[4 * done:]
     assert runner.iter == 8 and runner.epoch == 2
+    assert PlacesForLoopTest.places == [0, 1, 2, 3, 0, 1, 2, 3][done:]
     for name, value in runner.model.state_dict().items():
         assert torch.equal(value, weights[name]), name
     assert f'{(done - 1) % 4 + 1} of 4 steps are done and passed over' in log_of(folder / f'resumed{done}')
@@ -75,6 +93,53 @@ def test_the_loop_of_mmengine_by_name_is_this_one(kind, whole, tmp_path):
     loop = dict(_delete_=True, type=kind, max_epochs=2)
     runner, asked = run(folder / f'by_name_{kind}', 6, train_cfg=loop)
     assert isinstance(runner.train_loop, ResumableTrainLoop) and asked == order[24:] and runner.iter == 8
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Sixteen images as files, and the same in shards."""
+    folder = tmp_path_factory.mktemp('images')
+    for number in range(16):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        (folder / 'files').mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / 'files' / f'{number:02d}.png')
+    write_shards(folder / 'files', folder / 'shards', images_per_shard=5, report=lambda line: None)
+    (folder / 'files' / '05.png').write_bytes(b'no image')
+    return folder
+
+
+KINDS = {
+    'files': ('UnlabeledImageFolder', 'files', 'loader'), 'files on the device': (
+        'UnlabeledImageFolder', 'files', 'device'),
+    'shards': ('WebDatasetShards', 'shards', 'loader'), 'shards on the device': (
+        'WebDatasetShards', 'shards', 'device'),
+    'in memory': ('Shapes', None, 'device')}
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_kind_of_data_goes_on_inside_an_epoch_in_the_same_bits(kind, num_workers, images, tmp_path):
+    """One of the files is bad: what stands in for it must be the same too."""
+    dataset, place, views = KINDS[kind]
+    changes = dict(views=views, train_dataloader__num_workers=num_workers)
+    changes = {key.replace('__', '.'): value for key, value in changes.items()}
+    config = tiny_config(tmp_path).train_dataloader.dataset
+    if place:
+        changes['train_dataloader.dataset'] = dict(
+            _delete_=True, type=dataset, data_root=str(images / place),
+            pipeline=[dict(type='LoadImage'), *config.pipeline])
+        changes['bad_images'] = dict(max_fraction=0.2)
+    else:
+        changes['train_dataloader.dataset.type'] = dataset
+    whole, _ = run(tmp_path / 'whole', **changes)
+    for done in (3, 5):
+        resumed, _ = run(tmp_path / f'resumed{done}', done, **changes)
+        assert resumed.iter == 8
+        for name, value in whole.model.state_dict().items():
+            assert torch.equal(resumed.model.state_dict()[name], value), (done, name)
+    if place:
+        assert [each.message_hub.get_info('unreadable_images') for each in (whole, resumed)] == [
+            [5] if place == 'files' else []] * 2
 
 
 def test_a_sampler_passes_over_samples_once():

@@ -104,7 +104,7 @@ def test_the_largest_are_those_of_a_stable_sort_however_many_are_equal(k, length
 
 
 def test_a_long_bank_in_pieces_gives_the_neighbours_of_a_plain_sort():
-    queries, bank, labels, num_classes = problem(num_bank=5000, num_queries=9)
+    queries, bank, *_ = problem(num_bank=5000, num_queries=9)
     similarity = torch.nn.functional.normalize(queries) @ torch.nn.functional.normalize(bank).T
     want, rows = similarity.sort(dim=1, descending=True, stable=True)
     for bank_chunk in (100, 999, 4096, 9999):

@@ -1,0 +1,77 @@
+"""An older checkpoint goes when the new one is safe, and not before."""
+
+import json
+import os
+
+import pytest
+from tiny_run import tiny_runner
+
+from mmsimclr.checkpoints import SaveError, newest_checkpoint, save_whole
+from mmsimclr.config import pretrain_runner
+from mmsimclr.engine.hooks.preemption import INTERRUPTED
+
+
+def runner(work_dir, kept: int = 1, epochs: int = 2, **changes):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=kept))
+    return tiny_runner(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), default_hooks=hooks,
+                       **changes)
+
+
+def checkpoints(work_dir) -> list[str]:
+    return sorted(path.name for path in work_dir.glob('*.pth*'))
+
+
+@pytest.mark.parametrize('failing', [2, 3, 4])
+def test_a_save_that_fails_leaves_the_only_checkpoint_there_is(failing, tmp_path, monkeypatch):
+    def save(tree, path, run_id):
+        if tree['meta']['iter'] == failing:
+            raise SaveError(f'{path} could not be written (No space left on device)')
+        save_whole(tree, path, run_id)
+
+    monkeypatch.setattr(pretrain_runner, 'save_whole', save)
+    with pytest.raises(SaveError, match='No space left'):
+        runner(tmp_path).train()
+    kept = f'iter_{failing - 1}.pth'
+    assert checkpoints(tmp_path) == [kept, f'{kept}.json']
+    assert newest_checkpoint([tmp_path]).path == tmp_path / kept
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / kept)
+
+
+def test_what_a_signal_saved_stays_until_the_next_checkpoint_is_whole(tmp_path, monkeypatch):
+    (tmp_path / INTERRUPTED).write_text('of an earlier run')
+    seen = []
+
+    def save(tree, path, run_id):
+        seen.append((tmp_path / INTERRUPTED).exists())
+        save_whole(tree, path, run_id)
+
+    monkeypatch.setattr(pretrain_runner, 'save_whole', save)
+    runner(tmp_path).train()
+    assert seen[0] and not (tmp_path / INTERRUPTED).exists()
+
+
+@pytest.mark.parametrize('kept', [1, 2, -1])
+def test_so_many_are_kept_with_their_manifests_and_last_checkpoint_names_the_newest(kept, tmp_path):
+    runner(tmp_path, kept).train()
+    iterations = range(1, 5) if kept < 0 else range(5 - kept, 5)
+    assert checkpoints(tmp_path) == sorted(
+        name for number in iterations for name in (f'iter_{number}.pth', f'iter_{number}.pth.json'))
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
+    assert json.loads((tmp_path / 'iter_4.pth.json').read_text())['iteration'] == 4
+
+
+def test_a_resumed_run_completes_the_deletion_that_the_killed_one_did_not_live_to_see(tmp_path, monkeypatch):
+    remove = os.remove
+
+    def die(path, *args, **kwargs):
+        if str(path).endswith('iter_2.pth'):
+            raise KeyboardInterrupt
+        return remove(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'remove', die)
+        with pytest.raises(KeyboardInterrupt):
+            runner(tmp_path).train()
+    assert 'iter_2.pth' in checkpoints(tmp_path) and 'iter_3.pth' in checkpoints(tmp_path)
+    runner(tmp_path, resume=True, experiment_name='resumed').train()
+    assert checkpoints(tmp_path) == ['iter_4.pth', 'iter_4.pth.json']
