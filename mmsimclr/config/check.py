@@ -219,7 +219,7 @@ def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     place = 'optim_wrapper.paramwise_cfg'
     paramwise, optimizer = wrapper.get('paramwise_cfg'), wrapper.get('optimizer')
     constructor = resolve(wrapper.get('constructor') or DefaultOptimWrapperConstructor,
-                           'optim_wrapper.constructor')
+                          'optim_wrapper.constructor')
     if not isinstance(paramwise, Mapping) or constructor not in (DefaultOptimWrapperConstructor,
                                                                  LARSOptimWrapperConstructor):
         return

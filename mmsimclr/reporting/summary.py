@@ -31,8 +31,8 @@ p, caption { color: var(--muted); max-width: 60rem; margin-top: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .8rem; text-align: right; vertical-align: top;
          border-bottom: 1px solid var(--line); }
-thead th { vertical-align: bottom; border-bottom-width: 2px; font-weight: 600; max-width: 14rem;
-           overflow-wrap: anywhere; }
+thead th { vertical-align: bottom; border-bottom-width: 2px; font-weight: 600; max-width: 16rem;
+           overflow-wrap: break-word; }
 tbody th { font-weight: 400; text-align: left; }
 th:nth-child(2), td.published { text-align: left; }
 tbody tr:hover { background: var(--soft); }
@@ -62,9 +62,13 @@ class Summary:
     def markdown(self) -> str:
         """Return the table in Markdown, with a title."""
         header = ['protocol and data', 'metric', *self.encoders, 'published']
-        table = [[_row_title(row), _metric_title(row[3]),
+        # A group's title stands in its first row only.
+        titles = [_row_title(row) if not place or row[:3] != self.rows[place - 1][:3] else ''
+                  for place, row in enumerate(self.rows)]
+        table = [[title, _metric_title(row[3]),
                   *(_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders),
-                  '<br>'.join(map(str, self.published[row]))] for row in self.rows]
+                  '<br>'.join(map(str, self.published[row]))]
+                 for title, row in zip(titles, self.rows, strict=True)]
         escaped = [[cell.replace('|', '\\|') for cell in line] for line in [header, *table]]
         return f'# {TITLE}\n\n{EXPLANATION}\n\n{text_table(escaped[0], escaped[1:], markdown=True)}\n'
 
@@ -187,7 +191,11 @@ def _row_title(row: tuple[str, str, str, str]) -> str:
 
 
 def _metric_title(metric: str) -> str:
-    return metric.removesuffix('_percent').replace('_', ' ').replace('map', 'mAP')
+    title = metric.removesuffix('_percent').replace('_', ' ')
+    for plain, usual in ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'),
+                         (r'\btop (\d)\b', r'top-\1')):
+        title = re.sub(plain, usual, title)
+    return title
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from mmsimclr.protocols import Result
 from mmsimclr.reporting import summarise
+from mmsimclr.reporting.summary import _metric_title
 
 TOP_1 = 'top_1_accuracy_percent'
 
@@ -40,7 +41,7 @@ def test_rows_are_measurements_and_columns_encoders(folder):
     assert list(summary.encoders) == ['random initialisation', 'x/a.pth', 'y/b.pth']
     text = summary.markdown()
     cells = row_of(text, 'linear, ImageNet-1k (one)')
-    assert cells[1:5] == ['top 1 accuracy', '20.00', '62.00 ± 2.83 (2)', '50.00']
+    assert cells[1:5] == ['top-1 accuracy', '20.00', '62.00 ± 2.83 (2)', '50.00']
     assert '62.7 simclr_resnet50_8xb32-coslr-200e_in1k (openmmlab)' in cells[5]
     assert '99.00' not in text
 
@@ -126,7 +127,7 @@ def test_the_page_holds_the_same_numbers_and_marks_the_best(folder):
     page.feed(summarise([folder]).html())
     assert not page.open and {len(row) for row in page.rows} == {1, 6}
     line, = [row for row in page.rows if '20.00' in row]
-    assert line[1:5] == ['top 1 accuracy', '20.00', '*62.00 ± 2.83 (2)', '50.00']
+    assert line[1:5] == ['top-1 accuracy', '20.00', '*62.00 ± 2.83 (2)', '50.00']
     assert ['k-NN, Shapes | <b> (one)'] in page.rows
 
 
@@ -149,3 +150,18 @@ def test_folders_without_results_are_refused(tmp_path):
     (tmp_path / 'result.json').write_text('{}')
     with pytest.raises(ValueError, match='not a result'):
         summarise([tmp_path])
+
+
+@pytest.mark.parametrize('name, title', [
+    ('miou_percent', 'mIoU'), ('box_ap50_percent', 'box AP50'), ('ap_area_percent', 'AP area'),
+    ('map_layer4_percent', 'mAP layer4'), ('top_5_accuracy_k20_percent', 'top-5 accuracy k20'),
+    ('mean_class_accuracy_percent', 'mean class accuracy')])
+def test_metrics_are_titled_as_they_are_usually_written(name, title):
+    assert _metric_title(name) == title
+
+
+def test_in_markdown_the_title_of_a_group_stands_once(folder):
+    lines = summarise([folder]).markdown().splitlines()
+    titles = [line.split('|')[1].strip() for line in lines if line.startswith('|')][2:]
+    named = [title for title in titles if title]
+    assert titles[0] and len(named) == len(set(named))
