@@ -141,6 +141,8 @@ def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]
     kind = dataset['type']
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
-    palette = getattr(kind, 'METAINFO', {}).get('palette') or ()
-    return [tuple(colour) for colour in palette] if len(palette) >= len(classes) else \
-        distinct_colours(len(classes))
+    known = getattr(kind, 'METAINFO', {})
+    # A dataset of one's own in the layout of a published one has other classes.
+    if known.get('palette') and tuple(known.get('classes', ())) == tuple(classes):
+        return [tuple(colour) for colour in known['palette']]
+    return distinct_colours(len(classes))

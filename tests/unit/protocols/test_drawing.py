@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoDataset
 from PIL import Image
 
 from mmsimclr.protocols.drawing import distinct_colours, draw_classes, draw_objects
-from mmsimclr.protocols.predictor import picture_paths
+from mmsimclr.protocols.predictor import _colours, picture_paths
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 CLASSES = ('cat', 'dog')
@@ -130,3 +131,10 @@ def test_a_picture_never_takes_the_place_of_an_image(tmp_path):
         with pytest.raises(ValueError, match=r'a\.png is one of the images, .* name another --out'):
             picture_paths([tmp_path / 'a.png'], tmp_path, out)
     assert picture_paths([tmp_path / 'a.jpg'], tmp_path, tmp_path) == [tmp_path / 'a.png']
+
+
+def test_published_colours_are_for_published_classes_only():
+    coco = CocoDataset.METAINFO
+    assert _colours(dict(type=CocoDataset), coco['classes']) == list(coco['palette'])
+    own = coco['classes'][:10]
+    assert _colours(dict(type='mmdet.CocoDataset'), own) == distinct_colours(10)
