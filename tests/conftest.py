@@ -11,6 +11,7 @@ os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
 import logging
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,15 @@ def fresh_mmengine():
                     handler.close()
                 logging.Logger.manager.loggerDict.pop(name, None)
         singleton._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def same_signal_handlers():
+    """Fail where a test leaves a handler behind: processes that later tests fork would not end when told to."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    after = [signal.getsignal(number) for number in numbers]
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    assert after == before

@@ -63,13 +63,15 @@ class PretrainRunner(Runner):
         Raises:
             RunError: If a loader process died, memory ran out, a disk failed, or other ranks fell silent.
         """
+        preemption = [hook for hook in self.hooks if isinstance(hook, PreemptionHook)]
+        for hook in preemption:
+            hook.listen()
         try:
             with explained_failures(self):
                 return super().train()
         finally:
-            for hook in self.hooks:
-                if isinstance(hook, PreemptionHook):
-                    hook.release()
+            for hook in preemption:
+                hook.release()
 
     def build_model(self, model):
         """Build the model.

@@ -1,11 +1,13 @@
 """A scheduler's signal: finish the iteration, save, and end with a status that asks for another start."""
 
+import os
 import signal
 import threading
 
 import torch
 import torch.distributed as dist
 from mmengine.hooks import Hook
+from torch.utils.data import get_worker_info
 
 from mmsimclr import distributed
 from mmsimclr.registry import HOOKS
@@ -44,13 +46,18 @@ class PreemptionHook(Hook):
         if unknown:
             raise ValueError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
         self.signals = [signal.Signals[name] for name in signals]
-        self._received = 0
+        self._received, self._process = 0, os.getpid()
         self._replaced: dict[int, object] = {}
         self._flag, self._under_way = None, None
 
-    def before_run(self, runner) -> None:
-        """Listen."""
+    def listen(self) -> None:
+        """Take the signals, until :meth:`release`.
+
+        :class:`mmsimclr.config.PretrainRunner` does both around its training, and not around a test or a
+        validation alone, which have nothing to save and must end at once.
+        """
         self._received, self._flag, self._under_way = 0, None, None
+        self._process = os.getpid()
         # Python lets the main thread only.
         if threading.current_thread() is threading.main_thread():
             self._replaced = {number: signal.signal(number, self._note) for number in self.signals}
@@ -63,9 +70,12 @@ class PreemptionHook(Hook):
         self._replaced = {}
 
     def _note(self, number: int, frame: object) -> None:
-        # A forked loader process has this handler too: there it does nothing that matters, so a signal to
-        # the whole process group does not take away what the iteration needs.
+        # Forked processes have this handler too. In a loader's it does nothing that matters, so a signal
+        # to the whole process group does not take away what the iteration needs; others must obey.
         self._received = number
+        if os.getpid() != self._process and get_worker_info() is None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Stop if a rank was told to."""

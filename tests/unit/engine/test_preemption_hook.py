@@ -1,6 +1,8 @@
 import math
+import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -117,3 +119,34 @@ def test_the_signals_are_given_back_however_the_run_ends(error, tmp_path):
 def test_an_unknown_signal_is_refused():
     with pytest.raises(ValueError, match='such as SIGTERM and SIGUSR1, got SIGUSR9'):
         PreemptionHook(signals=('SIGTERM', 'SIGUSR9'))
+
+
+def test_only_training_takes_the_signals(tmp_path):
+    """A test alone has nothing to save: a signal must end it."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    run = runner(tmp_path, 99)
+    run.call_hook('before_run')
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+    run.train()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def _say_and_sleep(pipe):
+    pipe.send('here')
+    time.sleep(60)
+
+
+def test_a_forked_process_that_loads_nothing_obeys_the_signal():
+    hook = PreemptionHook()
+    hook.listen()
+    try:
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context('fork').Process(target=_say_and_sleep, args=(there,))
+        process.start()
+        assert here.poll(20)                  # Python forgets a signal that arrives while it forks
+        process.terminate()
+        process.join(20)
+        assert process.exitcode == -signal.SIGTERM
+    finally:
+        process.kill()
+        hook.release()
