@@ -1,4 +1,4 @@
-"""Do our views train the encoder that torchvision's train? CIFAR-10, some seeds of each, k-NN at the end.
+"""Encoders trained with our views and with torchvision's: k-NN on CIFAR-10, some seeds of each.
 
     python tools/prepare_data/cifar10.py && python benchmarks/equal_views.py
 
