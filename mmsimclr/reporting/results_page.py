@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from mmsimclr.protocols import Result, read_result
-from mmsimclr.reporting.table import text_table
+from mmsimclr.reporting.table import metric_title, text_table
 
 INTRODUCTION = """# Results
 
@@ -83,7 +83,7 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
         means = [sum(found) / len(found) if found else None for found in values]
         gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
         columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
-        rows.append([config, dataset, _title(metric), *columns, gain, str(max(map(len, values)))])
+        rows.append([config, dataset, metric_title(metric), *columns, gain, str(max(map(len, values)))])
     header = ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs']
     return f'{text_table(header, rows, markdown=True)}\n'
 
@@ -93,7 +93,7 @@ def _table(runs: Runs) -> str:
     encoders = [encoder for encoder in ENCODERS if any(_encoder(result) == encoder for _, result in runs)]
     percent = _percentages(runs)
     metrics = percent or [name for name in runs[0][1].metrics if name != 'pretraining_s']
-    rows = [[_title(metric), *(' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric))
+    rows = [[metric_title(metric), *(' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric))
                                for encoder in encoders)] for metric in metrics]
     return text_table(['metric, %' if percent else 'metric', *encoders], rows, markdown=True)
 
@@ -149,7 +149,3 @@ def _not_run(done: set[str], configs_dir: Path) -> str:
         return ''
     return '\n'.join(['## Not run here', '', 'These configs have no result file: not measured yet.', '',
                       *lines, ''])
-
-
-def _title(name: str) -> str:
-    return name.removesuffix('_percent').replace('_', ' ').replace('knn', 'k-NN')

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.reporting.published import PublishedValue, published_values
-from mmsimclr.reporting.table import text_table
+from mmsimclr.reporting.table import metric_title, text_table
 
 TITLE = 'Summary of results'
 # Options that change no row: seeds make further runs of one, the encoder has a column, data have a name.
@@ -65,7 +65,7 @@ class Summary:
         # A group's title stands in its first row only.
         titles = [_row_title(row) if not place or row[:3] != self.rows[place - 1][:3] else ''
                   for place, row in enumerate(self.rows)]
-        table = [[title, _metric_title(row[3]),
+        table = [[title, metric_title(row[3]),
                   *(_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders),
                   '<br>'.join(map(str, self.published[row]))]
                  for title, row in zip(titles, self.rows, strict=True)]
@@ -98,7 +98,7 @@ class Summary:
         cells = ''.join(f'<td{" class=best" if encoder == best else ""}>{_cell(found)}</td>'
                         for encoder, found in values.items())
         published = '<br>'.join(html.escape(str(value)) for value in self.published[row])
-        return (f'<tr><th></th><th scope="row">{html.escape(_metric_title(row[3]))}</th>{cells}'
+        return (f'<tr><th></th><th scope="row">{html.escape(metric_title(row[3]))}</th>{cells}'
                 f'<td class="published">{published}</td></tr>')
 
 
@@ -188,14 +188,6 @@ def _distinction(encoder: str, result: Result) -> str:
 def _row_title(row: tuple[str, str, str, str]) -> str:
     protocol, dataset, config, _ = row
     return ', '.join(filter(None, [protocol, dataset])) + (f' ({config})' if config else '')
-
-
-def _metric_title(metric: str) -> str:
-    title = metric.removesuffix('_percent').replace('_', ' ')
-    for plain, usual in ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'),
-                         (r'\btop (\d)\b', r'top-\1')):
-        title = re.sub(plain, usual, title)
-    return title
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -1,6 +1,11 @@
 """Small tables, for the terminal and for Markdown."""
 
+import re
 from collections.abc import Sequence
+
+# Parts of the names of metrics, and how they are usually written.
+_USUAL = ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'), (r'\btop (\d)\b', r'top-\1'),
+          (r'\bknn\b', 'k-NN'))
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
@@ -30,3 +35,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: b
         rule = '|' + '|'.join('-' * (w + 2) if c == 0 else '-' * (w + 1) + ':'
                               for c, w in enumerate(widths)) + '|'
     return '\n'.join([line(table[0]), rule, *map(line, table[1:])])
+
+
+def metric_title(name: str) -> str:
+    """Return the name of a metric as it is usually written: ``box_ap50_percent`` is box AP50."""
+    title = name.removesuffix('_percent').replace('_', ' ')
+    for plain, usual in _USUAL:
+        title = re.sub(plain, usual, title)
+    return title

@@ -48,7 +48,7 @@ def test_the_overview_has_the_means_of_the_first_metric_and_the_gain_over_random
         run.write(folders[0] / f'{seed}.json')
     result(checkpoint=None, metrics={'map_percent': 40.5}).write(folders[0] / 'random.json')
     rows = list(map(cells, results_page(*folders).splitlines()))
-    assert ['ran', '', 'map', '62.00', '40.50', '+21.50', '2'] in rows
+    assert ['ran', '', 'mAP', '62.00', '40.50', '+21.50', '2'] in rows
     assert ['map', '60.00 / 64.00', '40.50'] in rows and ['ap', '1.00 / 1.00', ''] in rows
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmsimclr.protocols import Result
 from mmsimclr.reporting import summarise
-from mmsimclr.reporting.summary import _metric_title
+from mmsimclr.reporting.table import metric_title
 
 TOP_1 = 'top_1_accuracy_percent'
 
@@ -157,7 +157,7 @@ def test_folders_without_results_are_refused(tmp_path):
     ('map_layer4_percent', 'mAP layer4'), ('top_5_accuracy_k20_percent', 'top-5 accuracy k20'),
     ('mean_class_accuracy_percent', 'mean class accuracy')])
 def test_metrics_are_titled_as_they_are_usually_written(name, title):
-    assert _metric_title(name) == title
+    assert metric_title(name) == title
 
 
 def test_in_markdown_the_title_of_a_group_stands_once(folder):
