@@ -49,7 +49,7 @@ def test_the_overview_has_the_means_of_the_first_metric_and_the_gain_over_random
     result(checkpoint=None, metrics={'map_percent': 40.5}).write(folders[0] / 'random.json')
     rows = list(map(cells, results_page(*folders).splitlines()))
     assert ['ran', '', 'mAP', '62.00', '40.50', '+21.50', '2'] in rows
-    assert ['map', '60.00 / 64.00', '40.50'] in rows and ['ap', '1.00 / 1.00', ''] in rows
+    assert ['mAP', '60.00 / 64.00', '40.50'] in rows and ['AP', '1.00 / 1.00', ''] in rows
 
 
 def test_a_run_without_percentages_has_its_other_metrics_and_no_line_in_the_overview(folders):
