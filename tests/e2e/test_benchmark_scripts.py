@@ -12,7 +12,7 @@ from processes import ROOT, run_tool
 BENCHMARKS = ROOT / 'benchmarks'
 PEERS = {'views': ('mmpretrain', 'lightly'), 'nt_xent': ('mmpretrain', 'lightly'), 'lars': ('mmpretrain',),
          'step': ('mmpretrain',), 'knn': ('faiss',), 'gradient_cache': (), 'svm': (),
-         'logistic_regression': ()}
+         'logistic_regression': (), 'gpu_step': ('mmpretrain',)}
 
 
 def rows_of(path: Path) -> dict:
