@@ -52,7 +52,8 @@ ratios carry over.
   whether they are finite at every tenth step; what the ranks must agree on (that their batches are equal,
   that one was told to stop) travels between the hosts over gloo. Float16's loss scaling is the exception:
   torch reads there whether a gradient overflowed.
-* **A training step** on two cores has no margin over its goal: three runs gave 2.28, 2.37 and 2.46 times.
+* **A training step** on two cores has no margin over its goal: two further runs, kept in
+  `benchmarks/results/repeats/`, gave 2.28 and 2.37 times mmpretrain's speed.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
   beside the other peers.
 

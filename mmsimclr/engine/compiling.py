@@ -20,10 +20,14 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
         options: Arguments of ``torch.compile``, such as ``mode``.
 
     Raises:
-        ValueError: If the options are not torch's, or torch cannot compile on this machine.
+        ValueError: If there is no backbone, the options are not torch's, or torch cannot compile on this
+            machine.
     """
     inner = model.module if is_model_wrapper(model) else model
     options = dict(options or {})
+    if not isinstance(getattr(inner, 'backbone', None), nn.Module):
+        raise ValueError(f'compile: {type(inner).__name__} has no backbone to compile; compile=False trains '
+                         'without it')
     device = next(inner.backbone.parameters()).device
     try:
         # What cannot be compiled at all would otherwise show only in the first step, from the depths.
@@ -32,7 +36,8 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
         inner.backbone.compile(**options)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         given = ', '.join(f'{name}={value!r}' for name, value in options.items()) or 'its defaults'
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f'compile: torch.compile with {given} does not work on this machine '
-            f'({str(error).strip().splitlines()[0]}); on a CPU it needs a C++ compiler (Debian: apt install '
+            f'({reason}); on a CPU it needs a C++ compiler (Debian: apt install '
             "g++), on a GPU the package triton; compile=False trains without it") from error

@@ -59,3 +59,15 @@ def test_what_cannot_be_compiled_is_said_before_training_with_the_options_at_fau
     name = next(iter(options))
     with pytest.raises(ValueError, match=rf'compile: torch.compile with {name}=.*compile=False'):
         compile_encoder(tiny_model(), options)
+
+
+def test_a_reason_without_words_and_a_model_without_an_encoder_are_said_too(monkeypatch):
+    with pytest.raises(ValueError, match='Linear has no backbone'):
+        compile_encoder(torch.nn.Linear(2, 2))
+
+    def broken(*args, **kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(torch, 'compile', broken)
+    with pytest.raises(ValueError, match=r'AssertionError.*compile=False'):
+        compile_encoder(tiny_model())
