@@ -11,9 +11,12 @@ from mmsimclr.checkpoints import SaveError
 
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE)
 LOADER_DIED = re.compile(r'DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (.*)', re.DOTALL)
-RANKS_SILENT = re.compile(
-    r'gloo/transport|Connection (closed|reset) by peer|Connection refused|NCCL|Broken pipe|ProcessGroup'
-    r'|Timed out waiting', re.IGNORECASE)
+# What gloo, NCCL and torch's store say of a peer that is gone, most of it in a plain RuntimeError.
+PEER_GONE = re.compile(
+    r'gloo/transport|pair closure|NCCL|ProcessGroup|Timed out waiting|client socket has'
+    r'|(Connect|Read|Write|Socket|Wait) timeout|Connection (closed|reset) by peer|Connection refused'
+    r'|Connection was likely closed|Remote peer closed|Socket closed|Broken pipe|No route to host'
+    r'|Network is unreachable|Host is down', re.IGNORECASE)
 NO_MEMORY = re.compile(r"can't allocate memory|Caught MemoryError|not enough memory", re.IGNORECASE)
 
 
@@ -56,13 +59,17 @@ def _reason(error: BaseException, runner) -> str | None:
     # Without strerror it is ours, of an image, and says more.
     if isinstance(error, OSError) and error.strerror and error.errno in DISK_ERRNOS:
         return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'
-    if runner.world_size > 1 and RANKS_SILENT.search(text):
+    if runner.world_size > 1 and _peer_is_gone(error):
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         waited = f', or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
         return (f'process {runner.rank} of {runner.world_size} lost another one at iteration '
                 f'{runner.iter + 1}: it ended or its machine is gone{waited}; its own log says why '
-                f'({text.splitlines()[0][-200:]})')
+                f'({(text.splitlines() or [type(error).__name__])[0][-200:]})')
     return None
+
+
+def _peer_is_gone(error: BaseException) -> bool:
+    return isinstance(error, torch.distributed.DistError) or PEER_GONE.search(str(error)) is not None
 
 
 def _go_on(runner) -> str:
