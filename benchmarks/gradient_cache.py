@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from peers import CIFAR10_CONFIG
 
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.registry import MODELS
 
 CHUNKS = {'plain': False, 'in chunks': True}
@@ -46,7 +47,8 @@ def main() -> None:
     if args.memory_of:
         print(growth_mib(step(args.memory_of, args), step(args.memory_of, args, images=2)))
         return
-    rows = ratios(alternate({name: step(name, args) for name in CHUNKS}, args.rounds), 'plain')
+    with kept_memory():                                     # as in training
+        rows = ratios(alternate({name: step(name, args) for name in CHUNKS}, args.rounds), 'plain')
     for name, row in rows.items():
         row['times_plain'] = row.pop('times_ours')
         row['peak_mib'] = peak_mib(__file__, '--memory-of', name, '--images', args.images, '--chunk-size',

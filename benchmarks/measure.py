@@ -1,4 +1,4 @@
-"""Measuring as a ratio: alternating runs in one process, medians; peak memory in a process of its own."""
+"""Measuring as a ratio: alternating runs, in one process or each in its own; medians; peak memory."""
 
 import argparse
 import json
@@ -6,7 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mmsimclr.environment import hardware, versions
 
 # What the measurements compare with, where it is installed (requirements/benchmark.txt).
 PEERS = ('onedl-mmpretrain', 'lightly', 'torchvision', 'faiss-cpu')
+
+SERVED = 'seconds of a run: '
 
 
 def parse(parser: argparse.ArgumentParser, quick: Mapping[str, object]) -> argparse.Namespace:
@@ -51,6 +54,43 @@ def alternate(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, 
             if number:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
+
+
+def alternate_processes(script: str | Path, commands: Mapping[str, Sequence[object]], rounds: int
+                        ) -> dict[str, list[float]]:
+    """As :func:`alternate`, each run in a process of its own, in which the script calls :func:`serve`.
+
+    So none lives with what another has set in the process, or finds memory that another left.
+
+    Args:
+        script: The script that is started.
+        commands: Arguments of the script by name of the run.
+        rounds: Rounds that count.
+    """
+    seconds = {name: [] for name in commands}
+    with ExitStack() as stack:
+        processes = {name: stack.enter_context(subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)) for name, arguments in commands.items()}
+        for number in range(rounds + 1):
+            for name, process in processes.items():
+                process.stdin.write('run\n')
+                process.stdin.flush()
+                while (line := process.stdout.readline()) and not line.startswith(SERVED):
+                    pass
+                if not line:
+                    raise RuntimeError(f'{script}: the process of {name} ended with {process.wait()}')
+                if number:
+                    seconds[name].append(float(line.removeprefix(SERVED)))
+    return seconds
+
+
+def serve(run: Callable[[], None]) -> None:
+    """Run once for each line that comes in, and print the seconds it took."""
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        run()
+        print(f'{SERVED}{time.perf_counter() - started}', flush=True)
 
 
 def ratios(seconds: Mapping[str, list[float]], of: str) -> dict[str, dict[str, float]]:

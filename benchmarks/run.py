@@ -10,7 +10,7 @@ from goals import HEADER, goal_rows
 
 from mmsimclr.reporting.table import text_table
 
-PARTS = ('views', 'nt_xent', 'lars', 'gradient_cache', 'step', 'weak_scaling', 'knn', 'svm',
+PARTS = ('views', 'nt_xent', 'lars', 'gradient_cache', 'step', 'kept_memory', 'weak_scaling', 'knn', 'svm',
          'logistic_regression')
 
 

@@ -2,19 +2,22 @@
 
     python benchmarks/step.py --out benchmarks/results/step.json
 
-ResNet-18 with the stem for CIFAR and images in memory. Ours is the config for CIFAR-10 with
---amp bf16; mmpretrain's is its SimCLR config in float32, as it ships, with the encoder, the size of views and
-the batch of ours. Both have the same number of loader processes.
+ResNet-18 with the stem for CIFAR and images in memory. Ours is the config for CIFAR-10 with --amp bf16, and
+memory kept from step to step as tools/train.py keeps it; mmpretrain's is its SimCLR config in float32, as it
+ships, with the encoder, the size of views and the batch of ours. Each trains in a process of its own, with as
+many loader processes.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 
 import cv2
 import numpy as np
 import torch
-from measure import alternate, parse, peer_versions, ratios, write
+from measure import alternate_processes, parse, peer_versions, ratios, serve, write
 from mmengine.config import Config
 from mmengine.dataset import default_collate as mmengine_collate
 from mmengine.optim import OptimWrapper, build_optim_wrapper
@@ -23,6 +26,7 @@ from peers import CIFAR10_CONFIG, mmpretrain_cifar_model, mmpretrain_cifar_pipel
 from photographs import photograph
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.engine import BFloat16OptimWrapper
 from mmsimclr.registry import MODELS, TRANSFORMS
 
@@ -63,7 +67,7 @@ def trainer(model: torch.nn.Module, wrapper: OptimWrapper, dataset: Dataset, col
     return train
 
 
-def ours(images: list[np.ndarray], args: argparse.Namespace, amp: bool) -> Callable[[], None]:
+def ours(images: list[np.ndarray], args: argparse.Namespace, *, amp: bool) -> Callable[[], None]:
     init_default_scope('mmsimclr')
     cfg = Config.fromfile(CIFAR10_CONFIG)
     cfg.model.backbone.base_channels = args.base_channels
@@ -85,6 +89,9 @@ def mmpretrain(images: list[np.ndarray], args: argparse.Namespace) -> Callable[[
                    Images(images, 100 * args.images, pipeline), mmengine_collate, args)
 
 
+RUNS = {'ours': partial(ours, amp=True), 'ours, float32': partial(ours, amp=False), 'mmpretrain': mmpretrain}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--images', type=int, default=128, help='images of a batch (default: %(default)s)')
@@ -92,14 +99,20 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2, help='loader processes (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=1, help='steps of a round (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
+    parser.add_argument('--only', choices=RUNS, help=argparse.SUPPRESS)
     args = parse(parser, quick=dict(images=4, base_channels=4, workers=0, steps=1, rounds=1))
-    torch.manual_seed(0)
-    images = [cv2.resize(photograph(seed, 64, 64), (32, 32), interpolation=cv2.INTER_AREA)
-              for seed in range(64)]
-    runs = {'ours': ours(images, args, amp=True), 'ours, float32': ours(images, args, amp=False)}
-    if find_spec('mmpretrain'):
-        runs['mmpretrain'] = mmpretrain(images, args)
-    rows = ratios(alternate(runs, args.rounds), 'ours')
+    if args.only:
+        torch.manual_seed(0)
+        images = [cv2.resize(photograph(seed, 64, 64), (32, 32), interpolation=cv2.INTER_AREA)
+                  for seed in range(64)]
+        with kept_memory() if args.only.startswith('ours') else nullcontext():
+            serve(RUNS[args.only](images, args))
+        return
+    sizes = [f'--{name}={getattr(args, name.replace("-", "_"))}'
+             for name in ('images', 'base-channels', 'workers', 'steps')]
+    names = [name for name in RUNS if name != 'mmpretrain' or find_spec('mmpretrain')]
+    seconds = alternate_processes(__file__, {name: [*sizes, '--only', name] for name in names}, args.rounds)
+    rows = ratios(seconds, 'ours')
     for row in rows.values():
         row['images_per_s'] = args.images * args.steps / row.pop('median_s')
     write(args.out, benchmark='step', images=args.images, base_channels=args.base_channels,

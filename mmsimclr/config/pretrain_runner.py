@@ -36,6 +36,7 @@ from mmsimclr.config.resuming import (
     settings_of,
 )
 from mmsimclr.config.run_errors import explained_failures
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.engine import (
     DeferredMessageHub,
     PreemptionHook,
@@ -67,7 +68,7 @@ class PretrainRunner(Runner):
         for hook in preemption:
             hook.listen()
         try:
-            with explained_failures(self):
+            with kept_memory(next(self.model.parameters()).device), explained_failures(self):
                 return super().train()
         finally:
             for hook in preemption:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from mmsimclr import checkpoints
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
 from mmsimclr.features.manifest import decisive_settings
 from mmsimclr.features.pooling import POOLINGS, STAGES, first_not_finite, out_indices, pooled_stages
@@ -116,17 +118,19 @@ class Embedder:
             ImageReadError: If a file cannot be read; the message names it.
         """
         items = _as_items(images)
-        batches = []
-        for start in range(0, len(items), self.batch_size):
-            batch = self.embed_batch(torch.stack(
-                [self.preparation(item) for item in items[start:start + self.batch_size]]))
-            for rows in batch.values():
-                if (bad := first_not_finite(rows)) is not None:
-                    raise ValueError(f'the feature of image {start + bad} is not finite: the weights of the '
-                                     'encoder are damaged, or the images are not scaled as it expects')
-            batches.append(batch)
+        with kept_memory(self.device) if len(items) > self.batch_size else nullcontext():
+            batches = [self._embed_items(items[start:start + self.batch_size], start)
+                       for start in range(0, len(items), self.batch_size)]
         return self._one_or_all({stage: np.concatenate([batch[stage].numpy() for batch in batches])
                                  for stage in self.stages})
+
+    def _embed_items(self, items: Sequence[Any], start: int) -> dict[str, Tensor]:
+        batch = self.embed_batch(torch.stack([self.preparation(item) for item in items]))
+        for rows in batch.values():
+            if (bad := first_not_finite(rows)) is not None:
+                raise ValueError(f'the feature of image {start + bad} is not finite: the weights of the '
+                                 'encoder are damaged, or the images are not scaled as it expects')
+        return batch
 
     def embed_batch(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return features by stage, float32 [N, C] on the CPU, of prepared images, uint8 [N, 3, H, W]."""

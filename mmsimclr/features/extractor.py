@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from mmsimclr.cpu_memory import kept_memory
+
 
 @torch.no_grad()
 def extract_features(model: nn.Module,
@@ -37,17 +39,18 @@ def extract_features(model: nn.Module,
     loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=default_collate,
                         generator=torch.Generator())          # leaves the global random state alone
     features, labels, done = [], [], 0
-    for batch in loader:
-        rows = torch.stack([element.feature for element in model.test_step(batch)])
-        if not torch.isfinite(rows).all():
-            bad = int((~torch.isfinite(rows).all(dim=1)).nonzero()[0]) + done
-            raise ValueError(f'the feature of image {bad} is not finite: the encoder diverged or its '
-                             'weights are damaged')
-        features.append(rows.float().cpu())
-        if 'gt_label' in batch['data_samples']:
-            labels.append(batch['data_samples']['gt_label'])
-        done += len(rows)
-        if progress is not None:
-            progress(done, len(dataset))
+    with kept_memory(next(model.parameters(), torch.empty(0)).device):
+        for batch in loader:
+            rows = torch.stack([element.feature for element in model.test_step(batch)])
+            if not torch.isfinite(rows).all():
+                bad = int((~torch.isfinite(rows).all(dim=1)).nonzero()[0]) + done
+                raise ValueError(f'the feature of image {bad} is not finite: the encoder diverged or its '
+                                 'weights are damaged')
+            features.append(rows.float().cpu())
+            if 'gt_label' in batch['data_samples']:
+                labels.append(batch['data_samples']['gt_label'])
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(dataset))
     model.train(was_training)
     return torch.cat(features), torch.cat(labels) if labels else None

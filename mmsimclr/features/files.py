@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmsimclr import distributed
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.environment import versions
 from mmsimclr.features.embedder import Embedder
 from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
@@ -192,7 +193,7 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
         num_workers=num_workers, pin_memory=embedder.device.type == 'cuda',
         worker_init_fn=_read_in_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
-    with RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
+    with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
         commit()
         last_commit = time.monotonic()
         for batch, (inputs, reasons) in zip(batches, loader, strict=True):
