@@ -33,7 +33,7 @@ ratios carry over.
   for. Whether it works on a machine is tried before training.
 * **Batch.** The loss never stores the similarity matrix, so its size is no limit. Where the encoder's
   activations are, `model.chunk_size` takes the batch through it in pieces, with the whole batch's negatives,
-  for one more forward pass. MMEngine's `accumulative_counts` is no substitute: it adds no negatives.
+  for up to one more forward pass. MMEngine's `accumulative_counts` is no substitute: it adds no negatives.
 
 ## Why it is as it is
 

@@ -13,9 +13,10 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
                       model: nn.Module) -> list[Tensor]:
     """Return each view's projections, keeping activations of one chunk of images at a time.
 
-    The forward pass keeps projections only; the backward pass goes through the chunks again, one after the
-    other. So the loss has the negatives of the whole batch, and the gradient is the whole batch's, for one
-    more forward pass. Batch norm sees the statistics of one chunk (all views of its images); its running
+    The forward pass keeps the projections, and of the last chunk all that its backward pass needs. The
+    backward pass begins there, and goes through the other chunks again, one after the other. So the loss has
+    the negatives of the whole batch, and the gradient is the whole batch's, for one more forward pass of all
+    chunks but one. Batch norm sees the statistics of one chunk (all views of its images); its running
     statistics are updated once for each chunk.
 
     Args:
@@ -31,11 +32,13 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
         (gradient cache); Chen et al. 2016, arXiv 1604.06174 (recomputation).
     """
-    pieces = []
-    for chunk in zip(*(view.split(chunk_size) for view in views), strict=True):
-        projections = checkpoint(project, torch.cat(chunk), use_reentrant=False,
-                                 context_fn=lambda: (nullcontext(), _statistics_kept(model)))
-        pieces.append(projections.chunk(len(views)))
+    *earlier, last = zip(*(view.split(chunk_size) for view in views), strict=True)
+    projections = [
+        checkpoint(project, torch.cat(chunk), use_reentrant=False,
+                   context_fn=lambda: (nullcontext(), _statistics_kept(model))) for chunk in earlier]
+    # Autograd goes backwards from what came last: its memory is free before another chunk is computed again.
+    projections.append(project(torch.cat(last)))
+    pieces = [chunk.chunk(len(views)) for chunk in projections]
     return [torch.cat(view) for view in zip(*pieces, strict=True)]
 
 

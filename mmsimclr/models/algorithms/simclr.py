@@ -25,8 +25,8 @@ class SimCLR(BaseModel):
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by
             default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Smaller chunks
-            need less memory, with the same negatives and gradient, for one more forward pass; batch norm
-            then sees one chunk at a time (see :func:`project_in_chunks`).
+            need less memory, with the same negatives and gradient, for up to one more forward pass; batch
+            norm then sees one chunk at a time (see :func:`project_in_chunks`).
         init_cfg: Initialisation, as MMEngine takes it.
 
     Raises:
