@@ -1,6 +1,7 @@
 """Memory that a network's next step uses again, on CPUs."""
 
 import ctypes
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from contextlib import contextmanager
 
 import torch
 
-# Parameters of glibc's mallopt(3), and the values they reach by themselves where nobody sets them.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-USUAL = {M_TRIM_THRESHOLD: 64 << 20, M_MMAP_MAX: 65_536}
+# Parameters of glibc's mallopt(3), and the values they reach by themselves in a process that frees large
+# blocks. To set one ends that, so all of them are set.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+USUAL = {M_TRIM_THRESHOLD: 64 << 20, M_MMAP_THRESHOLD: 32 << 20, M_MMAP_MAX: 65_536}
 KEPT = {M_TRIM_THRESHOLD: -1, M_MMAP_MAX: 0}
 # By these a user settles it for the process.
 SETTLED_BY = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES')
@@ -24,9 +26,11 @@ def kept_memory(device: object = 'cpu') -> Iterator[bool]:
     """Within it, the C library keeps the memory of large tensors that are freed for the next ones.
 
     A step frees the activations that the next one allocates again. By default glibc gives each block above
-    32 MiB back to the kernel, which clears every page when it is touched anew: a seventh of a training step
-    of ResNet-18 on small images, a third of ResNet-50's forward pass (``benchmarks/kept_memory.py``). The
-    process then keeps at its peak what it would have given back, and gives it back at the end.
+    32 MiB back to the kernel, which clears every page when it is touched anew: a third of the time of
+    ResNet-50's forward pass on two cores (``benchmarks/kept_memory.py``). What is kept is given back at the
+    end. Until then the process stays at its peak, which is somewhat higher, as freed blocks that lie between
+    others are not of use for everything (by a sixth in a plain training step). Forked processes, such as a
+    loader's, keep nothing.
 
     Nothing happens on another device, with another C library than glibc, or where the environment sets
     malloc's thresholds (``MALLOC_MMAP_THRESHOLD_`` and the like). It may be nested; threads share it.
@@ -41,6 +45,7 @@ def kept_memory(device: object = 'cpu') -> Iterator[bool]:
     if library is None:
         yield False
         return
+    _register_forks()
     _count(library, 1)
     try:
         yield True
@@ -58,10 +63,26 @@ def _count(library: ctypes.CDLL, step: int) -> None:
     with _lock:
         _num_users += step
         if _num_users == max(step, 0):                       # the first came, or the last went
-            for parameter, value in (KEPT if _num_users else USUAL).items():
-                library.mallopt(parameter, value)
+            _set(library, KEPT if _num_users else USUAL)
             if not _num_users:
                 library.malloc_trim(0)
+
+
+def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
+    for parameter, value in values.items():
+        library.mallopt(parameter, value)
+
+
+@functools.cache
+def _register_forks() -> None:
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _in_child() -> None:
+    global _lock, _num_users
+    if _num_users:
+        _set(ctypes.CDLL(None), USUAL)
+    _lock, _num_users = threading.Lock(), 0
 
 
 def _glibc() -> ctypes.CDLL | None:

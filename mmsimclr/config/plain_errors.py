@@ -3,7 +3,9 @@
 import dis
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +42,14 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
         message = _explanation(error)
         if message is None or wants_traceback:
             raise
+        _expect_no_children()
         sys.exit(f'error: {message}')
+
+
+def _expect_no_children() -> None:
+    """Keep torch from reporting, in the middle of the end, that a loader's process was killed."""
+    if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _explanation(error: Exception) -> str | None:

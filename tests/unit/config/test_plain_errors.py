@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from mmsimclr.config import plain_errors
@@ -44,3 +48,29 @@ def test_an_interruption_is_a_line_and_the_status_of_shells(arguments, said, cap
 def test_exits_pass():
     with pytest.raises(SystemExit, match='3'), plain_errors():
         raise SystemExit(3)
+
+
+@pytest.mark.skipif(not hasattr(signal, 'SIGCHLD'), reason='about signals of Unix')
+def test_a_loader_process_that_dies_at_the_end_adds_nothing():
+    """Torch reports killed ones from a signal handler, whatever the program is doing then."""
+    code = '''if True:
+        import atexit, os, signal
+        from mmsimclr.config import plain_errors
+        from mmsimclr.engine import scaled_lr
+
+        def report(*_):
+            raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed.')
+
+        def lose_one():
+            if not os.fork():
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.wait()
+
+        signal.signal(signal.SIGCHLD, report)
+        atexit.register(lose_one)
+        with plain_errors():
+            scaled_lr(0.3, 256, 'cubic')
+    '''
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith('error: rule must be one of ')
+    assert len(done.stderr.splitlines()) == 1

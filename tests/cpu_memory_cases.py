@@ -1,0 +1,81 @@
+"""What glibc does with the memory of large tensors: python cpu_memory_cases.py CASE, in a new process."""
+
+import os
+import resource
+import sys
+
+import torch
+
+from mmsimclr.cpu_memory import is_memory_kept, kept_memory
+
+TIMES = 8
+PAGES_OF_2_MIB = 32                                          # of a tensor of 64 MiB, where a system has them
+
+
+def page_faults(mib: int, warm_up: int = 12) -> int:
+    """Return how often the kernel gives a page to tensors of a size that come and go."""
+    def come_and_go(times: int) -> None:
+        for _ in range(times):
+            torch.ones(mib << 20, dtype=torch.uint8)
+
+    come_and_go(warm_up)                                     # until the heap is large enough
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    come_and_go(TIMES)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident_mib() -> int:
+    with open('/proc/self/status', encoding='utf-8') as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith('VmRSS'))
+
+
+def case_usually_large_tensors_get_new_pages():
+    assert page_faults(64) >= TIMES * PAGES_OF_2_MIB
+
+
+def case_within_they_use_theirs_again():
+    with kept_memory():
+        assert page_faults(64) < TIMES
+
+
+def case_afterwards_all_is_as_usual():
+    usual = [page_faults(mib) for mib in (4, 16, 30, 64)]
+    with kept_memory():
+        pass
+    after = [page_faults(mib) for mib in (4, 16, 30, 64)]
+    assert max(usual[:3]) < TIMES <= TIMES * PAGES_OF_2_MIB <= usual[3], usual
+    assert max(after[:3]) < TIMES <= TIMES * PAGES_OF_2_MIB <= after[3], after
+
+
+def case_memory_is_given_back_at_the_end():
+    before = resident_mib()
+    with kept_memory():
+        torch.ones(640 << 20, dtype=torch.uint8)
+        within = resident_mib()
+    assert within - before >= 600, (before, within)
+    assert resident_mib() - before <= 100, (before, resident_mib())
+
+
+def case_an_inner_context_ends_nothing():
+    with kept_memory():
+        with kept_memory():
+            pass
+        assert page_faults(64) < TIMES
+
+
+def case_forked_processes_keep_nothing():
+    with kept_memory():
+        child = os.fork()
+        if not child:
+            # Bytes, as torch's threads do not outlive a fork.
+            before = resident_mib()
+            block = bytearray(640 << 20)
+            within = resident_mib()
+            del block
+            gave_back = within - before >= 600 and resident_mib() - before <= 100
+            os._exit(0 if gave_back and not is_memory_kept() else 1)
+        assert os.waitpid(child, 0)[1] == 0 and is_memory_kept()
+
+
+if __name__ == '__main__':
+    globals()[sys.argv[1]]()
