@@ -45,7 +45,8 @@ def main() -> None:
     args = parse(parser, quick=dict(images=8, chunk_size=4, base_channels=4, rounds=1))
     init_default_scope('mmsimclr')
     if args.memory_of:
-        print(growth_mib(step(args.memory_of, args), step(args.memory_of, args, images=2)))
+        with kept_memory():
+            print(growth_mib(step(args.memory_of, args), step(args.memory_of, args, images=2)))
         return
     with kept_memory():                                     # as in training
         rows = ratios(alternate({name: step(name, args) for name in CHUNKS}, args.rounds), 'plain')

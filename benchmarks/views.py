@@ -4,7 +4,7 @@
 
 At 224 pixels from JPEG files of about 500 pixels (generated, or those of --folder): reading and decoding
 count. At 32 pixels from arrays in memory, with the policy for CIFAR-10: jitter of strength 0.5, no blur. Each
-library makes what it ships: mmpretrain and this one uint8 tensors, lightly and solo-learn normalised floats.
+library makes what it ships: mmpretrain and this one uint8 tensors, lightly normalised floats.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Ranks, and a gather across them whose gradient is exact. The identity where nothing is distributed."""
 
 import functools
+import multiprocessing
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -45,6 +46,12 @@ def start(launcher: str, settings: dict | None = None) -> None:
         if launcher == 'pytorch' and local_rank >= gpus:
             raise RuntimeError(f'process {local_rank + 1} of this machine has no GPU: there are {gpus}. '
                                f'Start {gpus} processes, or set CUDA_VISIBLE_DEVICES= to train on the CPU')
+        if launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
+            # MMEngine asks for it to wrap the model.
+            os.environ.setdefault('LOCAL_RANK', os.environ['OMPI_COMM_WORLD_LOCAL_RANK'])
+        if not multiprocessing.get_start_method(allow_none=True):
+            # MMEngine would choose 'spawn': every loader process would import torch and unpickle the dataset.
+            multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0])
         place = _place_of_this_start() if launcher == 'pytorch' and 'init_method' not in settings else {}
         init_dist(launcher, **{'backend': 'nccl', **place, **settings})
     elif launcher == 'pytorch':

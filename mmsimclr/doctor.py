@@ -45,7 +45,7 @@ def _pretraining() -> str:
 
 def _classification() -> str:
     _need(CORE, 'mmpretrain', 'mmsimclr.protocols')
-    return 'k-NN and linear probe'
+    return 'k-NN, SVM, linear, semi-supervised, transfer: tools/benchmark.py'
 
 
 def _detection() -> str:

@@ -3,6 +3,7 @@
 import argparse
 
 import numpy as np
+from mmengine.registry import init_default_scope
 
 from mmsimclr.config import ConfigOptions, load_config, plain_errors
 from mmsimclr.registry import DATASETS
@@ -23,6 +24,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
+    init_default_scope(config.get('default_scope', 'mmsimclr'))      # types may be named by strings
     dataset = DATASETS.build(config.train_dataloader.dataset)
     count = min(args.num_images, len(dataset))
     indices = np.random.default_rng(args.seed).choice(len(dataset), count, replace=False)

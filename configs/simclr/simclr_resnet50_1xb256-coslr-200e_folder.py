@@ -5,6 +5,8 @@ Command: python tools/train.py configs/simclr/simclr_resnet50_1xb256-coslr-200e_
 Hardware: meant for one large GPU; on a smaller one, a smaller train_dataloader.batch_size and
 --auto-scale-lr. No labels and no annotation file are needed, so there is no
 online k-NN.
+Memory: a smaller batch has fewer negatives; model.chunk_size=64 keeps the batch and its negatives, for up
+to one more forward pass.
 Expected: depends on the images; no published number.
 Deviations from the paper: a batch of 256, with the square-root learning rate the paper finds better
 for small batches (Chen et al. 2020, appendix B.1).

@@ -52,10 +52,10 @@ def _reason(error: BaseException, runner) -> str | None:
                 '/dev/shm')
     if isinstance(error, torch.OutOfMemoryError):
         return (f'the GPU has too little memory ({text.splitlines()[0]}): lower train_dataloader.batch_size, '
-                'or set model.chunk_size')
+                'or set model.chunk_size below it')
     if isinstance(error, MemoryError) or NO_MEMORY.search(text):
         return ('memory ran out: lower train_dataloader.num_workers or train_dataloader.batch_size, or set '
-                'model.chunk_size')
+                'model.chunk_size below that')
     # Without strerror it is ours, of an image, and says more.
     if isinstance(error, OSError) and error.strerror and error.errno in DISK_ERRNOS:
         return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'

@@ -1,19 +1,21 @@
 """Which files below a folder are images."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Sequence
 
+from mmengine.logging import print_log
 from PIL import Image
 
-DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
+DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
 
 
 def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -> list[bytes]:
     """List the images below a folder.
 
     Links are followed, but no folder is visited twice, so a loop of links ends. Names that begin
-    with a dot are passed over.
+    with a dot are passed over; so are other files, and the log says how many of which endings.
 
     Args:
         root: The folder.
@@ -36,7 +38,8 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     endings = tuple(os.fsencode(extension) for extension in extensions)
     base = os.fsencode(root)
     images: list[bytes] = []
-    num_others = num_hidden = num_folders = 0
+    num_hidden = num_folders = 0
+    others: Counter[bytes] = Counter()
     visited = set()
     pending = [b'']
     while pending:
@@ -59,7 +62,7 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                         entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
                     images.append(path)
                 else:
-                    num_others += 1
+                    others[os.path.splitext(entry.name)[1].lower()] += 1
         num_folders += len(below)
         if recursive:
             # Sorted, because of two links to one folder the first one visited counts.
@@ -69,7 +72,12 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                  f'in it, not in the {num_folders} folders below (recursive=False)')
         raise FileNotFoundError(
             f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)} (upper '
-            f'or lower case) {depth}; seen: {num_others} other files, {num_hidden} hidden entries')
+            f'or lower case) {depth}; seen: {others.total()} other files, {num_hidden} hidden entries')
+    if others:
+        seen = ', '.join(f'{os.fsdecode(ending) or "without ending"} {count}'
+                         for ending, count in others.most_common(5))
+        print_log(f'{root}: {len(images)} images, and {others.total()} other files passed over ({seen})',
+                  'current')
     images.sort()
     return images
 

@@ -31,8 +31,9 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     device = next(inner.backbone.parameters()).device
     try:
         # What cannot be compiled at all would otherwise show only in the first step, from the depths.
-        probe = torch.compile(nn.Linear(2, 2).to(device), **options)
-        probe(torch.zeros(2, 2, device=device)).sum().backward()
+        with torch.random.fork_rng(devices=[]):              # a run's random numbers stay what they are
+            layer = nn.Linear(2, 2).to(device)
+        torch.compile(layer, **options)(torch.zeros(2, 2, device=device)).sum().backward()
         inner.backbone.compile(**options)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         given = ', '.join(f'{name}={value!r}' for name, value in options.items()) or 'its defaults'

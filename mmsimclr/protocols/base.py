@@ -24,9 +24,20 @@ from mmsimclr.registry import DATASETS
 
 @contextmanager
 def clear_dataset_errors() -> Iterator[None]:
-    """Tell as an error of the user's data what mmpretrain calls a RuntimeError: folders without images."""
+    """Tell as an error of the user's data what other libraries say in their ways: folders without images.
+
+    Raises:
+        FileNotFoundError: If a folder or file of the dataset does not exist.
+        ValueError: If a folder holds no images.
+    """
     try:
         yield
+    except FileNotFoundError as error:
+        if error.filename is None:                           # it explains itself
+            raise
+        raise FileNotFoundError(
+            f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
+            'datasets (another place: --cfg-options data_root=PATH)') from error
     except RuntimeError as error:
         if not str(error).startswith('Found 0 files'):
             raise

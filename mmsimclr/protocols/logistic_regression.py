@@ -77,7 +77,7 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
     """
     if len(l2) == 0 or not all(value >= 0 for value in l2):
         raise ValueError(f'l2 must be >= 0, and at least one number, got {list(l2)}')
-    labels = torch.as_tensor(np.array(labels))
+    labels = labels.cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     if features.ndim != 2 or labels.shape[:1] != features.shape[:1] or len(features) == 0:
         raise ValueError('features must be [N, C] and labels [N] or [N, K] with N >= 1, got '
                          f'{list(features.shape)} and {list(labels.shape)}')

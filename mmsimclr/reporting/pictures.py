@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset, Compose
 from numpy import ndarray
 
 from mmsimclr.transforms import MultiView
+from mmsimclr.transforms.load_for_crops import EncodedImage
 
 RIGHT, WRONG = '#2a9d55', '#d1495b'
 
@@ -31,7 +32,8 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
     results = dataset.get_data_info(index)
     for step in steps:
         if isinstance(step, MultiView):
-            original = np.array(results['img'])
+            image = results['img']
+            original = image.decode() if isinstance(image, EncodedImage) else np.array(image)
             return original, step(results)['img']
         results = step(results)
     raise ValueError(f'the pipeline of {type(dataset).__name__} has no MultiView step, so there are no '

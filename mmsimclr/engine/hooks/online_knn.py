@@ -3,9 +3,8 @@
 import math
 
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 
 from mmsimclr import distributed
 from mmsimclr.registry import DATASETS, HOOKS, MODELS
@@ -92,8 +91,10 @@ class OnlineKNNHook(Hook):
         """Return the top-1 accuracy of the queries in percent, equal on all ranks."""
         was_training = model.training
         model.eval()
-        bank, bank_labels = self._features(model, self._datasets['bank'])
-        queries, labels = self._features(model, self._datasets['queries'])
+        # A compiled encoder would be compiled again for batches of other sizes, and then for any size.
+        with torch.compiler.set_stance('force_eager'):
+            bank, bank_labels = self._features(model, self._datasets['bank'])
+            queries, labels = self._features(model, self._datasets['queries'])
         model.train(was_training)
         num_classes = max(self._num_classes, int(bank_labels.max()) + 1)
         votes = self._classifier(queries, bank, bank_labels, num_classes)
@@ -107,7 +108,7 @@ class OnlineKNNHook(Hook):
         # Every rank takes as many; what wraps around the end is cut off below.
         own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
         loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,
-                            collate_fn=pseudo_collate,
+                            collate_fn=default_collate,
                             generator=torch.Generator())      # leaves training's random state alone
         features, labels = [], []
         for batch in loader:

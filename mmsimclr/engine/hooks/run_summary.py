@@ -1,6 +1,7 @@
 """State, before the first step, the numbers that decide what a SimCLR run is."""
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 
 from mmsimclr import distributed
 from mmsimclr.environment import flags, versions
@@ -32,6 +33,12 @@ class RunSummaryHook(Hook):
                 'accumulative_counts adds no negatives: each loss sees the batch of one step. For those of a '
                 'batch that does not fit into memory, raise train_dataloader.batch_size and set '
                 'model.chunk_size')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        chunk_size = getattr(model, 'chunk_size', None)
+        if chunk_size is not None and chunk_size >= per_device:
+            runner.logger.warning(
+                f'model.chunk_size={chunk_size} is not below the {per_device} images of a batch, so it saves '
+                'no memory: the whole batch goes through the encoder at once')
         runner.logger.info(
             f'{2 * batch - 2} negatives per anchor; the loss starts near ln({2 * batch - 1}) at chance')
         runner.logger.info(

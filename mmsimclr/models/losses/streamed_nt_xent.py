@@ -108,7 +108,7 @@ def _blocks(own: Tensor, everyone: Tensor, shift: float | None
     first = _first_row(own)
     alone = len(own) == len(everyone)
     buffer = own.new_empty(min(size, len(own)) * min(size, len(everyone)))
-    offset = own.new_tensor(0.0 if shift is None else -shift)
+    offset = own.new_full((), 0.0 if shift is None else -shift)      # new_tensor would wait for a GPU
     for start in range(0, len(own), size):
         rows = slice(start, min(start + size, len(own)))
         for left in range(start if alone else 0, len(everyone), size):

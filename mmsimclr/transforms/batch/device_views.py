@@ -23,6 +23,8 @@ from mmsimclr.transforms.policy import SimCLRView
 
 # Beyond three sigmas a Gaussian weighs less than 1 % of its centre; the CPU path ends there too.
 _TAPS_SIGMAS = 3.0
+# Of the images worked on at a time, unless a chunk's size is given: of 128 canvases of 512 x 512.
+_CHUNK_PIXELS = 128 * 512 ** 2
 
 
 @TRANSFORMS.register_module()
@@ -37,6 +39,7 @@ class DeviceViews:
         num_views: Views of each image, >= 1.
         chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
             a canvas of 512; the result and its scaling take 3 MB more for each image of the batch); >= 1.
+            None: 128 of that size, more of smaller ones, as many operations on little take time for nothing.
         **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
             crops and the colour operations of torchvision are here.
 
@@ -44,12 +47,13 @@ class DeviceViews:
         ValueError: If a number is out of range, or the policy has a variant that is not here.
     """
 
-    def __init__(self, num_views: int = 2, chunk_size: int = 128, size: int = 224, strength: float = 1.0,
-                 blur: bool = True, scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
-                 antialias: bool = True, style: str = 'torchvision',
+    def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
+                 strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
+                 interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
                  additive_brightness: bool = False) -> None:
         self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
-        self.chunk_size = check_positive_int(chunk_size, 'DeviceViews.chunk_size')
+        self.chunk_size = None if chunk_size is None else check_positive_int(
+            chunk_size, 'DeviceViews.chunk_size')
         for name, got, accepted in (
                 ('interpolation', interpolation, FILTERS), ('antialias', antialias, (True,)),
                 ('style', style, ('torchvision',)), ('additive_brightness', additive_brightness, (False,))):
@@ -82,9 +86,10 @@ class DeviceViews:
         parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)
         height, width = sizes.amax(dim=0).tolist()
         images = images[:, :height, :width]                # beyond it the canvas is empty
+        chunk_size = self.chunk_size or max(1, _CHUNK_PIXELS // max(height * width, self.size ** 2))
         chunks = []
-        for start in range(0, len(images), self.chunk_size):
-            stop = min(start + self.chunk_size, len(images))
+        for start in range(0, len(images), chunk_size):
+            stop = min(start + chunk_size, len(images))
             own = slice(start * self.num_views, stop * self.num_views)
             # MMEngine's step is inside of autocast already, and bfloat16 has no half grey levels.
             with torch.autocast(images.device.type, enabled=False):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmsimclr.datasets import image_files
 from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
 from mmsimclr.registry import DATASETS
 
@@ -144,13 +145,27 @@ def test_missing_folder_is_named(tmp_path):
 
 def test_folder_without_images_says_what_was_looked_for_and_seen(tmp_path):
     (tmp_path / 'a').mkdir()
-    for name in ('x.txt', 'a/y.gif', '.z.png'):
+    for name in ('x.txt', 'a/y.heic', '.z.png'):
         (tmp_path / name).write_text('')
     with pytest.raises(FileNotFoundError) as caught:
         UnlabeledImageFolder(str(tmp_path))
-    for part in (str(tmp_path), '.jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff', '2 other files',
+    for part in (str(tmp_path), '.jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff, .gif', '2 other files',
                  '1 hidden', '1 folders below'):
         assert part in str(caught.value)
+
+
+def test_files_that_are_passed_over_are_counted_in_the_log(tmp_path, monkeypatch):
+    _save(tmp_path / 'a.png')
+    for name in ('b.HEIC', 'c.heic', 'notes.txt', 'd'):
+        (tmp_path / name).write_text('')
+    said = []
+    monkeypatch.setattr(image_files, 'print_log', lambda text, logger: said.append(text))
+    assert len(UnlabeledImageFolder(str(tmp_path))) == 1
+    assert len(said) == 1
+    assert said[0].startswith(f'{tmp_path}: 1 images, and 4 other files passed over (.heic 2, ')
+    assert '.txt 1' in said[0] and 'without ending 1' in said[0]
+    UnlabeledImageFolder(str(tmp_path), extensions=['png', 'heic', 'txt', 'd'])
+    assert len(said) == 2 and 'and 1 other files passed over (without ending 1)' in said[1]
 
 
 def test_images_only_below_and_not_recursive_says_so(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_run import log_of, tiny_runner
+from tiny_run import PACK_IMAGE, log_of, tiny_runner
 from torch._dynamo.utils import counters
 
 from mmsimclr.checkpoints import load_encoder
@@ -71,3 +71,25 @@ def test_a_reason_without_words_and_a_model_without_an_encoder_are_said_too(monk
     monkeypatch.setattr(torch, 'compile', broken)
     with pytest.raises(ValueError, match=r'AssertionError.*compile=False'):
         compile_encoder(tiny_model())
+
+
+def test_the_online_knn_is_not_compiled_and_training_is_for_one_size(tmp_path):
+    """Batches of other sizes would have the training's graph compiled for any size, which is slower."""
+    sizes_known = []
+
+    def backend(graph, inputs):
+        sizes_known.append(not any(isinstance(value, torch.SymInt) for value in inputs))
+        return graph.forward
+
+    torch._dynamo.register_backend(backend, name='looking_at_sizes')
+    images = dict(type='Shapes', num_images=10, image_size=16, pipeline=PACK_IMAGE)
+    runner = tiny_runner(tmp_path, compile=dict(backend='looking_at_sizes'), custom_hooks=[
+        dict(type='OnlineKNNHook', bank=images, queries=images, batch_size=7, at_start=True)])
+    runner.train()
+    assert 'at the start: k-NN' in log_of(tmp_path) and sizes_known == [True, True]    # the probe, training
+
+
+def test_compiling_draws_no_random_numbers():
+    model, before = tiny_model(), torch.get_rng_state()
+    compile_encoder(model, TRACED)
+    assert torch.equal(torch.get_rng_state(), before)

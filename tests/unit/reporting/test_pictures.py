@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 from tiny_run import PACK_IMAGE
 
-from mmsimclr.datasets import Shapes
+from mmsimclr.datasets import Shapes, UnlabeledImageFolder
 from mmsimclr.reporting import original_and_views, pictures, save_neighbour_sheet, save_views_sheet
-from mmsimclr.transforms import MultiView, PackViews, SimCLRView
+from mmsimclr.transforms import LoadImageForCrops, MultiView, PackViews, SimCLRView
 
 VIEWS = [dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=12, blur=False)]),
          dict(type=PackViews)]
@@ -39,6 +40,14 @@ def test_original_is_the_untouched_image_beside_its_views():
     assert np.array_equal(original, dataset.get_data_info(2)['img'])
     assert [view.shape for view in views] == [(12, 12, 3)] * 2
     assert not np.array_equal(*views)
+
+
+def test_an_image_that_is_decoded_with_its_views_is_shown_whole(tmp_path):
+    Image.fromarray(np.full((40, 30, 3), 77, np.uint8)).save(tmp_path / 'a.jpg')
+    dataset = UnlabeledImageFolder(str(tmp_path), pipeline=[dict(type=LoadImageForCrops), *VIEWS])
+    original, views = original_and_views(dataset, 0)
+    assert original.shape == (40, 30, 3) and abs(int(original.mean()) - 77) <= 1
+    assert [view.shape for view in views] == [(12, 12, 3)] * 2
 
 
 def test_a_pipeline_without_views_is_refused():
