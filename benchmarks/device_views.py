@@ -1,6 +1,6 @@
 """Views of a whole batch on the device, beside kornia's and torchvision's; their share of a training step.
 
-    python benchmarks/device_views.py --out benchmarks/results/device_views.json
+    python benchmarks/device_views.py --out benchmarks/results/gpu/device_views.json
 
 The images lie on the device already, uint8, 375 x 500 on a canvas of 512; all make two views of the policy
 with parameters of each image's own. torchvision has none of these for a batch, so it goes image by image. The

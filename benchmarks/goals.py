@@ -42,6 +42,7 @@ class Goal:
 
     def _measured(self, folder: Path) -> float | None:
         try:
+            folder = folder / 'gpu' if self.device == 'cuda' else folder
             record = json.loads((folder / f'{self.file}.json').read_text(encoding='utf-8'))
             on_gpu = str(record.get('device', 'cpu')).startswith('cuda')
             return self.value(record) if on_gpu == (self.device == 'cuda') else None
@@ -107,5 +108,5 @@ HEADER = ('goal', 'bound', 'measured', '')
 
 
 def goal_rows(folder: str | Path) -> list[list[str]]:
-    """Return the rows of the table of goals, from the measurements in a folder."""
+    """Return the rows of the table of goals, from measurements in a folder; those of a GPU in ``gpu/``."""
     return [goal.row(Path(folder)) for goal in GOALS]

@@ -6,6 +6,7 @@ ResNet-18 on 32x32 pixels, forward and backward in float32. The gradients are co
 """
 
 import argparse
+from collections.abc import Callable
 
 import torch
 from measure import alternate, growth_mib, parse, peak_mib, ratios, write
@@ -19,7 +20,7 @@ from mmsimclr.registry import MODELS
 CHUNKS = {'plain': False, 'in chunks': True}
 
 
-def step(name: str, args: argparse.Namespace, images: int | None = None):
+def step(name: str, args: argparse.Namespace, images: int | None = None) -> Callable[[], None]:
     """Return a function that makes one step."""
     torch.manual_seed(0)
     cfg = Config.fromfile(CIFAR10_CONFIG)
@@ -35,6 +36,11 @@ def step(name: str, args: argparse.Namespace, images: int | None = None):
     return make
 
 
+def train(make: Callable[[], None]) -> None:
+    for _ in range(3):
+        make()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--images', type=int, default=128, help='images of a batch (default: %(default)s)')
@@ -45,11 +51,12 @@ def main() -> None:
     args = parse(parser, quick=dict(images=8, chunk_size=4, base_channels=4, rounds=1))
     init_default_scope('mmsimclr')
     if args.memory_of:
-        with kept_memory():
-            print(growth_mib(step(args.memory_of, args), step(args.memory_of, args, images=2)))
+        with kept_memory(large_blocks=False):                # as in training
+            print(growth_mib(lambda: train(step(args.memory_of, args)), step(args.memory_of, args, images=2)))
         return
-    with kept_memory():                                     # as in training
-        rows = ratios(alternate({name: step(name, args) for name in CHUNKS}, args.rounds), 'plain')
+    runs = {name: step(name, args) for name in CHUNKS}
+    with kept_memory(large_blocks=False):
+        rows = ratios(alternate(runs, args.rounds), 'plain')
     for name, row in rows.items():
         row['times_plain'] = row.pop('times_ours')
         row['peak_mib'] = peak_mib(__file__, '--memory-of', name, '--images', args.images, '--chunk-size',

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument('--way', choices=WAYS, help=argparse.SUPPRESS)
     args = parse(parser, quick=dict(images=2, image_size=64, base_channels=16, rounds=1))
     if args.step:
-        with kept_memory(WAYS[args.way]):
+        with kept_memory(WAYS[args.way], large_blocks=args.step == 'features'):      # as the library does
             serve(STEPS[args.step](args))
         return
     sizes = ['--images', args.images, '--image-size', args.image_size, '--base-channels', args.base_channels]

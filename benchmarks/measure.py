@@ -24,7 +24,8 @@ SERVED = 'seconds of a run: '
 def parse(parser: argparse.ArgumentParser, quick: Mapping[str, object]) -> argparse.Namespace:
     """Return the arguments, ``out`` among them; ``--quick`` sets those given: does the script run at all?"""
     parser.add_argument('--quick', action='store_true', help='tiny sizes, which only show that it runs')
-    parser.add_argument('--out', default=f'benchmarks/results/{Path(sys.argv[0]).stem}.json',
+    folder = 'benchmarks/results/gpu' if torch.cuda.is_available() else 'benchmarks/results'
+    parser.add_argument('--out', default=f'{folder}/{Path(sys.argv[0]).stem}.json',
                         help='file to write (default: %(default)s)')
     if parser.parse_known_args()[0].quick:
         parser.set_defaults(**quick)
@@ -83,6 +84,16 @@ def alternate_processes(script: str | Path, commands: Mapping[str, Sequence[obje
                 if number:
                     seconds[name].append(float(line.removeprefix(SERVED)))
     return seconds
+
+
+def in_turn(script: str | Path, commands: Mapping[str, Sequence[object]]) -> dict[str, list[float]]:
+    """Return the list of seconds that each of several processes of a script prints, run one after the other.
+
+    For what has loader processes: beside another's they would make batches in the time of the other.
+    """
+    return {name: json.loads(subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)], check=True, text=True,
+        stdout=subprocess.PIPE).stdout.splitlines()[-1]) for name, arguments in commands.items()}
 
 
 def serve(run: Callable[[], None]) -> None:

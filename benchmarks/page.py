@@ -13,7 +13,7 @@ from mmsimclr.reporting.table import text_table
 INTRODUCTION = """# Performance
 
 Written by `python benchmarks/page.py` from the measurements in `benchmarks/results/`. `make benchmark`
-measures what needs no GPU on your machine, and prints the table of goals. Every figure is a ratio to a peer
+measures most of what needs no GPU on your machine, and prints the table of goals. Speed is a ratio to a peer
 in the same run: the runs alternate, and what is shown is the median. Absolute times belong to the machine;
 ratios carry over.
 
@@ -25,7 +25,7 @@ ratios carry over.
 * **Large photographs.** With `LoadImageForCrops` in place of `LoadImage` the boxes of the crops are drawn
   before a JPEG is decoded, and it is decoded at a half, a quarter or an eighth of its size where all crops
   have pixels enough. On files of 500 pixels and views of 224 this never happens; on photographs of megapixels
-  it saves time. The views of a seed are then others, so it is a switch and not the default.
+  it saves time. A seed then gives other views than without, so it is a switch and not the default.
 * **Arithmetic.** `--amp bf16` on processors and GPUs that compute in it. Images and weights are
   laid out channels-last in the configs.
 * **Compiling.** `--cfg-options compile=True` puts the encoder through `torch.compile`; a dict gives it
@@ -38,26 +38,29 @@ ratios carry over.
 ## Why it is as it is
 
 * **Views on the CPU** are uint8 from the file to the device. Brightness, contrast and saturation are
-  one family of maps, closed under composition, so neighbours among them are one matrix (not across a clip);
-  a blur's kernel is as long as its sigma needs. What OpenCV's own code would gain for the hue against Intel's
-  library in it was left: it rounds down, by a third of a grey level on average.
+  one family of maps, closed under composition, so two that follow each other are one matrix, unless values
+  are clipped between them; a blur's kernel is as long as its sigma needs. The hue is turned by the Intel
+  library that is in OpenCV: OpenCV's own code is faster and rounds down, by a third of a grey level on
+  average.
 * **Reduced decoding** happens for all views of an image at once, at the size that the smallest crop needs:
   most of decoding is reading the entropy-coded bits, which no reduction saves, so to decode twice would cost
   more than it gains.
-* **LARS** on a GPU gives each operation all tensors at once and never waits for a norm. On a CPU a step is
+* **LARS** on a GPU gives each operation all tensors at once (but for the two that scale each by a number of
+  its own) and never waits for a norm. On a CPU a step is
   bound by memory, so it goes through all operations with about a mebibyte of tensors before the next: they
   stay in the cache.
-* **A step** asks its device for no value. Losses are read where a log line or a checkpoint needs them, and
-  whether they are finite at every tenth step; what the ranks must agree on (that their batches are equal,
-  that one was told to stop) travels between the hosts over gloo. Float16's loss scaling is the exception:
-  torch reads there whether a gradient overflowed.
+* **A step** of this library asks its device for no value. Losses are read where a log line or a checkpoint
+  needs them, and whether they are finite at every tenth step; what the ranks must agree on (that their
+  batches are equal, that one was told to stop) travels between the hosts over gloo. Torch asks in two places:
+  float16's loss scaling reads whether a gradient overflowed, and SyncBatchNorm over several GPUs which ranks
+  had images.
 * **Memory on a CPU** is kept from step to step. What a step frees the next one allocates again, and glibc
-  gives each block of more than 32 MiB back to the kernel, which clears its pages anew each time. Training,
-  feature extraction and benchmarks on a CPU have it keep them, and give them back at the end
-  (`mmsimclr.cpu_memory`); the process stays at its peak in between. Setting malloc's thresholds in the
-  environment, such as `MALLOC_TRIM_THRESHOLD_`, switches this off.
-* **Compiling** the encoder gained nothing in a training step of ResNet-18 on two cores once memory was kept
-  (six pairs of steps, medians 2.28 s and 2.30 s), so it is off there.
+  gives it back to the kernel in between, which clears its pages anew each time. Training, feature extraction
+  and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.cpu_memory`); training keeps
+  the heap only, and not blocks above 32 MiB, which would split it between them. Setting malloc's
+  thresholds in the environment, such as `MALLOC_TRIM_THRESHOLD_`, switches this off.
+* **A training step** is compared as each library ships it: ours in bfloat16 and with kept memory,
+  mmpretrain's in float32 and without. The row in float32 says how much of it is bfloat16.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
   beside the other peers.
 
@@ -70,6 +73,8 @@ TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 
           'linear_minutes': 'minutes, linear evaluation',
           'top_1_percent': 'top-1, %', 'mean_percent': 'k-NN, %: mean', 'least_percent': 'least',
           'most_percent': 'most'}
+# The environment in which `make benchmark` has put the peers.
+PYTHON = '.venv/benchmark/bin/python'
 NOT_SETTINGS = ('benchmark', 'rows', 'peers', 'hardware', 'versions')
 
 
@@ -77,22 +82,23 @@ def performance_page(results_dir: str | Path) -> str:
     """Return the page, in Markdown.
 
     Args:
-        results_dir: Folder of measurements, each ``<script>.json``.
+        results_dir: Folder of measurements, each ``<script>.json``; those of a GPU in ``gpu/``.
     """
     parts = [INTRODUCTION, '## Goals', '', text_table(HEADER, goal_rows(results_dir), markdown=True), '']
-    for path in sorted(Path(results_dir).glob('*.json')):
+    measured = sorted(Path(results_dir).glob('*.json')) + sorted(Path(results_dir).glob('gpu/*.json'))
+    for path in measured:
         parts += _section(path)
     missing = [script.stem for script in sorted(Path(__file__).parent.glob('*.py'))
-               if _is_measurement(script) and not (Path(results_dir) / f'{script.stem}.json').is_file()]
+               if _is_measurement(script) and script.stem not in {path.stem for path in measured}]
     if missing:
-        parts += ['## Not measured yet', '', *(f'* `python benchmarks/{name}.py`' for name in missing), '']
+        parts += ['## Not measured yet', '', *(f'* `{PYTHON} benchmarks/{name}.py`' for name in missing), '']
     return '\n'.join(parts)
 
 
 def _section(path: Path) -> Iterator[str]:
     record = json.loads(path.read_text(encoding='utf-8'))
     script = Path(__file__).with_name(f'{path.stem}.py')
-    yield from (f'## {_title(script)}', '')
+    yield from (f'## {_title(script)}' + (' (on a GPU)' if path.parent.name == 'gpu' else ''), '')
     rows = record['rows']
     nested = all(isinstance(cell, dict) for row in rows.values() for cell in row.values())
     for title, table in (rows.items() if nested else [('', rows)]):
@@ -108,7 +114,7 @@ def _section(path: Path) -> Iterator[str]:
         f'* hardware: {devices}',
         '* versions: ' + ', '.join(f'{name} {version or "not installed"}'
                                    for name, version in versions.items()),
-        f'* command: `python benchmarks/{path.stem}.py`', '')
+        f'* command: `{PYTHON} benchmarks/{path.stem}.py`', '')
 
 
 def _table(rows: dict[str, dict]) -> str:

@@ -1,6 +1,7 @@
 """Run every measurement that needs no GPU, then print which goals are met: python benchmarks/run.py."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ def main() -> None:
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, str(Path(__file__).with_name(f'{part}.py')), '--out', f'{args.out}/{part}.json',
-             *['--quick'] * args.quick], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+             *['--quick'] * args.quick], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''})
         print(f'{part}: {time.perf_counter() - started:.0f} s', flush=True)
         if done.returncode:
             failed.append(part)

@@ -105,7 +105,7 @@ def main() -> None:
         torch.manual_seed(0)
         images = [cv2.resize(photograph(seed, 64, 64), (32, 32), interpolation=cv2.INTER_AREA)
                   for seed in range(64)]
-        with kept_memory() if args.only.startswith('ours') else nullcontext():
+        with kept_memory(large_blocks=False) if args.only.startswith('ours') else nullcontext():
             serve(RUNS[args.only](images, args))
         return
     sizes = [f'--{name}={getattr(args, name.replace("-", "_"))}'

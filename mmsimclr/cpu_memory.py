@@ -13,30 +13,32 @@ import torch
 # blocks. To set one ends that, so all of them are set.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 USUAL = {M_TRIM_THRESHOLD: 64 << 20, M_MMAP_THRESHOLD: 32 << 20, M_MMAP_MAX: 65_536}
-KEPT = {M_TRIM_THRESHOLD: -1, M_MMAP_MAX: 0}
+HEAP_KEPT = {**USUAL, M_TRIM_THRESHOLD: -1}
+ALL_KEPT = {**HEAP_KEPT, M_MMAP_MAX: 0}
 # By these a user settles it for the process.
 SETTLED_BY = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES')
 
 _lock = threading.Lock()
-_num_users = 0
+_num_users = {'heap': 0, 'all': 0}
 
 
 @contextmanager
-def kept_memory(device: object = 'cpu') -> Iterator[bool]:
+def kept_memory(device: object = 'cpu', large_blocks: bool = True) -> Iterator[bool]:
     """Within it, the C library keeps the memory of large tensors that are freed for the next ones.
 
-    A step frees the activations that the next one allocates again. By default glibc gives each block above
-    32 MiB back to the kernel, which clears every page when it is touched anew: a third of the time of
-    ResNet-50's forward pass on two cores (``benchmarks/kept_memory.py``). What is kept is given back at the
-    end. Until then the process stays at its peak, which is somewhat higher, as freed blocks that lie between
-    others are not of use for everything (by a sixth in a plain training step). Forked processes, such as a
-    loader's, keep nothing.
+    A step frees the activations that the next one allocates again. By default glibc gives them back to the
+    kernel, each block above 32 MiB at once and the end of the heap when 64 MiB of it are free, and the kernel
+    clears every page that is touched anew: over a quarter of the time of ResNet-50's forward pass
+    (``benchmarks/kept_memory.py``). What is kept is given back at the end; until then the process stays at
+    its peak. Forked processes, such as a loader's, keep nothing.
 
     Nothing happens on another device, with another C library than glibc, or where the environment sets
     malloc's thresholds (``MALLOC_MMAP_THRESHOLD_`` and the like). It may be nested; threads share it.
 
     Args:
         device: Where the network computes, as torch names it.
+        large_blocks: Whether to keep blocks above 32 MiB too. That suits inference, where few live at a time.
+            In training they would split the heap between them, and the peak may be half as high again.
 
     Yields:
         Whether memory is kept.
@@ -46,26 +48,25 @@ def kept_memory(device: object = 'cpu') -> Iterator[bool]:
         yield False
         return
     _register_forks()
-    _count(library, 1)
+    level = 'all' if large_blocks else 'heap'
+    _count(library, level, 1)
     try:
         yield True
     finally:
-        _count(library, -1)
+        _count(library, level, -1)
 
 
 def is_memory_kept() -> bool:
     """Whether some :func:`kept_memory` of this process is in force."""
-    return _num_users > 0
+    return any(_num_users.values())
 
 
-def _count(library: ctypes.CDLL, step: int) -> None:
-    global _num_users
+def _count(library: ctypes.CDLL, level: str, step: int) -> None:
     with _lock:
-        _num_users += step
-        if _num_users == max(step, 0):                       # the first came, or the last went
-            _set(library, KEPT if _num_users else USUAL)
-            if not _num_users:
-                library.malloc_trim(0)
+        _num_users[level] += step
+        _set(library, ALL_KEPT if _num_users['all'] else HEAP_KEPT if _num_users['heap'] else USUAL)
+        if not is_memory_kept():
+            library.malloc_trim(0)
 
 
 def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
@@ -79,10 +80,11 @@ def _register_forks() -> None:
 
 
 def _in_child() -> None:
-    global _lock, _num_users
-    if _num_users:
+    global _lock
+    _lock = threading.Lock()                                 # another thread may have held it
+    if is_memory_kept():
+        _num_users.update(heap=0, all=0)
         _set(ctypes.CDLL(None), USUAL)
-    _lock, _num_users = threading.Lock(), 0
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -38,6 +38,26 @@ def case_within_they_use_theirs_again():
         assert page_faults(64) < TIMES
 
 
+def case_of_large_blocks_only_the_heap_is_kept_on_demand():
+    """Blocks of a heap that is given back when 64 MiB of it are free, and those that never lie in it."""
+    def heap_comes_and_goes() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(TIMES):
+            blocks = [torch.ones(30 << 20, dtype=torch.uint8) for _ in range(8)]
+            del blocks
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    page_faults(30), heap_comes_and_goes()
+    usual = heap_comes_and_goes()
+    with kept_memory(large_blocks=False):
+        heap_comes_and_goes()
+        assert heap_comes_and_goes() < TIMES <= usual / 10, usual
+        assert page_faults(300) >= TIMES * PAGES_OF_2_MIB     # more than what is free in the heap
+        with kept_memory():
+            assert page_faults(300) < TIMES
+        assert page_faults(30) < TIMES
+
+
 def case_afterwards_all_is_as_usual():
     usual = [page_faults(mib) for mib in (4, 16, 30, 64)]
     with kept_memory():

@@ -68,7 +68,8 @@ class PretrainRunner(Runner):
         for hook in preemption:
             hook.listen()
         try:
-            with kept_memory(next(self.model.parameters()).device), explained_failures(self):
+            device = next(self.model.parameters()).device
+            with kept_memory(device, large_blocks=False), explained_failures(self):
                 return super().train()
         finally:
             for hook in preemption:

@@ -9,7 +9,6 @@ from mmengine.runner import set_random_seed
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
-from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.protocols.base import Benchmark
 from mmsimclr.protocols.encoder_source import EncoderSource
 from mmsimclr.protocols.result import Result
@@ -54,8 +53,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         source, config, work_dir, Path(cache_dir) if cache_dir else work_dir.parent / 'features',
         config_path=str(config_path) if config_path else None, command=command, seed=seed, device=device,
         num_workers=config.get('num_workers', 0))
-    with kept_memory(benchmark.device):
-        return PROTOCOLS.build(config.protocol).run(benchmark)
+    return PROTOCOLS.build(config.protocol).run(benchmark)
 
 
 def _seed(config: Config) -> int:

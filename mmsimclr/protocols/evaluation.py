@@ -11,6 +11,7 @@ from numpy import ndarray
 from torch.utils.data import DataLoader
 
 from mmsimclr import distributed
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.models import Classifier
 from mmsimclr.protocols.classification_metrics import eleven_point_map
 from mmsimclr.protocols.predictions import Predictions, names_below
@@ -78,7 +79,8 @@ def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
         for buffer in model.buffers():
             broadcast(buffer, src=0)
     model.eval()
-    parts = [_classify(model, batch) for batch in loader]
+    with kept_memory(next(model.parameters()).device):
+        parts = [_classify(model, batch) for batch in loader]
     own = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
     gathered = [part for part in all_gather_object(own) if part]
     rows = {key: np.concatenate([part[key] for part in gathered]) for key in gathered[0]} if gathered else {}

@@ -10,7 +10,6 @@ import cpu_memory_cases
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from PIL import Image
 from tiny_run import tiny_config
@@ -21,8 +20,6 @@ from mmsimclr.config import build_runner
 from mmsimclr.cpu_memory import SETTLED_BY, is_memory_kept, kept_memory
 from mmsimclr.features import Embedder, extract_features, extract_to_files
 from mmsimclr.models import ResNet
-from mmsimclr.protocols import Protocol, run_benchmark
-from mmsimclr.registry import PROTOCOLS
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith('linux') or not hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
@@ -82,10 +79,17 @@ def test_other_c_libraries_are_left_alone(library, monkeypatch):
 
 
 class Watch(Hook, Dataset):
-    """Says whether memory is kept while a run trains, and while an image of it is read."""
+    """Says whether memory is kept in each step of a run, and while an image of it is read."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.in_steps, self.fails_at = [], fails_at
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.in_training = is_memory_kept()
+        self.in_steps.append(is_memory_kept())
+        if runner.iter == self.fails_at:
+            raise KeyError
 
     def __len__(self) -> int:
         return 2
@@ -95,23 +99,20 @@ class Watch(Hook, Dataset):
         return dict(inputs=[torch.zeros(3, 16, 16, dtype=torch.uint8)], data_samples={})
 
 
-@PROTOCOLS.register_module()
-class WatchProtocol(Protocol):
-    """Returns whether memory is kept where a protocol runs."""
-
-    def run(self, benchmark):
-        return is_memory_kept()
-
-
-def test_training_feature_extraction_and_protocols_keep_it(tmp_path):
-    runner, watch = build_runner(tiny_config(tmp_path)), Watch()
+@pytest.mark.parametrize('fails_at', [None, 3])
+def test_training_keeps_it_to_its_end(tmp_path, fails_at):
+    runner = build_runner(tiny_config(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2)))
+    watch = Watch(fails_at)
     runner.register_hook(watch)
-    runner.train()
-    assert watch.in_training and not is_memory_kept()
-    extract_features(runner.model, watch)
+    with pytest.raises(KeyError) if fails_at else nullcontext():
+        runner.train()
+    assert watch.in_steps == [True] * len(watch.in_steps) != [] and not is_memory_kept()
+
+
+def test_feature_extraction_keeps_it(tmp_path):
+    watch = Watch()
+    extract_features(build_runner(tiny_config(tmp_path)).model, watch)
     assert watch.in_extraction and not is_memory_kept()
-    config = Config(dict(work_dir=str(tmp_path), protocol=dict(type='WatchProtocol')))
-    assert run_benchmark(config, str(tmp_path / 'epoch_1.pth'), device='cpu') and not is_memory_kept()
 
 
 def test_features_to_files_and_of_many_images_keep_it(tmp_path, monkeypatch):

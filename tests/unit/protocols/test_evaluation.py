@@ -6,6 +6,7 @@ import torch
 from tiny_probe import TINY, shapes
 from torch.utils.data import DataLoader
 
+from mmsimclr.cpu_memory import is_memory_kept, kept_memory
 from mmsimclr.models import Classifier
 from mmsimclr.protocols import evaluate
 from mmsimclr.protocols.evaluation import image_names
@@ -24,6 +25,14 @@ def classifier(num_classes: int = 10, **settings) -> Classifier:
 def images():
     return DATASETS.build(dict(shapes('test', NUM_IMAGES), type='mmsimclr.Shapes',
                                pipeline=[dict(type='mmsimclr.PackImage')]))
+
+
+def test_memory_is_kept_between_its_batches(images, monkeypatch):
+    model, kept = classifier(), []
+    model.register_forward_hook(lambda *_: kept.append(is_memory_kept()))
+    evaluate(model, DataLoader(images, 12))
+    with kept_memory() as can_be_kept:
+        assert kept == [can_be_kept] * 2
 
 
 def test_answers_and_accuracy_equal_a_plain_loop(images):
