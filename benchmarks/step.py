@@ -54,11 +54,11 @@ def forever(loader: DataLoader) -> Iterator[dict]:
 
 
 def trainer(model: torch.nn.Module, wrapper: OptimWrapper, dataset: Dataset, collate: Callable,
-            args: argparse.Namespace) -> Callable[[], None]:
+            args: argparse.Namespace, pin_memory: bool = False) -> Callable[[], None]:
     """Return a function that trains for some steps on what a loader gives."""
     batches = forever(DataLoader(
         dataset, args.images, num_workers=args.workers, persistent_workers=args.workers > 0, drop_last=True,
-        collate_fn=collate, worker_init_fn=lambda _: cv2.setNumThreads(0)))
+        collate_fn=collate, pin_memory=pin_memory, worker_init_fn=lambda _: cv2.setNumThreads(0)))
     model.train()
 
     def train() -> None:
