@@ -38,6 +38,18 @@ def test_loss_gradient_and_metrics_equal_the_cpus():
         torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-9, atol=1e-12)
 
 
+def test_the_loss_does_not_wait_for_the_device():
+    views = [torch.randn(48, 16, device='cuda', requires_grad=True) for _ in range(2)]
+    for mode in ('default', 'error'):                           # the first sets up what is set up once
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            nt_xent_loss(*views, 0.2).backward()
+            contrastive_metrics(*(view.detach() for view in views), 0.2)
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+
+
 def test_lars_makes_the_cpus_steps_without_reading_from_the_device():
     torch.manual_seed(0)
     start = [torch.randn(8, 4), torch.randn(4), torch.zeros(3, 3)]

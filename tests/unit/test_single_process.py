@@ -1,5 +1,8 @@
 """Outside a process group everything in mmsimclr.distributed is the identity."""
 
+import multiprocessing
+import os
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -60,3 +63,17 @@ def test_a_restarted_run_meets_under_keys_of_its_own(monkeypatch):
         assert not place['store'].check(['address'])
         place['store'].set('address', restarts)
     assert server.get('start 2/address') == b'2'
+
+
+def test_mpi_tells_mmengine_the_gpu_and_loaders_are_forked(monkeypatch):
+    """Without both MMEngine could not wrap the model, and loader processes would begin from nothing."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
+    monkeypatch.setattr(distributed, 'init_dist', lambda launcher, **settings: seen.append(
+        (launcher, os.environ['LOCAL_RANK'], multiprocessing.get_start_method(allow_none=True))))
+    monkeypatch.setenv('LOCAL_RANK', 'put back as it was')
+    monkeypatch.delenv('LOCAL_RANK')
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
+    distributed.start('mpi')
+    assert seen == [('mpi', '3', multiprocessing.get_all_start_methods()[0])]

@@ -183,3 +183,19 @@ def test_an_index_without_a_seed_draws_one():
 def test_what_the_device_cannot_make_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TRANSFORMS.build(dict(type='DeviceViews', **arguments))
+
+
+@pytest.mark.parametrize('canvas, size, sizes', [
+    (32, 32, [300]), (8, 512, [128, 128, 44]), (512, 32, [128, 128, 44]), (8, 2048, [8] * 37 + [4])])
+def test_pieces_are_as_large_as_the_images_are_small(canvas, size, sizes, monkeypatch):
+    views, seen = DeviceViews(size=size), []
+
+    def render(images, parameters):
+        seen.append(len(images))
+        return torch.zeros(2 * len(images), 1, 3, 1)
+
+    monkeypatch.setattr(views, 'render', render)
+    count = 300
+    views(torch.zeros(1, 1, 1, 3, dtype=torch.uint8).expand(count, canvas, canvas, 3),
+          torch.full((count, 2), canvas), *(torch.zeros(count, dtype=torch.int64) for _ in range(3)))
+    assert seen == sizes
