@@ -14,8 +14,8 @@ INTRODUCTION = """# Performance
 
 Written by `python benchmarks/page.py` from the measurements in `benchmarks/results/`. `make benchmark`
 measures most of what needs no GPU on your machine, and prints the table of goals. Speed is a ratio to a peer
-in the same run: the runs alternate, and what is shown is the median. Absolute times belong to the machine;
-ratios carry over.
+in the same run: on a CPU the runs alternate, and what is shown is the median. Absolute times belong to the
+machine; ratios carry over.
 
 ## How to make a run fast
 
@@ -46,9 +46,8 @@ ratios carry over.
   most of decoding is reading the entropy-coded bits, which no reduction saves, so to decode twice would cost
   more than it gains.
 * **LARS** on a GPU gives each operation all tensors at once (but for the two that scale each by a number of
-  its own) and never waits for a norm. On a CPU a step is
-  bound by memory, so it goes through all operations with about a mebibyte of tensors before the next: they
-  stay in the cache.
+  its own) and never waits for a norm. On a CPU a step is bound by memory, so it goes through all operations
+  with about a mebibyte of tensors before the next: they stay in the cache.
 * **A step** of this library asks its device for no value. Losses are read where a log line or a checkpoint
   needs them, and whether they are finite at every tenth step; what the ranks must agree on (that their
   batches are equal, that one was told to stop) travels between the hosts over gloo. Torch asks in two places:

@@ -109,6 +109,18 @@ def test_training_keeps_it_to_its_end(tmp_path, fails_at):
     assert watch.in_steps == [True] * len(watch.in_steps) != [] and not is_memory_kept()
 
 
+def test_training_keeps_no_large_blocks(tmp_path, monkeypatch):
+    asked = []
+
+    def record(device, large_blocks=True):
+        asked.append((torch.device(device).type, large_blocks))
+        return nullcontext()
+
+    monkeypatch.setattr('mmsimclr.config.pretrain_runner.kept_memory', record)
+    build_runner(tiny_config(tmp_path)).train()
+    assert asked == [('cpu', False)]
+
+
 def test_feature_extraction_keeps_it(tmp_path):
     watch = Watch()
     extract_features(build_runner(tiny_config(tmp_path)).model, watch)
