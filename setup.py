@@ -42,7 +42,7 @@ setup(
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',
         'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn', 'safetensors',
-        'pyyaml',
+        'pyyaml', 'click', 'filelock', 'tqdm',
     ],
     extras_require={
         'detection': ['onedl-mmdetection>=3.5.1'],

@@ -17,8 +17,9 @@ import torch
 from measure import parse, write
 from torchvision.transforms import InterpolationMode, v2
 
-from mmsimclr.config import build_runner, load_config
+from mmsimclr.config import load_config
 from mmsimclr.registry import TRANSFORMS
+from mmsimclr.runner import build_runner
 
 CONFIG = Path(__file__).parents[1] / 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-20e_cifar10.py'
 KINDS = ('ours', 'torchvision v2', 'ours, on the device')

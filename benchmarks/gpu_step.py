@@ -28,9 +28,10 @@ from photographs import write_photographs
 from step import trainer
 from torch.utils.data import Dataset, default_collate
 
-from mmsimclr.config.device_views import place_views
-from mmsimclr.engine import BFloat16OptimWrapper, compile_encoder
+from mmsimclr.engine import BFloat16OptimWrapper
 from mmsimclr.registry import MODELS, TRANSFORMS
+from mmsimclr.runner import compile_encoder
+from mmsimclr.runner.adapt import place_views
 
 CONFIG = Path(__file__).parents[1] / 'configs/simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py'
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from measure import alternate, parse, peer_versions, ratios, write
 from torch import Tensor
 
+from mmsimclr.evaluation.knn import vote
 from mmsimclr.models import KNNClassifier
-from mmsimclr.models.heads.knn_classifier import vote
 
 NUM_CLASSES, TEMPERATURE = 100, 0.07
 

@@ -14,7 +14,7 @@ import torch
 from measure import alternate, parse, ratios, write
 from sklearn.linear_model import LogisticRegression
 
-from mmsimclr.protocols.logistic_regression import regression_path
+from mmsimclr.evaluation.logistic_regression import regression_path
 
 
 def features_like(num_images: int, dims: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,7 @@ machine; ratios carry over.
   had images.
 * **Memory on a CPU** is kept from step to step. What a step frees the next one allocates again, and glibc
   gives it back to the kernel in between, which clears its pages anew each time. Training, feature extraction
-  and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.cpu_memory`); training keeps
+  and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.environment`); training keeps
   the heap only, and not blocks above 32 MiB, which would split it between them. Setting malloc's
   thresholds in the environment, such as `MALLOC_TRIM_THRESHOLD_`, switches this off.
 * **A training step** is compared as each library ships it: ours in bfloat16 and with kept memory,

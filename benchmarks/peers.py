@@ -12,8 +12,6 @@ CIFAR10_CONFIG = Path(__file__).parents[1] / 'configs/simclr/simclr_resnet18_1xb
 def mmpretrain_config(name: str = 'simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py') -> Config:
     """Return a config of the installed mmpretrain, whose names are then looked up in its registries."""
     import mmpretrain.datasets
-    import mmpretrain.engine
-    import mmpretrain.models
     init_default_scope('mmpretrain')
     return Config.fromfile(Path(mmpretrain.__file__).parent / '.mim/configs' / name)
 

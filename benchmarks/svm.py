@@ -16,7 +16,8 @@ from measure import alternate, parse, ratios, write
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold
 
-from mmsimclr.protocols.linear_svm import COSTS, fit_svm, run_in_parallel, svm_features, worker_processes
+from mmsimclr.evaluation.linear_svm import COSTS, fit_svm, svm_features
+from mmsimclr.protocols.svm import run_in_parallel, worker_processes
 
 NUM_FOLDS = 3
 

@@ -14,8 +14,8 @@ from mmsimclr.version import __version__
 with contextlib.suppress(ImportError):
     from mmsimclr import registry
 
-_SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'features', 'models',
-                'protocols', 'reporting', 'transforms')
+_SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'evaluation', 'features',
+                'models', 'prepare', 'protocols', 'reporting', 'runner', 'transforms')
 _LAZY = {'Embedder': 'mmsimclr.features', 'get_model': 'mmsimclr.model_zoo',
          'list_models': 'mmsimclr.model_zoo'}
 

@@ -10,7 +10,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import init_dist
-from torch import Tensor
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from mmsimclr.errors import InputError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # torch's settings of the process group that are the host group's too.
@@ -31,7 +34,7 @@ def start(launcher: str, settings: dict | None = None) -> None:
             on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
     """
     if launcher not in LAUNCHERS:
-        raise ValueError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+        raise InputError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
     if launcher == 'none' or is_distributed():
         return
     missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]
@@ -130,6 +133,11 @@ class _GatherRows(torch.autograd.Function):
         return grad[start:start + ctx.num_rows]
 
 
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the model inside a wrapper such as DistributedDataParallel; the model itself if it has none."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenate a tensor's rows over all ranks, in rank order.
 
@@ -209,6 +217,6 @@ def check_equal_batch(num_rows: int) -> None:
     dist.all_gather_into_tensor(sizes, torch.tensor([num_rows]), group=host_group())
     sizes = sizes.tolist()
     if len(set(sizes)) > 1:
-        raise ValueError(
+        raise InputError(
             f'every rank must hold the same number of images, got {sizes} in rank order; use a '
             'sampler that pads or drops (DefaultSampler with round_up=True and drop_last=True)')

@@ -18,11 +18,13 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmsimclr.config import build_runner, load_config
+from mmsimclr.config import load_config
 from mmsimclr.engine import OnlineKNNHook
 from mmsimclr.environment import cpu_name, num_usable_cores
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation import linear_accuracy
 from mmsimclr.features import extract_features
-from mmsimclr.protocols import Result, knn_accuracy, linear_accuracy, portable_path, sha256
+from mmsimclr.protocols import Result, knn_accuracy, portable_path, sha256
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import (
     read_scalars,
@@ -31,6 +33,7 @@ from mmsimclr.reporting import (
     save_views_sheet,
     text_table,
 )
+from mmsimclr.runner import build_runner
 
 K = 20
 NUM_NEIGHBOURS = 6
@@ -147,7 +150,7 @@ def _online_knn(config: Config) -> dict:
         kind = hook['type']
         if (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2] == OnlineKNNHook.__name__:
             return hook
-    raise ValueError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
+    raise InputError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
                      'none among its custom_hooks')
 
 

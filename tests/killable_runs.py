@@ -15,9 +15,9 @@ import torch.distributed as dist
 from processes import CONTEXT
 from tiny_run import tiny_config
 
-from mmsimclr.config import build_runner, plain_errors
 from mmsimclr.models import NTXentLoss
 from mmsimclr.registry import MODELS
+from mmsimclr.runner import build_runner, plain_errors
 
 STEPS_PER_EPOCH = 4
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmsimclr.config import build_runner, check_config
+from mmsimclr.config import check_config
+from mmsimclr.runner import build_runner
 from mmsimclr.transforms import PackImage
 
 PACK_IMAGE = [dict(type=PackImage)]

@@ -6,9 +6,10 @@ import shlex
 import sys
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigOptions, load_config, plain_errors
+from mmsimclr.config import ConfigOptions, load_config
 from mmsimclr.protocols import check_benchmark, run_benchmark
 from mmsimclr.reporting import result_text
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

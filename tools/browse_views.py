@@ -5,9 +5,10 @@ import argparse
 import numpy as np
 from mmengine.registry import init_default_scope
 
-from mmsimclr.config import ConfigOptions, load_config, plain_errors
+from mmsimclr.config import ConfigOptions, load_config
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import save_views_sheet
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

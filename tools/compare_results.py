@@ -4,8 +4,8 @@ import argparse
 
 import torch
 
-from mmsimclr.config import plain_errors
 from mmsimclr.reporting import compare_results
+from mmsimclr.runner import plain_errors
 
 
 def main() -> None:

@@ -6,9 +6,10 @@ import shlex
 import sys
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigOptions, plain_errors
+from mmsimclr.config import ConfigOptions
 from mmsimclr.features import Embedder, extract_to_files, named_images
 from mmsimclr.files import ProgressLine
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

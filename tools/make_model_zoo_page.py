@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mmsimclr.config import plain_errors
 from mmsimclr.reporting.model_zoo_page import model_zoo_page
+from mmsimclr.runner import plain_errors
 
 
 def main() -> None:

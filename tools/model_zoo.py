@@ -3,12 +3,11 @@
 import argparse
 import sys
 
-from mmsimclr.checkpoints.zoo import fetch_model, verify_file
+from mmsimclr.checkpoints.zoo import cache_folder, fetch_model, verify_file
 from mmsimclr.checkpoints.zoo_index import find_entry
-from mmsimclr.checkpoints.zoo_settings import cache_folder
-from mmsimclr.config import plain_errors
 from mmsimclr.model_zoo import list_models
 from mmsimclr.reporting.model_zoo_page import model_info, models_table
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

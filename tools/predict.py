@@ -5,10 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from mmsimclr.config import ConfigOptions, load_config, plain_errors
-from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images
-from mmsimclr.datasets.whole_images import UnreadableImageError
-from mmsimclr.protocols.predictor import Predictor, picture_paths
+from mmsimclr.config import ConfigOptions, load_config
+from mmsimclr.datasets.annotations import UnreadableImageError
+from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
+from mmsimclr.reporting.predictor import Predictor, picture_paths
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 import argparse
 
 from mmsimclr.checkpoints.publish import publish_checkpoint
-from mmsimclr.config import plain_errors
+from mmsimclr.runner import plain_errors
 
 
 def parse_args() -> argparse.Namespace:

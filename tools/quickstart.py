@@ -2,8 +2,9 @@
 
 import argparse
 
-from mmsimclr.config import ConfigOptions, plain_errors
+from mmsimclr.config import ConfigOptions
 from mmsimclr.quickstart import limit_threads, quickstart
+from mmsimclr.runner import plain_errors
 
 CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
 

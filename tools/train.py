@@ -6,15 +6,9 @@ import shlex
 import sys
 
 from mmsimclr import distributed
-from mmsimclr.config import (
-    ConfigOptions,
-    load_config,
-    plain_errors,
-    set_amp,
-    set_auto_scale_lr,
-    set_deterministic,
-)
+from mmsimclr.config import ConfigOptions, load_config
 from mmsimclr.protocols import pretrain
+from mmsimclr.runner import plain_errors, set_amp, set_auto_scale_lr, set_deterministic
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,7 +2,8 @@
 
 from mmengine.config import read_base
 
-from mmsimclr.engine import FiniteLossHook, PretrainLogProcessor
+from mmsimclr.engine import FiniteLossHook
+from mmsimclr.runner import PretrainLogProcessor
 
 with read_base():
     from .runtime import *

@@ -4,8 +4,8 @@ from mmengine.hooks import (
     DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)
 from mmengine.visualization import LocalVisBackend, Visualizer
 
-from mmsimclr.engine import (
-    AtomicCheckpointHook, FiniteLossHook, PreemptionHook, PretrainLogProcessor, RunSummaryHook)
+from mmsimclr.engine import AtomicCheckpointHook, FiniteLossHook, PreemptionHook, RunSummaryHook
+from mmsimclr.runner import PretrainLogProcessor
 
 default_scope = 'mmsimclr'
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from mmsimclr.errors import UserError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(UserError, ValueError):
     """A checkpoint cannot be used; the message names it, says why, and what to do."""
 
 

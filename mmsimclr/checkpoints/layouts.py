@@ -1,22 +1,151 @@
-"""Finding the encoder in a checkpoint, whatever library wrote it."""
+"""Checkpoint layouts: the encoder found in a checkpoint, whatever library wrote it."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints.architecture import infer_architecture
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.key_maps import detectron2, sequential
-from mmsimclr.checkpoints.projection_head import find_projection_head
+from mmsimclr.checkpoints.key_maps import detectron2
 from mmsimclr.checkpoints.read import Checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
+
+BLOCKS_TO_DEPTH = {            # (blocks per stage, convolutions per block): depth; He et al. 2016, Table 1
+    ((2, 2, 2, 2), 2): 18,
+    ((3, 4, 6, 3), 2): 34,
+    ((3, 4, 6, 3), 3): 50,
+    ((3, 4, 23, 3), 3): 101,
+    ((3, 8, 36, 3), 3): 152,
+}
+BLOCK = re.compile(r'layer([1-4])\.(\d+)\.conv([123])\.weight')
+
+
+def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """Return the arguments of :class:`mmsimclr.models.ResNet` that the shapes of its tensors show.
+
+    Args:
+        tensors: An encoder's tensors under torchvision's keys.
+
+    Returns:
+        ``depth``, ``width_multiplier``, ``stem`` and ``project_first_shortcut``.
+
+    Raises:
+        UnsupportedEncoderError: If it is a residual network of another kind; the message names it.
+    """
+    blocks = [set(), set(), set(), set()]
+    convolutions = 0
+    for key in tensors:
+        if found := BLOCK.fullmatch(key):
+            blocks[int(found[1]) - 1].add(int(found[2]))
+            convolutions = max(convolutions, int(found[3]))
+    per_stage = tuple(map(len, blocks))
+    stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
+    channels, kernel = stem.shape[0], stem.shape[-1]
+    if stem.shape[1] != 3:
+        raise UnsupportedEncoderError(f'the encoder takes images of {stem.shape[1]} channels; RGB has 3')
+    if kernel not in (3, 7):
+        raise UnsupportedEncoderError(f'the stem convolution is {kernel}x{kernel}; known are 7x7 (ImageNet) '
+                                      'and 3x3 (CIFAR)')
+    if first.shape[0] != channels:
+        raise UnsupportedEncoderError(
+            f'stem of {channels} and blocks of {first.shape[0]} channels: a wide ResNet or ResNeXt, not a '
+            'ResNet whose channels are all multiplied')
+    if 'layer1.0.conv2.weight' in tensors and tensors['layer1.0.conv2.weight'].shape[1] != channels:
+        raise UnsupportedEncoderError('grouped 3x3 convolutions: a ResNeXt, which is not built here')
+    if (per_stage, convolutions) not in BLOCKS_TO_DEPTH:
+        raise UnsupportedEncoderError(
+            f'blocks {per_stage} of {convolutions} convolutions are no ResNet-18, -34, -50, -101 or -152')
+    width = channels / 64
+    return {
+        'depth': BLOCKS_TO_DEPTH[per_stage, convolutions],
+        'width_multiplier': int(width) if width == int(width) else width,
+        'stem': 'imagenet' if kernel == 7 else 'cifar',
+        # Bottlenecks need a projection there, since the channels change.
+        'project_first_shortcut': convolutions == 2 and 'layer1.0.downsample.0.weight' in tensors,
+    }
+
+
+LAYER = re.compile(r'(fc|bn)(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)')
+
+
+def find_projection_head(state_dict: Mapping[str, Tensor], backbone_prefix: str
+                         ) -> tuple[dict[str, tuple[str, Tensor]], dict[str, object]]:
+    """Return the projection head that belongs to a backbone, if it is a ``NonLinearNeck``.
+
+    Args:
+        state_dict: All tensors of a model.
+        backbone_prefix: Prefix of the encoder; the head is sought where ``backbone.`` turns into ``neck.``.
+
+    Returns:
+        By NonLinearNeck's key, the name in the state dict and the tensor; and the arguments of
+        ``NonLinearNeck`` that the shapes show. Both are empty if there is no such head.
+    """
+    if not backbone_prefix.endswith('backbone.'):
+        return {}, {}
+    prefix = f'{backbone_prefix.removesuffix("backbone.")}neck.'
+    names = {name.removeprefix(prefix): name for name in state_dict if name.startswith(prefix)}
+    if 'fc0.weight' not in names or not all(map(LAYER.fullmatch, names)):
+        return {}, {}
+    num_layers = sum(key.startswith('fc') and key.endswith('.weight') for key in names)
+    last = num_layers - 1
+    if f'fc{last}.weight' not in names:
+        return {}, {}
+    head = {key: (name, state_dict[name]) for key, name in names.items()}
+    first, final = head['fc0.weight'][1], head[f'fc{last}.weight'][1]
+    affine = 'scale' if f'bn{last}.bias' not in names else True
+    return head, {
+        'in_channels': first.shape[1],
+        'hid_channels': first.shape[0],
+        'out_channels': final.shape[0],
+        'num_layers': num_layers,
+        'with_bias': num_layers > 1 and 'fc0.bias' in names,
+        'with_last_bn': f'bn{last}.running_mean' in names,
+        'with_last_bn_affine': affine if f'bn{last}.weight' in names else False,
+        'with_last_bias': f'fc{last}.bias' in names,
+    }
+
+
+STAGE = re.compile(r'(.*?)(\d+)\.0\.conv1\.weight')
+
+
+def sequential_prefixes(names: Iterable[str]) -> dict[str, int]:
+    """Return, for each prefix of numbered ResNet layers, the number of its first stage.
+
+    The convolution is number 0, its norm 1; ReLU and max pool may take numbers or not (torchvision's
+    children have both; CIFAR variants drop the pool), and four stages follow.
+    """
+    stages: dict[str, set[int]] = {}
+    for name in names:
+        if found := STAGE.fullmatch(name):
+            stages.setdefault(found[1], set()).add(int(found[2]))
+    names = set(names)
+    return {prefix: min(numbers) for prefix, numbers in stages.items()
+            if len(numbers) == 4 and max(numbers) - min(numbers) == 3 and min(numbers) in (2, 3, 4)
+            and f'{prefix}0.weight' in names and f'{prefix}1.weight' in names}
+
+
+def canonical_key(key: str, first_stage: int) -> str:
+    """Return torchvision's key of a numbered one: ``4.0.conv1.weight`` is ``layer1.0.conv1.weight``.
+
+    What follows the stages (a pool has no tensors, a classifier has) keeps its name.
+    """
+    number, _, rest = key.partition('.')
+    if not number.isdigit() or not rest:
+        return key
+    place = int(number)
+    if place in (0, 1):
+        return f'{("conv1", "bn1")[place]}.{rest}'
+    if first_stage <= place < first_stage + 4:
+        # Some CIFAR variants call the projection 'shortcut'.
+        return f'layer{place - first_stage + 1}.{rest.replace("shortcut.", "downsample.")}'
+    return key
+
 
 TRUNK = re.compile(r'(conv1|bn1|layer[1-4])\.')
 # Slowly moving copies of an encoder, which are not what "the encoder" means unless asked for.
@@ -133,8 +262,8 @@ def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candi
         keys = {name.removeprefix(prefix).replace('.shortcut.', '.downsample.'): name
                 for name in names if name.startswith(prefix) and TRUNK.match(name, len(prefix))}
         found.append(_Candidate(place, prefix, keys, state_dict))
-    for prefix, first_stage in sorted(sequential.sequential_prefixes(names).items()):
-        keys = {sequential.canonical_key(name.removeprefix(prefix), first_stage): name
+    for prefix, first_stage in sorted(sequential_prefixes(names).items()):
+        keys = {canonical_key(name.removeprefix(prefix), first_stage): name
                 for name in names if name.startswith(prefix)}
         keys = {key: name for key, name in keys.items() if TRUNK.match(key)}
         found.append(_Candidate(place, prefix, keys, state_dict, 'numbered'))

@@ -1,22 +1,207 @@
-"""Loading that is complete or an error, and says what it did."""
+"""Loading an encoder or a model from a checkpoint: complete, or an error."""
 
+import difflib
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import update_init_info
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsimclr.checkpoints import tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
-from mmsimclr.checkpoints.errors import listed
-from mmsimclr.checkpoints.filling import check_scale, copy_tensors, matching_tensors, numerics
+from mmsimclr.checkpoints.errors import (
+    DamagedCheckpointError,
+    IncompleteEncoderError,
+    LayoutError,
+    UnsupportedEncoderError,
+    listed,
+)
+from mmsimclr.checkpoints.layouts import find_encoder
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
-from mmsimclr.checkpoints.source import find_checkpoint, read_encoder
-from mmsimclr.registry import MODELS
+from mmsimclr.distributed import unwrap_model
+from mmsimclr.errors import MissingFileError
+from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
+
+COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
+INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def matching_tensors(expected: Mapping[str, Tensor], offered: Mapping[str, Tensor], origin: object,
+                     message: Callable[[str], str]) -> dict[str, Tensor]:
+    """Return the tensors to copy, of the types they will have.
+
+    Args:
+        expected: A module's state dict.
+        offered: What is to fill it.
+        origin: What messages call the file.
+        message: Makes the message of an error out of what is wrong.
+
+    Raises:
+        IncompleteEncoderError: If they are not exactly those expected. Counters of batch norm, which change
+            nothing, may be absent.
+        DamagedCheckpointError: If a number is not finite.
+    """
+    missing = [key for key in expected if key not in offered and not key.endswith(COUNTER)]
+    unexpected = [key for key in offered if key not in expected and not key.endswith(COUNTER)]
+    misshaped = [f'{key} is {list(tensor.shape)}, expected {list(expected[key].shape)}'
+                 for key, tensor in offered.items()
+                 if key in expected and tensor.shape != expected[key].shape]
+    mistyped = [f'{key} is {offered[key].dtype}' for key in expected if key in offered and (
+        not offered[key].is_floating_point() if expected[key].is_floating_point() else
+        offered[key].dtype not in INTEGERS)]
+    kinds = (('missing', missing), ('unexpected', unexpected), ('mis-shaped', misshaped),
+             ('of another type of number', mistyped))
+    problems = [f'{len(keys)} {kind} ({listed(keys, separator="; ")})' for kind, keys in kinds if keys]
+    if problems:
+        raise IncompleteEncoderError(message(f'of {len(expected)} tensors expected, ' + ', '.join(problems)))
+    # As they will be: a number may be finite in the file and not in the model.
+    matched = {key: offered[key].to(tensor.dtype) for key, tensor in expected.items() if key in offered}
+    if bad := [key for key, tensor in matched.items() if not torch.isfinite(tensor).all()]:
+        raise DamagedCheckpointError(
+            f'{origin} holds NaN or infinity in {len(bad)} of {len(matched)} tensors: {listed(bad)}. The run '
+            'diverged; take an earlier checkpoint')
+    return matched
+
+
+@torch.no_grad()
+def copy_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into a module of which each is one."""
+    own = module.state_dict()
+    for key, tensor in tensors.items():
+        own[key].copy_(tensor)
+
+
+def numerics(module: nn.Module, settings: Mapping[str, object], origin: object
+             ) -> dict[str, Callable[[], None]]:
+    """Return what must be set for an encoder to compute what it was trained to, by setting.
+
+    Raises:
+        UnsupportedEncoderError: If the module cannot be set so.
+    """
+    setters = {}
+    block = module.layer2[0] if hasattr(module, 'layer2') else None
+    if hasattr(block, 'conv3') and block.conv1.stride != (1, 1):
+        raise UnsupportedEncoderError(
+            f'{type(module).__module__}.{type(module).__name__} strides in the 1x1 convolution of a block '
+            "(style='caffe'), the encoder in the 3x3: its features would be others. Build it with "
+            "style='pytorch'")
+    if 'norm_eps' in settings:
+        eps = settings['norm_eps']
+        norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
+        if norms:
+            setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
+    padding = (settings.get('stem_padding'),) * 2
+    if padding != (None, None) and module.conv1.padding != padding:
+        setters['stem_padding'] = lambda: setattr(module.conv1, 'padding', padding)
+    pool = settings.get('stem_pool', 'torch')
+    if settings.get('stem') == 'imagenet':
+        if hasattr(module, 'set_stem_pool'):
+            if module.stem_pool != pool and 'stem_pool' in settings:
+                setters['stem_pool'] = lambda: module.set_stem_pool(pool)
+        elif pool != 'torch':
+            raise UnsupportedEncoderError(
+                f"the encoder of {origin} was trained with TensorFlow's max pool (stem_pool={pool!r}), "
+                f'which {type(module).__module__}.{type(module).__name__} does not have: its features would '
+                'be off by several per cent. Use mmsimclr.ResNet')
+    return setters
+
+
+def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
+    """Refuse a model that scales its images otherwise than an encoder was trained with.
+
+    Raises:
+        UnsupportedEncoderError: If the file states a scale and the model's ``data_preprocessor`` has another.
+    """
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
+        return
+    own = [tuple(round(value, 3) for value in tensor.flatten().tolist())
+           for tensor in (preprocessor.mean, preprocessor.std)]
+    stated = [tuple(round(value, 3) for value in values) for values in (scale.mean, scale.std)]
+    if own != stated:
+        raise UnsupportedEncoderError(
+            f'the encoder of {origin} was trained on images less {stated[0]}, by {stated[1]}, and the model '
+            f'takes them less {own[0]}, by {own[1]}: set model.data_preprocessor.mean and .std accordingly')
+
+
+SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """Return the file that a source means, fetching it if it is not here.
+
+    Args:
+        source: A file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint, as
+            safetensors if it is there in several formats; a TensorFlow checkpoint's prefix or folder; an
+            ``http(s)://`` or ``file://`` address; or a name of the model zoo.
+
+    Raises:
+        FileNotFoundError: If it is none of these; the nearest names are suggested.
+        LayoutError: If a folder holds no checkpoint, or several.
+        FetchError: If fetching fails.
+    """
+    text = str(source)
+    if re.match(r'(https?|file)://', text):
+        return zoo.fetch_url(text)
+    path = Path(source).expanduser()
+    if path.is_file() or tensorflow.is_tensorflow(path):
+        return path
+    if path.is_dir():
+        return _in_folder(path)
+    for suffix in SUFFIXES:
+        if (with_suffix := path.with_name(path.name + suffix)).is_file():
+            return with_suffix
+    names = zoo_index.model_names()
+    if text in names:
+        return zoo.fetch_model(text)
+    around = [str(p) for p in path.parent.iterdir() if p.suffix in SUFFIXES] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(text, [*around, *names], n=1, cutoff=0.5)
+    raise MissingFileError(f'no checkpoint at {text}, nor a model of that name in the model zoo'
+                           + (f'; did you mean {near[0]}?' if near else
+                              ' (python tools/model_zoo.py list shows them)'))
+
+
+def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeights:
+    """Read the encoder that a source holds, whatever library wrote it.
+
+    Args:
+        source: See :func:`find_checkpoint`.
+        select: Address of the encoder to take, where the file has several.
+
+    Raises:
+        FileNotFoundError: If there is no such source.
+        CheckpointError: If the file is damaged, would run code, or no encoder is recognised in it.
+    """
+    path = find_checkpoint(source)
+    if tensorflow.is_tensorflow(path):
+        return tensorflow.read_tensorflow_encoder(path, select)
+    return find_encoder(read_checkpoint(path), select)
+
+
+def _in_folder(folder: Path) -> Path:
+    """Return the checkpoint that a folder stands for."""
+    last = folder / 'last_checkpoint'
+    if last.is_file():
+        # The folder may have been moved since the path was written.
+        path = folder / Path(last.read_text(encoding='utf-8').strip()).name
+        if not path.is_file():
+            raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
+        return path
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+    stems = {path.stem for path in files}
+    if len(stems) != 1:
+        found = ', '.join(path.name for path in files[:10]) or 'none'
+        raise LayoutError(f'{folder} must hold one checkpoint, or a last_checkpoint that names one; it holds '
+                          f'{found}. Name the file')
+    return min(files, key=lambda path: SUFFIXES.index(path.suffix))
 
 
 @dataclass(frozen=True)
@@ -89,7 +274,7 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
         CheckpointError: If the file is damaged, would run code, or no encoder is recognised in it.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
-    module = backbone.module if is_model_wrapper(backbone) else backbone
+    module = unwrap_model(backbone)
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
     matched = matching_tensors(module.state_dict(), offered, weights.path, lambda problems: (
         f'{weights.path} does not fill {type(module).__name__}: {problems}. The file was read as: '
@@ -163,7 +348,7 @@ def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     Raises:
         IncompleteEncoderError: If a tensor is missing, left over or of another shape.
     """
-    module = model.module if is_model_wrapper(model) else model
+    module = unwrap_model(model)
     offered = {key.removeprefix('module.'): value for key, value in tree.get('state_dict', tree).items()
                if isinstance(value, Tensor)}
     setters, meta = {}, tree.get('meta')
@@ -181,3 +366,33 @@ def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     for setter in setters.values():
         setter()
     return len(matched)
+
+
+@WEIGHT_INITIALIZERS.register_module('Pretrained')
+class PretrainedInit:
+    """Initialise a module from a checkpoint, where MMEngine's initialiser of that name may load nothing.
+
+    An encoder is filled by :func:`load_encoder`, whatever library wrote the file; a module with a
+    ``backbone`` by :func:`load_model`, all of it.
+
+    Args:
+        checkpoint: A file, folder, address or model-zoo name.
+        prefix: Which encoder to take where the file has several, e.g. ``'backbone.'`` or an address.
+        map_location: MMEngine's; files are always read on the CPU and copied to where the module is.
+
+    Raises:
+        CheckpointError: On call, if the file does not fill the module; and for damaged or unsafe files.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
+        self.checkpoint = checkpoint
+        self.prefix = prefix
+
+    def __call__(self, module: nn.Module) -> None:
+        """Fill the module."""
+        if hasattr(module, 'backbone'):
+            load_model(module, self.checkpoint)
+        else:
+            load_encoder(module, self.checkpoint, self.prefix)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'Pretrained: load from {self.checkpoint}')

@@ -12,10 +12,10 @@ from torch import Tensor
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, listed
 from mmsimclr.checkpoints.export.tensor_files import own_tensors
 from mmsimclr.checkpoints.layouts import find_encoder
-from mmsimclr.checkpoints.load import build_encoder
+from mmsimclr.checkpoints.load import build_encoder, find_checkpoint
 from mmsimclr.checkpoints.read import HASH_IN_NAME, read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
-from mmsimclr.checkpoints.source import find_checkpoint
+from mmsimclr.errors import ExistingFileError
 from mmsimclr.files import atomic_writer
 
 PRIVATE_META = ('hook_msgs',)                                # state of hooks: paths, best scores
@@ -65,7 +65,7 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
     path = _name(checkpoint.path, Path(destination), hashlib.sha256(content.getbuffer()).hexdigest())
     if path.exists():
         if path.read_bytes() != content.getvalue():
-            raise FileExistsError(f'{path} exists and is another file; give another name')
+            raise ExistingFileError(f'{path} exists and is another file; give another name')
     else:
         with atomic_writer(path) as file:
             file.write(content.getbuffer())

@@ -1,9 +1,6 @@
-"""Files of published weights: fetched from the first address that has them, verified, kept in a cache.
+"""Published weights: mirrors, cache, download and verification."""
 
-Users set mirrors and the cache by :mod:`mmsimclr.checkpoints.zoo_settings`. With the environment variable
-MMSIMCLR_OFFLINE set to anything but 0, only the cache and folders are used.
-"""
-
+import difflib
 import hashlib
 import os
 import re
@@ -14,10 +11,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from mmsimclr.checkpoints import zoo_settings
+import yaml
+
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import (
     DownloadError,
     ProgressLine,
@@ -27,6 +26,79 @@ from mmsimclr.files import (
     download,
     file_digest,
 )
+
+KEYS = {'mirrors': 'a list of folders and addresses', 'cache': 'a folder'}
+
+
+def configured_mirrors() -> list[str]:
+    """Return where to look before the published hosts: the environment's mirrors, then the file's.
+
+    Raises:
+        ValueError: If the config file is not as it should be; the message names it.
+        FileNotFoundError: If MMSIMCLR_CONFIG names no file.
+    """
+    path, settings = _settings()
+    listed = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
+    return [*(mirror.strip() for mirror in listed if mirror.strip()),
+            *(mirror if re.match(r'\w+://', mirror) else str(_beside(path, mirror))
+              for mirror in settings.get('mirrors', ()))]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache, which need not exist yet; errors are those of :func:`mirrors`."""
+    if folder := os.environ.get('MMSIMCLR_CACHE'):
+        return Path(folder).expanduser()
+    path, settings = _settings()
+    if folder := settings.get('cache'):
+        return _beside(path, folder)
+    return _xdg_folder('XDG_CACHE_HOME', '.cache') / 'mmsimclr' / 'checkpoints'
+
+
+def config_file() -> Path:
+    """Return the user's config file, which need not exist."""
+    if named := os.environ.get('MMSIMCLR_CONFIG'):
+        return Path(named).expanduser()
+    return _xdg_folder('XDG_CONFIG_HOME', '.config') / 'mmsimclr' / 'config.yml'
+
+
+def _settings() -> tuple[Path, dict]:
+    """Return the user's config file and what it says."""
+    path = config_file()
+    if not path.is_file():
+        if os.environ.get('MMSIMCLR_CONFIG'):
+            raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
+        return path, {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'{path} is no YAML: {error}') from error
+    _check(path, settings)
+    return path, settings
+
+
+def _check(path: Path, settings: object) -> None:
+    accepted = '; '.join(f'{key}: {what}' for key, what in KEYS.items())
+    if not isinstance(settings, dict):
+        raise InputError(f'{path} must hold keys and values ({accepted}), got {settings!r}')
+    for key, value in settings.items():
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            raise InputError(f'{path} has an unknown key {key!r}'
+                             + (f'; did you mean {near[0]!r}?' if near else f' (accepted: {accepted})'))
+        texts = value if key == 'mirrors' and isinstance(value, list) else [value]
+        if (key == 'mirrors') != isinstance(value, list) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f'{path}: {key} must be {KEYS[key]}, got {value!r}')
+
+
+def _beside(path: Path, folder: str) -> Path:
+    """Return a folder that a config file names: below the file's own, unless absolute."""
+    return path.parent / Path(folder).expanduser()
+
+
+def _xdg_folder(variable: str, default: str) -> Path:
+    # The XDG specification: an empty variable counts as unset.
+    return Path(os.environ.get(variable) or Path.home() / default)
+
 
 Progress = Callable[[int, int | None], None]
 
@@ -101,14 +173,14 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
         FetchError: If no address has the file, or it cannot be written.
     """
     if not re.match(r'(https?|file)://', url):
-        raise ValueError(f'url must begin with http://, https:// or file://, got {url!r}')
+        raise InputError(f'url must begin with http://, https:// or file://, got {url!r}')
     name = _file_name(url)
     if name in ('', '..'):
-        raise ValueError(f'url must end in the name of a file, got {url!r}')
+        raise InputError(f'url must end in the name of a file, got {url!r}')
     if sha256_prefix is None and (promised := HASH_IN_NAME.search(name)):
         sha256_prefix = promised[1]
     if sha256_prefix is not None and not re.fullmatch('[0-9a-fA-F]{8,64}', sha256_prefix):
-        raise ValueError(f'sha256_prefix must be 8 to 64 hexadecimal digits, got {sha256_prefix!r}')
+        raise InputError(f'sha256_prefix must be 8 to 64 hexadecimal digits, got {sha256_prefix!r}')
     return _fetch((url,), sha256_prefix, dest, progress, mirrors, timeout, attempts)
 
 
@@ -120,7 +192,7 @@ def verify_file(path: str | Path) -> Verdict:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no file at {path}')
+        raise MissingFileError(f'no file at {path}')
     sha256 = file_digest(path, 'sha256')
     entries = {entry.sha256_prefix: entry.name for entry in model_entries() if entry.urls}
     model = entries.get(sha256[:8])
@@ -140,7 +212,7 @@ def verify_file(path: str | Path) -> Verdict:
 def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
            mirrors: Iterable[str | Path], timeout: float, attempts: int) -> Path:
     name = _file_name(urls[0])
-    folder = Path(dest).expanduser() if dest is not None else zoo_settings.cache_folder()
+    folder = Path(dest).expanduser() if dest is not None else cache_folder()
     if dest is None and not HASH_IN_NAME.search(name):
         # Many a file is called checkpoint.pth.
         folder /= hashlib.sha256(urls[0].encode()).hexdigest()[:8]
@@ -151,7 +223,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
         if not (wrong := difference(target, hashes)):
             return target
         problems.append(f'{target} is damaged: {wrong}')
-    mirrors = [*mirrors, *zoo_settings.mirrors()] if prefix else []
+    mirrors = [*mirrors, *configured_mirrors()] if prefix else []
     places = [_places_at_mirror(mirror, urls[0]) for mirror in mirrors]
     for candidates in [*places, *([url] for url in urls)]:
         for place in candidates:
@@ -169,7 +241,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     raise FetchError(
         f'{name} is at none of its addresses:{tried}\nThe host of the published models has been reported '
         f'gone. To supply the file by hand{hint} put it at {target}, or into a folder or on a server that '
-        f'MMSIMCLR_MIRRORS, or mirrors in {zoo_settings.config_file()}, names')
+        f'MMSIMCLR_MIRRORS, or mirrors in {config_file()}, names')
 
 
 def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool,
@@ -203,7 +275,7 @@ def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:
     """Return where a mirror may hold what was published at ``url``: by its name, or below its path."""
     scheme = re.match(r'(\w+)://', str(mirror))
     if scheme and scheme[1] not in ('http', 'https', 'file'):
-        raise ValueError(f'a mirror must be a folder or begin with http://, https:// or file://, got '
+        raise InputError(f'a mirror must be a folder or begin with http://, https:// or file://, got '
                          f'{str(mirror)!r}')
     published_path = urlsplit(url).path.lstrip('/')
     names = dict.fromkeys([PurePosixPath(published_path).name, published_path])

@@ -11,6 +11,7 @@ import yaml
 
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
+from mmsimclr.errors import MissingFileError
 
 PACKAGE = Path(__file__).parents[1]
 INDEX = 'model-index.yml'
@@ -152,7 +153,7 @@ def _root() -> Path:
     for root in roots:
         if (root / INDEX).is_file():
             return root
-    raise FileNotFoundError(f'no {INDEX} in {roots[0]} or {roots[1]}: install mmsimclr again')
+    raise MissingFileError(f'no {INDEX} in {roots[0]} or {roots[1]}: install mmsimclr again')
 
 
 @cache

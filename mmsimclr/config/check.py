@@ -1,19 +1,227 @@
-"""Refuse a config that says something nothing would read, or lacks or mistakes what something needs."""
+"""Checking a config: unknown keys, unknown types and missing keys."""
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from typing import Any, get_args
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, get_args
 
-from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import TASK_UTILS, Registry
+from mmengine.runner import LogProcessor, Runner
 
-from mmsimclr.config.arguments import Argument, arguments_of, in_words, package_of
-from mmsimclr.config.component_types import resolve
+from mmsimclr import registry as ours
+from mmsimclr.config.arguments import Argument, arguments_of, arguments_of_call, in_words, package_of
 from mmsimclr.config.errors import ConfigError, raise_unknown
-from mmsimclr.config.sections import DEFAULT_TYPES, PARAMWISE_CFG, SECTIONS, TOP_LEVEL
-from mmsimclr.config.training_parts import check_pipeline
-from mmsimclr.config.variables import check_variable
 from mmsimclr.engine import LARSOptimWrapperConstructor
+from mmsimclr.models import ResNet
+
+REGISTRIES: tuple[Registry, ...] = (
+    *(value for value in vars(ours).values() if isinstance(value, Registry)), TASK_UTILS)     # mmdet's
+
+
+def resolve(name: Any, place: str, is_optional: bool = False) -> Any:
+    """Return the component that a type stands for.
+
+    Args:
+        name: A class or a registered name.
+        place: Where it is in the config.
+        is_optional: Whether an unknown name is None rather than an error.
+
+    Raises:
+        ConfigError: If it is neither, or the name is unknown; it suggests the nearest.
+    """
+    if callable(name):
+        return name
+    if not isinstance(name, str):
+        raise ConfigError(f'{place}.type must be a class or its registered name, got {name!r}')
+    for registry in REGISTRIES:
+        component = registry.get(name)
+        if component is not None:
+            return component
+    if is_optional:
+        return None
+    scope = name.rpartition('.')[0]
+    names = set()
+    for registry in REGISTRIES:
+        parent = registry.parent
+        if scope and parent:
+            sibling = parent.children.get(scope)
+            names |= {f'{scope}.{known}' for known in (sibling.module_dict if sibling else ())}
+        elif not scope:
+            names |= {*registry.module_dict, *(parent.module_dict if parent else ())}
+    raise_unknown(name, f'{place}.type', names, what='type')
+
+
+_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+
+
+def check_trains(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a config lacks a part that training needs, or a number is out of range."""
+    lacking = [key for key in _TRAINING if not config.get(key)]
+    if lacking:
+        raise ConfigError(f'a config that trains needs {", ".join(_TRAINING)}, and this one lacks '
+                          f'{", ".join(lacking)}')
+    check_pipeline(config['train_dataloader'].get('dataset'), 'train_dataloader.dataset')
+    _check_numbers(config)
+
+
+def _check_numbers(config: Mapping[str, Any]) -> None:
+    """Refuse numbers that torch and NumPy would refuse from the depths."""
+    for key, least, most in (('train_dataloader.batch_size', 1, None),
+                             ('train_dataloader.num_workers', 0, None), ('randomness.seed', 0, 2**32 - 1),
+                             ('train_cfg.max_epochs', 1, None), ('train_cfg.max_iters', 1, None)):
+        section, _, name = key.partition('.')
+        value = (config.get(section) or {}).get(name)
+        if isinstance(value, int) and (value < least or (most is not None and value > most)):
+            raise ConfigError(f'{key} must be >= {least}' + (f' and <= {most}' if most else '')
+                              + f', got {value}')
+
+
+def check_pipeline(dataset: Any, place: str) -> None:
+    """Refuse a dataset that would make its items into a model's inputs, and is not told how.
+
+    Args:
+        dataset: Its config.
+        place: Where it is in the config.
+
+    Raises:
+        ConfigError: If it takes a ``pipeline`` and is given none.
+    """
+    if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset) \
+            or dataset.get('type') is None:
+        return
+    component = resolve(dataset['type'], place)
+    parameter = inspect.signature(component).parameters.get('pipeline')
+    if 'pipeline' in arguments_of(component)[0] and (parameter is None or not parameter.default):
+        raise ConfigError(f'{place} lacks pipeline: it must be a list of transforms, the last of which packs '
+                          '(PackViews, PackImage)')
+
+
+def check_variable(key: str, value: Any, known: Mapping[str, Any], runner_keys: Collection[str]) -> None:
+    """Refuse a variable that was surely meant to be read.
+
+    Args:
+        key: Its name.
+        value: Its value.
+        known: The part of the config that is read.
+        runner_keys: Names of all that is read.
+
+    Raises:
+        ConfigError: If it is a dict that occurs nowhere in what is read and is no part on offer, or its name
+            resembles one that is read.
+    """
+    if callable(value) or inspect.ismodule(value):        # what the config imported
+        return
+    used = any(_equal(value, node) for node in _nodes(known.values()))
+    resembles_known = bool(difflib.get_close_matches(key, runner_keys, n=1, cutoff=0.8))
+    if isinstance(value, Mapping):
+        refused = not used and (resembles_known or not _is_part_on_offer(value))
+    elif isinstance(value, list | tuple):
+        refused = resembles_known and not used
+    else:
+        refused = resembles_known
+    if refused:
+        raise_unknown(key, '', runner_keys)
+
+
+def _is_part_on_offer(node: Mapping) -> bool:
+    """Whether a dict describes a hook, a dataset or a transform: a base may offer it and a leaf leave it."""
+    kind = node.get('type')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', None)
+    return name is not None and any(
+        registry.get(name) is not None and (kind == name or registry.get(name) is kind)
+        for registry in (ours.HOOKS, ours.DATASETS, ours.TRANSFORMS))
+
+
+def _equal(left: Any, right: Any) -> bool:
+    try:
+        return bool(left == right)
+    except (RuntimeError, TypeError, ValueError):        # arrays and the like
+        return left is right
+
+
+def _nodes(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        yield value
+        if isinstance(value, Mapping):
+            yield from _nodes(value.values())
+        elif isinstance(value, list | tuple):
+            yield from _nodes(value)
+
+
+def find_places(name: str, value: Any, node: Any, place: str = '') -> list[str]:
+    """Return where in a config a variable went: entries of its name, and parts equal to it if a dict."""
+    items = node.items() if isinstance(node, Mapping) else \
+        enumerate(node) if isinstance(node, list | tuple) else ()
+    found = []
+    for key, child in items:
+        child_place = f'{place}.{key}'.lstrip('.')
+        if (key == name or isinstance(value, Mapping)) and _equal(child, value):
+            found.append(child_place)
+        else:
+            found += find_places(name, value, child, child_place)
+    return found
+
+
+def _section(required: str = '', **annotations: Any) -> dict[str, Argument]:
+    return {name: Argument(annotation, name in required.split()) for name, annotation in annotations.items()}
+
+
+_LOADER = _section(
+    'dataset sampler batch_size', dataset=dict, sampler=dict, batch_size=int, num_workers=int,
+    batch_sampler=dict | None, collate_fn=Callable, pin_memory=bool, drop_last=bool, timeout=float,
+    worker_init_fn=dict, multiprocessing_context=str | None, prefetch_factor=int | None,
+    persistent_workers=bool, pin_memory_device=str, in_order=bool, num_batch_per_epoch=int)
+PARAMWISE_CFG = _section(
+    custom_keys=dict, bias_lr_mult=float, bias_decay_mult=float, norm_decay_mult=float, flat_decay_mult=float,
+    dwconv_decay_mult=float, dcn_offset_lr_mult=float, bypass_duplicate=bool)
+_PROPOSALS = _section('nms', nms_pre=int, max_per_img=int, nms=dict, min_bbox_size=float)
+SECTIONS: dict[str, dict[str, Argument]] = {
+    'train_dataloader': _LOADER, 'val_dataloader': _LOADER, 'test_dataloader': _LOADER,
+    'train_cfg': _section('by_epoch', by_epoch=bool, max_epochs=int, max_iters=int, val_begin=int,
+                          val_interval=int, dynamic_intervals=list | None),
+    'bad_images': _section('max_fraction', max_fraction=float),
+    'val_cfg': _section(fp16=bool), 'test_cfg': _section(fp16=bool),
+    'randomness': _section('seed', seed=int | None, diff_rank_seed=bool, deterministic=bool),
+    'env_cfg': _section(cudnn_benchmark=bool, mp_cfg=dict, dist_cfg=dict, resource_limit=int),
+    'env_cfg.mp_cfg': _section(mp_start_method=Literal['fork', 'spawn', 'forkserver'],
+                               opencv_num_threads=int),
+    'env_cfg.dist_cfg': _section(backend=str, timeout=float, init_backend=str, init_method=str, port=int),
+    'auto_scale_lr': _section('base_batch_size', base_batch_size=int, enable=bool,
+                              rule=Literal['linear', 'sqrt', 'none']),
+    'custom_imports': _section('imports', imports=str | list, allow_failed_imports=bool),
+    'log_processor.custom_cfg': _section('data_src method_name', data_src=str, method_name=str, log_name=str,
+                                         window_size=int | Literal['epoch', 'global']),
+    'optim_wrapper.clip_grad': _section(
+        type=Literal['norm', 'value'], max_norm=float, norm_type=float | str, clip_value=float,
+        error_if_nonfinite=bool, foreach=bool | None),
+    # Of mmdet's two-stage detectors.
+    'model.train_cfg.rpn': _section('assigner sampler', assigner=dict, sampler=dict, allowed_border=float,
+                                    pos_weight=float, debug=bool),
+    'model.train_cfg.rpn_proposal': _PROPOSALS, 'model.test_cfg.rpn': _PROPOSALS,
+    'model.train_cfg.rcnn': _section('assigner sampler', assigner=dict, sampler=dict, mask_size=int | list,
+                                     pos_weight=float, debug=bool),
+    'model.test_cfg.rcnn': _section('nms', score_thr=float, nms=dict, max_per_img=int,
+                                    mask_thr_binary=float),
+}
+# What is built from a dict without a type.
+DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
+TOP_LEVEL: dict[str, Argument] = {
+    **{name: Argument(argument.annotation)
+       for name, argument in arguments_of_call(Runner.__init__)[0].items() if name not in ('self', 'cfg')},
+    **_section(
+        default_scope=str | None, default_hooks=dict | None, runner_type=type, custom_imports=dict | None,
+        sync_bn=Literal['torch', 'mmcv'] | None, compile=bool | dict, find_unused_parameters=bool,
+        activation_checkpointing=Any,
+        efficient_conv_bn_eval=Any, model_wrapper_cfg=dict | None,
+        launcher=Literal['none', 'pytorch', 'slurm', 'mpi'],
+        log_level=Literal['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'],
+        # Of a benchmark: how the encoder is measured, what it is if it is to be random, and on which data.
+        protocol=dict | None, encoder=dict | None, dataset_name=str | None, num_workers=int,
+        views=Literal['loader', 'device'], bad_images=dict),
+}
+
 
 RUNNER_KEYS = {*TOP_LEVEL}
 # Where a dict, or each dict of a list, describes what is built from it, so that it needs a type.

@@ -3,8 +3,10 @@
 import difflib
 from collections.abc import Iterable
 
+from mmsimclr.errors import InputError
 
-class ConfigError(ValueError):
+
+class ConfigError(InputError):
     """A config that says something nothing would read, or names something that does not exist."""
 
 

@@ -1,22 +1,17 @@
 """Datasets that mmpretrain does not have in the form SimCLR needs."""
 
-from .balanced_subset import BalancedSubset, balanced_sample
 from .birdsnap import Birdsnap
 from .caltech101 import Caltech101
 from .cifar10 import CIFAR10
-from .image_subset import ImageSubset, labels_of
 from .in_memory_images import InMemoryImages, as_fetched
 from .inaturalist2018 import INaturalist2018
-from .listed_subset import ListedSubset
 from .replace_unreadable import ReplaceUnreadable
-from .shapes import Shapes
+from .shapes.dataset import Shapes
+from .subsets import BalancedSubset, ImageSubset, ListedSubset, balanced_sample, labels_of
 from .unlabeled_image_folder import UnlabeledImageFolder
 from .voc_multilabel import VOCMultiLabel
 from .webdataset_shards import WebDatasetShards
 
-__all__ = [
-    'CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'INaturalist2018', 'ImageSubset', 'InMemoryImages',
-    'ListedSubset', 'ReplaceUnreadable', 'Shapes',
-    'UnlabeledImageFolder', 'VOCMultiLabel', 'WebDatasetShards', 'as_fetched',
-    'balanced_sample', 'labels_of',
-]
+__all__ = ['CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'INaturalist2018', 'ImageSubset',
+           'InMemoryImages', 'ListedSubset', 'ReplaceUnreadable', 'Shapes', 'UnlabeledImageFolder',
+           'VOCMultiLabel', 'WebDatasetShards', 'as_fetched', 'balanced_sample', 'labels_of']

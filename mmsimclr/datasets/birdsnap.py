@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 SPLITS = ('train', 'test')
@@ -57,7 +58,7 @@ class Birdsnap(BaseDataset):
                  test_mode: bool = False,
                  lazy_init: bool = False) -> None:
         if split not in SPLITS:
-            raise ValueError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
+            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         self.split, self.num_listed, self.num_missing = split, 0, 0
         super().__init__(metainfo=metainfo, data_root=str(data_root), indices=indices,
                          pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
@@ -67,7 +68,7 @@ class Birdsnap(BaseDataset):
         root = Path(self.data_root)
         absent = [name for name in LISTS if not (root / name).is_file()]
         if absent:
-            raise FileNotFoundError(f'no {", ".join(absent)} in {root.absolute()}. {WHERE}')
+            raise MissingFileError(f'no {", ".join(absent)} in {root.absolute()}. {WHERE}')
         species = sorted(_columns(root / 'species.txt', 'id', 'common'), key=lambda row: int(row[0]))
         labels = {number: label for label, (number, _) in enumerate(species)}
         self._metainfo.setdefault('classes', tuple(name for _, name in species))
@@ -81,8 +82,8 @@ class Birdsnap(BaseDataset):
                  if (folder / path).is_file()]
         self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
         if not items:
-            raise FileNotFoundError(f'none of the {len(listed)} images of the {self.split} split is in '
-                                    f'{folder}. {WHERE}')
+            raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '
+                                   f'{folder}. {WHERE}')
         if self.num_missing:
             print_log(f'Birdsnap, {self.split}: {self.num_missing} of {self.num_listed} images are not there '
                       'and are left out', 'current', logging.WARNING)
@@ -94,6 +95,6 @@ def _columns(path: Path, *names: str) -> list[tuple[str, ...]]:
     with open(path, encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file, delimiter='\t'))
     if not rows or any(row.get(name) is None for row in rows for name in names):
-        raise ValueError(f'{path} must be a table with the columns {", ".join(names)}, parted by tabs. '
+        raise InputError(f'{path} must be a table with the columns {", ".join(names)}, parted by tabs. '
                          f'{WHERE}')
     return [tuple(row[name] for name in names) for row in rows]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmsimclr.datasets.image_files import DEFAULT_EXTENSIONS, find_images
+from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 SPLITS = ('train', 'test')
@@ -50,9 +51,9 @@ class Caltech101(BaseDataset):
                  test_mode: bool = False,
                  lazy_init: bool = False) -> None:
         if split not in SPLITS:
-            raise ValueError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
+            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         if num_train < 1:
-            raise ValueError(f'num_train must be >= 1, got {num_train} (30 is usual)')
+            raise InputError(f'num_train must be >= 1, got {num_train} (30 is usual)')
         self.split, self.num_train, self.seed = split, num_train, seed
         super().__init__(metainfo=metainfo, data_root=str(data_root), indices=indices,
                          pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
@@ -61,7 +62,7 @@ class Caltech101(BaseDataset):
         """List the split's images, class by class."""
         root = Path(self.data_root, FOLDER)
         if not root.is_dir():
-            raise FileNotFoundError(f'no folder {root.absolute()}. {WHERE}')
+            raise MissingFileError(f'no folder {root.absolute()}. {WHERE}')
         by_class: dict[str, list[str]] = {}
         for path in map(os.fsdecode, find_images(root, DEFAULT_EXTENSIONS)):
             by_class.setdefault(path.split(os.sep)[0], []).append(path)
@@ -69,7 +70,7 @@ class Caltech101(BaseDataset):
         items, generator = [], np.random.default_rng(self.seed)
         for label, (name, paths) in enumerate(by_class.items()):
             if len(paths) <= self.num_train:
-                raise ValueError(f'class {name} has {len(paths)} images; {self.num_train} are to train on '
+                raise InputError(f'class {name} has {len(paths)} images; {self.num_train} are to train on '
                                  f'and at least one to test. {WHERE}')
             order = generator.permutation(len(paths))
             chosen = order[:self.num_train] if self.split == 'train' else order[self.num_train:]

@@ -11,6 +11,7 @@ import torch
 from mmengine.device import get_device
 from torch.utils.data import Dataset
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS, FUNCTIONS
 
 
@@ -83,7 +84,7 @@ def _stack(dataset: Any) -> np.ndarray:
             images = np.empty((len(dataset), *img.shape), np.uint8)
         if not is_image or img.shape != images.shape[1:]:
             got = f'{img.dtype} {list(img.shape)}' if isinstance(img, np.ndarray) else type(img).__name__
-            raise ValueError(
+            raise InputError(
                 f'{type(dataset).__name__} cannot be held in memory: image {place} is {got}, and all must be '
                 'uint8 [H, W, 3] of one size; let the loader read them (LoadImage, PackForDevice)')
         images[place] = img

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 URL = 'https://github.com/visipedia/inat_comp/tree/master/2018'
@@ -35,7 +36,7 @@ class INaturalist2018(BaseDataset):
     def __init__(self, data_root: str = 'data/inaturalist2018', split: str = 'train',
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         if split not in ('train', 'val'):
-            raise ValueError(f"split must be 'train' or 'val', got {split!r}")
+            raise InputError(f"split must be 'train' or 'val', got {split!r}")
         self.split = split
         super().__init__(ann_file=f'{split}2018.json', data_root=str(data_root), pipeline=list(pipeline),
                          **kwargs)
@@ -44,8 +45,8 @@ class INaturalist2018(BaseDataset):
         """Read the annotations."""
         path = Path(self.data_root) / f'{self.split}2018.json'
         if not path.is_file():
-            raise FileNotFoundError(f'no {path}: fetch images and annotations of iNaturalist 2018 from {URL} '
-                                    f'and unpack both into {self.data_root}')
+            raise MissingFileError(f'no {path}: fetch images and annotations of iNaturalist 2018 from {URL} '
+                                   f'and unpack both into {self.data_root}')
         content = json.loads(path.read_text(encoding='utf-8'))
         try:
             labels = {entry['image_id']: entry['category_id'] for entry in content['annotations']}
@@ -53,9 +54,9 @@ class INaturalist2018(BaseDataset):
             items = [dict(img_path=str(root / image['file_name']), gt_label=labels[image['id']])
                      for image in content['images']]
         except (KeyError, TypeError) as error:
-            raise ValueError(f'{path} is no annotation file of iNaturalist 2018: it lacks {error}') from error
+            raise InputError(f'{path} is no annotation file of iNaturalist 2018: it lacks {error}') from error
         strange = {item['gt_label'] for item in items} - set(range(len(self.metainfo['classes'])))
         if strange:
-            raise ValueError(f'{path} has the class {min(strange)}, and classes must be from 0 to '
+            raise InputError(f'{path} has the class {min(strange)}, and classes must be from 0 to '
                              f'{len(self.metainfo["classes"]) - 1}: is it of another year?')
         return items

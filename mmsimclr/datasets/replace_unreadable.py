@@ -11,7 +11,8 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from mmsimclr.datasets.image_subset import labels_of
+from mmsimclr.datasets.subsets import labels_of
+from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS
 
 # A shortage of the machine, not a fault of the image at hand.
@@ -45,10 +46,10 @@ class ReplaceUnreadable(Dataset):
 
     def __init__(self, dataset: Mapping[str, Any] | Dataset, max_fraction: float) -> None:
         if not 0 < max_fraction < 1:
-            raise ValueError(f'max_fraction must be > 0 and < 1, got {max_fraction}')
+            raise InputError(f'max_fraction must be > 0 and < 1, got {max_fraction}')
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         if getattr(self.dataset, 'test_mode', False):
-            raise ValueError('images to test on must not be replaced: take test_mode=True out, or bad_images')
+            raise InputError('images to test on must not be replaced: take test_mode=True out, or bad_images')
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
         self.max_fraction = max_fraction

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
@@ -58,9 +59,9 @@ class VOCMultiLabel(BaseDataset):
                  test_mode: bool = False,
                  lazy_init: bool = False) -> None:
         if split not in SPLITS:
-            raise ValueError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
+            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         if labels not in LABEL_SOURCES:
-            raise ValueError(f'labels must be one of {", ".join(LABEL_SOURCES)}, got {labels!r}')
+            raise InputError(f'labels must be one of {", ".join(LABEL_SOURCES)}, got {labels!r}')
         self.split, self.label_source = split, labels
         super().__init__(metainfo=metainfo, data_root=str(data_root), indices=indices,
                          pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
@@ -69,7 +70,7 @@ class VOCMultiLabel(BaseDataset):
         """List the images and their classes, once the devkit is known to be whole."""
         root = Path(self.data_root)
         if not root.is_dir():
-            raise FileNotFoundError(f'no VOC devkit at {root.absolute()}. {WHERE}')
+            raise MissingFileError(f'no VOC devkit at {root.absolute()}. {WHERE}')
         names = [line.split()[0] for line in self._list_lines(self.split)]
         paths = [os.path.join(self.data_root, 'JPEGImages', f'{name}.jpg') for name in names]
         self._check_files(paths, 'images')
@@ -80,17 +81,17 @@ class VOCMultiLabel(BaseDataset):
     def _list_lines(self, name: str) -> list[str]:
         path = Path(self.data_root, 'ImageSets', 'Main', f'{name}.txt')
         if not path.is_file():
-            raise FileNotFoundError(f'no list {path}. {WHERE}')
+            raise MissingFileError(f'no list {path}. {WHERE}')
         lines = [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
         if not lines:
-            raise ValueError(f'{path} lists no images. {WHERE}')
+            raise InputError(f'{path} lists no images. {WHERE}')
         return lines
 
     def _check_files(self, paths: Sequence[str], what: str) -> None:
         missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
-            raise FileNotFoundError(f'{len(missing)} of the {len(paths)} {what} of the {self.split} split '
-                                    f'are missing, among them {missing[0]}. {WHERE}')
+            raise MissingFileError(f'{len(missing)} of the {len(paths)} {what} of the {self.split} split '
+                                   f'are missing, among them {missing[0]}. {WHERE}')
 
     def _labels_of_annotations(self, names: Sequence[str]) -> list[list[int]]:
         paths = [os.path.join(self.data_root, 'Annotations', f'{name}.xml') for name in names]
@@ -107,7 +108,7 @@ class VOCMultiLabel(BaseDataset):
                 is_difficult = int(entry.findtext('difficult', '0'))
                 label[place] = 1 if label[place] == 1 or not is_difficult else -1
         except (ElementTree.ParseError, ValueError) as error:
-            raise ValueError(f'{path} is not an annotation with the classes '
+            raise InputError(f'{path} is not an annotation with the classes '
                              f'{", ".join(self.metainfo["classes"])}: {error}') from error
         return label
 
@@ -116,12 +117,12 @@ class VOCMultiLabel(BaseDataset):
         for cls in self.metainfo['classes']:
             rows = [line.split() for line in self._list_lines(f'{cls}_{self.split}')]
             if not all(len(row) == 2 and row[1] in _LABEL_OF_FLAG for row in rows):
-                raise ValueError(f'ImageSets/Main/{cls}_{self.split}.txt must have an image and 1, -1 or 0 '
+                raise InputError(f'ImageSets/Main/{cls}_{self.split}.txt must have an image and 1, -1 or 0 '
                                  'on each line')
             flags = {name: _LABEL_OF_FLAG[flag] for name, flag in rows}
             absent = [name for name in names if name not in flags]
             if absent:
-                raise ValueError(f'ImageSets/Main/{cls}_{self.split}.txt does not list {len(absent)} images '
+                raise InputError(f'ImageSets/Main/{cls}_{self.split}.txt does not list {len(absent)} images '
                                  f'of the split, among them {absent[0]}')
             columns.append([flags[name] for name in names])
         return [list(row) for row in zip(*columns, strict=True)]

@@ -1,32 +1,22 @@
 """What drives a run: optimizers, schedules, samplers, hooks, the log."""
 
-from .compiling import compile_encoder
-from .deferred_message_hub import DeferredMessageHub
-from .hooks import (
-    PREEMPTED,
-    AtomicCheckpointHook,
-    BatchNormMomentumHook,
-    FiniteLossHook,
-    FrozenEncoderHook,
-    OnlineKNNHook,
-    Preempted,
-    PreemptionHook,
-    RunSummaryHook,
-    UnreadableImagesHook,
-)
-from .log_processor import PretrainLogProcessor
-from .metrics import SegmentationMetric, VOCBoxMetric
-from .optimizers import LARS, BFloat16OptimWrapper, LARSOptimWrapperConstructor
-from .random_state import random_state, set_random_state
-from .resumable_loop import ResumableTrainLoop
-from .samplers import SampleIndex, SeededSampler
-from .schedulers import WarmupCosineLR, scaled_lr, warmup_cosine_lr
+from .hooks.atomic_checkpoint import AtomicCheckpointHook
+from .hooks.batch_norm_momentum import BatchNormMomentumHook
+from .hooks.finite_loss import FiniteLossHook
+from .hooks.frozen_encoder import FrozenEncoderHook
+from .hooks.online_knn import OnlineKNNHook
+from .hooks.preemption import PREEMPTED, Preempted, PreemptionHook
+from .hooks.run_summary import RunSummaryHook
+from .hooks.unreadable_images import UnreadableImagesHook
+from .metrics.segmentation_metric import SegmentationMetric
+from .metrics.voc_box_metric import VOCBoxMetric
+from .optimizers.autocast import BFloat16OptimWrapper
+from .optimizers.constructor import LARSOptimWrapperConstructor
+from .optimizers.lars import LARS
+from .samplers.seeded_sampler import SampleIndex, SeededSampler
+from .schedulers.warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
 
-__all__ = [
-    'LARS', 'PREEMPTED', 'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BatchNormMomentumHook',
-    'DeferredMessageHub', 'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor',
-    'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'PretrainLogProcessor', 'ResumableTrainLoop',
-    'RunSummaryHook', 'SampleIndex', 'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook',
-    'VOCBoxMetric', 'WarmupCosineLR', 'compile_encoder', 'random_state', 'scaled_lr',
-    'set_random_state', 'warmup_cosine_lr',
-]
+__all__ = ['LARS', 'PREEMPTED', 'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BatchNormMomentumHook',
+           'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor', 'OnlineKNNHook', 'Preempted',
+           'PreemptionHook', 'RunSummaryHook', 'SampleIndex', 'SeededSampler', 'SegmentationMetric',
+           'UnreadableImagesHook', 'VOCBoxMetric', 'WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']

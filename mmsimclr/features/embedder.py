@@ -1,7 +1,7 @@
-"""Images in, features out."""
+"""Embedding images with an encoder."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -9,16 +9,124 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mmsimclr import checkpoints
 from mmsimclr.cpu_memory import kept_memory
+from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
-from mmsimclr.features.manifest import decisive_settings
-from mmsimclr.features.pooling import POOLINGS, STAGES, first_not_finite, out_indices, pooled_stages
-from mmsimclr.features.preparation import preparation_for
+from mmsimclr.features.images import preparation_for
+from mmsimclr.features.store import decisive_settings
 from mmsimclr.models import ViewPreprocessor
+from mmsimclr.models.heads.feature_pooling import pool_feature
+
+STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4', 'pooled')
+POOLINGS = ('average', 'grid')
+_OUT_INDICES = dict(zip(STAGES, ('stem', 0, 1, 2, 3, 3), strict=True))
+_ORDER = ('stem', 0, 1, 2, 3)       # in which networks return their maps, whatever that of out_indices
+
+
+def out_indices(stages: tuple[str, ...]) -> tuple[int | str, ...]:
+    """Return the ``out_indices`` of a ResNet that returns the maps of these stages, in its order."""
+    wanted = {_OUT_INDICES[stage] for stage in stages}
+    return tuple(index for index in _ORDER if index in wanted)
+
+
+def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
+                  normalise: bool = False, pooling: str = 'average') -> dict[str, Tensor]:
+    """Run an encoder and make a vector of each of its maps.
+
+    Args:
+        backbone: Returns a tuple of maps [N, C, H, W]; its attribute ``out_indices`` says which, in the
+            order of the network. Without that attribute only 'pooled', the last map, can be had.
+        images: Preprocessed images, float [N, 3, H, W].
+        stages: Names out of ``STAGES``; 'pooled' is the last map.
+        normalise: Whether to scale each vector to length 1.
+        pooling: ``'average'`` over all positions; or ``'grid'``, the averages of a grid of windows (see
+            :func:`~mmsimclr.models.heads.feature_pooling.pool_feature`), which 'pooled' does not have.
+
+    Returns:
+        Features by stage, float32 [N, C], on the device of the images.
+
+    Raises:
+        ValueError: If the encoder does not return the map of a stage.
+        TypeError: If the encoder does not return maps.
+    """
+    maps = backbone(images)
+    maps = tuple(maps) if isinstance(maps, tuple | list) else (maps,)
+    if not maps or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
+        raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got '
+                           f'{[list(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps]}')
+    returned = [index for index in _ORDER if index in getattr(backbone, 'out_indices', ())]
+    by_index = dict(zip(returned, maps, strict=True)) if len(returned) == len(maps) else {}
+    features = {}
+    for stage in stages:
+        chosen = maps[-1] if stage == 'pooled' else by_index.get(_OUT_INDICES[stage])
+        if chosen is None:
+            raise InputError(f'the encoder does not return the map of {stage!r}: it returns '
+                             f'{tuple(by_index) or "the last one only"}; build it with '
+                             f'out_indices={out_indices(stages)}')
+        positions = chosen.float()
+        rows = pool_feature(positions, stage) if pooling == 'grid' else positions.mean(dim=(2, 3))
+        features[stage] = F.normalize(rows, dim=1) if normalise else rows
+    return features
+
+
+def first_not_finite(rows: Tensor) -> int | None:
+    """Return the number of the first row with an infinity or NaN in it; None if there is none."""
+    bad = (~torch.isfinite(rows).all(dim=1)).nonzero()
+    return int(bad[0]) if len(bad) else None
+
+
+@torch.no_grad()
+def extract_features(model: nn.Module,
+                     dataset: Dataset,
+                     batch_size: int = 256,
+                     num_workers: int = 0,
+                     progress: Callable[[int, int], None] | None = None) -> tuple[Tensor, Tensor | None]:
+    """Run the encoder over a dataset, in order, in eval mode and without gradients.
+
+    Args:
+        model: A model whose ``test_step`` returns one element with ``feature`` [C] for each image, such
+            as :class:`~mmsimclr.models.SimCLR`. Its training mode is restored afterwards.
+        dataset: Items as :class:`~mmsimclr.transforms.PackImage` makes them.
+        batch_size: Images in one forward pass, >= 1.
+        num_workers: Loader processes.
+        progress: Called with (images done, images in all) after each batch.
+
+    Returns:
+        Features, float32 [N, C], on the CPU, row i of image i; and labels, int64 [N], or None if the
+        items have no ``gt_label``.
+
+    Raises:
+        ValueError: If the dataset is empty, or a feature is not finite.
+    """
+    if len(dataset) == 0:
+        raise InputError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
+    was_training = model.training
+    model.eval()
+    loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=default_collate,
+                        generator=torch.Generator())          # leaves the global random state alone
+    features, labels, done = [], [], 0
+    with kept_memory(next(model.parameters(), torch.empty(0)).device):
+        for batch in loader:
+            rows = torch.stack([element.feature for element in model.test_step(batch)])
+            if not torch.isfinite(rows).all():
+                bad = int((~torch.isfinite(rows).all(dim=1)).nonzero()[0]) + done
+                raise InputError(f'the feature of image {bad} is not finite: the encoder diverged or its '
+                                 'weights are damaged')
+            features.append(rows.float().cpu())
+            if 'gt_label' in batch['data_samples']:
+                labels.append(batch['data_samples']['gt_label'])
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(dataset))
+    model.train(was_training)
+    return torch.cat(features), torch.cat(labels) if labels else None
+
 
 ACCEPTED = ('a path, a PIL image, an RGB uint8 array [H, W, 3], a list of these, a uint8 array [N, H, W, 3] '
             'or a uint8 tensor [N, 3, H, W]')
@@ -68,13 +176,13 @@ class Embedder:
                  interpolation: str = 'bicubic', squash: bool = False, pooling: str = 'average',
                  input: checkpoints.InputScale | None = None, select: str | None = None) -> None:
         if batch_size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
+            raise InputError(f'batch_size must be >= 1, got {batch_size}')
         self.stages = (stages,) if isinstance(stages, str) else tuple(stages)
         if not self.stages or len(set(self.stages) & set(STAGES)) < len(self.stages):
-            raise ValueError(f'stages must be one or several of {", ".join(STAGES)}, each once, got '
+            raise InputError(f'stages must be one or several of {", ".join(STAGES)}, each once, got '
                              f'{stages!r}')
         if pooling not in POOLINGS or (pooling == 'grid' and 'pooled' in self.stages):
-            raise ValueError(f"pooling must be 'average', or 'grid' for stages other than 'pooled', got "
+            raise InputError(f"pooling must be 'average', or 'grid' for stages other than 'pooled', got "
                              f'{pooling!r} for {", ".join(self.stages)}')
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -82,8 +190,8 @@ class Embedder:
         self.pooling = pooling
         if isinstance(checkpoint, nn.Module):
             if input is None:
-                raise TypeError('a backbone does not say how its images are scaled: give input, e.g. '
-                                'InputScale() for ImageNet mean and deviation or UNIT_RANGE for 0 to 1')
+                raise InputTypeError('a backbone does not say how its images are scaled: give input, e.g. '
+                                     'InputScale() for ImageNet mean and deviation or UNIT_RANGE for 0 to 1')
             backbone, self.report = checkpoint, None
         else:
             backbone, self.report = checkpoints.build_encoder(
@@ -128,7 +236,7 @@ class Embedder:
         batch = self.embed_batch(torch.stack([self.preparation(item) for item in items]))
         for rows in batch.values():
             if (bad := first_not_finite(rows)) is not None:
-                raise ValueError(f'the feature of image {start + bad} is not finite: the weights of the '
+                raise InputError(f'the feature of image {start + bad} is not finite: the weights of the '
                                  'encoder are damaged, or the images are not scaled as it expects')
         return batch
 
@@ -167,14 +275,15 @@ def _as_items(images: Any) -> list[dict]:
     """Return what LoadImage takes, one dict for each image."""
     if isinstance(images, Tensor):
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise TypeError(f'images must be {ACCEPTED}; got a {images.dtype} tensor {list(images.shape)}')
+            raise InputTypeError(
+                f'images must be {ACCEPTED}; got a {images.dtype} tensor {list(images.shape)}')
         images = list(images.permute(0, 2, 3, 1).cpu().numpy())
     elif isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
     elif not isinstance(images, list | tuple):
         images = [images]
     if not images:
-        raise ValueError('there are no images: the list is empty')
+        raise InputError('there are no images: the list is empty')
     return [_as_item(image, f'image {number} of {len(images)}' if len(images) > 1 else 'images')
             for number, image in enumerate(images)]
 
@@ -182,7 +291,7 @@ def _as_items(images: Any) -> list[dict]:
 def _as_item(image: Any, name: str) -> dict:
     if isinstance(image, str | os.PathLike):
         if os.path.isdir(image):
-            raise TypeError(f'{image} is a folder; list its images, or use tools/extract_features.py')
+            raise InputTypeError(f'{image} is a folder; list its images, or use tools/extract_features.py')
         return {'img_path': os.fspath(image)}
     if isinstance(image, Image.Image):
         return {'img': ImageOps.exif_transpose(image)}          # as it is done with files
@@ -191,5 +300,5 @@ def _as_item(image: Any, name: str) -> dict:
     if not is_rgb:
         got = f'a {image.dtype} array {list(image.shape)}' if isinstance(image, np.ndarray) \
             else type(image).__name__
-        raise TypeError(f'{name} must be {ACCEPTED}; got {got}')
+        raise InputTypeError(f'{name} must be {ACCEPTED}; got {got}')
     return {'img': image}

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmsimclr.errors import InputError, InputTypeError
+
 
 def weights_sha256(module: nn.Module) -> str:
     """Return the SHA-256 of a network: its printed structure, and its state dict by name.
@@ -61,10 +63,10 @@ def list_images(dataset: Any) -> ImageList:
         ValueError: If it is empty, some images have labels and others none, or labels differ in length.
     """
     if not callable(getattr(dataset, 'get_data_info', None)):
-        raise TypeError('images must be a folder or a dataset with get_data_info(i), as MMEngine, '
-                        f'mmpretrain and mmsimclr have them, got {type(dataset).__name__}')
+        raise InputTypeError('images must be a folder or a dataset with get_data_info(i), as MMEngine, '
+                             f'mmpretrain and mmsimclr have them, got {type(dataset).__name__}')
     if len(dataset) == 0:
-        raise ValueError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
+        raise InputError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
     digest, times, labels, longest_path = hashlib.sha256(), hashlib.sha256(), [], 0
     root = os.path.join(str(getattr(dataset, 'data_root', '') or ''), '')
     for index in range(len(dataset)):
@@ -97,12 +99,12 @@ def _stack(labels: Sequence[Any]) -> np.ndarray | None:
     if missing == len(labels):
         return None
     if missing:
-        raise ValueError(f'{missing} of {len(labels)} images have no gt_label; give all of them one, or none')
+        raise InputError(f'{missing} of {len(labels)} images have no gt_label; give all of them one, or none')
     try:
         stacked = np.asarray(labels)
     except ValueError:              # lists of different lengths
         stacked = np.asarray(labels, object)
     if stacked.dtype.kind not in 'iub':
-        raise ValueError('gt_label must be an integer, or a list of integers of one length (a 0 or 1 for '
+        raise InputError('gt_label must be an integer, or a list of integers of one length (a 0 or 1 for '
                          f'each class, where an image has several); the first is {labels[0]!r}')
     return stacked.astype(np.int64)

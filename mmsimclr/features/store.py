@@ -1,28 +1,222 @@
-"""The files of one extraction: made once, filled by any number of runs, named when complete."""
+"""Feature files: manifest, rows, progress, npz."""
 
+import io
+import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, read_array_header_1_0, read_magic
 
+from mmsimclr.errors import ExistingFileError, InputError
 from mmsimclr.features.fingerprint import ImageList
-from mmsimclr.features.manifest import MANIFEST, differences, read_manifest, write_manifest
-from mmsimclr.features.npz import pack_npz
-from mmsimclr.features.row_writer import (
-    DONE,
-    PENDING,
-    PROGRESS,
-    REASONS,
-    UNREADABLE,
-    read_progress,
-    read_reasons,
-)
-from mmsimclr.files import locked_file
+from mmsimclr.files import atomic_writer, locked_file
+
+MANIFEST = 'manifest.json'
+# They tell where a result comes from, not what it is.
+PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images.num_unreadable',
+              'images.unreadable')
+DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')
+
+
+def decisive_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a manifest that two equal results share, keys dotted."""
+    return {key: value for key, value in _flat(manifest, '')
+            if key not in PROVENANCE and (not key.startswith('versions.') or key in DECISIVE_VERSIONS)}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words which decisive settings of two manifests differ."""
+    before, now = decisive_settings(before), decisive_settings(now)
+    return [f'{key} was {_short(before.get(key))}, is {_short(now.get(key))}'
+            for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+
+
+def read_manifest(place: Path) -> dict[str, Any]:
+    """Return the manifest of a folder or an .npz of features.
+
+    Raises:
+        ValueError: If there is none, or it cannot be read.
+    """
+    try:
+        if place.is_dir():
+            return json.loads((place / MANIFEST).read_text(encoding='utf-8'))
+        with np.load(place, allow_pickle=False) as archive:
+            return json.loads(str(archive['manifest']))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f'{place} holds no features of mmsimclr, or is damaged: {error}') from error
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest into a folder, whole or not at all."""
+    with atomic_writer(folder / MANIFEST) as file:
+        file.write((json.dumps(manifest, indent=2, allow_nan=False) + '\n').encode())
+
+
+def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
+
+
+ALIGNMENT = 64              # of each member's first byte, and so, by the .npy format, of its array
+_PADDING_ID = 0xD935        # what zipalign calls its extra field; any reader passes over it
+
+
+def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
+    """Copy files ``.npy`` into one uncompressed ``.npz``, whole or not at all.
+
+    Equal content gives equal bytes: members carry no date.
+
+    Args:
+        path: The ``.npz``.
+        arrays: Files of arrays; their names without the ending become the names in the archive.
+        text: Strings by name, stored as arrays of no dimension.
+    """
+    with atomic_writer(path) as file, zipfile.ZipFile(file, 'w') as archive:
+        for name, value in text.items():
+            member = io.BytesIO()
+            np.save(member, np.array(value))
+            archive.writestr(zipfile.ZipInfo(f'{name}.npy'), member.getvalue())
+        for source in arrays:
+            info = zipfile.ZipInfo(source.name)
+            # Fixed part, name, zip64 sizes and the padding's own head come before the array.
+            head = file.tell() + 30 + len(source.name) + 20 + 4
+            padding = -head % ALIGNMENT
+            info.extra = struct.pack('<HH', _PADDING_ID, padding) + bytes(padding)
+            with source.open('rb') as array, archive.open(info, 'w', force_zip64=True) as target:
+                shutil.copyfileobj(array, target, 1 << 20)
+
+
+def map_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays that :func:`pack_npz` packed, by name, memory-mapped and read-only.
+
+    Raises:
+        zipfile.BadZipFile: If the file is cut off or no archive.
+        ValueError: If a member is compressed, no array, or one of Python objects.
+    """
+    with zipfile.ZipFile(path) as archive, path.open('rb') as file:
+        return {Path(info.filename).stem: _map_member(path, file, archive, info)
+                for info in archive.infolist()}
+
+
+def _map_member(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
+                info: zipfile.ZipInfo) -> np.ndarray:
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise InputError(f'{info.filename} is compressed')
+    with archive.open(info) as member:
+        if read_magic(member) != (1, 0):
+            raise InputError(f'{info.filename} is not in version 1.0 of the .npy format')
+        shape, fortran_order, dtype = read_array_header_1_0(member)
+        if dtype.hasobject:                         # mapped, their bytes would be taken for addresses
+            raise InputError(f'{info.filename} holds Python objects')
+        head = member.tell()
+    # The local header repeats the name and has extra fields of its own (APPNOTE.TXT, 4.3.7).
+    file.seek(info.header_offset + 26)
+    name_length, extra_length = struct.unpack('<HH', file.read(4))
+    offset = info.header_offset + 30 + name_length + extra_length + head
+    return np.memmap(path, dtype, 'r', offset, shape, order='F' if fortran_order else 'C')
+
+
+PENDING, DONE, UNREADABLE = 0, 1, 2
+PROGRESS = 'progress'
+REASONS = 'unreadable'
+
+
+class RowWriter:
+    """Writes the rows of one process into files it may share with others; nothing counts before a commit.
+
+    Ordinary writes, not a memory map: they keep the process small, and on network file systems leave the
+    neighbouring rows of other machines alone.
+
+    Args:
+        folder: Has ``<stage>.npy``, [N, C], for each stage, and ``progress``, a byte for each of N images.
+        stages: Names of the stages.
+        rank: Number of the process.
+    """
+
+    def __init__(self, folder: Path, stages: Iterable[str], rank: int) -> None:
+        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
+        self._arrays = {stage: np.load(path, mmap_mode='r') for stage, path in self._paths.items()}
+        self._folder, self._rank = folder, rank
+        self._written: list[tuple[int, np.ndarray]] = []
+
+    def __enter__(self) -> 'RowWriter':
+        """Open the files."""
+        self._files = {stage: path.open('r+b') for stage, path in self._paths.items()}
+        self._progress = open(self._folder / PROGRESS, 'r+b')
+        self._reasons = open(self._folder / f'{REASONS}-{self._rank}', 'a', encoding='utf-8')
+        self._reasons.write('\n')                   # ends a line that an interruption cut off
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files; what was not committed does not count."""
+        for file in (*self._files.values(), self._progress, self._reasons):
+            file.close()
+
+    def write(self, start: int, features: Mapping[str, np.ndarray], reasons: Mapping[int, str]) -> None:
+        """Write the rows of a run of images.
+
+        Args:
+            start: Number of the first image.
+            features: [n, C] by stage, of the readable images of the run.
+            reasons: Why the others cannot be read, by place in the run.
+        """
+        num_rows = len(next(iter(features.values()))) + len(reasons)
+        states = np.full(num_rows, DONE, np.uint8)
+        states[list(reasons)] = UNREADABLE
+        for stage, file in self._files.items():
+            array = self._arrays[stage]
+            rows = np.zeros((num_rows, array.shape[1]), array.dtype)
+            rows[states == DONE] = features[stage]
+            file.seek(array.offset + start * array.strides[0])
+            file.write(rows.data)
+        for place, reason in reasons.items():
+            self._reasons.write(json.dumps(dict(image=start + place, reason=reason)) + '\n')
+        self._written.append((start, states))
+
+    def commit(self) -> None:
+        """Flush the rows to the disk, then record that they are there."""
+        for file in (*self._files.values(), self._reasons):
+            file.flush()
+            os.fsync(file.fileno())
+        for start, states in self._written:
+            self._progress.seek(start)
+            self._progress.write(states.data)
+        self._progress.flush()
+        os.fsync(self._progress.fileno())
+        self._written.clear()
+
+
+def read_progress(folder: Path) -> np.ndarray:
+    """Return what is known of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
+    return np.fromfile(folder / PROGRESS, np.uint8)
+
+
+def read_reasons(folder: Path) -> dict[int, str]:
+    """Return why images cannot be read, by number, of all processes."""
+    entries = []
+    for file in sorted(folder.glob(f'{REASONS}-*')):
+        for line in file.read_text(encoding='utf-8').splitlines():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:            # cut off, so never committed; or empty
+                continue
+    return {entry['image']: entry['reason'] for entry in entries}
+
 
 BLOCK_ROWS = 4096
 
@@ -87,7 +281,7 @@ class FeatureStore:
             _check_same(self.out, manifest)
             shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very end
         elif self.out.is_dir() and any(self.out.iterdir()):
-            raise FileExistsError(f'{self.out} exists and holds no features; choose another name (--out)')
+            raise ExistingFileError(f'{self.out} exists and holds no features; choose another name (--out)')
         elif (self.folder / MANIFEST).is_file():
             _check_same(self.folder, manifest)
         else:
@@ -122,7 +316,7 @@ class FeatureStore:
         keep = np.flatnonzero(progress == DONE)
         left_out = [reasons[index] for index in np.flatnonzero(progress == UNREADABLE).tolist()]
         if not len(keep):
-            raise ValueError(f'none of the {len(progress)} images can be read: {left_out[0]}')
+            raise InputError(f'none of the {len(progress)} images can be read: {left_out[0]}')
         write_manifest(self.folder, {**manifest, 'images': {
             **manifest['images'], 'num_unreadable': len(left_out), 'unreadable': left_out}})
         for path in sorted(self.folder.glob('*.npy')):
@@ -162,7 +356,7 @@ class FeatureStore:
 
 def _check_same(place: Path, manifest: Mapping[str, Any]) -> None:
     if different := differences(read_manifest(place), manifest):
-        raise ValueError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
+        raise InputError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
                          'name (--out), or remove it to begin anew')
 
 

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, Mapping
 
-from mmsimclr.files.locked_file import locked_file
-from mmsimclr.files.verified_file import difference, sync_folder
+from mmsimclr.errors import InputError, UserError
+from mmsimclr.files.locks import locked_file
+from mmsimclr.files.verified import difference, sync_folder
 
 CHUNK_BYTES = 1 << 16
 Progress = Callable[[int, int | None], None]
 
 
-class DownloadError(OSError):
+class DownloadError(UserError, OSError):
     """A file could not be fetched, or what came is not what was expected."""
 
 
@@ -75,9 +76,9 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
         ValueError: If an argument is out of range or ``url`` is of another kind.
     """
     if not re.match(r'https?://', url):
-        raise ValueError(f'url must begin with http:// or https://, got {url!r}')
+        raise InputError(f'url must begin with http:// or https://, got {url!r}')
     if timeout <= 0 or attempts < 1:
-        raise ValueError(f'timeout must be > 0 and attempts >= 1, got {timeout} and {attempts}')
+        raise InputError(f'timeout must be > 0 and attempts >= 1, got {timeout} and {attempts}')
     path = Path(path)
     part = path.with_name(f'{path.name}.part')
     path.parent.mkdir(parents=True, exist_ok=True)

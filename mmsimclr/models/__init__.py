@@ -1,22 +1,17 @@
 """Models: algorithms and the parts they are assembled from."""
 
-from .algorithms import Classifier, SimCLR
-from .backbones import DownstreamResNet, ResNet
-from .heads import (
-    POOLED_FEATURES,
-    ContrastiveHead,
-    KNNClassifier,
-    LinearHead,
-    Stage4Head,
-    pool_feature,
-    pooled_side,
-)
-from .losses import NTXentLoss, contrastive_metrics, nt_xent_loss
-from .necks import NonLinearNeck
-from .preprocessors import ViewPreprocessor
+from .algorithms.classifier import Classifier
+from .algorithms.simclr import SimCLR
+from .backbones.downstream_resnet import DownstreamResNet, Stage4Head
+from .backbones.resnet import ResNet
+from .heads.contrastive_head import ContrastiveHead
+from .heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
+from .heads.knn_classifier import KNNClassifier
+from .heads.linear_head import LinearHead
+from .losses.nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
+from .necks.nonlinear_neck import NonLinearNeck
+from .preprocessors.view_preprocessor import ViewPreprocessor
 
-__all__ = [
-    'POOLED_FEATURES', 'Classifier', 'ContrastiveHead', 'DownstreamResNet', 'KNNClassifier', 'LinearHead',
-    'NTXentLoss', 'NonLinearNeck', 'ResNet', 'SimCLR', 'Stage4Head', 'ViewPreprocessor',
-    'contrastive_metrics', 'nt_xent_loss', 'pool_feature', 'pooled_side',
-]
+__all__ = ['POOLED_FEATURES', 'Classifier', 'ContrastiveHead', 'DownstreamResNet', 'KNNClassifier',
+           'LinearHead', 'NTXentLoss', 'NonLinearNeck', 'ResNet', 'SimCLR', 'Stage4Head', 'ViewPreprocessor',
+           'contrastive_metrics', 'nt_xent_loss', 'pool_feature', 'pooled_side']

@@ -9,10 +9,10 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
-from mmsimclr.datasets.annotation_files import check_segmentation, check_voc
-from mmsimclr.datasets.coco_annotations import check_coco
+from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.protocols.base import EncoderSource
 from mmsimclr.protocols.downstream_model import complete_model
-from mmsimclr.protocols.encoder_source import EncoderSource
 
 
 def check_annotations(config: Config) -> dict[str, dict[str, int]]:
@@ -101,8 +101,8 @@ def _datasets(config: Mapping[str, Any], whole: Config) -> Iterator[Any]:
         try:
             yield DATASETS.build({**config, 'pipeline': [], 'lazy_init': True})
         except AssertionError as error:             # of mmseg's VOC dataset, without a message
-            raise FileNotFoundError(f'no {config.get("ann_file")} or no images below '
-                                    f'{config.get("data_root")}') from error
+            raise MissingFileError(f'no {config.get("ann_file")} or no images below '
+                                   f'{config.get("data_root")}') from error
 
 
 def _check(dataset: Any, share: slice, has_masks: bool) -> dict[str, int]:
@@ -127,6 +127,6 @@ def _listed(dataset: Any) -> list[dict]:
     try:
         return dataset.load_data_list()
     except AssertionError as error:
-        raise FileNotFoundError(str(error)) from error
+        raise MissingFileError(str(error)) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f'{dataset.ann_file} is not UTF-8 text: {error}') from error
+        raise InputError(f'{dataset.ann_file} is not UTF-8 text: {error}') from error

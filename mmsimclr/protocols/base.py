@@ -1,10 +1,11 @@
-"""What every protocol is, and what it is given to work with."""
+"""Base class of protocols, and running one on a checkpoint."""
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,75 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list
 from mmengine.logging import MMLogger
+from mmengine.runner import set_random_seed
+from torch import nn
 
 from mmsimclr import distributed
+from mmsimclr.checkpoints import (
+    UNIT_RANGE,
+    EncoderWeights,
+    InputScale,
+    LoadReport,
+    build_encoder,
+    read_encoder,
+)
+from mmsimclr.config import ConfigError
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
 from mmsimclr.files import ProgressLine
-from mmsimclr.protocols.encoder_source import EncoderSource
-from mmsimclr.protocols.predictions import Predictions
-from mmsimclr.protocols.result import Result
-from mmsimclr.registry import DATASETS
+from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """Where an encoder comes from; each :meth:`build` makes a fresh one with the same weights.
+
+    Attributes:
+        checkpoint: A file, folder, address or model-zoo name; None for random initialisation.
+        select: Address of the encoder in the checkpoint, where it has several.
+        settings: Arguments of :class:`mmsimclr.models.ResNet` for random initialisation. A checkpoint
+            says them itself.
+        seed: Decides a random initialisation.
+
+    Raises:
+        ValueError: If there is neither a checkpoint nor settings to build a random encoder from.
+    """
+
+    checkpoint: str | Path | None
+    select: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is None and not self.settings:
+            raise InputError('random initialisation needs the architecture: put encoder=dict(depth=50, ...) '
+                             'in the config')
+
+    @cached_property
+    def weights(self) -> EncoderWeights | None:
+        """What the checkpoint holds, read once; None for random initialisation."""
+        return None if self.checkpoint is None else read_encoder(self.checkpoint, self.select)
+
+    @property
+    def input(self) -> InputScale:
+        """How to scale the encoder's images; the unit range where it is random."""
+        return UNIT_RANGE if self.weights is None else self.weights.input
+
+    def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
+        """Return a new encoder, in eval mode, and the report of its loading (None where it is random).
+
+        Args:
+            **arguments: Further arguments of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
+
+        Raises:
+            CheckpointError: If the checkpoint does not fill the encoder.
+        """
+        if self.weights is not None:
+            return build_encoder(self.weights, **arguments)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return MODELS.build(dict(type='mmsimclr.ResNet', **self.settings, **arguments)).eval(), None
 
 
 @contextmanager
@@ -35,13 +97,13 @@ def clear_dataset_errors() -> Iterator[None]:
     except FileNotFoundError as error:
         if error.filename is None:                           # it explains itself
             raise
-        raise FileNotFoundError(
-            f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
-            'datasets (another place: --cfg-options data_root=PATH)') from error
+        raise MissingFileError(
+           f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
+           'datasets (another place: --cfg-options data_root=PATH)') from error
     except RuntimeError as error:
         if not str(error).startswith('Found 0 files'):
             raise
-        raise ValueError(f'there are no images to measure on: {error}') from error
+        raise InputError(f'there are no images to measure on: {error}') from error
 
 
 @dataclass
@@ -149,3 +211,50 @@ class Protocol(ABC):
 
         In a process group every rank runs this.
         """
+
+
+def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
+                  command: str | None = None, select: str | None = None, cache_dir: str | Path | None = None,
+                  device: str = 'auto') -> Result:
+    """Measure an encoder as a config says.
+
+    Args:
+        config: From :func:`mmsimclr.config.load_config`; it has a ``protocol``.
+        checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
+            whose architecture is then the config's ``encoder``.
+        config_path: Where the config came from, for the result.
+        command: The command that repeats it, for the result.
+        select: Address of the encoder in the checkpoint, where it has several.
+        cache_dir: Where extracted features are kept; by default ``features`` beside the work directory, so
+            that all evaluations of an encoder share them.
+        device: Where to compute; 'auto' is the GPU if there is one.
+
+    Returns:
+        The result, which is written into the work directory as well.
+
+    Raises:
+        ConfigError: If the config describes no protocol.
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    if not config.get('protocol'):
+        raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
+                          '(configs/benchmarks/); to pre-train, use tools/train.py')
+    if config.get('launcher', 'none') != 'none':
+        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    work_dir = Path(config.work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    seed = _seed(config)
+    set_random_seed(seed, deterministic=bool((config.get('randomness') or {}).get('deterministic')))
+    MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
+    source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+    benchmark = Benchmark(
+        source, config, work_dir, Path(cache_dir) if cache_dir else work_dir.parent / 'features',
+        config_path=str(config_path) if config_path else None, command=command, seed=seed, device=device,
+        num_workers=config.get('num_workers', 0))
+    return PROTOCOLS.build(config.protocol).run(benchmark)
+
+
+def _seed(config: Config) -> int:
+    randomness: dict[str, Any] = config.get('randomness') or {}
+    seed = randomness.get('seed')
+    return 0 if seed is None else seed

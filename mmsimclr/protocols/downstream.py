@@ -1,4 +1,4 @@
-"""Fine-tuning a detector or a segmenter on an encoder by MMEngine's Runner, and measuring it."""
+"""Detection and segmentation: fine-tuning a detector of mmdet or a segmenter of mmseg."""
 
 import copy
 from pathlib import Path
@@ -11,14 +11,17 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError, build_runner
+from mmsimclr.config import ConfigError
 from mmsimclr.engine.metrics import ImageWiseMetric
+from mmsimclr.errors import InputError
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.annotation_check import check_annotations, classes_of
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.downstream_model import complete_model, put_encoder_in, unwrap
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import check_training_device
+from mmsimclr.registry import PROTOCOLS
+from mmsimclr.runner import build_runner
 
 NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper', 'train_cfg',
           'test_cfg')
@@ -28,7 +31,7 @@ class FineTuning(Protocol):
     """Train a whole network of mmdet or mmseg that starts from the encoder and from nothing else.
 
     The config is that of an MMEngine run without what only encoder and data can tell, which
-    :func:`~mmsimclr.protocols.downstream_model.complete_model` fills in. Before training, all annotations
+    :func:`~mmsimclr.protocols.downstream.complete_model` fills in. Before training, all annotations
     are checked. The metric of ``test_evaluator`` is an :class:`~mmsimclr.engine.metrics.ImageWiseMetric`;
     what was found in each image is written beside the result, into ``per_image.npz``.
 
@@ -53,7 +56,7 @@ class FineTuning(Protocol):
             runner = self.build(benchmark, config)
             runner.train()
             if runner.iter == 0:
-                raise ValueError('no step was made, so what the heads answer says nothing about the '
+                raise InputError('no step was made, so what the heads answer says nothing about the '
                                  'encoder; raise train_cfg.max_iters or max_epochs')
             metrics = _test(runner)
         metric, = runner.test_loop.evaluator.metrics
@@ -104,3 +107,25 @@ def _settings(runner: Runner, config: Config) -> dict[str, Any]:
         * config.optim_wrapper.get('accumulative_counts', 1),
         optimizer={**optimizer, 'type': kind},
         batch_norm='over all ranks' if config.get('sync_bn') and ranks > 1 else 'per process')
+
+
+@PROTOCOLS.register_module()
+class Detection(FineTuning):
+    """Box AP on PASCAL VOC, or box and mask AP on COCO, of a detector that is fine-tuned from the encoder.
+
+    Source:
+        He et al. 2020 (MoCo), section 4.2; MMSelfSup 1.x and VISSL for the settings.
+    """
+
+    task = 'detection'
+
+
+@PROTOCOLS.register_module()
+class Segmentation(FineTuning):
+    """Mean IoU of a segmenter that is fine-tuned from the encoder.
+
+    Source:
+        Long et al. 2015; MMSelfSup 1.x for the settings.
+    """
+
+    task = 'segmentation'

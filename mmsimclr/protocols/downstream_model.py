@@ -1,15 +1,15 @@
-"""A detector or a segmenter of mmdet or mmseg around an encoder: its config completed, its weights put in."""
+"""A detector of mmdet or a segmenter of mmseg around an encoder: its config completed, its weights put in."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mmsimclr.checkpoints import InputScale
 from mmsimclr.config import ConfigError
+from mmsimclr.distributed import unwrap_model
 from mmsimclr.models import DownstreamResNet
 from mmsimclr.registry import MODELS
 
@@ -129,4 +129,5 @@ def put_encoder_in(model: nn.Module, encoder: nn.Module) -> None:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside a wrapper."""
-    return model.module if is_model_wrapper(model) else model
+    return unwrap_model(model)
+

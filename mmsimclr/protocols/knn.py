@@ -8,13 +8,13 @@ from mmengine.dist import all_gather_object
 from torch import Tensor
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation.knn import largest, nearest_neighbours, vote
+from mmsimclr.evaluation.metrics import require_several_classes
 from mmsimclr.models import KNNClassifier
-from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours, vote
 from mmsimclr.protocols.base import Benchmark, Protocol
-from mmsimclr.protocols.classification_metrics import require_several_classes
-from mmsimclr.protocols.one_vs_rest import class_names
-from mmsimclr.protocols.predictions import Predictions, feature_names
-from mmsimclr.protocols.result import Result
+from mmsimclr.protocols.result import Predictions, Result, feature_names
+from mmsimclr.protocols.svm import class_names
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -43,7 +43,7 @@ class KNN(Protocol):
     def __init__(self, train: dict, test: dict, k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None) -> None:
         if not k:
-            raise ValueError('k must name at least one number of neighbours')
+            raise InputError('k must name at least one number of neighbours')
         for number in k:
             KNNClassifier(number, temperature)                              # checks both
         self.datasets = dict(train=train, test=test)
@@ -108,15 +108,15 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
 
 def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
     if bank is None or queries is None:
-        raise ValueError('k-NN needs labels, and the images have none; use class folders or a labelled '
+        raise InputError('k-NN needs labels, and the images have none; use class folders or a labelled '
                          'dataset')
     if bank.ndim != 1 or queries.ndim != 1 or bank.min() < 0:
-        raise ValueError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
+        raise InputError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
                          f'{list(queries.shape)}, the least {bank.min()}')
     require_several_classes(bank, 'training')
     unknown = np.setdiff1d(queries, bank)
     if len(unknown):
-        raise ValueError(f'{len(unknown)} classes of the test images are not among the training images: '
+        raise InputError(f'{len(unknown)} classes of the test images are not among the training images: '
                          f'{unknown[:10].tolist()}')
 
 

@@ -1,5 +1,9 @@
-"""Linear evaluation: a classifier trained on an encoder that stays as it is."""
+"""Linear evaluation, on the last feature or on each of five."""
 
+from collections.abc import Mapping
+
+from mmsimclr.config import ConfigError
+from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import require_frozen, train_classifier
@@ -25,3 +29,41 @@ class LinearEvaluation(Protocol):
         return benchmark.result(
             'linear', trained.evaluation.metrics(head), trained.num_images, trained.settings,
             trained.evaluation.predictions(head, trained.test_set))
+
+
+@PROTOCOLS.register_module()
+class LinearPerLayer(Protocol):
+    """Train a linear classifier on each feature of the frozen encoder, all on one forward pass.
+
+    Feature 1 is the stem, 2 to 5 are the stages. The config is as of :class:`LinearEvaluation`; the heads of
+    its model have a ``feature`` each.
+
+    Source:
+        Goyal et al. 2019, section 6.1; MMSelfSup 1.x.
+    """
+
+    def run(self, benchmark: Benchmark) -> Result:
+        """Train, evaluate, and return top-1 and top-5 accuracy in percent of each feature.
+
+        The predictions that are kept are those of the feature with the best top-1 accuracy.
+        """
+        require_frozen(benchmark.config)
+        self._check_heads(benchmark.config.model.heads)
+        trained = train_classifier(benchmark)
+        by_feature = {f'feature_{POOLED_FEATURES.index(feature) + 1}': trained.evaluation.metrics(feature)
+                      for feature in trained.evaluation.ranked}
+        best = max(by_feature, key=lambda feature: by_feature[feature]['top_1_accuracy_percent'])
+        metrics = {f'{feature}_{name}': value for feature, values in by_feature.items()
+                   for name, value in values.items()}
+        head = list(trained.evaluation.ranked)[list(by_feature).index(best)]
+        return benchmark.result(
+            'linear on each feature', metrics, trained.num_images,
+            {**trained.settings, 'predictions_of': best},
+            trained.evaluation.predictions(head, trained.test_set))
+
+    @staticmethod
+    def _check_heads(heads: Mapping[str, Mapping]) -> None:
+        for name, head in heads.items():
+            if name not in POOLED_FEATURES or head.get('feature') != name:
+                raise ConfigError(f'model.heads must be named as their features, '
+                                  f'{", ".join(POOLED_FEATURES)}; got {name!r} on {head.get("feature")!r}')

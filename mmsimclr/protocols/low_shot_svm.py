@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, check_costs, fit_svm, svm_features
+from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
-from mmsimclr.protocols.average_precision import average_precision
 from mmsimclr.protocols.base import Benchmark, Protocol
-from mmsimclr.protocols.linear_svm import (
-    COSTS,
-    MAX_ITERATIONS,
-    check_costs,
-    fit_svm,
+from mmsimclr.protocols.result import Result
+from mmsimclr.protocols.svm import (
+    class_names,
+    class_predictions,
+    multi_labels,
     run_in_parallel,
-    svm_features,
     svm_settings,
+    unusable_classes,
     voc07_preparation,
     worker_processes,
     write_csv,
 )
-from mmsimclr.protocols.one_vs_rest import class_names, class_predictions, multi_labels, unusable_classes
-from mmsimclr.protocols.result import Result
 from mmsimclr.registry import PROTOCOLS
 
 TABLE = 'low_shot_svm.csv'
@@ -70,7 +70,7 @@ class LowShotSVM(Protocol):
                  crop_px: int | None = None, max_iterations: int = MAX_ITERATIONS,
                  num_processes: int | None = None) -> None:
         if not k or min(k) < 1 or min(num_samples, negatives_per_positive) < 1:
-            raise ValueError('k, num_samples and negatives_per_positive must be >= 1, got '
+            raise InputError('k, num_samples and negatives_per_positive must be >= 1, got '
                              f'{k}, {num_samples} and {negatives_per_positive}')
         self.datasets = dict(train=train, test=test)
         self.k, self.num_samples = sorted(set(k)), num_samples
@@ -91,7 +91,7 @@ class LowShotSVM(Protocol):
         too_large = self._too_large(train_labels, names, classes)
         ks = [k for k in self.k if k not in too_large]
         if not ks:
-            raise ValueError(f'no k can be evaluated: with k={self.k[0]}, {too_large[self.k[0]]}')
+            raise InputError(f'no k can be evaluated: with k={self.k[0]}, {too_large[self.k[0]]}')
         layers, failed = {}, 0
         with worker_processes():
             for stage in self.stages:

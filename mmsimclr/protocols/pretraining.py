@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.config import build_runner
 from mmsimclr.protocols.result import Result, sha256
+from mmsimclr.runner import build_runner
 
 
 def pretrain(config: Config, config_path: str | Path, command: str) -> Result:

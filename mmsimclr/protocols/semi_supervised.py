@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from mmsimclr.config import ConfigError
+from mmsimclr.errors import InputError
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import TrainedClassifier, train_classifier
@@ -37,7 +38,7 @@ class SemiSupervised(Protocol):
         grid = dict(grid or {})
         if grid and (set(grid) != {'lr', 'head_lr_multiplier'}
                      or not all(len(values) and min(values) > 0 for values in grid.values())):
-            raise ValueError('grid must be dict(lr=[...], head_lr_multiplier=[...]) with numbers > 0, got '
+            raise InputError('grid must be dict(lr=[...], head_lr_multiplier=[...]) with numbers > 0, got '
                              f'{grid}')
         self.points = [dict(lr=lr, head_lr_multiplier=factor) for lr, factor in
                        itertools.product(grid.get('lr', ()), grid.get('head_lr_multiplier', ()))]

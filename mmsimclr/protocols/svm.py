@@ -1,31 +1,178 @@
-"""VOC07 SVM: linear SVMs on the features of five layers, the cost chosen by cross-validation."""
+"""VOC07 SVM protocol: linear SVMs on the features of five layers, the cost chosen by cross-validation."""
 
-from collections.abc import Sequence
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
+from mmengine.dist import all_gather_object
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold
 
 from mmsimclr import distributed
-from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
-from mmsimclr.protocols.average_precision import average_precision
-from mmsimclr.protocols.base import Benchmark, Protocol
-from mmsimclr.protocols.linear_svm import (
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation.linear_svm import (
     COSTS,
     MAX_ITERATIONS,
+    SVM_SETTINGS,
     check_costs,
     fit_svm,
-    run_in_parallel,
     svm_features,
-    svm_settings,
-    voc07_preparation,
-    worker_processes,
-    write_csv,
 )
-from mmsimclr.protocols.one_vs_rest import class_names, class_predictions, multi_labels, unusable_classes
-from mmsimclr.protocols.result import Result
+from mmsimclr.evaluation.metrics import average_precision, require_same_classes
+from mmsimclr.features import FeatureFiles
+from mmsimclr.files import ProgressLine, atomic_writer
+from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
+from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
+
+
+def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.ndarray:
+    """Return labels of several classes an image, int64 [N, K].
+
+    Args:
+        labels: int [N, K]: 1 present, 0 absent, -1 left out of the class; or one class an image, [N].
+        num_classes: Number of classes K.
+        part: Which images, for the message of an error.
+
+    Raises:
+        ValueError: If there are no labels, or they are something else.
+    """
+    if labels is None:
+        raise InputError(f'the {part} images have no labels; use a dataset that has')
+    labels = np.asarray(labels)
+    if labels.ndim == 1:
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise InputError(f'labels of the {part} images must be in [0, {num_classes}), got '
+                             f'{labels.min()} to {labels.max()}')
+        return (labels[:, None] == np.arange(num_classes)).astype(np.int64)
+    if labels.ndim != 2 or labels.shape[1] != num_classes or not np.isin(labels, (-1, 0, 1)).all():
+        raise InputError(f'labels of the {part} images must be [N], or [N, {num_classes}] of 1, 0 and -1, '
+                         f'got shape {list(labels.shape)} with {np.unique(labels)[:6].tolist()}')
+    return labels
+
+
+def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
+    """Return the names of the classes of two sets of features; their numbers where they have no names.
+
+    Raises:
+        ValueError: If the two are of different classes.
+    """
+    names, others = (list(part.manifest['images']['classes']) for part in (train, test))
+    require_same_classes(names, others)
+    if names:
+        return names
+    counts = [0 if part.labels is None else part.labels.shape[1] if part.labels.ndim == 2
+              else int(part.labels.max()) + 1 for part in (train, test)]
+    return [str(number) for number in range(max(counts))]
+
+
+def unusable_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], minimum: int
+                     ) -> dict[str, str]:
+    """Return why some classes cannot be evaluated, by name.
+
+    Args:
+        train: Labels, int [N, K].
+        test: Labels, int [M, K].
+        names: Names of the K classes.
+        minimum: Positive, and negative, training images needed of a class.
+
+    Raises:
+        ValueError: If no class can be evaluated.
+    """
+    reasons = {}
+    for name, train_labels, test_labels in zip(names, train.T, test.T, strict=True):
+        for labels, part, needed in ((train_labels, 'training', minimum), (test_labels, 'test', 1)):
+            positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+            if min(positives, negatives) < needed:
+                reasons.setdefault(name, f'{positives} positive and {negatives} negative {part} images; at '
+                                         f'least {needed} of each are needed')
+    if len(reasons) == len(names):
+        raise InputError('no class can be evaluated: ' + '; '.join(
+            f'{name}: {reason}' for name, reason in list(reasons.items())[:3]))
+    return reasons
+
+
+def class_predictions(test: FeatureFiles, labels: np.ndarray, classes: list[int], scores: np.ndarray
+                      ) -> Predictions:
+    """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
+    counted, all_scores = np.full(labels.shape, -1), np.zeros(labels.shape, np.float32)
+    counted[:, classes], all_scores[:, classes] = labels[:, classes], scores
+    return Predictions(counted, all_scores, feature_names(test))
+
+
+@contextmanager
+def worker_processes() -> Iterator[None]:
+    """Keep the processes of :func:`run_in_parallel` from one call to the next, and end them in the end."""
+    try:
+        yield
+    finally:
+        get_reusable_executor().shutdown(wait=True)
+
+
+def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
+                    num_processes: int | None = None, unit: str = 'SVMs') -> list[Any]:
+    """Return ``[function(*shared, *task) for task in tasks]``, computed by several processes.
+
+    The ranks of a process group share the tasks, and every rank gets all results. Processes, not threads:
+    liblinear has one random state for all threads, and what they drew would depend on their timing.
+
+    Args:
+        function: A function of a module.
+        tasks: Its last arguments.
+        shared: Its first arguments; large arrays among them are memory-mapped, not copied.
+        num_processes: Processes of each rank; by default one for each core of this machine.
+        unit: What a task is, for the line that shows progress.
+    """
+    tasks = list(tasks)
+    rank, ranks = distributed.rank(), distributed.world_size()
+    own = tasks[rank::ranks]
+    if num_processes is None:
+        num_processes = max(1, joblib.cpu_count() // int(os.environ.get('LOCAL_WORLD_SIZE', ranks)))
+    progress = ProgressLine(unit=unit)
+    results = []
+    computed = joblib.Parallel(num_processes, return_as='generator')(
+        joblib.delayed(function)(*shared, *task) for task in own)
+    for result in computed:
+        if rank == 0:
+            progress(len(results), len(own))
+        results.append(result)
+    if rank == 0 and own:
+        progress(len(own), len(own))
+    gathered: list[Any] = [None] * len(tasks)
+    for number, part in enumerate(all_gather_object(results)):
+        gathered[number::ranks] = part
+    return gathered
+
+
+def voc07_preparation(resize_px: int | None, crop_px: int | None) -> dict[str, Any]:
+    """Return how images are prepared and maps pooled: the whole image in a square, a grid of windows."""
+    return dict(resize_px=resize_px, crop_px=crop_px, interpolation='bilinear', squash=True, pooling='grid')
+
+
+def svm_settings(max_iterations: int, features: FeatureFiles) -> dict[str, Any]:
+    """Return what decides an SVM protocol's values besides its own arguments."""
+    svm = {**SVM_SETTINGS, 'class_weight': {str(sign): weight for sign, weight in
+                                            SVM_SETTINGS['class_weight'].items()}}
+    manifest = features.manifest
+    return dict(svm=dict(**svm, max_iter=max_iterations), feature_scale='1 / (L2 norm + 1e-5)',
+                pooling='grid of windows', dimensions=manifest['stages'], **manifest['preparation'])
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    with atomic_writer(path) as file:
+        file.write(text.getvalue().encode())
+
 
 TABLE = 'svm_costs.csv'
 
@@ -69,7 +216,7 @@ class SVM(Protocol):
                  crop_px: int | None = None, max_iterations: int = MAX_ITERATIONS,
                  num_processes: int | None = None) -> None:
         if num_folds < 2:
-            raise ValueError(f'num_folds must be >= 2, got {num_folds} (3 is usual)')
+            raise InputError(f'num_folds must be >= 2, got {num_folds} (3 is usual)')
         self.datasets = dict(train=train, test=test)
         self.costs, self.stages, self.num_folds = check_costs(costs), tuple(stages), num_folds
         self.ignored_as_negatives = ignored_as_negatives

@@ -1,11 +1,15 @@
 """Tables, curves and pictures."""
 
 from .comparison import Comparison, compare_results
-from .curves import read_scalars, save_training_curves
-from .pictures import original_and_views, save_neighbour_sheet, save_views_sheet
-from .published import PublishedValue, published_values, result_text
+from .figures import (
+    original_and_views,
+    read_scalars,
+    save_neighbour_sheet,
+    save_training_curves,
+    save_views_sheet,
+)
 from .results_page import results_page
-from .summary import Summary, summarise
+from .summary import PublishedValue, Summary, published_values, result_text, summarise
 from .table import text_table
 
 __all__ = ['Comparison', 'PublishedValue', 'Summary', 'compare_results', 'original_and_views',

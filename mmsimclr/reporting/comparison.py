@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation.metrics import METRICS, MULTI_LABEL_METRICS
+from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
 from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
-from mmsimclr.protocols.classification_metrics import METRICS, MULTI_LABEL_METRICS
-from mmsimclr.protocols.permutation_test import check_comparable, mcnemar_test, permutation_test
 from mmsimclr.reporting.table import text_table
 
 
@@ -53,7 +56,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     Args:
         path_a: A ``result.json``.
         path_b: Another, of the same test images.
-        metric: A key of :data:`~mmsimclr.protocols.classification_metrics.METRICS`; by default that of both
+        metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`; by default that of both
             results, or else top-1 accuracy, or mAP for images of several classes.
         num_exchanges: Number of random exchanges.
         seed: Decides them.
@@ -67,12 +70,12 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     predictions = tuple(_predictions_of(Path(path), result)
                         for path, result in zip((path_a, path_b), results, strict=True))
     if results[0].dataset != results[1].dataset:
-        raise ValueError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
+        raise InputError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
     check_comparable(*predictions)
     labels = predictions[0].labels
     metric = metric or _common_metric(results, labels.ndim == 2)
     if metric not in METRICS or (labels.ndim == 2) != (metric in MULTI_LABEL_METRICS):
-        raise ValueError(f'metric must be one of {", ".join(METRICS)}, the last two for images of several '
+        raise InputError(f'metric must be one of {", ".join(METRICS)}, the last two for images of several '
                          f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
     pair = tuple(one.predicted for one in predictions)
     if labels.ndim == 2:
@@ -87,9 +90,9 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
 def _predictions_of(path: Path, result: Result) -> Predictions:
     if result.settings.get('parts'):
         parts = ', '.join(str(path.parent / part) for part in result.settings['parts'].values())
-        raise ValueError(f'{path} sums up several datasets; compare one of {parts}')
+        raise InputError(f'{path} sums up several datasets; compare one of {parts}')
     if result.predictions is None:
-        raise ValueError(f'{path} has no predictions; repeat the benchmark that made it: {result.command}')
+        raise InputError(f'{path} has no predictions; repeat the benchmark that made it: {result.command}')
     return read_predictions(path.parent / result.predictions)
 
 
@@ -103,3 +106,21 @@ def _common_metric(results: tuple[Result, Result], several_classes: bool) -> str
 def _title(result: Result) -> str:
     encoder = result.checkpoint or 'random initialisation'
     return f'{encoder}, {result.protocol}, {result.dataset or "data without name"}'
+
+
+def check_comparable(a: Predictions, b: Predictions) -> None:
+    """Refuse predictions that are not for the same images with the same labels, in the same order.
+
+    Raises:
+        ValueError: If they are not; it says what differs.
+    """
+    if a.labels.shape != b.labels.shape:
+        raise InputError(f'the results are of different data: labels {list(a.labels.shape)} and '
+                         f'{list(b.labels.shape)}')
+    differing = np.flatnonzero(a.images != b.images)
+    if len(differing):
+        first = differing[0]
+        raise InputError(f'the results are of different images: {len(differing)} of {len(a.images)} differ, '
+                         f'first {a.images[first]} and {b.images[first]}')
+    if not np.array_equal(a.labels, b.labels):
+        raise InputError('the results are of the same images with different labels')

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from mmsimclr.errors import InputError
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.reporting.table import metric_title, text_table
 
@@ -35,7 +36,7 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     for path in sorted(Path(results_dir).rglob('*.json')):
         result = read_result(path)
         if result.config is None:
-            raise ValueError(f'{path} does not say which config it is of')
+            raise InputError(f'{path} does not say which config it is of')
         measurements[Path(result.config).stem, result.dataset or ''].append((path, result))
     parts = [INTRODUCTION, _overview(measurements)]
     for (config, dataset), runs in sorted(measurements.items()):

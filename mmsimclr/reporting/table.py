@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from mmsimclr.errors import InputError
+
 # Parts of the names of metrics, and how they are usually written.
 _USUAL = ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'), (r'\btop (\d)\b', r'top-\1'),
           (r'\bknn\b', 'k-NN'))
@@ -21,7 +23,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: b
     """
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f'every row must have {len(header)} cells, got {len(row)}: {list(row)}')
+            raise InputError(f'every row must have {len(header)} cells, got {len(row)}: {list(row)}')
     table = [list(map(str, row)) for row in (header, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
 

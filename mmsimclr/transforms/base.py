@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mmsimclr.errors import InputError, InputTypeError
+
 
 class Transform:
     """A step of a pipeline: takes a dictionary about one image, returns it changed.
@@ -42,13 +44,13 @@ def check_image(img: Any, owner: str) -> np.ndarray:
         got = f'{img.dtype} array of shape {img.shape}'
     else:
         got = type(img).__name__
-    raise TypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3, got {got}')
+    raise InputTypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3, got {got}')
 
 
 def check_probability(value: float, name: str) -> float:
     """Return ``value`` as a float if it is a probability."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
-        raise ValueError(f'{name} must be a probability in [0, 1], got {value!r}')
+        raise InputError(f'{name} must be a probability in [0, 1], got {value!r}')
     return float(value)
 
 
@@ -58,14 +60,14 @@ def check_range(value: Sequence[float], name: str, low: float = 0.0, high: float
     bounds = f'{"]" if open_low else "["}{low:g}, {high:g}]'
     wanted = f'{name} must be a pair (smallest, largest) within {bounds}, got {value!r}'
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ValueError(wanted)
+        raise InputError(wanted)
     pair = tuple(value)
     if len(pair) != 2 or not all(isinstance(v, Real) and math.isfinite(v) for v in pair):
-        raise ValueError(wanted)
+        raise InputError(wanted)
     if pair[0] > pair[1]:
-        raise ValueError(f'{wanted} (the two are reversed)')
+        raise InputError(f'{wanted} (the two are reversed)')
     if pair[0] < low or pair[1] > high or (open_low and pair[0] <= low):
-        raise ValueError(wanted)
+        raise InputError(wanted)
     return float(pair[0]), float(pair[1])
 
 
@@ -76,13 +78,13 @@ def check_choice(value: str, name: str, accepted: Iterable[str]) -> str:
         return value
     message = f'{name} must be one of {", ".join(map(repr, accepted))}, got {value!r}'
     close = difflib.get_close_matches(str(value), accepted, n=1)
-    raise ValueError(message + (f'; did you mean {close[0]!r}?' if close else ''))
+    raise InputError(message + (f'; did you mean {close[0]!r}?' if close else ''))
 
 
 def check_positive_int(value: int, name: str) -> int:
     """Return ``value`` if it is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f'{name} must be an integer >= 1, got {value!r}')
+        raise InputError(f'{name} must be an integer >= 1, got {value!r}')
     return int(value)
 
 
@@ -90,7 +92,7 @@ def check_size(value: int | Sequence[int], name: str) -> tuple[int, int]:
     """Return ``value`` as (height, width); a single integer means a square."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 2:
-            raise ValueError(f'{name} must be an integer or a pair (height, width), got {value!r}')
+            raise InputError(f'{name} must be an integer or a pair (height, width), got {value!r}')
         return check_positive_int(value[0], name), check_positive_int(value[1], name)
     side = check_positive_int(value, name)
     return side, side

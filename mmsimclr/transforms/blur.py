@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
     Transform,
@@ -45,7 +46,7 @@ class GaussianBlur(Transform):
             check_positive_int(kernel_size, 'GaussianBlur.kernel_size')
         self.kernel_size = kernel_size
         if not 0 < kernel_size_fraction <= 1:
-            raise ValueError('GaussianBlur.kernel_size_fraction must be in ]0, 1], '
+            raise InputError('GaussianBlur.kernel_size_fraction must be in ]0, 1], '
                              f'got {kernel_size_fraction!r}')
         self.kernel_size_fraction = kernel_size_fraction
 

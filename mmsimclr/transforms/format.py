@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmsimclr.errors import InputTypeError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
 
@@ -22,8 +23,8 @@ class _Pack(Transform):
 
     def __init__(self, keys: Sequence[str] = ('sample_idx', 'gt_label')) -> None:
         if isinstance(keys, str):
-            raise TypeError(f'{type(self).__name__}.keys must be a sequence of names, got the '
-                            f'string {keys!r}; write ({keys!r},)')
+            raise InputTypeError(f'{type(self).__name__}.keys must be a sequence of names, got the '
+                                 f'string {keys!r}; write ({keys!r},)')
         self.keys = tuple(keys)
 
     def _data_samples(self, results: dict) -> dict[str, Any]:
@@ -46,9 +47,9 @@ class PackViews(_Pack):
         """Return a new dictionary with ``inputs`` and ``data_samples``."""
         views = results['img']
         if not isinstance(views, list | tuple):
-            raise TypeError('PackViews needs a list of views in results["img"], got '
-                            f'{type(views).__name__}; put MultiView before it, or use PackImage '
-                            'for a single image')
+            raise InputTypeError('PackViews needs a list of views in results["img"], got '
+                                 f'{type(views).__name__}; put MultiView before it, or use PackImage '
+                                 'for a single image')
         return {'inputs': [image_to_tensor(view) for view in views],
                 'data_samples': self._data_samples(results)}
 
@@ -64,8 +65,8 @@ class PackImage(_Pack):
     def transform(self, results: dict) -> dict:
         """Return a new dictionary with ``inputs`` and ``data_samples``."""
         if isinstance(results['img'], list | tuple):
-            raise TypeError(f'PackImage needs one image in results["img"], got a list of '
-                            f'{len(results["img"])}; use PackViews')
+            raise InputTypeError(f'PackImage needs one image in results["img"], got a list of '
+                                 f'{len(results["img"])}; use PackViews')
         return {'inputs': image_to_tensor(results['img']),
                 'data_samples': self._data_samples(results)}
 

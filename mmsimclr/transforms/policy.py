@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform
 from mmsimclr.transforms.blur import GaussianBlur
@@ -33,7 +34,7 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
         One pipeline, to be given to :class:`MultiView`.
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
-        raise ValueError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
+        raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
                          f'0.5), got {strength!r}')
     steps = [
         {'type': RandomResizedCrop, 'size': size, 'scale': scale,

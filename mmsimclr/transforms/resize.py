@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
     Transform,
@@ -136,7 +137,7 @@ class CenterCrop(Transform):
         img = check_image(results['img'], 'CenterCrop')
         height, width = self.size
         if height > img.shape[0] or width > img.shape[1]:
-            raise ValueError(f'CenterCrop.size {height}×{width} does not fit into an image of '
+            raise InputError(f'CenterCrop.size {height}×{width} does not fit into an image of '
                              f'{img.shape[0]}×{img.shape[1]}; put ResizeShortSide before it')
         # round, half to even, as torchvision does.
         top, left = round((img.shape[0] - height) / 2), round((img.shape[1] - width) / 2)

@@ -1,4 +1,4 @@
-"""Several random views of one image."""
+"""Random views of one image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform
 from mmsimclr.transforms.crop import RandomResizedCrop
-from mmsimclr.transforms.load_for_crops import EncodedImage
+from mmsimclr.transforms.load import EncodedImage
 from mmsimclr.transforms.policy import SimCLRView
 
 Step = dict | Callable[[dict], dict]
@@ -96,14 +97,14 @@ _MASK = (1 << 64) - 1
 
 def _as_pipelines(transforms: Any) -> list[list]:
     if isinstance(transforms, str | dict) or not isinstance(transforms, Sequence):
-        raise TypeError('MultiView.transforms must be a list of transforms, or a list of such '
-                        f'lists, got {type(transforms).__name__}')
+        raise InputTypeError('MultiView.transforms must be a list of transforms, or a list of such '
+                             f'lists, got {type(transforms).__name__}')
     nested = [isinstance(item, Sequence) and not isinstance(item, str) for item in transforms]
     if transforms and all(nested):
         return [list(pipeline) for pipeline in transforms]
     if any(nested):
-        raise TypeError('MultiView.transforms mixes transforms and lists of transforms; give one '
-                        'pipeline (a flat list) or a list of pipelines')
+        raise InputTypeError('MultiView.transforms mixes transforms and lists of transforms; give one '
+                             'pipeline (a flat list) or a list of pipelines')
     return [list(transforms)]
 
 
@@ -112,20 +113,20 @@ def _check_num_views(num_views: Any, num_pipelines: int) -> list[int]:
                 f'(one per pipeline)')
     if isinstance(num_views, bool) or not isinstance(num_views, int | Sequence) or isinstance(
             num_views, str):
-        raise TypeError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
+        raise InputTypeError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
     if isinstance(num_views, int):
         if num_pipelines == 1:
             num_views = [num_views]
         elif num_views == num_pipelines:
             num_views = [1] * num_pipelines
         else:
-            raise ValueError(f'MultiView.num_views={num_views} does not fit {num_pipelines} '
+            raise InputError(f'MultiView.num_views={num_views} does not fit {num_pipelines} '
                              f'pipelines; give a list of {num_pipelines} integers, or '
                              f'{num_pipelines} for one view each')
     counts = list(num_views)
     if len(counts) != num_pipelines or any(
             isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
-        raise ValueError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
+        raise InputError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
     return counts
 
 
@@ -134,5 +135,26 @@ def _build(step: Any) -> Callable[[dict], dict]:
         return TRANSFORMS.build(step)
     if callable(step) and not isinstance(step, type):
         return step
-    raise TypeError('MultiView.transforms holds transforms (callables) or their configs '
-                    f'(dictionaries with a type), got {step!r}')
+    raise InputTypeError('MultiView.transforms holds transforms (callables) or their configs '
+                         f'(dictionaries with a type), got {step!r}')
+
+
+@TRANSFORMS.register_module()
+class RandomView(MultiView):
+    """Run random transforms on ``img``, seeded by run, epoch and image as :class:`MultiView` does.
+
+    A pipeline that ends in :class:`PackImage` is then the same whatever the number of workers and ranks,
+    and after a resume.
+
+    Args:
+        transforms: One pipeline: a list of transforms or of their configs.
+    """
+
+    def __init__(self, transforms: Sequence[Step]) -> None:
+        super().__init__(transforms, num_views=1)
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` by its view."""
+        results = super().transform(results)
+        results['img'], = results['img']
+        return results

@@ -19,10 +19,10 @@ from tiny_downstream_data import (
 
 from mmsimclr.config import load_config
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.shapes import write_coco, write_voc
 from mmsimclr.protocols import run_benchmark
-from mmsimclr.reporting.published import published_values
+from mmsimclr.reporting.summary import published_values
 
 mmdet = pytest.importorskip('mmdet.datasets', reason='needs mmdet (tools/install.sh full)')
 mmseg = pytest.importorskip('mmseg.datasets', reason='needs mmseg (tools/install.sh full)')

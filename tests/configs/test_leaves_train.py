@@ -6,7 +6,8 @@ import pytest
 import torch
 from leaves import LEAVES, parse_name
 
-from mmsimclr.config import build_runner, load_config
+from mmsimclr.config import load_config
+from mmsimclr.runner import build_runner
 from mmsimclr.transforms import PackImage
 
 

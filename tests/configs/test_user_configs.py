@@ -6,7 +6,8 @@ import pytest
 import torch
 from leaves import CONFIGS
 
-from mmsimclr.config import ConfigError, build_runner, load_config
+from mmsimclr.config import ConfigError, load_config
+from mmsimclr.runner import build_runner
 
 TEXT_BASE = '''
 default_scope = 'mmsimclr'

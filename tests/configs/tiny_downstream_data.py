@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
+from mmsimclr.prepare.shapes import write_coco, write_voc
 
 
 def shapes(classes=None, splits=('train', 'val', 'test'), size=64, num_images=4):

@@ -6,7 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mmsimclr.config import build_runner, load_config
+from mmsimclr.config import load_config
+from mmsimclr.runner import build_runner
 
 
 def first_epochs(config_path: str, options: dict, work_dir: str, num_epochs: int) -> list[list[tuple]]:

@@ -196,7 +196,8 @@ def online_knn(num_bank: int, num_queries: int) -> dict:
 
 def train_config(config_path: str, options: dict, work_dir: str) -> dict:
     """Run a config to its end; return its first and last weights, and what was logged."""
-    from mmsimclr.config import build_runner, load_config
+    from mmsimclr.config import load_config
+    from mmsimclr.runner import build_runner
     config = load_config(config_path, copy.deepcopy(options), work_dir)
     config.launcher = 'pytorch' if dist.is_initialized() else 'none'
     runner = build_runner(config)

@@ -5,8 +5,8 @@ from pathlib import Path
 from tiny_run import tiny_config
 
 from mmsimclr import distributed
-from mmsimclr.checkpoints import Search
-from mmsimclr.config import build_runner, pretrain_runner
+from mmsimclr.runner import Search, build_runner
+from mmsimclr.runner import runner as pretrain_runner
 
 
 def train(work_dir: Path, name: str, epochs: int, resume: bool) -> dict:

@@ -13,11 +13,11 @@ from PIL import Image
 
 from mmsimclr.config import load_config
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.shapes import write_coco, write_voc
 from mmsimclr.protocols import Benchmark, EncoderSource
 from mmsimclr.protocols.downstream import FineTuning
-from mmsimclr.protocols.predictor import Predictor
+from mmsimclr.reporting.predictor import Predictor
 
 pytest.importorskip('mmdet', reason='needs mmdet (tools/install.sh full)')
 pytest.importorskip('mmseg', reason='needs mmseg (tools/install.sh full)')

@@ -13,9 +13,10 @@ import pytest
 import torch
 from killable_runs import log, start, wait_until
 
-from mmsimclr.checkpoints import manifest, newest_checkpoint
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import LARS
+from mmsimclr.runner import checkpointing as manifest
+from mmsimclr.runner import newest_checkpoint
 
 EPOCHS = 3
 KEEP_ALL = {'default_hooks.checkpoint.max_keep_ckpts': -1}

@@ -7,8 +7,8 @@ import torch
 from processes import ROOT, Tool, run_tool
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_voc
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.shapes import write_voc
 
 pytest.importorskip('mmseg', reason='needs mmseg (tools/install.sh full)')
 

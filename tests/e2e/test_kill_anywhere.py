@@ -11,7 +11,7 @@ import pytest
 import torch
 from killable_runs import STEPS_PER_EPOCH, assert_identical, log, start, state, wait_until
 
-from mmsimclr.checkpoints import manifest
+from mmsimclr.runner import checkpointing as manifest
 
 EPOCHS = 16
 KILLS = 20

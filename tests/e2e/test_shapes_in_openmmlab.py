@@ -5,7 +5,7 @@ import pytest
 from mmengine.registry import DefaultScope
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
+from mmsimclr.prepare.shapes import write_coco, write_voc
 
 mmdet_datasets = pytest.importorskip('mmdet.datasets', reason='needs mmdet (tools/install.sh full)')
 mmseg_datasets = pytest.importorskip('mmseg.datasets', reason='needs mmseg (tools/install.sh full)')

@@ -6,10 +6,10 @@ from tiny_run import tiny_config
 from torch.testing import assert_close
 from torch.utils.data import default_collate
 
-from mmsimclr.config import build_runner, set_amp
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
+from mmsimclr.runner import build_runner, set_amp
 from mmsimclr.transforms import DeviceViews, PackForDevice
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')

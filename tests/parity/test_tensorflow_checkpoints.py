@@ -13,8 +13,7 @@ import torch
 from official_names import head_key, images, made_kernel, resnet_keys, to_torch
 
 from mmsimclr.checkpoints import UNIT_RANGE, LayoutError
-from mmsimclr.checkpoints.key_maps.tensorflow_official import find_tensorflow_encoder
-from mmsimclr.checkpoints.tensorflow import object_paths, read_tensorflow_encoder
+from mmsimclr.checkpoints.tensorflow import find_tensorflow_encoder, object_paths, read_tensorflow_encoder
 from mmsimclr.models import NonLinearNeck, ResNet
 
 TOLERANCE = 1e-5  # of the endpoint's maximum

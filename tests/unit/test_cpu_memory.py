@@ -16,10 +16,10 @@ from tiny_run import tiny_config
 from torch.utils.data import Dataset
 
 from mmsimclr.checkpoints import InputScale
-from mmsimclr.config import build_runner
 from mmsimclr.cpu_memory import SETTLED_BY, is_memory_kept, kept_memory
 from mmsimclr.features import Embedder, extract_features, extract_to_files
 from mmsimclr.models import ResNet
+from mmsimclr.runner import build_runner
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith('linux') or not hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
@@ -116,7 +116,7 @@ def test_training_keeps_no_large_blocks(tmp_path, monkeypatch):
         asked.append((torch.device(device).type, large_blocks))
         return nullcontext()
 
-    monkeypatch.setattr('mmsimclr.config.pretrain_runner.kept_memory', record)
+    monkeypatch.setattr('mmsimclr.runner.runner.kept_memory', record)
     build_runner(tiny_config(tmp_path)).train()
     assert asked == [('cpu', False)]
 

@@ -13,10 +13,11 @@ from mmengine.registry import init_default_scope
 from tiny_run import tiny_config
 from torch.utils.data import default_collate
 
-from mmsimclr.engine import LARS, DeferredMessageHub, FiniteLossHook, SampleIndex
+from mmsimclr.engine import LARS, FiniteLossHook, SampleIndex
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
 from mmsimclr.registry import MODELS
+from mmsimclr.runner import DeferredMessageHub
 from mmsimclr.transforms import PackForDevice
 
 

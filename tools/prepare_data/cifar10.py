@@ -4,7 +4,7 @@ import argparse
 import functools
 import sys
 
-from mmsimclr.datasets.cifar10_archive import OFFICIAL_URL, prepare_cifar10
+from mmsimclr.prepare.cifar10 import OFFICIAL_URL, prepare_cifar10
 
 
 def parse_args() -> argparse.Namespace:

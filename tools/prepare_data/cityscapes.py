@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmsimclr.datasets.annotation_layouts import WHERE, prepare_cityscapes
+from mmsimclr.prepare.devkits import WHERE, prepare_cityscapes
 
 
 def parse_args() -> argparse.Namespace:

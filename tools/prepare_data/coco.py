@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmsimclr.datasets.annotation_layouts import WHERE, prepare_coco
+from mmsimclr.prepare.devkits import WHERE, prepare_coco
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmsimclr.datasets.imagenet_subsets import OFFICIAL_URL, prepare_imagenet_subsets
+from mmsimclr.prepare.imagenet_subsets import OFFICIAL_URL, prepare_imagenet_subsets
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,8 +5,8 @@ Example: python tools/prepare_data/shapes.py coco data/shapes_coco --train 2000 
 
 import argparse
 
-from mmsimclr.datasets.shapes import OBJECTS, Shapes
-from mmsimclr.datasets.shapes_export import WRITERS
+from mmsimclr.datasets.shapes.dataset import OBJECTS, Shapes
+from mmsimclr.prepare.shapes import WRITERS
 
 
 def parse_args() -> argparse.Namespace:

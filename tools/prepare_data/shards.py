@@ -8,8 +8,8 @@ import functools
 import sys
 from pathlib import Path
 
-from mmsimclr.datasets.shard_index import scan_shards
-from mmsimclr.datasets.shard_writer import write_shards
+from mmsimclr.datasets.webdataset_shards import scan_shards
+from mmsimclr.prepare.shards import write_shards
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmsimclr.datasets.annotation_layouts import WHERE, prepare_voc
+from mmsimclr.prepare.devkits import WHERE, prepare_voc
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmsimclr.datasets.annotation_layouts import WHERE, prepare_voc12aug
+from mmsimclr.prepare.devkits import WHERE, prepare_voc12aug
 
 
 def parse_args() -> argparse.Namespace:

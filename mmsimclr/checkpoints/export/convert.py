@@ -17,9 +17,9 @@ from mmsimclr.checkpoints.export.tensor_files import (
     write_timm,
     write_torchvision,
 )
-from mmsimclr.checkpoints.load import build_encoder
+from mmsimclr.checkpoints.load import build_encoder, read_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME
-from mmsimclr.checkpoints.source import read_encoder
+from mmsimclr.errors import ExistingFileError, InputError
 from mmsimclr.files import atomic_writer, file_digest
 
 
@@ -85,15 +85,15 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
     destination = Path(destination)
     if to not in FORMATS:
         near = difflib.get_close_matches(str(to), FORMATS, n=1)
-        raise ValueError(f'to must be one of {", ".join(FORMATS)}, got {to!r}'
+        raise InputError(f'to must be one of {", ".join(FORMATS)}, got {to!r}'
                          + (f'; did you mean {near[0]!r}?' if near else ''))
     chosen = FORMATS[to]
     _check_name(destination, to, chosen.suffixes)
     if destination.exists() and not overwrite:
-        raise FileExistsError(f'{destination} exists; give another name, or overwrite=True (--overwrite)')
+        raise ExistingFileError(f'{destination} exists; give another name, or overwrite=True (--overwrite)')
     encoder = read_encoder(source, select)
     if destination.resolve() == encoder.path.resolve():
-        raise FileExistsError(f'{destination} is the source itself; give another name')
+        raise ExistingFileError(f'{destination} is the source itself; give another name')
     build_encoder(encoder)                                   # it is complete and finite, or this raises
     with atomic_writer(destination) as file:
         chosen.write(encoder, file)
@@ -105,10 +105,10 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
 
 def _check_name(destination: Path, to: str, suffixes: tuple[str, ...]) -> None:
     if destination.suffix not in suffixes or destination.is_dir():
-        raise ValueError(f"the destination of format {to!r} must be a file's name that ends in "
+        raise InputError(f"the destination of format {to!r} must be a file's name that ends in "
                          f'{" or ".join(suffixes)}, got {destination}')
     if promised := HASH_IN_NAME.search(destination.name):
-        raise ValueError(f'{destination} promises a SHA-256 that begins with {promised[1]}, which the new '
+        raise InputError(f'{destination} promises a SHA-256 that begins with {promised[1]}, which the new '
                          "file will not have; leave it out (tools/publish_checkpoint.py adds a file's own)")
 
 

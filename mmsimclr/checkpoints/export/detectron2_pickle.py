@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights
-from mmsimclr.checkpoints.export.limits import refuse_what_it_lacks
+from mmsimclr.checkpoints.export.tensor_files import refuse_what_it_lacks
 from mmsimclr.checkpoints.key_maps.detectron2 import to_detectron2
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights
 from mmsimclr.checkpoints.export.detectron2_pickle import detectron2_config
-from mmsimclr.checkpoints.export.limits import lacking
+from mmsimclr.checkpoints.export.tensor_files import lacking
 
 
 def openmmlab(encoder: EncoderWeights, path: Path) -> str:

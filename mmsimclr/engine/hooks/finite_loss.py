@@ -3,6 +3,7 @@
 import torch
 from mmengine.hooks import Hook
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
 
@@ -29,7 +30,7 @@ class FiniteLossHook(Hook):
 
     def __init__(self, interval: int = 10) -> None:
         if interval < 1:
-            raise ValueError(f'interval must be >= 1, got {interval}')
+            raise InputError(f'interval must be >= 1, got {interval}')
         self.interval = interval
         self._first_bad = None
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
+from mmsimclr.distributed import unwrap_model
 from mmsimclr.registry import HOOKS
 
 
@@ -59,5 +59,5 @@ class FrozenEncoderHook(Hook):
                                'encoder of the checkpoint')
 
     def _of(self, runner) -> str:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         return self._fingerprint(model.backbone)

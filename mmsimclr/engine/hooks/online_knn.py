@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS, HOOKS, MODELS
 
 
@@ -41,7 +42,7 @@ class OnlineKNNHook(Hook):
         for name, value in (('interval', interval), ('max_bank', max_bank),
                             ('max_queries', max_queries), ('batch_size', batch_size)):
             if value < 1:
-                raise ValueError(f'{name} must be >= 1, got {value}')
+                raise InputError(f'{name} must be >= 1, got {value}')
         self.interval = interval
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -66,7 +67,7 @@ class OnlineKNNHook(Hook):
         for name, (config, limit) in self._configs.items():
             dataset = DATASETS.build(config)
             if len(dataset) == 0 or 'gt_label' not in dataset.get_data_info(0):
-                raise ValueError(f'OnlineKNNHook needs labelled images for its {name}, got '
+                raise InputError(f'OnlineKNNHook needs labelled images for its {name}, got '
                                  f'{len(dataset)} images of {type(dataset).__name__}')
             self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
             count = min(len(dataset), limit)

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import get_worker_info
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
 # sysexits.h: EX_TEMPFAIL, "the user is invited to try again".
@@ -44,7 +45,7 @@ class PreemptionHook(Hook):
     def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1')) -> None:
         unknown = [name for name in signals if name not in signal.Signals.__members__]
         if unknown:
-            raise ValueError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
+            raise InputError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
         self.signals = [signal.Signals[name] for name in signals]
         self._received, self._process = 0, os.getpid()
         self._replaced: dict[int, object] = {}

@@ -1,9 +1,9 @@
 """State, before the first step, the numbers that decide what a SimCLR run is."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmsimclr import distributed
+from mmsimclr.distributed import unwrap_model
 from mmsimclr.environment import flags, versions
 from mmsimclr.registry import HOOKS
 
@@ -33,7 +33,7 @@ class RunSummaryHook(Hook):
                 'accumulative_counts adds no negatives: each loss sees the batch of one step. For those of a '
                 'batch that does not fit into memory, raise train_dataloader.batch_size and set '
                 'model.chunk_size')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         chunk_size = getattr(model, 'chunk_size', None)
         if chunk_size is not None and chunk_size >= per_device:
             runner.logger.warning(

@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.errors import InputError
 from mmsimclr.registry import METRICS
 
 KINDS = {'box': 'bbox', 'mask': 'segm'}
@@ -35,7 +36,7 @@ class COCOMetric(ImageWiseMetric):
         super().__init__(**arguments)
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
-            raise ValueError(f'kinds must be of {", ".join(KINDS)}, got {list(kinds)}')
+            raise InputError(f'kinds must be of {", ".join(KINDS)}, got {list(kinds)}')
         self.ann_file, self.kinds = ann_file, kinds
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

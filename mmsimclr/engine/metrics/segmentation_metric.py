@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.errors import InputError
 from mmsimclr.registry import METRICS
 
 
@@ -46,7 +47,7 @@ class SegmentationMetric(ImageWiseMetric):
                          truth=areas[:, 1], predicted=areas[:, 2])
         right, truth, predicted = areas.sum(axis=0).astype(float)
         if not truth.sum():
-            raise ValueError('every pixel of the test is to be ignored, so there is no IoU')
+            raise InputError('every pixel of the test is to be ignored, so there is no IoU')
         union = truth + predicted - right
         names = self.dataset_meta['classes']
         self.by_class = {

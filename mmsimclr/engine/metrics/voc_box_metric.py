@@ -6,6 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.errors import InputError
 from mmsimclr.registry import METRICS
 
 THRESHOLDS = tuple(np.arange(50, 100, 5) / 100)
@@ -45,7 +46,7 @@ class VOCBoxMetric(ImageWiseMetric):
         values = {name: aps for label, name in enumerate(self.dataset_meta['classes'])
                   if (aps := _class_precision(results, label)) is not None}          # each [10, 2]
         if not values:
-            raise ValueError('the test has no objects, so there is no average precision')
+            raise InputError('the test has no objects, so there is no average precision')
         self.by_class, metrics = {}, {}
         for column, way in enumerate(('', '_area')):
             for name, rows in (('ap', slice(None)), ('ap50', slice(0, 1)), ('ap75', slice(5, 6))):

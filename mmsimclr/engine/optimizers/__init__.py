@@ -4,5 +4,5 @@ from .autocast import BFloat16OptimWrapper, native_bfloat16
 from .constructor import LARSOptimWrapperConstructor, is_skipped, skipped_names
 from .lars import LARS
 
-__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped',
-           'native_bfloat16', 'skipped_names']
+__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped', 'native_bfloat16',
+           'skipped_names']

@@ -7,6 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import OPTIM_WRAPPERS
 
 
@@ -29,7 +30,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     def __init__(self, enabled: bool | str = True, **kwargs) -> None:
         super().__init__(**kwargs)
         if enabled not in (True, False, 'auto'):
-            raise ValueError(f"enabled must be True, False or 'auto', got {enabled!r}")
+            raise InputError(f"enabled must be True, False or 'auto', got {enabled!r}")
         self.enabled = enabled
 
     @contextmanager

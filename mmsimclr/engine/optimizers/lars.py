@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import OPTIMIZERS
 
 TRUST_RATIOS = ('official', 'openmmlab')
@@ -119,7 +120,7 @@ class LARS(Optimizer):
                 if param.grad is None:
                     continue
                 if param.grad.is_sparse:
-                    raise ValueError('LARS takes no sparse gradients: it needs norms of whole tensors')
+                    raise InputError('LARS takes no sparse gradients: it needs norms of whole tensors')
                 buckets[settings, param.device, param.dtype].append(param)
         return buckets
 
@@ -191,11 +192,11 @@ def _rates(lr: float, params: list[Tensor], updates: list[Tensor], eta: float, e
 def _check_hyper_parameters(group: dict) -> None:
     for name, low, high in (('lr', 0, math.inf), ('momentum', 0, 1), ('weight_decay', 0, math.inf)):
         if not low <= group[name] < high:                       # NaN fails every comparison
-            raise ValueError(f'{name} must be in [{low}, {high}), got {group[name]}')
+            raise InputError(f'{name} must be in [{low}, {high}), got {group[name]}')
     if not 0 < group['eta'] < math.inf:
-        raise ValueError(f'eta must be > 0 and finite, got {group["eta"]} (SimCLR uses 0.001)')
+        raise InputError(f'eta must be > 0 and finite, got {group["eta"]} (SimCLR uses 0.001)')
     for name, accepted in (('trust_ratio', TRUST_RATIOS), ('momentum_style', MOMENTUM_STYLES)):
         if group[name] not in accepted:
-            raise ValueError(f'{name} must be one of {", ".join(accepted)}, got {group[name]!r}')
+            raise InputError(f'{name} must be one of {", ".join(accepted)}, got {group[name]!r}')
     if group['momentum_style'] == 'popular' and group['trust_ratio'] == 'openmmlab':
-        raise ValueError("momentum_style='popular' goes with trust_ratio='official' only")
+        raise InputError("momentum_style='popular' goes with trust_ratio='official' only")

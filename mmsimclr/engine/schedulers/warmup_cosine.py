@@ -4,6 +4,7 @@ import math
 
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import PARAM_SCHEDULERS
 
 SCALING_RULES = ('linear', 'sqrt', 'none')
@@ -25,9 +26,9 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
         Chen et al. 2020, sections 2.2 and B.1.
     """
     if rule not in SCALING_RULES:
-        raise ValueError(f'rule must be one of {", ".join(SCALING_RULES)}, got {rule!r}')
+        raise InputError(f'rule must be one of {", ".join(SCALING_RULES)}, got {rule!r}')
     if global_batch < 1 or not base_lr >= 0:
-        raise ValueError(f'base_lr must be >= 0 and global_batch >= 1, got {base_lr} and {global_batch}')
+        raise InputError(f'base_lr must be >= 0 and global_batch >= 1, got {base_lr} and {global_batch}')
     return base_lr * {'linear': global_batch / 256, 'sqrt': math.sqrt(global_batch), 'none': 1.0}[rule]
 
 
@@ -76,9 +77,9 @@ class WarmupCosineLR(_ParamScheduler):
         total = end if total is None else total                # MMEngine sets end to the run's length
         _check_lengths(warmup, total, 'epochs' if by_epoch else 'steps')
         if total == INF:
-            raise ValueError('total must be given where the length of the run is not known')
+            raise InputError('total must be given where the length of the run is not known')
         if by_epoch:
-            raise ValueError('WarmupCosineLR works per step: set convert_to_iter_based=True beside it, '
+            raise InputError('WarmupCosineLR works per step: set convert_to_iter_based=True beside it, '
                              'or by_epoch=False with warmup and total in steps')
         self.warmup_steps = round(warmup)
         self.total_steps = round(total)
@@ -91,7 +92,7 @@ class WarmupCosineLR(_ParamScheduler):
                               end: int = INF, **kwargs) -> 'WarmupCosineLR':
         """Build the schedule from lengths in epochs of ``epoch_length`` steps; MMEngine calls this."""
         if not by_epoch:
-            raise ValueError('convert_to_iter_based=True goes with by_epoch=True')
+            raise InputError('convert_to_iter_based=True goes with by_epoch=True')
         total = end if total is None else total
         _check_lengths(warmup, total, 'epochs')
         steps = [INF if epochs == INF else epochs * epoch_length for epochs in (total, begin, end)]
@@ -105,5 +106,5 @@ class WarmupCosineLR(_ParamScheduler):
 
 def _check_lengths(warmup: float, total: float, unit: str) -> None:
     if not 0 <= warmup < total:
-        raise ValueError(f'warmup must be >= 0 and shorter than total (by default the run), got {warmup} and '
+        raise InputError(f'warmup must be >= 0 and shorter than total (by default the run), got {warmup} and '
                          f'{total} {unit}; set param_scheduler.0.warmup')

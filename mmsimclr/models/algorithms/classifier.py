@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import MODELS, in_own_scope
 
 MODES = ('tensor', 'loss', 'predict')
@@ -37,13 +38,13 @@ class Classifier(BaseModel):
         super().__init__(MODELS.build(data_preprocessor or dict(type='mmsimclr.ViewPreprocessor')),
                          in_own_scope(init_cfg))
         if not heads:
-            raise ValueError("heads must name at least one head, e.g. dict(pooled=dict(type='LinearHead'))")
+            raise InputError("heads must name at least one head, e.g. dict(pooled=dict(type='LinearHead'))")
         self.backbone = MODELS.build(backbone)
         self.heads = nn.ModuleDict({name: MODELS.build(head) for name, head in heads.items()})
         self.frozen = frozen
         for name, head in self.heads.items():
             if MAPS[head.feature] not in self.backbone.out_indices:
-                raise ValueError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
+                raise InputError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
                                  f'returns {self.backbone.out_indices}; put {MAPS[head.feature]!r} in its '
                                  'out_indices')
         if frozen:
@@ -74,7 +75,7 @@ class Classifier(BaseModel):
             ValueError: If the mode is unknown.
         """
         if mode not in MODES:
-            raise ValueError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+            raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
         logits = self._logits(inputs)
         if mode == 'loss':
             return self._losses(logits, data_samples['gt_label'])

@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmsimclr.errors import InputError
 from mmsimclr.models.algorithms.chunked import project_in_chunks
 from mmsimclr.registry import MODELS, in_own_scope
 
@@ -49,7 +50,7 @@ class SimCLR(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, in_own_scope(init_cfg))
         if chunk_size is not None and chunk_size < 1:
-            raise ValueError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
+            raise InputError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
         self.chunk_size = chunk_size
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck)
@@ -77,14 +78,14 @@ class SimCLR(BaseModel):
         if mode == 'loss':
             return self.loss(inputs)
         if mode not in MODES:
-            raise ValueError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+            raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
         images = inputs if isinstance(inputs, Tensor) else inputs[0]
         return self.backbone(images) if mode == 'tensor' else self.predict(images)
 
     def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return loss, contrastive accuracy and entropy of V views, each float [N, 3, H, W]."""
         if isinstance(views, Tensor) or len(views) < 2:
-            raise ValueError('the contrastive loss needs a list of at least 2 views, each '
+            raise InputError('the contrastive loss needs a list of at least 2 views, each '
                              '[N, 3, H, W]; put MultiView(num_views=2, ...) in the pipeline')
         if self.chunk_size is not None and self.chunk_size < len(views[0]):
             return self.head.loss(project_in_chunks(self.project, views, self.chunk_size, self))

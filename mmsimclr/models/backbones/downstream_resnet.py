@@ -1,9 +1,11 @@
-"""The encoder as the backbone of a detector or a segmenter."""
+"""The encoder as backbone of a detector or segmenter, and its last stage as C4 head."""
 
 from collections.abc import Sequence
 
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsimclr.errors import InputError
 from mmsimclr.models.backbones.resnet import ResNet
 from mmsimclr.registry import MODELS
 
@@ -35,12 +37,12 @@ class DownstreamResNet(ResNet):
                  out_indices: Sequence[int] = (0, 1, 2, 3), **encoder) -> None:
         super().__init__(out_indices=out_indices, **encoder)
         if num_stages not in (1, 2, 3, 4) or max(out_indices) >= num_stages:
-            raise ValueError(f'num_stages must be 1 to 4 and more than every out_indices, got {num_stages} '
+            raise InputError(f'num_stages must be 1 to 4 and more than every out_indices, got {num_stages} '
                              f'and {tuple(out_indices)}')
         stem = 1 if self.settings['stem'] == 'cifar' else 4
         natural = [stem * 2**stage for stage in range(4)]
         if output_stride is not None and output_stride not in range(stem, 65):
-            raise ValueError(f'output_stride must be {stem} to 64, the first being the stride of the first '
+            raise InputError(f'output_stride must be {stem} to 64, the first being the stride of the first '
                              f'stage, got {output_stride}')
         self.num_stages = num_stages
         self.strides = tuple(min(stride, output_stride or stride) for stride in natural)
@@ -70,3 +72,27 @@ def _dilate(stage: nn.Sequential, dilation: int) -> None:
             spread = dilation // 2 if conv.stride != (1, 1) else dilation
             conv.dilation = conv.padding = (spread, spread)
         conv.stride = (1, 1)
+
+
+@MODELS.register_module()
+class Stage4Head(BaseModule):
+    """Stage 4 of the encoder on regions of stage 3's map, and one norm more.
+
+    The norm brings features of any encoder to the magnitude that the layers after it are drawn for.
+
+    Args:
+        **encoder: Arguments of :class:`~mmsimclr.models.ResNet`.
+
+    Source:
+        He et al. 2020 (MoCo), section 4.2, and its detection code.
+    """
+
+    def __init__(self, **encoder) -> None:
+        super().__init__()
+        whole = ResNet(**encoder)
+        self.layer4 = whole.layer4
+        self.norm = nn.BatchNorm2d(whole.feat_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map regions [N, C, H, W] to [N, 2C, H/2, W/2]."""
+        return self.norm(self.layer4(x))

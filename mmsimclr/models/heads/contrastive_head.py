@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import MODELS
 
 
@@ -30,7 +31,7 @@ class ContrastiveHead(BaseModule):
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         if not 0 < temperature < float('inf'):
-            raise ValueError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
+            raise InputError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
         self.loss_module = MODELS.build(loss or dict(type='mmsimclr.NTXentLoss'))
         self.temperature = temperature
 
@@ -48,7 +49,7 @@ class ContrastiveHead(BaseModule):
             ValueError: If there are fewer than two views.
         """
         if len(views) < 2:
-            raise ValueError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
+            raise InputError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
                              'MultiView(num_views=2, ...) in the pipeline')
         pairs = list(combinations(views, 2))
         losses = [self.loss_module(first, second, self.temperature) for first, second in pairs]

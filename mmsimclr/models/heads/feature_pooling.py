@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmsimclr.errors import InputError
+
 #: Features 1 to 5: the stem and the four stages.
 POOLED_FEATURES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
 # By feature: side of the map at 224 pixels; kernel, stride and padding there; side of the pooled grid.
@@ -57,5 +59,5 @@ def pool_feature(maps: Tensor, feature: str) -> Tensor:
 
 def _entry(feature: str) -> tuple[int, ...]:
     if feature not in _AT_224:
-        raise ValueError(f'feature must be one of {", ".join(POOLED_FEATURES)}, got {feature!r}')
+        raise InputError(f'feature must be one of {", ".join(POOLED_FEATURES)}, got {feature!r}')
     return _AT_224[feature]

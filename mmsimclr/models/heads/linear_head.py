@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsimclr.errors import InputError
 from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
 from mmsimclr.registry import MODELS
 
@@ -35,9 +36,9 @@ class LinearHead(BaseModule):
                  norm: bool = False, init_std: float = 0.01, init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         if num_classes < 1 or not init_std >= 0:
-            raise ValueError(f'num_classes must be >= 1 and init_std >= 0, got {num_classes} and {init_std}')
+            raise InputError(f'num_classes must be >= 1 and init_std >= 0, got {num_classes} and {init_std}')
         if feature not in ('pooled', *POOLED_FEATURES):
-            raise ValueError(f"feature must be 'pooled' or one of {', '.join(POOLED_FEATURES)}, got "
+            raise InputError(f"feature must be 'pooled' or one of {', '.join(POOLED_FEATURES)}, got "
                              f'{feature!r}')
         self.feature = feature
         self.channels, height, width = map_shape

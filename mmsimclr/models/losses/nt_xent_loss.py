@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
 from mmsimclr.models.losses.streamed_nt_xent import StreamedNTXent
 from mmsimclr.registry import MODELS
 
@@ -50,7 +51,7 @@ def nt_xent_loss(view_1: Tensor,
         Chen et al. 2020, Eq. 1 and Algorithm 1.
     """
     if gradient not in GRADIENTS:
-        raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
+        raise InputError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
     # First what all ranks decide together: a rank that raised alone would leave the others waiting.
     distributed.check_equal_batch(len(view_1))
     _check_views(view_1, view_2, temperature)
@@ -147,10 +148,10 @@ def _unit_rows(view: Tensor, normalize: bool) -> Tensor:
 
 def _check_views(view_1: Tensor, view_2: Tensor, temperature: float) -> None:
     if view_1.shape != view_2.shape or view_1.ndim != 2 or view_1.shape[0] == 0:
-        raise ValueError('view_1 and view_2 must have one shape [N, D] with N >= 1, got '
+        raise InputError('view_1 and view_2 must have one shape [N, D] with N >= 1, got '
                          f'{list(view_1.shape)} and {list(view_2.shape)}')
     if not 0 < temperature < float('inf'):
-        raise ValueError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
+        raise InputError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
 
 
 @MODELS.register_module()
@@ -169,7 +170,7 @@ class NTXentLoss(BaseModule):
     def __init__(self, normalize: bool = True, gradient: str = 'exact', streamed: bool = True) -> None:
         super().__init__()
         if gradient not in GRADIENTS:
-            raise ValueError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
+            raise InputError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
         self.normalize = normalize
         self.gradient = gradient
         self.streamed = streamed

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import MODELS
 
 NORMS = {'BN': nn.BatchNorm1d, 'BN1d': nn.BatchNorm1d, 'SyncBN': nn.SyncBatchNorm}
@@ -59,11 +60,11 @@ class NonLinearNeck(BaseModule):
         for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
                             ('out_channels', out_channels)):
             if width < 1:
-                raise ValueError(f'{name} must be >= 1, got {width}')
+                raise InputError(f'{name} must be >= 1, got {width}')
         if num_layers < 0:
-            raise ValueError(f'num_layers must be >= 0 (0 is the identity), got {num_layers}')
+            raise InputError(f'num_layers must be >= 0 (0 is the identity), got {num_layers}')
         if with_last_bn_affine not in (True, False, 'scale'):
-            raise ValueError("with_last_bn_affine must be True, False or 'scale' (gamma without "
+            raise InputError("with_last_bn_affine must be True, False or 'scale' (gamma without "
                              f'beta), got {with_last_bn_affine!r}')
         norm_cfg = dict(norm_cfg or dict(type='BN1d'))
 
@@ -94,7 +95,7 @@ class NonLinearNeck(BaseModule):
             ValueError: If there is more than one feature map.
         """
         if len(x) != 1:
-            raise ValueError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
+            raise InputError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
                              "backbone's out_indices to its last stage only")
         x = x[0]
         if self.with_avg_pool and x.ndim == 4:
@@ -116,7 +117,7 @@ def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Mod
     norm_class = NORMS.get(kind, kind)
     if isinstance(norm_class, str):
         near = difflib.get_close_matches(kind, NORMS, n=1)
-        raise ValueError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
+        raise InputError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
                          + (f'; did you mean {near[0]!r}?' if near else ''))
     norm = norm_class(num_features, affine=bool(affine), **cfg)
     if affine == 'scale':

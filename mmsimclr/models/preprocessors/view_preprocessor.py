@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmsimclr.errors import InputError
 from mmsimclr.registry import MODELS, TRANSFORMS
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -42,10 +43,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
                  dtype: str = 'float32') -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError('mean and std must have three values each, std > 0, got '
+            raise InputError('mean and std must have three values each, std > 0, got '
                              f'{list(mean)} and {list(std)}')
         if dtype not in DTYPES:
-            raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
+            raise InputError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
         self.dtype = DTYPES[dtype]
         self.views = TRANSFORMS.build(views) if views is not None else None
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -83,7 +84,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def _make_views(self, data: dict) -> list[Tensor]:
         images, samples = data['inputs'], data.get('data_samples')
         if not isinstance(images, Tensor) or images.shape[-1] != 3 or 'image_size' not in (samples or ()):
-            raise ValueError('views on the device are made of whole images, uint8 [N, H, W, 3] with their '
+            raise InputError('views on the device are made of whole images, uint8 [N, H, W, 3] with their '
                              "image_size: end the pipeline with PackForDevice and collate with torch's "
                              "default_collate, or let views='device' in the config do both")
         # The seeds stay on the CPU, where the parameters are drawn.
@@ -92,6 +93,6 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     def _normalise(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f'images must be [N, 3, H, W], got {list(images.shape)}')
+            raise InputError(f'images must be [N, 3, H, W], got {list(images.shape)}')
         images = images.to(dtype=torch.float32, memory_format=self.memory_format)
         return (images - self.mean).div_(self.std).to(self.dtype)

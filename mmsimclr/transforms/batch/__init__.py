@@ -4,25 +4,11 @@ A loader ships each image once, as it is (:class:`PackForDevice`); :class:`Devic
 the batch. Images and views are floats on the 0-255 scale, never rounded in between.
 """
 
-from mmsimclr.transforms.batch.color import adjust_batch, to_grey, turn_hue
-from mmsimclr.transforms.batch.counter_random import sample_seeds, uniforms
-from mmsimclr.transforms.batch.device_views import DeviceViews
-from mmsimclr.transforms.batch.pack_for_device import PackForDevice
-from mmsimclr.transforms.batch.parameters import JITTER, ViewParameters, draw_parameters
-from mmsimclr.transforms.batch.separable import blur_matrices, crop_matrices, filter_rows_and_columns
+from .color import adjust_batch, to_grey, turn_hue
+from .device_views import DeviceViews, PackForDevice
+from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds, uniforms
+from .separable import blur_matrices, crop_matrices, filter_rows_and_columns
 
-__all__ = [
-    'JITTER',
-    'DeviceViews',
-    'PackForDevice',
-    'ViewParameters',
-    'adjust_batch',
-    'blur_matrices',
-    'crop_matrices',
-    'draw_parameters',
-    'filter_rows_and_columns',
-    'sample_seeds',
-    'to_grey',
-    'turn_hue',
-    'uniforms',
-]
+__all__ = ['JITTER', 'DeviceViews', 'PackForDevice', 'ViewParameters', 'adjust_batch', 'blur_matrices',
+           'crop_matrices', 'draw_parameters', 'filter_rows_and_columns', 'sample_seeds', 'to_grey',
+           'turn_hue', 'uniforms']

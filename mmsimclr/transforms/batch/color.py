@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from mmsimclr.transforms.batch.parameters import JITTER
-from mmsimclr.transforms.color_ops import _BLUE, _GREEN, _RED
+from mmsimclr.transforms.color import _BLUE, _GREEN, _RED
 
 _HUE = JITTER.index('hue')
 # x -> a·x + b·g + k·m of each operation with factor f, as (constant, slope in f).

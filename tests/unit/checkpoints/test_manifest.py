@@ -8,9 +8,8 @@ import time
 import pytest
 import torch
 
-from mmsimclr.checkpoints import (
-    CheckpointError,
-    DamagedCheckpointError,
+from mmsimclr.checkpoints import CheckpointError, DamagedCheckpointError
+from mmsimclr.runner import (
     SaveError,
     newest_checkpoint,
     remove_leftovers,
@@ -18,7 +17,7 @@ from mmsimclr.checkpoints import (
     save_whole,
     write_text,
 )
-from mmsimclr.checkpoints.manifest import folders_of_run, manifest_of, remove_checkpoint
+from mmsimclr.runner.checkpointing import folders_of_run, manifest_of, remove_checkpoint
 
 
 def tree(iteration: int, run_id: str = 'a', **changes) -> dict:

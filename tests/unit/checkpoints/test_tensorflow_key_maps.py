@@ -14,7 +14,7 @@ from mmsimclr.checkpoints import (
     UnsupportedEncoderError,
 )
 from mmsimclr.checkpoints.key_maps.official_resnet import official_layers
-from mmsimclr.checkpoints.key_maps.tensorflow_official import find_tensorflow_encoder
+from mmsimclr.checkpoints.tensorflow import find_tensorflow_encoder
 from mmsimclr.models import NonLinearNeck, ResNet
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),

@@ -12,8 +12,7 @@ from processes import CONTEXT
 from tiny_zoo import TinyZoo
 
 from mmsimclr.checkpoints import CheckpointError, find_checkpoint, zoo
-from mmsimclr.checkpoints.zoo import FetchError, fetch_model, fetch_url
-from mmsimclr.checkpoints.zoo_settings import cache_folder
+from mmsimclr.checkpoints.zoo import FetchError, cache_folder, fetch_model, fetch_url
 
 CONTENT = bytes(range(256)) * 1000
 GONE = 'http://127.0.0.1:9'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmsimclr.checkpoints.zoo_settings import cache_folder, config_file, mirrors
+from mmsimclr.checkpoints.zoo import cache_folder, config_file, mirrors
 
 
 @pytest.fixture

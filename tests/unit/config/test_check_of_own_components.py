@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmsimclr.config import ConfigError, check_config
-from mmsimclr.config.training_parts import check_trains
+from mmsimclr.config.check import check_trains
 from mmsimclr.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODELS
 
 

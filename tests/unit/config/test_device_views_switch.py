@@ -4,11 +4,12 @@ import torch
 from PIL import Image
 from tiny_run import PACK_IMAGE, tiny_config, tiny_runner
 
-from mmsimclr.config import ConfigError, build_runner, check_config, load_config
-from mmsimclr.config.device_views import place_views
+from mmsimclr.config import ConfigError, check_config, load_config
 from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder, WebDatasetShards
-from mmsimclr.datasets.shard_writer import write_shards
 from mmsimclr.engine import SampleIndex
+from mmsimclr.prepare.shards import write_shards
+from mmsimclr.runner import build_runner
+from mmsimclr.runner.adapt import place_views
 from mmsimclr.transforms import DeviceViews, LoadImage, LoadImageForCrops, MultiView, PackViews, SimCLRView
 
 VIEW = dict(type=SimCLRView, size=16, strength=0.5, blur=False, scale=(0.5, 1.0))

@@ -3,10 +3,11 @@
 import pytest
 from tiny_run import PACK_IMAGE, tiny_config
 
-from mmsimclr.config import ConfigError, build_runner
+from mmsimclr.config import ConfigError
 from mmsimclr.datasets import Shapes
 from mmsimclr.models import NonLinearNeck, SimCLR
 from mmsimclr.registry import DATASETS, MODELS
+from mmsimclr.runner import build_runner
 
 
 @DATASETS.register_module()

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from mmsimclr.config import plain_errors
 from mmsimclr.engine import scaled_lr
+from mmsimclr.runner import plain_errors
 from mmsimclr.transforms.views import sample_seed
 
 

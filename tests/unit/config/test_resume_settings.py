@@ -7,8 +7,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import CheckpointError
-from mmsimclr.config import ConfigError, PretrainRunner, build_runner
-from mmsimclr.engine import ResumableTrainLoop
+from mmsimclr.config import ConfigError
+from mmsimclr.runner import PretrainRunner, ResumableTrainLoop, build_runner
 
 SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
 

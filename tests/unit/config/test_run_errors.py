@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from mmsimclr.config.run_errors import RunError, explained_failures
+from mmsimclr.runner.failures import RunError, explained_failures
 
 WORDS_OF_LOST_PEERS = (
     'Application timeout caused pair closure',

@@ -7,11 +7,12 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
-from mmsimclr.config import ConfigError, PretrainRunner, build_runner, set_amp, set_deterministic
-from mmsimclr.config.run_errors import explained_failures
+from mmsimclr.config import ConfigError
 from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
 from mmsimclr.models import SimCLR
 from mmsimclr.registry import RUNNERS
+from mmsimclr.runner import PretrainRunner, build_runner, set_amp, set_deterministic
+from mmsimclr.runner.failures import explained_failures
 from mmsimclr.transforms.load import ImageReadError
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')

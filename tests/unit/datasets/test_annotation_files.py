@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.annotation_files import check_segmentation, check_voc
-from mmsimclr.datasets.shapes_export import write_voc
+from mmsimclr.datasets.annotations import check_segmentation, check_voc
+from mmsimclr.prepare.shapes import write_voc
 
 CLASSES = Shapes.METAINFO['classes']
 

@@ -10,15 +10,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.annotation_layouts import (
-    TRAIN_ID,
-    prepare_cityscapes,
-    prepare_coco,
-    prepare_voc,
-    prepare_voc12aug,
-)
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
 from mmsimclr.datasets.voc_multilabel import CLASSES
+from mmsimclr.prepare.devkits import TRAIN_ID, prepare_cityscapes, prepare_coco, prepare_voc, prepare_voc12aug
+from mmsimclr.prepare.shapes import write_coco, write_voc
 
 
 def shapes(*splits, **metainfo):

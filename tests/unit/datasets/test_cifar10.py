@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_cifar10 import NAMES, NUM_IMAGES, TinyCIFAR10
 
-from mmsimclr.datasets import cifar10_format
+from mmsimclr.datasets import cifar10 as cifar10_format
 from mmsimclr.datasets.cifar10 import CIFAR10
 from mmsimclr.registry import DATASETS
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from tiny_cifar10 import NAMES, TinyCIFAR10
 
-from mmsimclr.datasets import cifar10_archive
-from mmsimclr.datasets.cifar10_archive import prepare_cifar10
-from mmsimclr.files.unpacking import unpack
+from mmsimclr.files.archives import unpack
+from mmsimclr.prepare import cifar10 as cifar10_archive
+from mmsimclr.prepare.cifar10 import prepare_cifar10
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'prepare_data' / 'cifar10.py'
 
@@ -230,7 +230,7 @@ def test_archive_that_reaches_outside_is_refused(tmp_path, kind):
 
 
 def test_oversized_member_is_refused_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmsimclr.files.unpacking.MAX_MEMBER_BYTES', 10)
+    monkeypatch.setattr('mmsimclr.files.archives.MAX_MEMBER_BYTES', 10)
     with tarfile.open(tmp_path / 'bomb.tar', 'w') as tar:
         member = tarfile.TarInfo('wanted')
         member.size = 11

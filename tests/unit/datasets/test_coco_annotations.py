@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.coco_annotations import check_coco
-from mmsimclr.datasets.shapes_export import write_coco
+from mmsimclr.datasets.annotations import check_coco
+from mmsimclr.prepare.shapes import write_coco
 
 CLASSES = Shapes.METAINFO['classes']
 
@@ -79,7 +79,7 @@ def test_masks_that_can_be_pass(coco):
 
 def test_objects_without_area_are_counted_in_a_warning(coco, monkeypatch):
     said = []
-    monkeypatch.setattr('mmsimclr.datasets.coco_annotations.print_log', lambda *words: said.append(words))
+    monkeypatch.setattr('mmsimclr.datasets.annotations.print_log', lambda *words: said.append(words))
     for change in (dict(bbox=[5, 5, 0, 4]), dict(bbox=[5, 5, 4, 4], area=0)):
         changed(coco, **change)
         assert checked(coco)['objects'] == len(content_of(coco)[1]['annotations'])

@@ -9,8 +9,8 @@ import pytest
 from mmpretrain.datasets import ImageNet
 
 from mmsimclr.datasets import ListedSubset
-from mmsimclr.datasets import imagenet_subsets as official
 from mmsimclr.files import DownloadError
+from mmsimclr.prepare import imagenet_subsets as official
 
 
 @pytest.fixture(scope='module')

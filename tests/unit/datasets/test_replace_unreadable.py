@@ -12,11 +12,12 @@ from PIL import Image
 from tiny_run import PACK_IMAGE, log_of, tiny_config, tiny_runner
 from torch.utils.data import DataLoader
 
-from mmsimclr.config import build_runner, check_config
+from mmsimclr.config import check_config
 from mmsimclr.datasets import ReplaceUnreadable, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex, UnreadableImagesHook
 from mmsimclr.protocols.pretraining import num_unreadable
 from mmsimclr.registry import DATASETS
+from mmsimclr.runner import build_runner
 from mmsimclr.transforms import LoadImage, MultiView, PackViews, RandomResizedCrop
 
 NUM_IMAGES, BAD = 20, (3, 4, 17)

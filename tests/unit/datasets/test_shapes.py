@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from mmsimclr.datasets.shapes import Shapes
-from mmsimclr.datasets.shapes_geometry import CLASSES
-from mmsimclr.datasets.shapes_rendering import render_scenes
-from mmsimclr.datasets.shapes_scenes import Scenes, balanced_labels, draw_scenes
+from mmsimclr.datasets.shapes.dataset import Shapes
+from mmsimclr.datasets.shapes.geometry import CLASSES
+from mmsimclr.datasets.shapes.rendering import render_scenes
+from mmsimclr.datasets.shapes.scenes import Scenes, balanced_labels, draw_scenes
 from mmsimclr.registry import DATASETS
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ def test_images_are_the_same_as_ever_on_every_machine():
 
 
 def test_a_fresh_process_renders_the_same_images():
-    code = ('import hashlib; from mmsimclr.datasets.shapes import Shapes; d = Shapes(9, 40, "test",'
+    code = ('import hashlib; from mmsimclr.datasets.shapes.dataset import Shapes; d = Shapes(9, 40, "test",'
             'objects="multi", seed=2**63); print(hashlib.sha256(b"".join('
             'd[i]["img"].tobytes() for i in (8, 3))).hexdigest()[:16])')
     printed = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.datasets.shapes import Shapes
-from mmsimclr.datasets.shapes_export import (
+from mmsimclr.datasets.shapes.dataset import Shapes
+from mmsimclr.prepare.shapes import (
     run_length_encoding,
     voc_palette,
     write_coco,

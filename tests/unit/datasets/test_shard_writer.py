@@ -6,7 +6,7 @@ import pytest
 from tiny_folder import write_folder
 
 from mmsimclr.datasets import WebDatasetShards
-from mmsimclr.datasets.shard_writer import write_shards
+from mmsimclr.prepare.shards import write_shards
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.datasets import image_files
+from mmsimclr.datasets import unlabeled_image_folder as image_files
 from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
 from mmsimclr.registry import DATASETS
 

@@ -11,9 +11,9 @@ from tiny_folder import write_folder
 from torch.utils.data import DataLoader
 
 from mmsimclr.datasets import WebDatasetShards
-from mmsimclr.datasets.shard_index import scan_shards
-from mmsimclr.datasets.shard_writer import write_shards
+from mmsimclr.datasets.webdataset_shards import scan_shards
 from mmsimclr.engine import SampleIndex, SeededSampler
+from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS
 from mmsimclr.transforms import LoadImage, read_image
 

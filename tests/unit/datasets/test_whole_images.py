@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.datasets.whole_images import UnreadableImageError, image_size, read_mask
+from mmsimclr.datasets.annotations import UnreadableImageError, image_size, read_mask
 
 KINDS = ('jpg', 'png', 'webp', 'bmp', 'tif')
 

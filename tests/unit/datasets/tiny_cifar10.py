@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmsimclr.datasets import cifar10_format
+from mmsimclr.datasets import cifar10 as cifar10_format
 
 NUM_IMAGES = 24
 NAMES = [f'data_batch_{number}' for number in range(1, 6)] + ['test_batch']

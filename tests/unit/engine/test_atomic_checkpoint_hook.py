@@ -6,9 +6,9 @@ import os
 import pytest
 from tiny_run import tiny_runner
 
-from mmsimclr.checkpoints import SaveError, newest_checkpoint, save_whole
-from mmsimclr.config import pretrain_runner
 from mmsimclr.engine.hooks.preemption import INTERRUPTED
+from mmsimclr.runner import SaveError, newest_checkpoint, save_whole
+from mmsimclr.runner import runner as pretrain_runner
 
 
 def runner(work_dir, kept: int = 1, epochs: int = 2, **changes):

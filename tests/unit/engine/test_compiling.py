@@ -6,8 +6,8 @@ from tiny_run import PACK_IMAGE, log_of, tiny_runner
 from torch._dynamo.utils import counters
 
 from mmsimclr.checkpoints import load_encoder
-from mmsimclr.engine import compile_encoder
 from mmsimclr.models import ResNet, SimCLR
+from mmsimclr.runner import compile_encoder
 
 # Traces and differentiates as torch.compile does, and leaves out the minute of code generation.
 TRACED = dict(backend='aot_eager')

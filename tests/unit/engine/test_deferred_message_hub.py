@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from tiny_run import tiny_runner
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmsimclr.engine import DeferredMessageHub
+from mmsimclr.runner import DeferredMessageHub
 
 
 def updated(kind: type[MessageHub], name: str) -> MessageHub:

@@ -5,10 +5,10 @@ import torch
 from mmengine.hooks import Hook
 from tiny_run import tiny_config, tiny_runner
 
-from mmsimclr.config import build_runner
 from mmsimclr.engine import FiniteLossHook
 from mmsimclr.models import NTXentLoss
 from mmsimclr.registry import HOOKS, MODELS
+from mmsimclr.runner import build_runner
 
 
 @MODELS.register_module()

@@ -11,11 +11,11 @@ from mmengine.runner import EpochBasedTrainLoop
 from PIL import Image
 from tiny_run import log_of, tiny_config
 
-from mmsimclr.config import build_runner
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shard_writer import write_shards
-from mmsimclr.engine import ResumableTrainLoop, SeededSampler, random_state, set_random_state
+from mmsimclr.engine import SeededSampler
+from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS, HOOKS
+from mmsimclr.runner import ResumableTrainLoop, build_runner, random_state, set_random_state
 
 
 @DATASETS.register_module()

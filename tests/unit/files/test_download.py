@@ -10,7 +10,7 @@ import pytest
 from hostile_server import HostileServer
 
 from mmsimclr.files.download import DownloadError, UnreachableError, download
-from mmsimclr.files.verified_file import atomic_writer, difference, file_digest
+from mmsimclr.files.verified import atomic_writer, difference, file_digest
 
 CONTENT = bytes(range(256)) * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from mmsimclr.evaluation.knn import largest, nearest_neighbours
 from mmsimclr.models import KNNClassifier
-from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours
 
 
 def problem(num_bank: int = 60, num_queries: int = 23, num_classes: int = 4) -> tuple:

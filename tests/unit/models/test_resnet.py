@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmsimclr.models import ResNet
-from mmsimclr.models.backbones.resnet_blocks import StemPool
+from mmsimclr.models.backbones.resnet import StemPool
 from mmsimclr.registry import MODELS
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmsimclr.protocols import average_precision
+from mmsimclr.evaluation import average_precision
 
 
 def slow_average_precision(labels, scores) -> float:

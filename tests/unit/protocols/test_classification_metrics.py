@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_recall_curve
 
-from mmsimclr.protocols.classification_metrics import (
+from mmsimclr.evaluation.metrics import (
     absent_classes,
     eleven_point_average_precision,
     eleven_point_map,

@@ -14,13 +14,14 @@ from tiny_downstream import ENCODER, KINDS, ROOT, built, config_of, save_encoder
 from torch import nn
 
 from mmsimclr.checkpoints import CheckpointError
-from mmsimclr.config import ConfigError, build_runner, load_config
+from mmsimclr.config import ConfigError, load_config
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
-from mmsimclr.datasets.whole_images import UnreadableImageError
+from mmsimclr.datasets.annotations import UnreadableImageError
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.shapes import write_coco, write_voc
 from mmsimclr.protocols import EncoderSource, check_benchmark, read_result, run_benchmark
-from mmsimclr.protocols.predictor import Predictor
+from mmsimclr.reporting.predictor import Predictor
+from mmsimclr.runner import build_runner
 
 pytest.importorskip('mmdet', reason='needs mmdet (tools/install.sh full)')
 pytest.importorskip('mmseg', reason='needs mmseg (tools/install.sh full)')
@@ -245,7 +246,7 @@ def test_batch_norm_is_over_all_gpus_and_plain_on_one_device(kind, data, checkpo
 
     # The same config where there are GPUs; no more of it can run here.
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    monkeypatch.setattr('mmsimclr.config.runner.PretrainRunner.from_cfg', lambda config: config)
+    monkeypatch.setattr('mmsimclr.runner.build.PretrainRunner.from_cfg', lambda config: config)
     config = build_runner(config_of(kind, data, tmp_path))
     tensors = runner.model.state_dict()
     everywhere = convert_sync_batchnorm(runner.model, config.sync_bn)

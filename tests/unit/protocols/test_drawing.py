@@ -5,8 +5,8 @@ import pytest
 from mmdet.datasets import CocoDataset
 from PIL import Image
 
-from mmsimclr.protocols.drawing import distinct_colours, draw_classes, draw_objects
-from mmsimclr.protocols.predictor import _colours, picture_paths
+from mmsimclr.reporting.drawing import distinct_colours, draw_classes, draw_objects
+from mmsimclr.reporting.predictor import _colours, picture_paths
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 CLASSES = ('cat', 'dog')

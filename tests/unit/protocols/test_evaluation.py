@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from mmsimclr.cpu_memory import is_memory_kept, kept_memory
 from mmsimclr.models import Classifier
 from mmsimclr.protocols import evaluate
-from mmsimclr.protocols.evaluation import image_names
+from mmsimclr.protocols.training import image_names
 from mmsimclr.registry import DATASETS
 
 NUM_IMAGES = 23

@@ -6,8 +6,8 @@ from PIL import Image
 from tiny_benchmark import tiny_benchmark
 
 from mmsimclr.environment import versions
-from mmsimclr.features import files
-from mmsimclr.protocols.predictions import feature_names
+from mmsimclr.features import extraction as files
+from mmsimclr.protocols.result import feature_names
 
 
 def write_images(root, seed: int = 0) -> dict:

@@ -6,8 +6,9 @@ from tiny_probe import save_encoder
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import BatchNormMomentumHook
-from mmsimclr.protocols import fine_tuning_grid, read_predictions, run_benchmark
-from mmsimclr.protocols.classification_metrics import eleven_point_map
+from mmsimclr.evaluation.metrics import eleven_point_map
+from mmsimclr.protocols import read_predictions, run_benchmark
+from mmsimclr.protocols import transfer_fine_tuning as fine_tuning_grid
 from mmsimclr.registry import DATASETS
 
 

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from tiny_benchmark import shapes, tiny_benchmark
 
 from mmsimclr.config import load_config
-from mmsimclr.models.heads.knn_classifier import largest, nearest_neighbours
+from mmsimclr.evaluation.knn import largest, nearest_neighbours
 from mmsimclr.protocols import KNN, knn_accuracy, knn_metrics, read_predictions, read_result
 
 

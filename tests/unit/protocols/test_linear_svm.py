@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from mmsimclr.protocols.linear_svm import COSTS, check_costs, fit_svm, run_in_parallel, svm_features
-from mmsimclr.protocols.one_vs_rest import multi_labels, unusable_classes
+from mmsimclr.evaluation.linear_svm import COSTS, check_costs, fit_svm, svm_features
+from mmsimclr.protocols.svm import multi_labels, run_in_parallel, unusable_classes
 
 
 def problem(num_train: int = 30, num_dims: int = 70, seed: int = 0) -> tuple:

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from mmsimclr.protocols import fit_logistic_regression, linear_accuracy
+from mmsimclr.evaluation import fit_logistic_regression, linear_accuracy
 
 
 def problem(num: int = 120, channels: int = 6, num_classes: int = 4) -> tuple:

@@ -9,9 +9,9 @@ from sklearn.svm import LinearSVC
 from test_average_precision import slow_average_precision
 from tiny_benchmark import shapes, tiny_benchmark
 
+from mmsimclr.evaluation.linear_svm import fit_svm
 from mmsimclr.features import read_features
 from mmsimclr.protocols import LowShotSVM, read_predictions, read_result
-from mmsimclr.protocols.linear_svm import fit_svm
 from mmsimclr.protocols.low_shot_svm import draw_images, low_shot_scores
 
 COSTS = (30.0, 1.0, 0.5 ** 8)

@@ -7,14 +7,9 @@ import pytest
 import torch
 from scipy.stats import binom
 
+from mmsimclr.evaluation.metrics import METRICS
+from mmsimclr.evaluation.significance import _PooledRanking, check_comparable, mcnemar_test, permutation_test
 from mmsimclr.protocols import Predictions
-from mmsimclr.protocols.classification_metrics import METRICS
-from mmsimclr.protocols.permutation_test import (
-    _PooledRanking,
-    check_comparable,
-    mcnemar_test,
-    permutation_test,
-)
 
 TOP_1, MEAN_CLASS, *MAPS = METRICS
 MAP = MAPS[0]

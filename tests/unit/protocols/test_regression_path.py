@@ -6,10 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from mmsimclr.protocols import logistic_regression, principal_axes
-from mmsimclr.protocols.lbfgs import minimise
-from mmsimclr.protocols.logistic_regression import regression_path
-from mmsimclr.protocols.principal_axes import PrincipalAxes
+from mmsimclr.evaluation import logistic_regression
+from mmsimclr.evaluation import logistic_regression as principal_axes
+from mmsimclr.evaluation.logistic_regression import PrincipalAxes, minimise, regression_path
 
 L2 = (1e-6, 1e-4, 1e-2, 1.0, 1e3)
 

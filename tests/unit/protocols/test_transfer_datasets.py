@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmsimclr.protocols.transfer_datasets import TransferDataset, choose_datasets, count_classes, hold_out
+from mmsimclr.protocols.transfer import TransferDataset, choose_datasets, count_classes, hold_out
 
 
 def task(name: str, root=None, **changes) -> TransferDataset:

@@ -9,7 +9,7 @@ from tiny_benchmark import ENCODER, shapes, tiny_benchmark
 
 from mmsimclr.datasets import Shapes
 from mmsimclr.protocols import Benchmark, EncoderSource, TransferLinear, read_predictions, read_result
-from mmsimclr.protocols.transfer_datasets import hold_out
+from mmsimclr.protocols.transfer import hold_out
 from mmsimclr.registry import DATASETS
 
 L2 = (1e-6, 1e-4, 1e-2)

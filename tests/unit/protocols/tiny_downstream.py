@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 
 from mmsimclr.config import load_config
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.shapes_export import write_coco, write_voc
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.shapes import write_coco, write_voc
 from mmsimclr.protocols import Benchmark, EncoderSource
 from mmsimclr.protocols.downstream import FineTuning
 

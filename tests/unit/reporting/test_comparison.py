@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mmsimclr.protocols import Predictions, Result, average_precision
-from mmsimclr.protocols.classification_metrics import eleven_point_average_precision
-from mmsimclr.protocols.permutation_test import mcnemar_test, permutation_test
+from mmsimclr.evaluation import average_precision
+from mmsimclr.evaluation.metrics import eleven_point_average_precision
+from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
+from mmsimclr.protocols import Predictions, Result
 from mmsimclr.reporting import compare_results
 
 

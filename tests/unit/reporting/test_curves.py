@@ -4,7 +4,8 @@ import cv2
 import pytest
 from matplotlib.figure import Figure
 
-from mmsimclr.reporting import curves, read_scalars, save_training_curves
+from mmsimclr.reporting import figures as curves
+from mmsimclr.reporting import read_scalars, save_training_curves
 
 SCALARS = [dict(step=1, loss=5.0, contrastive_accuracy=0.1), dict(step=2, loss=4.0, contrastive_accuracy=0.4),
            dict(step=2, knn_accuracy=37.5)]

@@ -6,7 +6,8 @@ from PIL import Image
 from tiny_run import PACK_IMAGE
 
 from mmsimclr.datasets import Shapes, UnlabeledImageFolder
-from mmsimclr.reporting import original_and_views, pictures, save_neighbour_sheet, save_views_sheet
+from mmsimclr.reporting import figures as pictures
+from mmsimclr.reporting import original_and_views, save_neighbour_sheet, save_views_sheet
 from mmsimclr.transforms import LoadImageForCrops, MultiView, PackViews, SimCLRView
 
 VIEWS = [dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=12, blur=False)]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsimclr.transforms import PCALighting
-from mmsimclr.transforms.lighting import EIGENVALUES, EIGENVECTORS
+from mmsimclr.transforms.color import EIGENVALUES, EIGENVECTORS
 
 IMAGE = np.random.default_rng(0).integers(60, 200, (5, 7, 3), dtype=np.uint8)
 

@@ -18,7 +18,7 @@ from mmsimclr.transforms import (
     RandomView,
     SimCLRView,
 )
-from mmsimclr.transforms.load_for_crops import EncodedImage
+from mmsimclr.transforms.load import EncodedImage
 
 SIZE = 48
 CROP = RandomResizedCrop(SIZE, scale=(0.3, 1.0))

@@ -21,7 +21,7 @@ from mmsimclr.transforms import (
     gaussian_blur,
     simclr_view,
 )
-from mmsimclr.transforms.color_ops import OPERATIONS
+from mmsimclr.transforms.color import OPERATIONS
 
 
 @pytest.fixture

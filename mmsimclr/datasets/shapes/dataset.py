@@ -1,0 +1,236 @@
+"""Shapes: procedural images with exact labels, boxes and masks, and no files."""
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.dataset import BaseDataset, force_full_init
+from numpy import ndarray
+
+from mmsimclr.datasets.shapes.geometry import CLASSES
+from mmsimclr.datasets.shapes.rendering import render_images
+from mmsimclr.datasets.shapes.scenes import SPLITS, balanced_labels
+from mmsimclr.errors import InputError, InputTypeError
+from mmsimclr.registry import DATASETS
+
+OBJECTS = ('single', 'multi')
+IMAGE_SIZES = (16, 512)
+MAX_OBJECTS = 32
+#: ``cache='auto'`` keeps images in memory up to this many bytes.
+AUTO_CACHE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class ShapesImage:
+    """One image with everything that is known about it; M visible objects, frontmost first.
+
+    Attributes:
+        image: RGB pixels, uint8 [S, S, 3].
+        label: Class of the image: that of its frontmost object.
+        labels: Class of each visible object, int64 [M].
+        boxes: Box around the visible pixels of each object, float32 [M, 4], (x1, y1, x2, y2) in
+            pixels; x2 and y2 are exclusive, so x2 - x1 is the width.
+        masks: Visible pixels of each object, bool [M, S, S]; no pixel is in two masks.
+        seg_map: 0 for the background, class + 1 for an object, uint8 [S, S].
+    """
+
+    image: ndarray
+    label: int
+    labels: ndarray
+    boxes: ndarray
+    masks: ndarray
+    seg_map: ndarray
+
+
+class _Rendered:
+    """The rendered arrays. Copies of the dataset share them: they are never written again."""
+
+    def __init__(self, images: ndarray, instances: ndarray | None, labels: ndarray) -> None:
+        self.images = images
+        self.instances = instances
+        self.labels = labels
+        for array in (images, instances, labels):
+            if array is not None:
+                array.setflags(write=False)
+
+    def __deepcopy__(self, memo: dict) -> '_Rendered':
+        return self
+
+
+@DATASETS.register_module()
+class Shapes(BaseDataset):
+    """Ten classes of patterned objects on plain backgrounds, drawn from a seed.
+
+    An object's class decides its silhouette and its surface pattern; size, place, rotation, colour
+    (one of eight), background colour (one of eight) and light are drawn independently of the class
+    and of each other. Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i
+    only; it shows the same scene at every ``image_size``. Splits are disjoint random streams.
+
+    An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]. With
+    ``objects='multi'`` it also has ``gt_bboxes`` float32 [M, 4], ``gt_bboxes_labels`` int64 [M],
+    ``gt_masks`` uint8 [M, S, S] and ``gt_seg_map`` uint8 [S, S], as in :class:`ShapesImage`.
+
+    Args:
+        num_images: Number of images, >= 1. Classes are equally frequent when it is a multiple of
+            ten; every ten images in order have each class once.
+        image_size: Side in pixels, 16 to 512.
+        split: 'train', 'val' or 'test'.
+        objects: 'single' for one large object per image, or 'multi' for one to ``max_objects``
+            smaller ones that may hide each other. An object nearly hidden is left out.
+        max_objects: Largest number of objects of a 'multi' image, 1 to 32; unused with 'single'.
+        seed: Seed of all images, >= 0.
+        cache: True renders all images into one array at the start, which data-loader processes
+            share; False renders an image whenever it is asked for; 'auto' is True if the arrays
+            take at most 512 MiB.
+        pipeline: Transforms of an item.
+        metainfo: Entries to add to or to replace in ``METAINFO``.
+        indices: Keep the first (int) or these (sequence) images only.
+        lazy_init: Render nothing before the first use.
+        test_mode: As in MMEngine's ``BaseDataset``.
+        serialize_data: As in MMEngine's ``BaseDataset``.
+        max_refetch: As in MMEngine's ``BaseDataset``.
+
+    Raises:
+        TypeError: If a number is not an integer.
+        ValueError: If an argument is out of range.
+    """
+
+    METAINFO = {'dataset_type': 'Shapes', 'classes': tuple(CLASSES)}
+
+    def __init__(self,
+                 num_images: int = 10_000,
+                 image_size: int = 32,
+                 split: str = 'train',
+                 objects: str = 'single',
+                 max_objects: int = 4,
+                 seed: int = 0,
+                 cache: bool | str = 'auto',
+                 pipeline: Sequence[dict | Callable] = (),
+                 metainfo: Mapping | None = None,
+                 indices: int | Sequence[int] | None = None,
+                 lazy_init: bool = False,
+                 test_mode: bool = False,
+                 serialize_data: bool = True,
+                 max_refetch: int = 1000) -> None:
+        self.num_images = _integer('num_images', num_images, 1)
+        self.image_size = _integer('image_size', image_size, *IMAGE_SIZES)
+        self.split = _choice('split', split, tuple(SPLITS))
+        self.objects = _choice('objects', objects, OBJECTS)
+        self.max_objects = _integer('max_objects', max_objects, 1, MAX_OBJECTS)
+        self.seed = _integer('seed', seed, 0, 2**64 - 1)
+        self.cache = _choice('cache', cache, (True, False, 'auto'))
+        self._rendered: _Rendered | None = None
+        super().__init__(metainfo=metainfo, indices=indices, serialize_data=serialize_data,
+                         pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init,
+                         max_refetch=max_refetch)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the ten classes, in the order of the labels."""
+        return tuple(self._metainfo['classes'])
+
+    def load_data_list(self) -> list[dict]:
+        """Render the images, if they are to be cached, and list their numbers and labels."""
+        if self._caches():
+            images, instances, labels = self._render(np.arange(self.num_images))
+            self._rendered = _Rendered(
+                images, instances if self.objects == 'multi' else None, labels)
+        labels = balanced_labels(np.arange(self.num_images), self.seed, self.split)
+        return [{'image_idx': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return item ``idx`` before the pipeline; ``sample_idx`` is ``idx`` itself when >= 0."""
+        info = super().get_data_info(idx)
+        image_idx = info.pop('image_idx')
+        if self.objects == 'multi':
+            content = self._content(image_idx)
+            return {
+                'img': content.image, **info, 'gt_bboxes': content.boxes,
+                'gt_bboxes_labels': content.labels,
+                'gt_masks': content.masks.astype(np.uint8), 'gt_seg_map': content.seg_map,
+            }
+        if self._rendered is None:
+            return {'img': self._render(np.array([image_idx]))[0][0], **info}
+        return {'img': self._rendered.images[image_idx].copy(), **info}
+
+    @force_full_init
+    def render(self, index: int) -> ShapesImage:
+        """Return image ``index`` with its objects, boxes and masks; the pipeline is not applied.
+
+        Args:
+            index: Place in this dataset, -len to len - 1.
+
+        Raises:
+            IndexError: If there is no such image.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'index must be in [{-len(self)}, {len(self) - 1}], got {index}')
+        return self._content(super().get_data_info(index % len(self))['image_idx'])
+
+    @force_full_init
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes visible in image ``idx``, each once, in ascending order."""
+        if self.objects == 'multi':
+            return sorted(set(self.render(idx).labels.tolist()))
+        return [super().get_data_info(idx)['gt_label']]
+
+    @force_full_init
+    def get_gt_labels(self) -> ndarray:
+        """Return the class of every image, int64 [len(self)]."""
+        infos = (super(Shapes, self).get_data_info(i) for i in range(len(self)))
+        return np.array([info['gt_label'] for info in infos], np.int64)
+
+    def _caches(self) -> bool:
+        if self.cache != 'auto':
+            return bool(self.cache)
+        channels = 4 if self.objects == 'multi' else 3
+        return self.num_images * self.image_size**2 * channels <= AUTO_CACHE_BYTES
+
+    def _render(self, indices: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+        return render_images(indices, self.image_size, self.seed, self.split, self.objects,
+                             self.max_objects)
+
+    def _content(self, image_idx: int) -> ShapesImage:
+        if self._rendered is not None and self._rendered.instances is not None:
+            image = self._rendered.images[image_idx].copy()
+            instances, labels = (self._rendered.instances[image_idx],
+                                 self._rendered.labels[image_idx])
+        else:
+            image, instances, labels = (a[0] for a in self._render(np.array([image_idx])))
+        return describe(image, instances, labels)
+
+
+def describe(image: ndarray, instances: ndarray, labels: ndarray) -> ShapesImage:
+    """Return an image with the labels, boxes and masks that its instance map implies.
+
+    Args:
+        image: RGB pixels, uint8 [S, S, 3].
+        instances: 0 for the background, k + 1 where object k shows, uint8 [S, S].
+        labels: Class of object k, int64 [K]; objects that show nowhere are left out.
+    """
+    shown = np.flatnonzero(np.bincount(instances.ravel(), minlength=len(labels) + 1)[1:])
+    masks = instances == (shown + 1)[:, None, None].astype(np.uint8)
+    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    boxes = np.stack([
+        columns.argmax(axis=1), rows.argmax(axis=1),
+        columns.shape[1] - columns[:, ::-1].argmax(axis=1),
+        rows.shape[1] - rows[:, ::-1].argmax(axis=1)], axis=1).astype(np.float32)
+    to_class = np.concatenate([[0], labels + 1]).astype(np.uint8)
+    return ShapesImage(image=image, label=int(labels[0]), labels=labels[shown].copy(), boxes=boxes,
+                       masks=masks, seg_map=to_class[instances])
+
+
+def _integer(name: str, value: int, low: int, high: int | None = None) -> int:
+    accepted = f'an integer >= {low}' if high is None else f'an integer in [{low}, {high}]'
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InputTypeError(f'{name} must be {accepted}, got {value!r}')
+    if value < low or (high is not None and value > high):
+        raise InputError(f'{name} must be {accepted}, got {value}')
+    return int(value)
+
+
+def _choice(name: str, value: object, accepted: tuple) -> object:
+    if not any(value is a or (isinstance(a, str) and value == a) for a in accepted):
+        raise InputError(f'{name} must be one of {list(accepted)}, got {value!r}')
+    return value

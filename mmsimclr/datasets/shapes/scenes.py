@@ -1,0 +1,160 @@
+"""What is in each Shapes image: class, place, size, rotation and colours, drawn from a seed.
+
+Every quantity is a hash of (seed, split, image index, object, quantity), not the next number of a
+generator. Image i is therefore the same whatever was drawn before it and however many images
+there are, whole batches are drawn at once, and two quantities are never correlated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+
+from mmsimclr.datasets.shapes.geometry import CLASSES
+
+#: The splits and the number that stands for each in the hash; disjoint streams of images.
+SPLITS = {'train': 1, 'val': 2, 'test': 3}
+
+#: Eight muted hues, each as a light, a medium and a dark colour, for backgrounds, objects and the
+#: ink of their patterns. SimCLR keeps whatever singles an image out in both of its views. Vivid
+#: colours do, even through colour jitter, and then the class is never learned; muted ones, of one
+#: luma per role (0.82, 0.5, 0.2), are few, weak and gone in grey, so that form is what remains.
+BACKGROUND_COLORS = np.array(
+    [[255, 184, 184], [241, 202, 163], [223, 213, 150], [182, 233, 157],
+     [158, 235, 209], [166, 224, 244], [187, 208, 255], [255, 177, 245]], np.float32)
+OBJECT_COLORS = np.array(
+    [[180, 105, 105], [153, 122, 90], [139, 131, 80], [105, 147, 85],
+     [86, 148, 128], [91, 140, 157], [108, 127, 183], [170, 99, 158]], np.float32)
+INK_COLORS = np.array(
+    [[71, 43, 43], [61, 49, 37], [55, 52, 33], [43, 58, 35],
+     [35, 59, 51], [37, 56, 62], [43, 51, 72], [67, 40, 63]], np.float32)
+
+#: Light on a whole image: factors of its brightness, and of its contrast about a light grey.
+BRIGHTNESS = (0.4, 1.0)
+CONTRAST = (0.5, 1.0)
+MAX_ROTATION_DEG = 30.0
+#: Circumscribed radius in image sides, smallest and largest.
+SINGLE_RADIUS = (0.18, 0.46)
+MULTI_RADIUS = (0.12, 0.28)
+
+
+@dataclass
+class Scenes:
+    """The content of N images of at most K objects, the frontmost object first.
+
+    Attributes:
+        labels: Class of each object, int64 [N, K].
+        exists: Whether the image has that many objects, bool [N, K]; the first always exists.
+        center: Centre (x, y) of each object in image sides, float32 [N, K, 2].
+        radius: Circumscribed radius in image sides, float32 [N, K].
+        rotation_deg: Clockwise rotation in degrees, float32 [N, K].
+        object_color: Row of ``OBJECT_COLORS`` and of ``INK_COLORS``, int64 [N, K].
+        background_color: Row of ``BACKGROUND_COLORS``, int64 [N].
+        brightness: Factor of all colours, float32 [N].
+        contrast: Factor of the distance of all colours from a light grey, float32 [N].
+    """
+
+    labels: ndarray
+    exists: ndarray
+    center: ndarray
+    radius: ndarray
+    rotation_deg: ndarray
+    object_color: ndarray
+    background_color: ndarray
+    brightness: ndarray
+    contrast: ndarray
+
+
+def _mix(x: ndarray) -> ndarray:
+    """Return SplitMix64's output function of uint64 values (Steele et al. 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class _Draw:
+    """Independent uniform numbers for a set of images, by the name of the quantity."""
+
+    QUANTITIES = ('order', 'count', 'label', 'x', 'y', 'radius', 'rotation', 'object_color',
+                  'background_color', 'brightness', 'contrast')
+
+    def __init__(self, seed: int, split: str, indices: ndarray, num_objects: int) -> None:
+        stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(SPLITS[split]))
+        self._images = _mix(stream ^ indices.astype(np.uint64))
+        objects = np.arange(1, num_objects + 1, dtype=np.uint64)
+        self._objects = _mix(self._images[:, None] ^ objects)
+
+    def _hash(self, quantity: str, per_object: bool) -> ndarray:
+        base = self._objects if per_object else self._images
+        return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
+
+    def order_keys(self) -> ndarray:
+        """Sorting keys of the images, uint64 [N]."""
+        return self._hash('order', False)
+
+    def uniform(self, quantity: str, low: float, high: float, per_object: bool = True) -> ndarray:
+        """Uniform in [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""
+        bits = self._hash(quantity, per_object) >> np.uint64(40)
+        part = bits.astype(np.float32) * np.float32(2**-24)
+        return np.float32(low) + (np.float32(high) - np.float32(low)) * part
+
+    def integers(self, quantity: str, high: int, per_object: bool = True) -> ndarray:
+        """Uniform in 0..high-1, int64 [N, K], or [N] if not per object."""
+        bits = self._hash(quantity, per_object) >> np.uint64(32)
+        return ((bits * np.uint64(high)) >> np.uint64(32)).astype(np.int64)
+
+
+def balanced_labels(indices: ndarray, seed: int, split: str) -> ndarray:
+    """Return one class per image; images 10b to 10b+9 have each of the ten classes once.
+
+    Args:
+        indices: Image indices, int64 [N], each >= 0.
+        seed: Seed of the dataset, >= 0.
+        split: A key of ``SPLITS``.
+
+    Returns:
+        Labels, int64 [N]; the order within a block of ten is random and depends on the block only.
+    """
+    num_classes = len(CLASSES)
+    blocks = indices // num_classes
+    members = blocks[:, None] * num_classes + np.arange(num_classes)
+    keys = _Draw(seed, split, members.reshape(-1), 1).order_keys()
+    order = np.argsort(keys.reshape(members.shape), axis=1, kind='stable')
+    return order[np.arange(len(indices)), indices % num_classes]
+
+
+def draw_scenes(indices: ndarray, seed: int, split: str, objects: str,
+                max_objects: int) -> Scenes:
+    """Draw the content of the images ``indices``.
+
+    Args:
+        indices: Image indices, int64 [N], each >= 0.
+        seed: Seed of the dataset, >= 0.
+        split: A key of ``SPLITS``.
+        objects: ``'single'`` or ``'multi'``.
+        max_objects: Largest number of objects of an image; 1..max_objects are equally likely.
+
+    Returns:
+        The scenes, K = 1 for ``'single'`` and ``max_objects`` otherwise. The first object of each
+        image, its frontmost, has the image's balanced label.
+    """
+    num_objects = 1 if objects == 'single' else max_objects
+    draw = _Draw(seed, split, indices, num_objects)
+    labels = draw.integers('label', len(CLASSES))
+    labels[:, 0] = balanced_labels(indices, seed, split)
+    count = draw.integers('count', num_objects, per_object=False) + 1
+    radius = draw.uniform('radius', *(SINGLE_RADIUS if objects == 'single' else MULTI_RADIUS))
+    place = np.stack([draw.uniform('x', 0, 1), draw.uniform('y', 0, 1)], axis=-1)
+    return Scenes(
+        labels=labels,
+        exists=np.arange(num_objects) < count[:, None],
+        # The circumscribed circle stays inside the image, for any class and rotation.
+        center=radius[..., None] + (np.float32(1) - np.float32(2) * radius[..., None]) * place,
+        radius=radius,
+        rotation_deg=draw.uniform('rotation', -MAX_ROTATION_DEG, MAX_ROTATION_DEG),
+        object_color=draw.integers('object_color', len(OBJECT_COLORS)),
+        background_color=draw.integers('background_color', len(BACKGROUND_COLORS), False),
+        brightness=draw.uniform('brightness', *BRIGHTNESS, per_object=False),
+        contrast=draw.uniform('contrast', *CONTRAST, per_object=False),
+    )

@@ -1,0 +1,40 @@
+"""Errors that a user can cause and mend; the command line turns them, and only them, into one line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Base of the errors whose message tells the user what was wrong, what is accepted and what to do."""
+
+
+class InputError(UserError, ValueError):
+    """A value of an argument, an option or a file is not accepted."""
+
+
+class InputTypeError(UserError, TypeError):
+    """A value is of a type that is not accepted."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is needed is not there."""
+
+
+class ExistingFileError(UserError, FileExistsError):
+    """A file or folder is in the way and would be overwritten."""
+
+
+class MachineError(UserError, RuntimeError):
+    """This machine, or what is installed on it, cannot do what was asked for."""
+
+
+def nearest_name(name: object, accepted: Iterable[object], cutoff: float = 0.5) -> str | None:
+    """Return the accepted name most similar to a misspelt one, or None if none is."""
+    close = difflib.get_close_matches(str(name), [str(each) for each in accepted], n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def did_you_mean(name: object, accepted: Iterable[object], cutoff: float = 0.5) -> str:
+    """Return ``'; did you mean NAME?'`` for a message, or an empty string if no accepted name is similar."""
+    near = nearest_name(name, accepted, cutoff)
+    return f'; did you mean {near!r}?' if near is not None else ''

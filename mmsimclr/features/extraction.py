@@ -1,0 +1,235 @@
+"""Extraction of features of many images to files, by any number of processes."""
+
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dist import barrier
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmsimclr import distributed
+from mmsimclr.cpu_memory import kept_memory
+from mmsimclr.environment import versions
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.features.embedder import Embedder, first_not_finite
+from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
+from mmsimclr.features.images import ImageFolder, PreparedImages, collate
+from mmsimclr.features.store import (
+    FeatureStore,
+    RowWriter,
+    decisive_settings,
+    map_npz,
+    read_manifest,
+    read_progress,
+)
+from mmsimclr.transforms import ImageReadError
+
+DTYPES = ('float32', 'float16')
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Features of N images, in the order of their dataset.
+
+    Attributes:
+        stages: Features by stage, [N, C], memory-mapped.
+        paths: Files of the images, [N] of str, memory-mapped; None if they have none.
+        labels: int64 [N], or [N, K], memory-mapped; None without labels.
+        manifest: What they are features of.
+    """
+
+    stages: dict[str, np.ndarray]
+    paths: np.ndarray | None
+    labels: np.ndarray | None
+    manifest: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(next(iter(self.stages.values())))
+
+    def __str__(self) -> str:
+        encoder, images = self.manifest['encoder'], self.manifest['images']
+        arrays = ', '.join(f'{stage} {rows.dtype} {list(rows.shape)}' for stage, rows in self.stages.items())
+        labels = 'no labels' if self.labels is None else 'labels'
+        return (f'{arrays}, {labels}; {images["num_unreadable"]} unreadable images left out; encoder: '
+                f'{encoder["tensors_matched"]} of {encoder["tensors_expected"]} tensors of {encoder["path"]} '
+                f'({encoder["layout"]})')
+
+
+def read_features(path: str | Path) -> FeatureFiles:
+    """Read what :func:`extract_to_files` wrote.
+
+    Args:
+        path: A folder or an ``.npz``; its arrays are memory-mapped.
+
+    Raises:
+        FileNotFoundError: If it is not there, or not complete.
+        ValueError: If it is something else, or damaged.
+    """
+    path = Path(path)
+    store = FeatureStore(path)
+    if not path.exists():
+        partial = f'; {store.folder} is not complete: repeat the command that makes it' \
+            if store.folder.exists() else ''
+        raise MissingFileError(f'no features at {path}{partial}')
+    manifest = read_manifest(path)
+    try:
+        if path.is_dir():
+            arrays = {file.stem: np.load(file, mmap_mode='r') for file in path.glob('*.npy')}
+        else:
+            arrays = map_npz(path)
+        stages = {stage: arrays[stage] for stage in manifest['stages']}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f'{path} is damaged: {error}') from error
+    return FeatureFiles(stages, arrays.get('paths'), arrays.get('labels'), manifest)
+
+
+def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype: str = 'float32',
+                     num_workers: int = 0, skip_unreadable: bool = False, commit_s: float = 1.0,
+                     command: str | None = None,
+                     progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
+    """Write the features of a dataset's images to files, in its order, in bounded memory.
+
+    An extraction that was interrupted goes on where it stopped when called again. In a process group each
+    rank computes a share, in files that all share. The batches are the same however often it was
+    interrupted and whatever the number of ranks, so on one kind of device the values are too.
+
+    Args:
+        embedder: The encoder; its ``batch_size`` is that of each rank.
+        images: A folder (see :class:`ImageFolder`), or a dataset with ``get_data_info(i)``, whose own
+            pipeline is not used.
+        out: A new folder, or a file ``.npz``. Until complete, the files lie in ``<out>.partial``.
+        dtype: ``'float32'``, or ``'float16'`` to store half as much.
+        num_workers: Processes that read images, for each rank.
+        skip_unreadable: Leave unreadable images out, and list them in the manifest, rather than stop.
+        commit_s: Seconds of work that an interruption may lose.
+        command: The command that makes the result, for the manifest.
+        progress: Called on rank 0 with (images done, images in all) at the start and after each commit.
+
+    Returns:
+        What was written, or was there already.
+
+    Raises:
+        ValueError: If an argument is out of range; there are no images, or a feature is not finite or too
+            large for float16; or ``out`` holds features of something else (it says what differs).
+        FileNotFoundError: If there is no such folder, or no image in it.
+        ImageReadError: If an image cannot be read and ``skip_unreadable`` is False.
+        RuntimeError: If another run is writing to ``out``.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
+    if num_workers < 0 or commit_s < 0:
+        raise InputError(f'num_workers and commit_s must be >= 0, got {num_workers} and {commit_s}')
+    dataset = ImageFolder(images) if isinstance(images, str | Path) else images
+    store, manifest = FeatureStore(Path(out)), {}
+    with store.reserved() if distributed.rank() == 0 else nullcontext():      # for all ranks of this run
+        if distributed.rank() == 0:
+            listed = list_images(dataset)
+            manifest = _manifest(embedder, dataset, listed, dtype, command)
+            store.prepare(manifest, listed, dataset)
+        barrier()
+        if not store.is_complete:
+            pending = store.pending(embedder.batch_size, skip_unreadable)
+            rank, ranks = distributed.rank(), distributed.world_size()
+            batches = pending[rank * len(pending) // ranks:(rank + 1) * len(pending) // ranks]
+            barrier()                                   # everyone has read before anyone writes
+            _write_rows(embedder, dataset, store, batches, dtype, num_workers, skip_unreadable, commit_s,
+                        progress if distributed.rank() == 0 else None)
+            barrier()
+            if distributed.rank() == 0:
+                store.finish(manifest)
+            barrier()
+    features = read_features(out)
+    if (left_out := features.manifest['images']['num_unreadable']) and not skip_unreadable:
+        raise InputError(f'{out} leaves out {left_out} images that could not be read; if that is wanted, say '
+                         'so again (--skip-unreadable), else replace the images and remove it')
+    return features
+
+
+def extraction_sha256(embedder: Embedder, dataset: Any) -> str:
+    """Return a hash of all that decides the features of a dataset's images, to keep them under.
+
+    That is what :func:`extract_to_files` would refuse to mix, such as another version of torch or another
+    device; and when each file was last written, as another image may have as many bytes.
+
+    Args:
+        embedder: The encoder.
+        dataset: As of :func:`extract_to_files`.
+
+    Raises:
+        ValueError: As :func:`list_images`.
+    """
+    listed = list_images(dataset)
+    manifest = _manifest(embedder, dataset, listed, DTYPES[0], None)
+    return settings_sha256({**decisive_settings(manifest), 'written': listed.times_sha256})
+
+
+def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, command: str | None
+              ) -> dict[str, Any]:
+    root = str(getattr(dataset, 'data_root', '') or '')
+    return dict(
+        format='mmsimclr features 1', **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
+        device=embedder.device.type,
+        images=dict(source=f'{type(dataset).__name__} {root}'.strip(), root=root, num=listed.num_images,
+                    sha256=listed.sha256,
+                    classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
+        versions=versions(), command=command)
+
+
+def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: list[range], dtype: str,
+                num_workers: int, skip_unreadable: bool, commit_s: float,
+                progress: Callable[[int, int], None] | None) -> None:
+    def commit() -> None:
+        writer.commit()
+        if progress is not None:
+            progress(int(np.count_nonzero(read_progress(store.folder))), len(dataset))
+
+    loader = DataLoader(
+        PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
+        num_workers=num_workers, pin_memory=embedder.device.type == 'cuda',
+        worker_init_fn=_read_in_one_thread,
+        generator=torch.Generator())                    # leaves the global random state alone
+    with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
+        commit()
+        last_commit = time.monotonic()
+        for batch, (inputs, reasons) in zip(batches, loader, strict=True):
+            if reasons and not skip_unreadable:
+                commit()
+                raise ImageReadError(f'{next(iter(reasons.values()))}. Replace the file, or leave unreadable '
+                                     'images out (--skip-unreadable), and repeat the command, which goes on '
+                                     'from here')
+            rows = {stage: torch.empty(0, length) for stage, length in embedder.feat_dims.items()}
+            if inputs is not None:
+                rows = embedder.embed_batch(inputs)
+            readable = [index for index in batch if index - batch.start not in reasons]
+            for values in rows.values():
+                _check_values(values, dtype, dataset, readable)
+            writer.write(batch.start, {stage: values.numpy() for stage, values in rows.items()}, reasons)
+            if time.monotonic() - last_commit >= commit_s:
+                commit()
+                last_commit = time.monotonic()
+        commit()
+
+
+def _check_values(rows: Tensor, dtype: str, dataset: Any, indices: list[int]) -> None:
+    """Raise if a row cannot be stored; ``indices`` are the images of the rows."""
+    stored = rows.half() if dtype == 'float16' else rows
+    if (bad := first_not_finite(stored)) is not None:
+        image = dataset.get_data_info(indices[bad]).get('img_path') or f'number {indices[bad]}'
+        if first_not_finite(rows) is None:
+            raise InputError(f'a feature of image {image} is {rows[bad].abs().max():.3g}, too large for '
+                             'float16 (65504); use --dtype float32')
+        raise InputError(f'the feature of image {image} is not finite: the weights of the encoder are '
+                         'damaged, or the images are not scaled as it expects')
+
+
+def _read_in_one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

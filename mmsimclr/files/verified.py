@@ -1,0 +1,97 @@
+"""Verified and atomic files: digests, and writing that is whole or not there."""
+
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Iterator, Mapping
+
+from mmsimclr.errors import InputError
+
+
+def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
+    """Return the hexadecimal digest of a file, read in pieces.
+
+    Args:
+        path: The file.
+        algorithm: A name :mod:`hashlib` knows, such as ``'md5'`` or ``'sha256'``.
+
+    Returns:
+        Lower-case hexadecimal digest.
+    """
+    # The sums guard against damage, not against an attacker; says so to FIPS builds of OpenSSL.
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, 'rb') as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def difference(path: str | Path, hashes: Mapping[str, str] | None = None,
+               size: int | None = None) -> str:
+    """Say how a file differs from what it should be.
+
+    Args:
+        path: An existing file.
+        hashes: Expected hexadecimal digests by algorithm, e.g. ``{'md5': '...'}``; of each the
+            beginning is enough, 8 digits at least.
+        size: Expected size in bytes; compared first, since it costs nothing.
+
+    Returns:
+        For instance ``'expected 30730000 bytes, got 12'``; the empty string if nothing differs.
+
+    Raises:
+        ValueError: If an expected digest has fewer than 8 digits.
+    """
+    path = Path(path)
+    actual_size = path.stat().st_size
+    if size is not None and actual_size != size:
+        return f'expected {size} bytes, got {actual_size}'
+    for algorithm, expected in (hashes or {}).items():
+        if len(expected) < 8:
+            raise InputError(f'a digest must have at least 8 digits, got {algorithm} {expected!r}')
+        actual = file_digest(path, algorithm)
+        if not actual.startswith(expected.lower()):
+            return f'expected {algorithm} {expected}, got {actual} ({actual_size} bytes)'
+    return ''
+
+
+@contextmanager
+def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing so that it appears whole or not at all.
+
+    The bytes go to a temporary name in the same folder, are flushed to disk, and take the place of
+    ``path`` in one step when the block ends without an error; otherwise ``path`` stays as it was.
+
+    Args:
+        path: The file to write; missing parent folders are made.
+
+    Yields:
+        A binary file object open for writing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the folder's entries, so that a rename outlives a power cut, where possible."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

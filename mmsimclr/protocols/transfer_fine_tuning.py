@@ -1,0 +1,192 @@
+"""Transfer to other classification datasets by fine-tuning over a grid."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dist import broadcast_object_list
+
+from mmsimclr import distributed
+from mmsimclr.config import ConfigError
+from mmsimclr.errors import InputError
+from mmsimclr.evaluation.metrics import METRICS
+from mmsimclr.features import list_images, settings_sha256
+from mmsimclr.files import atomic_writer
+from mmsimclr.protocols.base import Benchmark
+from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.protocols.training import TrainedClassifier, train_classifier
+from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
+from mmsimclr.registry import DATASETS, PROTOCOLS
+
+POINT = 'point.json'
+DECISIVE = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
+
+
+@PROTOCOLS.register_module()
+class TransferFineTuning(Transfer):
+    """Train the whole network with each pair of learning rate and weight decay.
+
+    The pair with the best metric on the validation images is used again on training and validation images
+    together, and that network is tested; of equally good pairs the first is taken. What each pair gave is
+    kept in the work directory, and a run that was interrupted goes on with the pairs that are left.
+
+    The config is that of an MMEngine run, without datasets: ``model``, a
+    :class:`~mmsimclr.models.Classifier` that is not frozen, ``train_dataloader``, ``test_dataloader``,
+    ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``.
+
+    Args:
+        tasks: See :class:`Transfer`.
+        lr: Learning rates, each > 0.
+        weight_decay: Weight decays, each >= 0; the optimizer's is this divided by the learning rate.
+        train_pipeline: Transforms of training images.
+        test_pipeline: Transforms of validation and test images.
+        from_scratch: Whether the encoder must be randomly initialised, rather than from a checkpoint.
+        datasets: See :class:`Transfer`.
+        skip_missing: See :class:`Transfer`.
+
+    Raises:
+        ValueError: If the grid is empty or a number out of range.
+
+    Source:
+        Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
+    """
+
+    def __init__(self, tasks: Sequence[TransferDataset | dict], lr: Sequence[float],
+                 weight_decay: Sequence[float], train_pipeline: Sequence, test_pipeline: Sequence,
+                 from_scratch: bool = False, datasets: str | Sequence[str] | None = None,
+                 skip_missing: bool = False) -> None:
+        super().__init__(tasks, datasets, skip_missing)
+        if not lr or not weight_decay or min(lr) <= 0 or min(weight_decay) < 0:
+            raise InputError('lr must be numbers > 0 and weight_decay numbers >= 0, at least one each, got '
+                             f'{lr} and {weight_decay}')
+        self.grid = [dict(lr=float(rate), weight_decay=float(decay))
+                     for rate, decay in itertools.product(lr, weight_decay)]
+        self.train_pipeline, self.test_pipeline = train_pipeline, test_pipeline
+        self.from_scratch = from_scratch
+        self.protocol = 'transfer random init' if from_scratch else 'transfer fine-tuned'
+
+    def run(self, benchmark: Benchmark) -> Result:
+        """Measure the encoder on each dataset and return the result of all, or of the only one.
+
+        Raises:
+            ConfigError: If the encoder is not of the kind that ``from_scratch`` says, or would be frozen.
+            FileNotFoundError: If a dataset is missing; before anything is computed.
+        """
+        is_random = benchmark.encoder.weights is None
+        if self.from_scratch and not is_random:
+            raise ConfigError('this config trains from random initialisation: give no CHECKPOINT, but --init '
+                              'random')
+        if is_random and not self.from_scratch:
+            raise ConfigError('this config fine-tunes a pre-trained encoder: give a CHECKPOINT (for random '
+                              'initialisation there is transfer-random-init.py)')
+        model = benchmark.config.get('model') or {}
+        if model.get('frozen') or len(model.get('heads') or ()) != 1:
+            raise ConfigError('fine-tuning trains the whole network under one head: set model.frozen=False '
+                              'and name one head in model.heads')
+        return super().run(benchmark)
+
+    def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
+        """Choose the pair on validation images, train on all training images, and test."""
+        fit, validate, everything = self._parts(task, benchmark.seed)
+        rows, images = [], [_listed(part) for part in (fit, validate)]
+        for pair in self.grid:
+            name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
+            folder = benchmark.work_dir / name
+            asked = _hash(dict(pair, train=fit, val=validate, images=images, **self._asked(benchmark, task)))
+            score = _read_point(folder, asked)
+            if score is None:
+                trained = self._train(benchmark, name, pair, fit, validate)
+                answers = _answers(trained)
+                score = METRICS[task.metric](answers.labels, answers.predicted)
+                if distributed.rank() == 0:
+                    _write_point(folder, asked, score)
+            benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
+            rows.append({**pair, 'validation': round(score, 4)})
+        best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
+        trained = self._train(benchmark, 'best', self.grid[best], everything, task.test)
+        answers = _answers(trained)
+        return benchmark.result(
+            self.protocol_name(benchmark),
+            {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
+            dict(trained.num_images, val=len(_build(validate))),
+            dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
+                 validation_images='official' if task.val else f'{task.held_out:g} of train, by class',
+                 **about_classes(answers.labels, trained.evaluation.num_classes)),
+            answers)
+
+    def _parts(self, task: TransferDataset, seed: int) -> tuple[dict, dict, dict]:
+        """Return the configs of what to fit to, to validate on, and to fit to in the end."""
+        train, test = _build(task.train), _build(task.test)
+        if task.val is not None:
+            if task.trainval is None:
+                raise ConfigError(f'{task.name} has val, so it needs trainval, for the last training')
+            count_classes(task.name, *map(_labels_of, (train, _build(task.val), test)))
+            return dict(task.train), dict(task.val), dict(task.trainval)
+        count_classes(task.name, _labels_of(train), _labels_of(test))
+        fit, validate = hold_out(_labels_of(train), task.held_out, seed)
+        return ({**task.train, 'indices': fit.tolist()}, {**task.train, 'indices': validate.tolist()},
+                dict(task.train))
+
+    def _train(self, benchmark: Benchmark, name: str, pair: Mapping[str, float], train: Mapping[str, Any],
+               test: Mapping[str, Any]) -> TrainedClassifier:
+        return train_classifier(benchmark, {
+            'train_dataloader.dataset': {**train, 'pipeline': self.train_pipeline},
+            'test_dataloader.dataset': {**test, 'pipeline': self.test_pipeline},
+            'optim_wrapper.optimizer.lr': pair['lr'],
+            'optim_wrapper.optimizer.weight_decay': pair['weight_decay'] / pair['lr'],
+        }, name=name)
+
+    def _asked(self, benchmark: Benchmark, task: TransferDataset) -> dict[str, Any]:
+        """Return what decides a point of the grid besides the pair and the images."""
+        weights, config = benchmark.encoder.weights, benchmark.config
+        return dict(
+            encoder=weights.sha256 if weights else [dict(benchmark.encoder.settings), benchmark.encoder.seed],
+            seed=benchmark.seed, ranks=distributed.world_size(), metric=task.metric,
+            pipelines=[self.train_pipeline, self.test_pipeline],
+            **{key: config.get(key) for key in DECISIVE})
+
+
+def _build(dataset: Mapping[str, Any]) -> Any:
+    return DATASETS.build({**dataset, 'pipeline': []})
+
+
+def _listed(dataset: Mapping[str, Any]) -> list[str]:
+    """Return hashes of what images there are and when they were written."""
+    listed = list_images(_build(dataset))
+    return [listed.sha256, listed.times_sha256]
+
+
+def _labels_of(dataset: Any) -> np.ndarray | None:
+    return list_images(dataset).labels
+
+
+def _answers(trained: TrainedClassifier) -> Predictions:
+    head, = trained.evaluation.ranked
+    return trained.evaluation.predictions(head, trained.test_set)
+
+
+def _hash(settings: Mapping[str, Any]) -> str:
+    """Return a hash of settings, types of components among them."""
+    return settings_sha256(json.loads(json.dumps(settings, default=_plain)))
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else getattr(value, '__qualname__', None) or str(value)
+
+
+def _read_point(folder: Path, asked: str) -> float | None:
+    """Return what a point of the grid gave before, if it was the same; every rank gets rank 0's answer."""
+    known = [None]
+    if distributed.rank() == 0 and (folder / POINT).is_file():
+        point = json.loads((folder / POINT).read_text(encoding='utf-8'))
+        known = [point['validation'] if point['settings_sha256'] == asked else None]
+    broadcast_object_list(known)
+    return known[0]
+
+
+def _write_point(folder: Path, asked: str, score: float) -> None:
+    with atomic_writer(folder / POINT) as file:
+        file.write(json.dumps(dict(validation=score, settings_sha256=asked)).encode())

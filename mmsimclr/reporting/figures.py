@@ -1,0 +1,182 @@
+"""Figures of a run: training curves, views, nearest neighbours."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.dataset import BaseDataset, Compose
+from numpy import ndarray
+
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.transforms import MultiView
+from mmsimclr.transforms.load import EncodedImage
+
+
+def read_scalars(work_dir: str | Path) -> list[dict]:
+    """Return the scalars of the newest run in a work directory, in the order they were logged.
+
+    Raises:
+        FileNotFoundError: If no run left scalars there.
+    """
+    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    if not files:
+        raise MissingFileError(f'no */vis_data/scalars.json in {work_dir}: no run has logged there yet')
+    return [json.loads(line) for line in files[-1].read_text(encoding='utf-8').splitlines() if line]
+
+
+def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
+    """Draw loss, contrastive accuracy and online k-NN accuracy against the iteration.
+
+    Args:
+        scalars: What :func:`read_scalars` returned.
+        path: Picture to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the scalars hold no loss.
+    """
+    losses = [(entry['step'], entry['loss']) for entry in scalars if 'loss' in entry]
+    if not losses:
+        raise InputError('the scalars hold no loss: was this a pre-training run?')
+    accuracy = [(entry['step'], 100 * entry['contrastive_accuracy']) for entry in scalars
+                if 'contrastive_accuracy' in entry]
+    knn = [(entry['step'], entry['knn_accuracy']) for entry in scalars if 'knn_accuracy' in entry]
+
+    figure = Figure(figsize=(8, 3.4), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    left.plot(*zip(*losses, strict=True), color='#1f5fa8')
+    left.set(xlabel='iteration', ylabel='NT-Xent loss (nats)')
+    for points, label, style in ((accuracy, 'contrastive', dict(color='#e08e2b')),
+                                 (knn, 'online k-NN', dict(color='#2a9d55', marker='o'))):
+        if points:
+            right.plot(*zip(*points, strict=True), label=label, **style)
+    right.set(xlabel='iteration', ylabel='accuracy (%)', ylim=(0, 100))
+    if accuracy or knn:
+        right.legend(frameon=False)
+    for axis in (left, right):
+        axis.grid(alpha=0.25)
+        axis.spines[['top', 'right']].set_visible(False)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, facecolor='white')
+    return path
+
+
+RIGHT, WRONG = '#2a9d55', '#d1495b'
+
+
+def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[ndarray]]:
+    """Return an image as its views' pipeline receives it, and the views.
+
+    Args:
+        dataset: A dataset whose pipeline has a ``MultiView`` step.
+        index: Which image.
+
+    Returns:
+        The image, uint8 [H, W, 3], RGB; and its views, each uint8 [h, w, 3].
+
+    Raises:
+        ValueError: If the pipeline has no ``MultiView`` step.
+    """
+    pipeline = dataset.pipeline
+    steps = pipeline.transforms if isinstance(pipeline, Compose) else list(pipeline)
+    results = dataset.get_data_info(index)
+    for step in steps:
+        if isinstance(step, MultiView):
+            image = results['img']
+            original = image.decode() if isinstance(image, EncodedImage) else np.array(image)
+            return original, step(results)['img']
+        results = step(results)
+    raise InputError(f'the pipeline of {type(dataset).__name__} has no MultiView step, so there are no '
+                     'views to show')
+
+
+def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
+                     num_draws: int = 4) -> Path:
+    """Draw images beside several random draws of their views.
+
+    Args:
+        dataset: A dataset whose pipeline has a ``MultiView`` step.
+        path: Picture to write.
+        indices: Images to show, one a row.
+        num_draws: Draws of the whole set of views per image, >= 1.
+
+    Returns:
+        The path.
+    """
+    rows = []
+    for index in indices:
+        views = []
+        for _ in range(num_draws):
+            original, drawn = original_and_views(dataset, index)
+            views += drawn
+        rows.append([original, *views])
+    columns = max(map(len, rows))
+    figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, images in zip(axes, rows, strict=True):
+        for axis in row:
+            axis.set_axis_off()
+        for axis, image in zip(row, images, strict=False):
+            axis.imshow(image, interpolation='nearest' if image.shape[0] < 100 else None)
+    axes[0][0].set_title('image', fontsize=10)
+    if columns > 1:
+        axes[0][1].set_title('random views', fontsize=10, loc='left')
+    return _save(figure, path)
+
+
+def save_neighbour_sheet(path: str | Path,
+                         queries: Sequence[ndarray],
+                         query_labels: Sequence[int],
+                         blocks: dict[str, tuple[Sequence[Sequence[ndarray]], Sequence[Sequence[int]]]],
+                         class_names: Sequence[str]) -> Path:
+    """Draw query images and, for each of several encoders, their nearest neighbours.
+
+    Args:
+        path: Picture to write.
+        queries: Query images, each uint8 [H, W, 3].
+        query_labels: Their classes.
+        blocks: For each encoder, by its title: for each query its neighbours' images and classes,
+            nearest first.
+        class_names: Name of each class.
+
+    Returns:
+        The path. Neighbours of the query's class have a green frame, others a red one.
+    """
+    widths = [len(images[0]) for images, _ in blocks.values()]
+    columns = 1 + sum(widths) + len(widths)                  # an empty column before each block
+    figure = Figure(figsize=(0.85 * columns, 0.92 * len(queries) + 0.7))
+    ratios = [1.0] + [ratio for width in widths for ratio in (0.35, *[1.0] * width)]
+    axes = figure.subplots(len(queries), columns, squeeze=False, gridspec_kw=dict(width_ratios=ratios))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, (query, label) in enumerate(zip(queries, query_labels, strict=True)):
+        axes[row][0].imshow(query, interpolation='nearest')
+        axes[row][0].set_title(class_names[label], fontsize=8, pad=2)
+        column = 1
+        for title, (images, labels) in blocks.items():
+            column += 1
+            for offset, (image, neighbour) in enumerate(zip(images[row], labels[row], strict=True)):
+                axis = axes[row][column + offset]
+                axis.imshow(image, interpolation='nearest')
+                axis.set_axis_on()
+                axis.set_xticks([])
+                axis.set_yticks([])
+                for spine in axis.spines.values():
+                    spine.set_color(RIGHT if neighbour == label else WRONG)
+                    spine.set_linewidth(3)
+            if row == 0:
+                axes[0][column].set_title(title, fontsize=10, loc='left')
+            column += len(images[row])
+    return _save(figure, path)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, bbox_inches='tight', facecolor='white')
+    return path

@@ -1,0 +1,149 @@
+"""Predictions of a fine-tuned detector or segmenter, drawn on images."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+
+from mmsimclr.checkpoints import CheckpointError, fill_model, find_checkpoint, read_checkpoint
+from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
+from mmsimclr.config import ConfigError
+from mmsimclr.datasets.annotations import UnreadableImageError, image_size
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import atomic_writer
+from mmsimclr.protocols.downstream_model import complete_model
+from mmsimclr.reporting.drawing import Colour, distinct_colours, draw_classes, draw_objects
+
+SCOPES = ('mmdet', 'mmseg')
+
+
+class Predictor:
+    """A detector or segmenter out of the work directory of its benchmark.
+
+    Args:
+        config: The benchmark's config; architecture, scale of the images and classes come from the
+            checkpoint.
+        checkpoint: File or work directory of the fine-tuning.
+        device: Where to compute; 'auto' is the GPU if there is one.
+
+    Raises:
+        ConfigError: If the config is not one of detection or segmentation.
+        CheckpointError: If the file is not a fine-tuned model's, or does not fill the model.
+    """
+
+    def __init__(self, config: Config, checkpoint: str | Path, device: str = 'auto') -> None:
+        self.scope = config.get('default_scope')
+        if self.scope not in SCOPES:
+            raise ConfigError('pictures are drawn of detection and segmentation, and the default_scope of '
+                              f'this config is {self.scope!r}; it must be one of {", ".join(SCOPES)}')
+        file = read_checkpoint(find_checkpoint(checkpoint))
+        meta = file.tree.get('meta') or {}
+        self.classes = (meta.get('dataset_meta') or {}).get('classes')
+        if RECORD_KEY not in meta or not self.classes:
+            raise CheckpointError(f'{file.path} does not say its encoder and its classes: it is not the '
+                                  'checkpoint of a fine-tuned model of tools/benchmark.py')
+        settings, scale, _ = unpack_record(meta[RECORD_KEY])
+        model = copy.deepcopy(config.model)
+        complete_model(model, settings, scale, len(self.classes))
+        steps = [step for step in config.test_dataloader.dataset.pipeline
+                 if 'LoadAnnotations' not in str(step['type'])]
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.model = MODELS.build(model).eval()
+            self.pipeline = Compose(steps)
+            self.colours = _colours(config.test_dataloader.dataset, self.classes)
+        fill_model(self.model, file.tree, file.path)
+        self.model.to('cuda' if device == 'auto' and torch.cuda.is_available() else
+                      'cpu' if device == 'auto' else device)
+
+    @torch.no_grad()
+    def predict(self, path: str | Path) -> Any:
+        """Return mmdet's or mmseg's data sample of an image file.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            UnreadableImageError: If it is not an image, or not all of one.
+        """
+        _pixels(path)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            item = self.pipeline(dict(img_path=str(path), img_id=0))
+            return self.model.test_step(pseudo_collate([item]))[0].cpu()
+
+    def draw(self, path: str | Path, picture: str | Path, score: float = 0.3) -> None:
+        """Draw boxes and masks, or the classes of the pixels, on an image.
+
+        Args:
+            path: The image.
+            picture: The PNG file to write; its folder is made, and what it was before is replaced.
+            score: Detections that are less sure are not drawn, in [0, 1].
+
+        Raises:
+            ValueError: If the score is out of range; as :meth:`predict`, which see for further errors.
+        """
+        if not 0 <= score <= 1:
+            raise InputError(f'score must be in [0, 1], got {score}')
+        sample, pixels = self.predict(path), _pixels(path)
+        if self.scope == 'mmseg':
+            drawn = draw_classes(pixels, sample.pred_sem_seg.data[0].numpy(), self.classes, self.colours)
+        else:
+            found = sample.pred_instances[sample.pred_instances.scores >= score]
+            masks = found.masks.numpy() if 'masks' in found else None
+            drawn = draw_objects(pixels, found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(),
+                                 self.classes, self.colours, masks)
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_writer(Path(picture)) as file:
+            drawn.save(file, format='PNG')
+
+
+def _pixels(path: str | Path) -> np.ndarray:
+    """Return an image as the pipeline reads it, turned as its EXIF entry says, but RGB."""
+    if not Path(path).is_file():
+        raise MissingFileError(f'no image at {path}')
+    image_size(Path(path))                           # OpenCV is content with half an image
+    pixels = mmcv.imread(str(path))
+    if pixels is None:
+        raise UnreadableImageError(f'{path} is not an image that OpenCV can read')
+    return pixels[..., ::-1]
+
+
+def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
+    """Return where the picture of each image goes: as below its folder, and ``NAME.png``.
+
+    Where two images have the same name with another ending, all pictures keep the ending: ``NAME.jpg.png``.
+
+    Args:
+        images: The images, below ``root``.
+        root: Their folder.
+        out: Folder of the pictures.
+
+    Raises:
+        ValueError: If a picture would take the place of an image.
+    """
+    names = [image.relative_to(root) for image in images]
+    pictures = [out / name.with_suffix('.png') for name in names]
+    if len(set(pictures)) < len(pictures):
+        pictures = [out / f'{name}.png' for name in names]
+    originals = {image.resolve() for image in images}
+    for picture in pictures:
+        if picture.resolve() in originals:
+            raise InputError(f'{picture} is one of the images, and a picture would take its place; name '
+                             'another --out')
+    return pictures
+
+
+def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]:
+    """Return the colours that published pictures of a dataset have, or some of our own."""
+    kind = dataset['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
+    known = getattr(kind, 'METAINFO', {})
+    # A dataset of one's own in the layout of a published one has other classes.
+    if known.get('palette') and tuple(known.get('classes', ())) == tuple(classes):
+        return [tuple(colour) for colour in known['palette']]
+    return distinct_colours(len(classes))

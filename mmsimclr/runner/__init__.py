@@ -1,0 +1,22 @@
+"""Running a config: build, train, resume, save."""
+
+from .build import build_runner, set_amp, set_auto_scale_lr, set_deterministic
+from .checkpointing import (
+    SaveError,
+    Search,
+    folders_of_run,
+    newest_checkpoint,
+    remove_leftovers,
+    require_any,
+    save_whole,
+    write_text,
+)
+from .failures import RunError, plain_errors
+from .log import DeferredMessageHub, PretrainLogProcessor
+from .loop import ResumableTrainLoop, random_state, set_random_state
+from .runner import PretrainRunner, compile_encoder
+
+__all__ = ['DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop', 'RunError',
+           'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run', 'newest_checkpoint',
+           'plain_errors', 'random_state', 'remove_leftovers', 'require_any', 'save_whole', 'set_amp',
+           'set_auto_scale_lr', 'set_deterministic', 'set_random_state', 'write_text']

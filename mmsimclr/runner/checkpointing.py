@@ -1,0 +1,294 @@
+"""Checkpoints of a run: their content, their manifests, and the newest intact one."""
+
+import errno
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.optim import OptimWrapper
+from torch.utils._pytree import tree_map_only
+
+from mmsimclr.checkpoints import RECORD_KEY, describe_model
+from mmsimclr.checkpoints.errors import CheckpointError, DamagedCheckpointError, listed
+from mmsimclr.checkpoints.read import read_checkpoint
+from mmsimclr.distributed import unwrap_model
+from mmsimclr.errors import InputTypeError, MissingFileError, UserError
+from mmsimclr.files import atomic_writer, difference
+from mmsimclr.runner.resume import run_settings, state_of
+
+RESUMABLE_KEYS = ('state_dict', 'optimizer', 'message_hub')
+LEFTOVER = re.compile(r'\.(.+\.pth(\.json)?|last_checkpoint|run_id)\.\d+\.tmp')
+
+
+class SaveError(UserError, OSError):
+    """A checkpoint could not be written; what was there before is untouched."""
+
+
+@dataclass
+class Search:
+    """What a folder holds for a run to go on from.
+
+    Attributes:
+        path: The newest intact checkpoint; None if there is none.
+        iteration: Its iteration.
+        notes: Why others were passed over, one line each.
+        damaged: Checkpoints of this run that are not intact.
+        of_other_runs: Checkpoints that an earlier run in the same folder left.
+    """
+
+    path: Path | None = None
+    iteration: int = -1
+    notes: list[str] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+    of_other_runs: list[Path] = field(default_factory=list)
+
+
+def manifest_of(path: Path) -> Path:
+    """Return where the manifest of a checkpoint lies."""
+    return path.with_name(f'{path.name}.json')
+
+
+def save_whole(tree: Mapping, path: Path, run_id: str) -> None:
+    """Write a checkpoint, then its manifest, then the folder's ``run_id``; each whole or not at all.
+
+    Args:
+        tree: What to save, with ``iter`` and ``epoch`` in its ``meta``.
+        path: Where; the folder must exist.
+        run_id: Names the run.
+
+    Raises:
+        SaveError: If the folder is gone or cannot be written to. A checkpoint of that name that was there
+            before is still there.
+    """
+    try:
+        _require_folder(path)
+        # An older file of this name stays usable without its manifest, and never has a wrong one.
+        manifest_of(path).unlink(missing_ok=True)
+        with atomic_writer(path) as file:
+            hashed = _HashedFile(file)
+            torch.save(tree, hashed)
+            hashed.raise_if_failed()
+        manifest = dict(sha256=hashed.sha256.hexdigest(), bytes=hashed.num_bytes, run_id=run_id,
+                        iteration=tree['meta']['iter'], epoch=tree['meta']['epoch'],
+                        resumable=_is_resumable(tree))
+        write_text(manifest_of(path), json.dumps(manifest, indent=2) + '\n')
+    except OSError as error:
+        raise SaveError(f'{path} could not be written ({error.strerror or error})') from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all; its folder must be there."""
+    _require_folder(path)
+    with atomic_writer(path) as file:
+        file.write(text.encode())
+
+
+def _require_folder(path: Path) -> None:
+    # Made again, it would be on another disk if a mount has gone.
+    if not path.parent.is_dir():
+        raise MissingFileError(errno.ENOENT, 'the folder has vanished', str(path.parent))
+
+
+def read_run_id(folder: Path) -> str | None:
+    """Return the run that saved in a folder last; None if that was not written down."""
+    path = folder / 'run_id'
+    return path.read_text(encoding='utf-8').strip() if path.is_file() else None
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, then its manifest."""
+    path.unlink(missing_ok=True)
+    manifest_of(path).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what killed runs left half-written, and manifests without a checkpoint; return the names."""
+    leftovers = [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]
+    leftovers += [path for path in folder.glob('*.pth.json') if not path.with_suffix('').is_file()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return sorted(path.name for path in leftovers)
+
+
+def newest_checkpoint(folders: list[Path]) -> Search:
+    """Find the checkpoint with the most iterations that is intact, of the run that saved there last.
+
+    A checkpoint with a manifest is intact if its size and SHA-256 are those; one without, as MMEngine
+    writes them or a kill at the wrong moment leaves, if it can be read to its end.
+
+    Args:
+        folders: The work directory first, which has the ``run_id``.
+    """
+    run_id, search = read_run_id(folders[0]), Search()
+    paths = [path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')]
+    described = {path: manifest for path in paths if (manifest := _read_manifest(path, search))}
+    for path, manifest in sorted(described.items(), key=lambda item: item[1]['iteration'], reverse=True):
+        if not manifest['resumable']:
+            continue
+        if run_id and manifest['run_id'] != run_id:
+            search.of_other_runs.append(path)
+        elif wrong := difference(path, {'sha256': manifest['sha256']}, manifest['bytes']):
+            search.damaged.append(path)
+            search.notes.append(f'{path} is damaged and passed over: {wrong}')
+        else:
+            search.path, search.iteration = path, manifest['iteration']
+            break
+    # All of them are read: a copied folder's dates do not tell which has the most iterations.
+    for path in sorted(path for path in paths if path not in described):
+        _consider(path, run_id, search)
+    if search.path and search.path not in described:
+        search.notes.append(f'{search.path} has no manifest, so its SHA-256 is not known; it can be read to '
+                            'its end')
+    return search
+
+
+def _consider(path: Path, run_id: str | None, search: Search) -> None:
+    """Take a checkpoint without a manifest if it has more iterations than what was found."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError as error:
+        search.damaged.append(path)
+        search.notes.append(f'{error}. It is passed over')
+        return
+    iteration = checkpoint.meta.get('iter')
+    if not _is_resumable(checkpoint.tree) or not isinstance(iteration, int):
+        return
+    if run_id and checkpoint.meta.get('run_id') != run_id:
+        search.of_other_runs.append(path)
+    elif iteration > search.iteration:
+        search.path, search.iteration = path, iteration
+
+
+def require_any(search: Search, may_start_anew: bool) -> None:
+    """Refuse to start from nothing where there are checkpoints.
+
+    Args:
+        search: What was found.
+        may_start_anew: Whether checkpoints of an earlier run are no reason to refuse: a run that a launcher
+            restarts before it has saved anything starts from the beginning.
+
+    Raises:
+        DamagedCheckpointError: If all that could be resumed is damaged.
+        CheckpointError: If all is of an earlier run.
+    """
+    if search.path is None and search.damaged:
+        raise DamagedCheckpointError(
+            f'no checkpoint to resume from is intact: {listed(search.damaged)}. Without --resume the run '
+            'starts from the beginning')
+    if search.path is None and search.of_other_runs and not may_start_anew:
+        raise CheckpointError(
+            'the run that was started last in this work directory has saved nothing, and the checkpoints '
+            f'there are of an earlier one: {listed(search.of_other_runs)}. '
+            'Name the one to resume (--resume FILE)')
+
+
+def _is_resumable(tree: Mapping) -> bool:
+    return all(key in tree for key in RESUMABLE_KEYS)
+
+
+def _read_manifest(path: Path, search: Search) -> dict | None:
+    try:
+        manifest = json.loads(manifest_of(path).read_text(encoding='utf-8'))
+        if (isinstance(manifest['iteration'], int) and isinstance(manifest['bytes'], int)
+                and re.fullmatch('[0-9a-f]{64}', manifest['sha256'])
+                and {'run_id', 'resumable'} <= {*manifest}):
+            return manifest
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    search.notes.append(f'{manifest_of(path)} is not a manifest')
+    return None
+
+
+class _HashedFile:
+    """Counts and hashes what ``torch.save`` writes, and keeps the reason if that fails.
+
+    Torch's writer reports a failed write as its own and writes on in its destructor, so it is told that all
+    is well, and the error is raised when it is through.
+    """
+
+    def __init__(self, file) -> None:
+        self.file, self.sha256, self.num_bytes, self.error = file, hashlib.sha256(), 0, None
+
+    def write(self, data) -> int:
+        size = memoryview(data).nbytes
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+            self.sha256.update(data)
+            self.num_bytes += size
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is complete."""
+
+    def raise_if_failed(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def folders_of_run(work_dir: Path) -> Iterator[Path]:
+    """Yield the work directory, and the folder its last checkpoint went to if that is another."""
+    yield work_dir
+    last = work_dir / 'last_checkpoint'
+    if last.is_file():
+        folder = Path(last.read_text(encoding='utf-8').strip()).parent
+        if folder.is_dir() and not folder.samefile(work_dir):
+            yield folder
+
+
+def bare_model(runner) -> torch.nn.Module:
+    """Return a runner's model without the wrapper that shares it among ranks."""
+    return unwrap_model(runner.model)
+
+
+def checkpoint_content(runner, meta: dict[str, Any], random_states: list[dict], save_optimizer: bool = True,
+                       save_param_scheduler: bool = True) -> dict[str, Any]:
+    """Return what MMEngine's checkpoints hold, the encoder's record and what a resumed run needs; on the CPU.
+
+    Args:
+        runner: The run.
+        meta: What the run alone knows: its config, its id, its place.
+        random_states: Of every rank.
+        save_optimizer: Whether the optimizer's state is wanted.
+        save_param_scheduler: Whether those of the schedules are.
+
+    Raises:
+        TypeError: If the optimizer has a wrapper that is not MMEngine's.
+    """
+    model = bare_model(runner)
+    record = describe_model(model)
+    meta = {
+        **meta, 'seed': runner.seed, 'experiment_name': runner.experiment_name,
+        'time': time.strftime('%Y%m%d_%H%M%S'), 'mmengine_version': mmengine.__version__,
+        'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', None),
+        'run': run_settings(runner), **({RECORD_KEY: record} if record else {})}
+    tree = dict(meta=meta, state_dict=model.state_dict(), message_hub=runner.message_hub.state_dict(),
+                random_states=random_states)
+    if save_optimizer:
+        if not isinstance(runner.optim_wrapper, OptimWrapper):
+            raise InputTypeError(f'the optimizer cannot be saved: {type(runner.optim_wrapper).__name__} is '
+                                 'no OptimWrapper')
+        tree['optimizer'] = runner.optim_wrapper.state_dict()
+        if not runner.optim_wrapper.should_update():
+            runner.logger.warning('the gradient accumulated so far is not saved: a run resumed from here '
+                                  'is not bit-identical (save after a multiple of accumulative_counts)')
+    if save_param_scheduler and runner.param_schedulers:
+        schedulers = runner.param_schedulers
+        tree['param_schedulers'] = (
+            {name: [state_of(each) for each in group] for name, group in schedulers.items()}
+            if isinstance(schedulers, dict) else [state_of(each) for each in schedulers])
+    metadata = tree['state_dict']._metadata
+    tree = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu(), tree)
+    tree['state_dict']._metadata = metadata
+    return tree

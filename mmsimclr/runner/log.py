@@ -1,0 +1,99 @@
+"""Log of a run: scalars read without waiting for the device, one line per interval."""
+
+from collections import OrderedDict, defaultdict
+from datetime import timedelta
+from typing import Any
+
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import LogProcessor
+from torch import Tensor
+
+from mmsimclr import distributed
+from mmsimclr.registry import LOG_PROCESSORS
+
+
+class DeferredMessageHub(MessageHub):
+    """MMEngine's message hub, whose scalars are read on the host when they are asked for.
+
+    MMEngine's hooks hand the losses of each iteration to the hub, which takes their values at once: the host
+    waits for the device at each step. Here they stay there, detached, until a log line or a checkpoint needs
+    them. What is read is the same.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        self._waiting: dict[str, list[tuple[Tensor, int, bool]]] = defaultdict(list)
+        super().__init__(name, **kwargs)
+
+    def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
+        """Add a value to the history of a scalar; see :class:`mmengine.logging.MessageHub`."""
+        if isinstance(value, Tensor) and value.numel() == 1:
+            # A copy: the model may go on with its own.
+            self._waiting[key].append((value.detach().clone(), count, resumed))
+        else:
+            self._read(key)
+            super().update_scalar(key, value, count, resumed)
+
+    @property
+    def log_scalars(self) -> OrderedDict:
+        """The history of every scalar."""
+        self._read(*self._waiting)
+        return super().log_scalars
+
+    def get_scalar(self, key: str) -> HistoryBuffer:
+        """Return the history of one scalar."""
+        self._read(key)
+        # MMEngine's looks into log_scalars, which would read all: its timer asks for the time at each step.
+        return self._log_scalars[key] if key in self._log_scalars else super().get_scalar(key)
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint keeps."""
+        self._read(*self._waiting)
+        return super().state_dict()
+
+    def _read(self, *keys: str) -> None:
+        for key in keys:
+            for value in self._waiting.pop(key, ()):
+                super().update_scalar(key, *value)
+
+
+# Whoever asks MMEngine for the hub of a name, or for the current one, gets this.
+DeferredMessageHub._instance_dict = MessageHub._instance_dict
+
+
+# Shown with these names, in this order; whatever else the model logs follows under its own.
+SHORT_NAMES = {'loss': 'loss', 'contrastive_accuracy': 'accuracy', 'contrastive_entropy': 'entropy'}
+
+
+@LOG_PROCESSORS.register_module()
+class PretrainLogProcessor(LogProcessor):
+    """MMEngine's processor, with images per second and a shorter line for training.
+
+    Images per second are over all ranks, loading included. Every backend (the JSON file, TensorBoard,
+    Weights & Biases) receives all scalars under their full names.
+    """
+
+    def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
+        """Return the scalars for the backends and the line for the terminal."""
+        tag, line = super().get_log_after_iter(runner, batch_idx, mode)
+        if mode != 'train' or 'time' not in tag:
+            return tag, line
+        images = runner.train_dataloader.batch_sampler.batch_size * distributed.world_size()
+        tag['images_per_second'] = images / max(tag['time'], 1e-9)
+
+        parts, steps = [], runner.max_iters
+        if self.by_epoch:
+            steps = len(runner.train_dataloader)
+            width = len(str(runner.max_epochs))
+            parts = [f'epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}']
+        parts += [f'step {batch_idx + 1:>{len(str(steps))}}/{steps}']
+        parts += [f'{name} {tag[key]:.4f}' for key, name in SHORT_NAMES.items() if key in tag]
+        known = {*SHORT_NAMES, 'lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter', 'memory'}
+        parts += [f'{key} {value:.4f}' for key, value in tag.items()
+                  if key not in known and isinstance(value, float) and not key.endswith('/lr')
+                  and key != 'base_lr']
+        parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
+        parts += [f'{tag["images_per_second"]:,.0f} images/s']
+        parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
+        eta = runner.message_hub.runtime_info.get('eta')
+        parts += [f'ETA {timedelta(seconds=int(eta))}'] if eta is not None else []
+        return tag, '  '.join(parts)

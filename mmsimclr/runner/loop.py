@@ -1,0 +1,77 @@
+"""Training loop by epochs that can resume inside one."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.runner import EpochBasedTrainLoop
+
+
+def random_state() -> dict:
+    """Return the states of ``random``, ``numpy.random``, torch and the current GPU.
+
+    They are of types that ``torch.load(weights_only=True)`` reads.
+    """
+    name, keys, *rest = np.random.get_state()
+    return dict(
+        python=random.getstate(), numpy=(name, torch.from_numpy(keys.astype(np.int64)), *map(float, rest)),
+        torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None)
+
+
+def set_random_state(state: dict) -> None:
+    """Put all generators into a state that :func:`random_state` returned."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state['numpy']
+    np.random.set_state((name, keys.numpy().astype(np.uint32), int(position), int(has_gauss), cached))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+
+
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's loop by epochs; a resumed one begins at the batch after the last that was trained on.
+
+    :class:`SeededSampler` passes over the images that were seen without decoding them; with another
+    sampler they are decoded and dropped.
+
+    Attributes:
+        random_state: What :func:`random_state` returned when the checkpoint was saved; None in a run that was
+            not resumed. The generators are put into it when the first batch is due, so that nothing the
+            start of a run draws is missing or comes twice.
+    """
+
+    random_state: dict | None = None
+
+    def run_epoch(self) -> None:
+        """Train on what is left of an epoch."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for idx, data_batch in enumerate(self._batches_after(done), start=done):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _batches_after(self, done: int) -> Iterator:
+        state, self.random_state = self.random_state, None
+        if state and not done:
+            set_random_state(state)
+        sampler = getattr(self.dataloader, 'sampler', None)
+        place = f'epoch {self._epoch + 1}: {done} of {len(self.dataloader)} steps'
+        if done and hasattr(sampler, 'pass_over'):
+            self.runner.logger.info(f'{place} are done and passed over')
+            sampler.pass_over(done * self.dataloader.batch_size)
+            done_again = 0
+        else:
+            done_again = done
+            if done:
+                self.runner.logger.warning(f'{place} are done; their images are loaded again and dropped: '
+                                           f'{type(sampler).__name__} cannot pass over them')
+        batches = iter(self.dataloader)
+        for _ in range(done_again):
+            next(batches)
+        if state and done:                        # an iterator draws a seed, as the interrupted one did
+            set_random_state(state)
+        return batches

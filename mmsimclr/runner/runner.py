@@ -1,0 +1,323 @@
+"""MMEngine's Runner with safe checkpoints and exact resuming."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+
+from mmsimclr import distributed
+from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
+from mmsimclr.config.errors import ConfigError
+from mmsimclr.cpu_memory import kept_memory
+from mmsimclr.distributed import unwrap_model
+from mmsimclr.engine import PreemptionHook
+from mmsimclr.errors import InputError
+from mmsimclr.runner.checkpointing import (
+    Search,
+    bare_model,
+    checkpoint_content,
+    folders_of_run,
+    newest_checkpoint,
+    remove_leftovers,
+    require_any,
+    save_whole,
+    write_text,
+)
+from mmsimclr.runner.failures import explained_failures
+from mmsimclr.runner.log import DeferredMessageHub
+from mmsimclr.runner.loop import ResumableTrainLoop, random_state
+from mmsimclr.runner.resume import (
+    check_data,
+    check_settings,
+    extend,
+    may_be_restarted,
+    num_restarts,
+    schedules,
+    settings_of,
+)
+
+
+def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
+    """Compile a model's encoder in place; its name, its parameters and their keys stay what they are.
+
+    The encoder is nearly all of a step's computing. The loss has loops and, over ranks, communication, which
+    a compiler only breaks into pieces; views, head and optimizer have fused operations of their own.
+
+    Args:
+        model: With a ``backbone``; bare, or wrapped for many processes.
+        options: Arguments of ``torch.compile``, such as ``mode``.
+
+    Raises:
+        ValueError: If there is no backbone, the options are not torch's, or torch cannot compile on this
+            machine.
+    """
+    inner = unwrap_model(model)
+    options = dict(options or {})
+    if not isinstance(getattr(inner, 'backbone', None), nn.Module):
+        raise InputError(f'compile: {type(inner).__name__} has no backbone to compile; compile=False trains '
+                         'without it')
+    device = next(inner.backbone.parameters()).device
+    try:
+        # What cannot be compiled at all would otherwise show only in the first step, from the depths.
+        with torch.random.fork_rng(devices=[]):              # a run's random numbers stay what they are
+            layer = nn.Linear(2, 2).to(device)
+        torch.compile(layer, **options)(torch.zeros(2, 2, device=device)).sum().backward()
+        inner.backbone.compile(**options)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        given = ', '.join(f'{name}={value!r}' for name, value in options.items()) or 'its defaults'
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f'compile: torch.compile with {given} does not work on this machine '
+            f'({reason}); on a CPU it needs a C++ compiler (Debian: apt install '
+            "g++), on a GPU the package triton; compile=False trains without it") from error
+
+
+def check_widths(model: nn.Module) -> None:
+    """Refuse a projection head that does not take as many channels as the encoder's last map has.
+
+    Both must say their widths: the encoder as our ResNet and those of MMPretrain do (``feat_dim``,
+    ``out_indices``), the head by a first layer ``fc0`` on pooled features. Of others nothing is known here.
+
+    Raises:
+        ConfigError: If they differ; it names both.
+    """
+    encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
+    first, gives = getattr(neck, 'fc0', None), _channels_of_last_map(encoder)
+    if gives is None or not isinstance(first, nn.Linear) or not getattr(neck, 'with_avg_pool', True):
+        return
+    if first.in_features != gives:
+        raise ConfigError(
+            f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {gives} "
+            f'channels: set model.neck.in_channels={gives}, or another depth, width or out_indices of '
+            'model.backbone')
+
+
+def _channels_of_last_map(encoder: Any) -> int | None:
+    """Return the channels of the last map that a ResNet returns; None if it does not say."""
+    width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
+    if not isinstance(width, int) or not indices:
+        return None
+    stages = [index for index in indices if index in STAGES]
+    if not stages:                                                   # 'stem' alone
+        return encoder.conv1.out_channels
+    return width // 2**(getattr(encoder, 'num_stages', len(STAGES)) - 1 - max(stages))
+
+
+STAGES = (0, 1, 2, 3)
+LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
+
+
+class PretrainRunner(Runner):
+    """MMEngine's Runner for runs that may end at any moment.
+
+    Loading runs nothing that is in the file and fills the whole model or stops. What is saved is whole, says
+    how its encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
+    """
+
+    _run_id: str | None = None
+    _loaded: dict | None = None
+
+    def train(self) -> torch.nn.Module:
+        """Train; a failure that is not the model's is explained in one line.
+
+        Raises:
+            RunError: If a loader process died, memory ran out, a disk failed, or other ranks fell silent.
+        """
+        preemption = [hook for hook in self.hooks if isinstance(hook, PreemptionHook)]
+        for hook in preemption:
+            hook.listen()
+        try:
+            device = next(self.model.parameters()).device
+            with kept_memory(device, large_blocks=False), explained_failures(self):
+                return super().train()
+        finally:
+            for hook in preemption:
+                hook.release()
+
+    def build_model(self, model):
+        """Build the model.
+
+        Raises:
+            ConfigError: If its parts do not fit each other.
+        """
+        model = super().build_model(model)
+        check_widths(model)
+        return model
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Return the run's message hub, which does not wait for the device at each step."""
+        return DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
+
+    def _maybe_compile(self, target: str) -> None:
+        # MMEngine compiles the whole train_step, which breaks at the log, the optimizer and the loss.
+        if options := self.cfg.get('compile'):
+            compile_encoder(self.model, {} if options is True else options)
+            self.logger.info('the encoder is compiled: the first steps take a minute or so longer')
+
+    def load_or_resume(self) -> None:
+        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
+
+        Raises:
+            CheckpointError: If it is to resume and no checkpoint in the work directory is intact.
+        """
+        if self._has_loaded:
+            return
+        distributed.from_first_rank(self._tidy)
+        restarts = num_restarts()
+        automatic = self._resume and self._load_from is None
+        newest = None
+        if automatic or restarts:
+            search = distributed.from_first_rank(self._search)
+            for note in search.notes:
+                self.logger.warning(note)
+            require_any(search, may_start_anew=restarts > 0)
+            newest = search.path
+            self.logger.info(
+                (f'restart {restarts}: ' if restarts else '')
+                + (f'resuming from the newest intact checkpoint, {newest}' if newest else
+                   f'no checkpoint in {self.work_dir}'
+                   + (': starting from the beginning' if self._load_from is None else '')))
+        if newest:
+            self.resume(str(newest))
+        elif self._load_from is not None:
+            (self.resume if self._resume else self.load_checkpoint)(self._load_from)
+        self._has_loaded = True
+        if self._run_id is None:
+            is_new = not newest and not (self._resume and self._load_from is not None)
+            self._run_id = distributed.from_first_rank(self._name_run, is_new)
+
+    def _tidy(self) -> None:
+        for folder in folders_of_run(Path(self.work_dir)):
+            if leftovers := remove_leftovers(folder):
+                self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
+
+    def _name_run(self, is_new: bool) -> str:
+        run_id = uuid.uuid4().hex
+        # A restart before the first save must not go on with an older run that left its checkpoints here.
+        if is_new and may_be_restarted():
+            write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
+        return run_id
+
+    def _search(self) -> Search:
+        last = Path(self.work_dir) / 'last_checkpoint'
+        if last.is_file() and '://' in (address := last.read_text(encoding='utf-8').strip()):
+            raise CheckpointError(f'the last checkpoint is {address}, and --resume looks in folders only: '
+                                  'fetch it, and name the file (--resume FILE)')
+        return newest_checkpoint(list(folders_of_run(Path(self.work_dir))))
+
+    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
+               map_location='default') -> None:
+        """Go on from a checkpoint, inside an epoch too; the config must be that of the run that saved it.
+
+        Raises:
+            ConfigError: If optimizer, schedule, seed, batch or data are not those of the checkpoint.
+            CheckpointError: If it cannot be read or does not fill the model.
+        """
+        configured, ends = settings_of(self), [schedule.end for schedule in schedules(self)]
+        sampler = self.train_dataloader.sampler
+        has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        tree, self._loaded = self._loaded, None
+        check_settings(self, configured, filename)
+        check_data(self, tree['meta'], filename)
+        for schedule, end in zip(schedules(self), ends, strict=True):
+            extend(schedule, end)
+        if has_seed_of_run:
+            sampler.seed = self.seed                         # drawn by the first run, if the config has none
+        self._run_id = tree['meta'].get('run_id')
+        self.message_hub.update_info('last_ckpt', str(filename))
+        states = tree.get('random_states')
+        if states and len(states) == self.world_size and isinstance(self.train_loop, ResumableTrainLoop):
+            self.train_loop.random_state = states[self.rank]
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
+        """Load a checkpoint of this model, all of it, and return its content.
+
+        Args:
+            filename: A file, folder, address or model-zoo name.
+            map_location: MMEngine's; the file is read on the CPU.
+            strict: MMEngine's; loading is always strict.
+            revise_keys: MMEngine's; a prefix ``module.`` is taken off.
+
+        Raises:
+            CheckpointError: If the file is damaged, would run code, or does not fill the model.
+        """
+        checkpoint = read_checkpoint(find_checkpoint(filename))
+        tree = dict(checkpoint.tree)
+        self.call_hook('after_load_checkpoint', checkpoint=tree)
+        matched = fill_model(self.model, tree, checkpoint.path)
+        self._has_loaded = True
+        self._loaded = tree
+        self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
+                         f'sha256: {checkpoint.sha256[:16]}')
+        return tree
+
+    def _init_model_weights(self) -> None:
+        """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
+        super()._init_model_weights()
+        model = bare_model(self)
+        scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
+        if scale is not None:
+            check_scale(model, scale, 'init_cfg')
+
+    @cached_property
+    def _config_text(self) -> str:
+        return self.cfg.pretty_text            # takes longer than the rest of a small checkpoint
+
+    def save_checkpoint(self, out_dir, filename, file_client_args=None, save_optimizer=True,
+                        save_param_scheduler=True, meta=None, by_epoch=True, backend_args=None,
+                        is_last=False) -> None:
+        """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
+
+        The arguments are MMEngine's, and one more: ``is_last`` has ``last_checkpoint`` name the file.
+
+        Raises:
+            SaveError: If it cannot be written; what was there before is untouched.
+            FloatingPointError: If a FiniteLossHook finds damage.
+        """
+        states = distributed.from_every_rank(random_state())
+        path = mmengine.fileio.join_path(str(out_dir), filename, backend_args=backend_args)
+        meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
+
+        def save() -> None:
+            tree = checkpoint_content(self, {**meta, 'cfg': self._config_text, 'run_id': self._run_id},
+                                      states, save_optimizer, save_param_scheduler)
+            self.call_hook('before_save_checkpoint', checkpoint=tree)
+            if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
+                mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
+            else:
+                save_whole(tree, Path(path), self._run_id)
+            if is_last:
+                write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
+                write_text(Path(self.work_dir) / 'last_checkpoint', path)
+        distributed.from_first_rank(save)
+        if is_last:
+            self.message_hub.update_info('last_ckpt', path)
+
+    def build_train_loop(self, loop):
+        """Build the train loop; one by epochs can be resumed inside an epoch.
+
+        Raises:
+            ValueError: If an epoch would have no steps.
+        """
+        if isinstance(loop, dict) and (loop.get('type') in LOOPS_BY_EPOCH if 'type' in loop else
+                                       loop.get('by_epoch')):
+            settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
+            loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
+        loop = super().build_train_loop(loop)
+        loader = loop.dataloader
+        if len(loader) == 0:
+            raise InputError(
+                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
+                f'process(es) do not fill one batch of {loader.batch_size}; lower '
+                'train_dataloader.batch_size')
+        return loop
