@@ -40,5 +40,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=600))
 # A fixed seed makes a run repeatable, and a resumed one equal to an uninterrupted one.
 randomness = dict(seed=0)
+# With --auto-scale-lr the learning rate follows the global batch; a leaf says which batch its own is for.
+auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')
 load_from = None
 resume = False

@@ -14,13 +14,15 @@ from mmengine.config import read_base
 from mmsimclr.engine import BFloat16OptimWrapper
 
 with read_base():
-    from .._base_.datasets.cifar10_simclr import *
+    from .._base_.datasets.simclr.cifar10 import *
     from .._base_.models.simclr_resnet18_cifar import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 128
-max_epochs = 20
+epochs = 20
+batch_size = 128
+global_batch = batch_size
+lr = 3.0
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
 model.backbone.update(base_channels=16, zero_init_residual=False)
@@ -28,14 +30,14 @@ model.neck.update(in_channels=128, hid_channels=128)
 model.head.update(temperature=0.2)
 
 view.update(scale=(0.2, 1.0))
-train_dataloader.update(batch_size=global_batch, num_workers=1, pin_memory=False)
+train_dataloader.update(batch_size=batch_size, num_workers=1, pin_memory=False)
 train_dataloader.dataset.update(num_images=20_000)
 train_dataloader.dataset.pipeline[0].update(transforms=[view])
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
-optim_wrapper.optimizer.update(lr=3.0)
+optim_wrapper.optimizer.update(lr=lr)
 param_scheduler[0].update(warmup=1)
-train_cfg.update(max_epochs=max_epochs)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.checkpoint.update(interval=5)
 # All 10,000 test images against every fifth training image, with its label.

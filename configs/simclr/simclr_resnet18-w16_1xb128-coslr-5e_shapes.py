@@ -13,13 +13,15 @@ from mmengine.config import read_base
 from mmsimclr.engine import BFloat16OptimWrapper
 
 with read_base():
-    from .._base_.datasets.shapes_simclr import *
+    from .._base_.datasets.simclr.shapes import *
     from .._base_.models.simclr_resnet18_cifar import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 128
-max_epochs = 5
+epochs = 5
+batch_size = 128
+global_batch = batch_size
+lr = 3.0
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
 model.backbone.update(base_channels=16, zero_init_residual=False)
@@ -28,9 +30,10 @@ model.head.update(temperature=0.2)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 # Above the square-root rule's 0.85: in so short a run it learns faster.
-optim_wrapper.optimizer.update(lr=3.0)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
 param_scheduler[0].update(warmup=1)
-train_cfg.update(max_epochs=max_epochs)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.logger.update(interval=13)
 default_hooks.checkpoint.update(interval=2, max_keep_ckpts=1)

@@ -16,13 +16,15 @@ from mmengine.config import read_base
 from mmsimclr.engine import BFloat16OptimWrapper
 
 with read_base():
-    from .._base_.datasets.folder_simclr import *
+    from .._base_.datasets.simclr.folder import *
     from .._base_.models.simclr_resnet50 import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 128
-max_epochs = 120
+epochs = 120
+batch_size = 128
+global_batch = batch_size
+lr = 3.0
 
 model.backbone.update(depth=18, base_channels=32, zero_init_residual=False)
 model.neck.update(in_channels=256, hid_channels=256)
@@ -30,11 +32,11 @@ model.head.update(temperature=0.2)
 
 view.update(size=96, scale=(0.2, 1.0))
 train_pipeline[1].update(transforms=[view])
-train_dataloader.update(batch_size=global_batch, num_workers=2, pin_memory=False)
+train_dataloader.update(batch_size=batch_size, num_workers=2, pin_memory=False)
 train_dataloader.dataset.update(pipeline=train_pipeline)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
-optim_wrapper.optimizer.update(lr=3.0)
+optim_wrapper.optimizer.update(lr=lr)
 param_scheduler[0].update(warmup=2)
-train_cfg.update(max_epochs=max_epochs)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -11,21 +11,24 @@ colour operations are torchvision's; convolutions are drawn Kaiming-normal.
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.datasets.cifar10_simclr import *
+    from .._base_.datasets.simclr.cifar10 import *
     from .._base_.models.simclr_resnet18_cifar import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 512
-max_epochs = 1000
+epochs = 1000
+batch_size = 512
+global_batch = batch_size
+lr = 1.0 * global_batch / 256
 
 # The official code's ResNet-18 has a projection shortcut in its first block, its head three layers.
 model.backbone.update(project_first_shortcut=True)
 model.neck.update(num_layers=3, with_last_bn_affine='scale')
 
 # The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
-optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256, weight_decay=1e-4)
-train_cfg.update(max_epochs=max_epochs)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr, weight_decay=1e-4)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 default_hooks.checkpoint.update(interval=50)
 custom_hooks.append(online_knn)

@@ -11,17 +11,19 @@ gradient is 1/world_size of Eq. 1's, as the zoo's models were trained.
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.datasets.imagenet_simclr_openmmlab import *
+    from .._base_.datasets.simclr.imagenet_openmmlab import *
     from .._base_.models.simclr_resnet50_openmmlab import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_openmmlab import *
 
-global_batch = 16 * 256
-max_epochs = 800
+epochs = 800
+batch_size = 256
+global_batch = 16 * batch_size
+lr = 0.3 * global_batch / 256
 
-train_dataloader.update(batch_size=256)
-optim_wrapper.optimizer.update(lr=0.3 * global_batch / 256)
-param_scheduler[1].update(T_max=max_epochs - 10, end=max_epochs)
-train_cfg.update(max_epochs=max_epochs)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+param_scheduler[1].update(T_max=epochs - 10, end=epochs)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 custom_hooks.append(online_knn)

@@ -15,14 +15,17 @@ for small batches (Chen et al. 2020, appendix B.1).
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.datasets.folder_simclr import *
+    from .._base_.datasets.simclr.folder import *
     from .._base_.models.simclr_resnet50 import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 256
-max_epochs = 200
+epochs = 200
+batch_size = 256
+global_batch = batch_size
+lr = 0.075 * global_batch**0.5
 
-optim_wrapper.optimizer.update(lr=0.075 * global_batch**0.5)
-train_cfg.update(max_epochs=max_epochs)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -11,19 +11,22 @@ Deviations: as in simclr_resnet18_1xb512-coslr-1000e_cifar10, and the projection
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.datasets.cifar10_simclr import *
+    from .._base_.datasets.simclr.cifar10 import *
     from .._base_.models.simclr_resnet18_cifar import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 512
-max_epochs = 1000
+epochs = 1000
+batch_size = 512
+global_batch = batch_size
+lr = 1.0 * global_batch / 256
 
 model.backbone.update(depth=50)
 model.neck.update(in_channels=2048, hid_channels=2048)
 
-optim_wrapper.optimizer.update(lr=1.0 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 default_hooks.checkpoint.update(interval=50)
 custom_hooks.append(online_knn)

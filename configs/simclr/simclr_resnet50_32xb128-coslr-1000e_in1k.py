@@ -14,16 +14,18 @@ head is the paper text's; the official code's has three layers and ends in a nor
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.datasets.imagenet_simclr import *
+    from .._base_.datasets.simclr.imagenet import *
     from .._base_.models.simclr_resnet50 import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *
 
-global_batch = 32 * 128
-max_epochs = 1000
+epochs = 1000
+batch_size = 128
+global_batch = 32 * batch_size
+lr = 0.3 * global_batch / 256
 
-train_dataloader.update(batch_size=128)
-optim_wrapper.optimizer.update(lr=0.3 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)
 custom_hooks.append(online_knn)

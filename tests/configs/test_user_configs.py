@@ -55,7 +55,7 @@ from mmengine.config import read_base
 from mmsimclr.transforms import RandomSolarize
 
 with read_base():
-    from .._base_.datasets.shapes_simclr import *
+    from .._base_.datasets.simclr.shapes import *
     from .._base_.models.simclr_resnet18_cifar import *
     from .._base_.runtime import *
     from .._base_.schedules.lars_paper import *

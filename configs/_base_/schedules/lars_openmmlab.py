@@ -23,4 +23,3 @@ param_scheduler = [
     dict(type=CosineAnnealingLR, T_max=190, by_epoch=True, begin=10, end=200),
 ]
 train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=200)
-auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')

@@ -15,4 +15,3 @@ optim_wrapper = dict(
     constructor=LARSOptimWrapperConstructor)
 param_scheduler = [dict(type=WarmupCosineLR, warmup=10, convert_to_iter_based=True)]
 train_cfg = dict(type=EpochBasedTrainLoop, max_epochs=100)
-auto_scale_lr = dict(enable=False, base_batch_size=256, rule='linear')

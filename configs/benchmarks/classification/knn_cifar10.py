@@ -8,7 +8,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import KNN
 
 with read_base():
-    from ..._base_.datasets.cifar10_eval import *
+    from ..._base_.datasets.features.cifar10 import *
 
 default_scope = 'mmsimclr'
 protocol = dict(type=KNN, train=train, test=test, k=(10, 20, 100, 200), temperature=0.07)

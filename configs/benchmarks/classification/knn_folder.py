@@ -10,7 +10,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import KNN
 
 with read_base():
-    from ..._base_.datasets.folder_eval import *
+    from ..._base_.datasets.features.folder import *
 
 default_scope = 'mmsimclr'
 protocol = dict(type=KNN, train=train, test=test, k=(1, 10, 20, 50), temperature=0.07)

@@ -12,17 +12,18 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LinearPerLayer
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.shapes_classification import *
-    from ..._base_.models.linear_classifier_per_layer import *
-    from ..._base_.schedules.probe_per_layer import *
+    from ..._base_.datasets.classification.shapes import *
+    from ..._base_.models.classification.linear_per_layer import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_per_layer import *
 
-global_batch = 64
-max_epochs = 5
+epochs = 5
+batch_size = 64
+global_batch = batch_size
 
 protocol = dict(type=LinearPerLayer)
 encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
-train_dataloader.update(batch_size=global_batch)
+train_dataloader.update(batch_size=batch_size)
 param_scheduler[0].update(milestones=[3, 4])
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

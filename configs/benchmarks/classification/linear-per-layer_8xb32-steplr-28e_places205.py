@@ -13,16 +13,17 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LinearPerLayer
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.places205_classification import *
-    from ..._base_.models.linear_classifier_per_layer import *
-    from ..._base_.schedules.probe_per_layer import *
+    from ..._base_.datasets.classification.places205 import *
+    from ..._base_.models.classification.linear_per_layer import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_per_layer import *
 
-global_batch = 8 * 32
-max_epochs = 28
+epochs = 28
+batch_size = 32
+global_batch = 8 * batch_size
 
 protocol = dict(type=LinearPerLayer)
-train_dataloader.update(batch_size=32)
+train_dataloader.update(batch_size=batch_size)
 param_scheduler[0].update(milestones=[7, 14, 21])
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

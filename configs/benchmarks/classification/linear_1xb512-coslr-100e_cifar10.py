@@ -12,16 +12,19 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LinearEvaluation
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.cifar10_classification import *
-    from ..._base_.models.linear_classifier import *
-    from ..._base_.schedules.probe_paper import *
+    from ..._base_.datasets.classification.cifar10 import *
+    from ..._base_.models.classification.linear import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_paper import *
 
-global_batch = 512
-max_epochs = 100
+epochs = 100
+batch_size = 512
+global_batch = batch_size
+lr = 0.1 * global_batch / 256
 
 protocol = dict(type=LinearEvaluation)
 # --learning_rate=0.1 of the official command is for 256 images; its code scales it by the batch.
-optim_wrapper.optimizer.update(lr=0.1 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

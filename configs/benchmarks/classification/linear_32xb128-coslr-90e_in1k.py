@@ -12,15 +12,18 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LinearEvaluation
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.imagenet_classification import *
-    from ..._base_.models.linear_classifier import *
-    from ..._base_.schedules.probe_paper import *
+    from ..._base_.datasets.classification.imagenet import *
+    from ..._base_.models.classification.linear import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_paper import *
 
-global_batch = 32 * 128
-max_epochs = 90
+epochs = 90
+batch_size = 128
+global_batch = 32 * batch_size
+lr = 0.1 * global_batch / 256
 
 protocol = dict(type=LinearEvaluation)
-optim_wrapper.optimizer.update(lr=0.1 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

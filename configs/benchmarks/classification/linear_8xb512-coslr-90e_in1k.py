@@ -13,17 +13,18 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LinearEvaluation
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.imagenet_classification import *
-    from ..._base_.models.linear_classifier import *
-    from ..._base_.schedules.probe_openmmlab import *
+    from ..._base_.datasets.classification.imagenet import *
+    from ..._base_.models.classification.linear import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_openmmlab import *
 
-global_batch = 8 * 512
-max_epochs = 90
+epochs = 90
+batch_size = 512
+global_batch = 8 * batch_size
 
 protocol = dict(type=LinearEvaluation)
 # OpenMMLab draws the weights; LARS could not scale steps by the norm of weights that are zero.
 model.heads.pooled.update(init_std=0.01)
-train_dataloader.update(batch_size=512)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

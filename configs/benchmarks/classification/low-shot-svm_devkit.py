@@ -9,7 +9,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LowShotSVM
 
 with read_base():
-    from ..._base_.datasets.devkit_eval import *
+    from ..._base_.datasets.features.devkit import *
 
 default_scope = 'mmsimclr'
 protocol = dict(type=LowShotSVM, train=train, test=test)

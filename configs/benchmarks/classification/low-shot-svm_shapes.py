@@ -10,7 +10,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import LowShotSVM
 
 with read_base():
-    from ..._base_.datasets.shapes_eval import *
+    from ..._base_.datasets.features.shapes import *
 
 train.update(num_images=500)
 test.update(num_images=1_000)

@@ -13,15 +13,18 @@ from mmengine.config import read_base
 from mmsimclr.protocols import SemiSupervised
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.imagenet_10pct import *
-    from ..._base_.models.fine_tuned_classifier import *
-    from ..._base_.schedules.probe_paper import *
+    from ..._base_.datasets.classification.imagenet_10pct import *
+    from ..._base_.models.classification.fine_tuned import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_paper import *
 
-global_batch = 32 * 128
-max_epochs = 30
+epochs = 30
+batch_size = 128
+global_batch = 32 * batch_size
+lr = 0.05 * global_batch / 256
 
 protocol = dict(type=SemiSupervised, labels='10%')
-optim_wrapper.optimizer.update(lr=0.05 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

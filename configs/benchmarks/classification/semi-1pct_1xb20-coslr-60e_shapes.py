@@ -12,19 +12,21 @@ from mmsimclr.datasets import BalancedSubset
 from mmsimclr.protocols import SemiSupervised
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.shapes_classification import *
-    from ..._base_.models.fine_tuned_classifier import *
-    from ..._base_.schedules.probe_paper import *
+    from ..._base_.datasets.classification.shapes import *
+    from ..._base_.models.classification.fine_tuned import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.probe_paper import *
 
-global_batch = 20
-max_epochs = 60
+epochs = 60
+batch_size = 20
+global_batch = batch_size
+lr = 0.4 * global_batch / 256
 
 protocol = dict(type=SemiSupervised, labels='1%')
 encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
-train_dataloader.update(batch_size=global_batch)
+train_dataloader.update(batch_size=batch_size)
 # Assigned, as update() would merge the two.
 train_dataloader.dataset = dict(type=BalancedSubset, fraction=0.01, dataset=train_dataloader.dataset)
-optim_wrapper.optimizer.update(lr=0.4 * global_batch / 256)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+optim_wrapper.optimizer.update(lr=lr)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

@@ -13,16 +13,17 @@ from mmengine.config import read_base
 from mmsimclr.protocols import SemiSupervised
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.imagenet_1pct import *
-    from ..._base_.models.fine_tuned_classifier import *
-    from ..._base_.schedules.fine_tuning_openmmlab import *
+    from ..._base_.datasets.classification.imagenet_1pct import *
+    from ..._base_.models.classification.fine_tuned import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.fine_tuning_openmmlab import *
 
-global_batch = 4 * 64
-max_epochs = 20
+epochs = 20
+batch_size = 64
+global_batch = 4 * batch_size
 
 protocol = dict(
     type=SemiSupervised, labels='1%', grid=dict(lr=[0.1, 0.01, 0.001], head_lr_multiplier=[1, 10, 100]))
-train_dataloader.update(batch_size=64)
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

@@ -12,7 +12,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import SVM
 
 with read_base():
-    from ..._base_.datasets.voc07_eval import *
+    from ..._base_.datasets.features.voc07 import *
 
 default_scope = 'mmsimclr'
 protocol = dict(type=SVM, train=train, test=test)

@@ -12,10 +12,10 @@ from mmsimclr.protocols import TransferFineTuning
 from mmsimclr.transforms import PackImage
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.shapes_classification import *
-    from ..._base_.models.fine_tuned_classifier import *
-    from ..._base_.schedules.fine_tuning_transfer import *
+    from ..._base_.datasets.classification.shapes import *
+    from ..._base_.models.classification.fine_tuned import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.fine_tuning_transfer import *
 
 protocol = dict(
     type=TransferFineTuning,

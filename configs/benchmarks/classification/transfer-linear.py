@@ -17,7 +17,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import TransferLinear
 
 with read_base():
-    from ..._base_.datasets.transfer_eval import *
+    from ..._base_.datasets.features.transfer import *
 
 default_scope = 'mmsimclr'
 encoder = dict(depth=50)

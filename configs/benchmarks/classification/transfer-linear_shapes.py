@@ -8,7 +8,7 @@ from mmengine.config import read_base
 from mmsimclr.protocols import TransferLinear
 
 with read_base():
-    from ..._base_.datasets.shapes_eval import *
+    from ..._base_.datasets.features.shapes import *
 
 default_scope = 'mmsimclr'
 encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)

@@ -15,11 +15,11 @@ from mmsimclr.engine import BatchNormMomentumHook
 from mmsimclr.protocols import TransferFineTuning
 
 with read_base():
-    from ..._base_.benchmark_runtime import *
-    from ..._base_.datasets.transfer_classification import *
-    from ..._base_.datasets.transfer_eval import *
-    from ..._base_.models.fine_tuned_classifier import *
-    from ..._base_.schedules.fine_tuning_transfer import *
+    from ..._base_.datasets.classification.transfer import *
+    from ..._base_.datasets.features.transfer import *
+    from ..._base_.models.classification.fine_tuned import *
+    from ..._base_.runtime_benchmark import *
+    from ..._base_.schedules.classification.fine_tuning_transfer import *
 
 protocol = dict(
     type=TransferFineTuning, tasks=tasks, train_pipeline=train_pipeline, test_pipeline=test_pipeline,

@@ -11,12 +11,13 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Detection
 
 with read_base():
-    from ..._base_.detection.devkit import *
-    from ..._base_.detection.faster_rcnn_c4 import *
-    from ..._base_.detection.runtime import *
-    from ..._base_.detection.schedule_24k import *
+    from ..._base_.datasets.detection.devkit import *
+    from ..._base_.models.detection.faster_rcnn_c4 import *
+    from ..._base_.runtime_detection import *
+    from ..._base_.schedules.detection.steps_24k import *
 
-global_batch = 4
+batch_size = 4
+global_batch = batch_size
 max_iters = 300
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4')
@@ -28,7 +29,8 @@ model.train_cfg.rcnn.sampler.update(num=16, pos_fraction=0.5)
 model.test_cfg.rpn.update(nms_pre=512, max_per_img=50)
 param_scheduler[0].update(end=50)
 param_scheduler[1].update(end=max_iters, milestones=[225, 280])
+train_dataloader.update(batch_size=batch_size)
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
 default_hooks.checkpoint.update(by_epoch=False, interval=max_iters)
 log_processor.update(by_epoch=False)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+auto_scale_lr.update(base_batch_size=global_batch)

@@ -12,12 +12,13 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Detection
 
 with read_base():
-    from ..._base_.detection.faster_rcnn_c4 import *
-    from ..._base_.detection.runtime import *
-    from ..._base_.detection.schedule_24k import *
-    from ..._base_.detection.shapes_voc import *
+    from ..._base_.datasets.detection.shapes_voc import *
+    from ..._base_.models.detection.faster_rcnn_c4 import *
+    from ..._base_.runtime_detection import *
+    from ..._base_.schedules.detection.steps_24k import *
 
-global_batch = 8
+batch_size = 8
+global_batch = batch_size
 max_iters = 400
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4')
@@ -29,7 +30,8 @@ model.train_cfg.rcnn.sampler.update(num=12, pos_fraction=0.5)
 model.test_cfg.rpn.update(nms_pre=256, max_per_img=32)
 param_scheduler[0].update(end=50)
 param_scheduler[1].update(end=max_iters, milestones=[300, 370])
+train_dataloader.update(batch_size=batch_size)
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
 default_hooks.checkpoint.update(by_epoch=False, interval=max_iters)
 log_processor.update(by_epoch=False)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+auto_scale_lr.update(base_batch_size=global_batch)

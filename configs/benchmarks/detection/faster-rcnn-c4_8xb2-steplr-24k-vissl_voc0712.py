@@ -11,15 +11,18 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Detection
 
 with read_base():
-    from ..._base_.detection.faster_rcnn_c4 import *
-    from ..._base_.detection.runtime import *
-    from ..._base_.detection.schedule_24k import *
-    from ..._base_.detection.voc0712 import *
+    from ..._base_.datasets.detection.voc0712 import *
+    from ..._base_.models.detection.faster_rcnn_c4 import *
+    from ..._base_.runtime_detection import *
+    from ..._base_.schedules.detection.steps_24k import *
 
-global_batch = 8 * 2
+batch_size = 2
+global_batch = 8 * batch_size
+lr = 0.10
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4, VISSL')
-optim_wrapper.optimizer.update(lr=0.10)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
 default_hooks.checkpoint.update(by_epoch=False, interval=2_000)
 log_processor.update(by_epoch=False)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+auto_scale_lr.update(base_batch_size=global_batch)

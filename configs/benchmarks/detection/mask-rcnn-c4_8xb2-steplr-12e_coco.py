@@ -11,12 +11,14 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Detection
 
 with read_base():
-    from ..._base_.detection.coco_instance import *
-    from ..._base_.detection.mask_rcnn_c4 import *
-    from ..._base_.detection.runtime import *
-    from ..._base_.detection.schedule_1x import *
+    from ..._base_.datasets.detection.coco import *
+    from ..._base_.models.detection.mask_rcnn_c4 import *
+    from ..._base_.runtime_detection import *
+    from ..._base_.schedules.detection.epochs_12 import *
 
-global_batch = 8 * 2
+batch_size = 2
+global_batch = 8 * batch_size
 
 protocol = dict(type=Detection, kind='Mask R-CNN C4 1x')
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+auto_scale_lr.update(base_batch_size=global_batch)

@@ -11,15 +11,17 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Detection
 
 with read_base():
-    from ..._base_.detection.coco_instance import *
-    from ..._base_.detection.mask_rcnn_c4 import *
-    from ..._base_.detection.runtime import *
-    from ..._base_.detection.schedule_1x import *
+    from ..._base_.datasets.detection.coco import *
+    from ..._base_.models.detection.mask_rcnn_c4 import *
+    from ..._base_.runtime_detection import *
+    from ..._base_.schedules.detection.epochs_12 import *
 
-global_batch = 8 * 2
-max_epochs = 24
+epochs = 24
+batch_size = 2
+global_batch = 8 * batch_size
 
 protocol = dict(type=Detection, kind='Mask R-CNN C4 2x')
-param_scheduler[1].update(end=max_epochs, milestones=[16, 22])
-train_cfg.update(max_epochs=max_epochs)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+param_scheduler[1].update(end=epochs, milestones=[16, 22])
+train_dataloader.update(batch_size=batch_size)
+train_cfg.update(max_epochs=epochs)
+auto_scale_lr.update(base_batch_size=global_batch)

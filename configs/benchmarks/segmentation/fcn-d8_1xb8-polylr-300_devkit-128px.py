@@ -11,21 +11,24 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Segmentation
 
 with read_base():
-    from ..._base_.segmentation.devkit import *
-    from ..._base_.segmentation.fcn_d8 import *
-    from ..._base_.segmentation.runtime import *
-    from ..._base_.segmentation.schedule_poly import *
+    from ..._base_.datasets.segmentation.devkit import *
+    from ..._base_.models.segmentation.fcn_d8 import *
+    from ..._base_.runtime_segmentation import *
+    from ..._base_.schedules.segmentation.poly_20k import *
 
-global_batch = 8
+batch_size = 8
+global_batch = batch_size
 max_iters = 300
+lr = 0.05
 
 protocol = dict(type=Segmentation, kind='FCN')
 encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
 model.data_preprocessor.update(size=crop_size)
 model.decode_head.update(channels=64)
 model.auxiliary_head.update(channels=32)
-optim_wrapper.optimizer.update(lr=0.05)
+train_dataloader.update(batch_size=batch_size)
+optim_wrapper.optimizer.update(lr=lr)
 param_scheduler[0].update(end=max_iters)
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
 default_hooks.checkpoint.update(interval=max_iters)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+auto_scale_lr.update(base_batch_size=global_batch)

@@ -11,12 +11,13 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Segmentation
 
 with read_base():
-    from ..._base_.segmentation.cityscapes import *
-    from ..._base_.segmentation.fcn_d8 import *
-    from ..._base_.segmentation.runtime import *
-    from ..._base_.segmentation.schedule_poly import *
+    from ..._base_.datasets.segmentation.cityscapes import *
+    from ..._base_.models.segmentation.fcn_d8 import *
+    from ..._base_.runtime_segmentation import *
+    from ..._base_.schedules.segmentation.poly_20k import *
 
-global_batch = 4 * 2
+batch_size = 2
+global_batch = 4 * batch_size
 max_iters = 40_000
 
 protocol = dict(type=Segmentation, kind='FCN')
@@ -25,6 +26,7 @@ for _head in (model.decode_head, model.auxiliary_head):
     _head.update(align_corners=True)
 model.test_cfg.update(mode='slide', crop_size=crop_size, stride=(513, 513))
 param_scheduler[0].update(end=max_iters)
+train_dataloader.update(batch_size=batch_size)
 train_cfg.update(max_iters=max_iters, val_interval=max_iters)
 default_hooks.checkpoint.update(interval=4_000)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+auto_scale_lr.update(base_batch_size=global_batch)

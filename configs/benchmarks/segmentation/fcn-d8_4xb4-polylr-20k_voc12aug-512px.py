@@ -11,13 +11,15 @@ from mmengine.config import read_base
 from mmsimclr.protocols import Segmentation
 
 with read_base():
-    from ..._base_.segmentation.voc12aug import *
-    from ..._base_.segmentation.fcn_d8 import *
-    from ..._base_.segmentation.runtime import *
-    from ..._base_.segmentation.schedule_poly import *
+    from ..._base_.datasets.segmentation.voc12aug import *
+    from ..._base_.models.segmentation.fcn_d8 import *
+    from ..._base_.runtime_segmentation import *
+    from ..._base_.schedules.segmentation.poly_20k import *
 
-global_batch = 4 * 4
+batch_size = 4
+global_batch = 4 * batch_size
 
 protocol = dict(type=Segmentation, kind='FCN')
 model.data_preprocessor.update(size=crop_size)
-auto_scale_lr = dict(enable=False, base_batch_size=global_batch, rule='linear')
+train_dataloader.update(batch_size=batch_size)
+auto_scale_lr.update(base_batch_size=global_batch)

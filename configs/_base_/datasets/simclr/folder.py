@@ -1,0 +1,20 @@
+"""Your own images: a folder of any depth, without labels; the paper's policy, 224 pixels."""
+
+from mmengine.config import read_base
+
+from mmsimclr.datasets import UnlabeledImageFolder
+from mmsimclr.transforms import LoadImage, MultiView, PackViews, SimCLRView
+
+with read_base():
+    from ..train_loader import *
+
+data_root = 'data/images'
+view = dict(type=SimCLRView, size=224, strength=1.0, blur=True)
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=MultiView, num_views=2, transforms=[view]),
+    dict(type=PackViews),
+]
+train_dataloader.update(
+    batch_size=256,
+    dataset=dict(type=UnlabeledImageFolder, data_root=data_root, pipeline=train_pipeline))
