@@ -3,13 +3,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/benchmark
 
-.PHONY: quickstart test lint security benchmark lock clean
+.PHONY: quickstart test test-fast lint security benchmark lock clean
 
 quickstart: $(VENV)/.core-installed  ## pre-train on the built-in images; prints a table, writes pictures
 	$(BIN)/python tools/quickstart.py
 
-test: $(VENV)/.full-installed  ## run every test
-	$(BIN)/python -m pytest
+test: $(VENV)/.full-installed  ## run every test, on as many processes as there are cores; prints the slowest 30
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --durations 30
+
+test-fast: $(VENV)/.full-installed  ## run the tests that take a second or two each
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m 'not slow'
 
 lint: $(VENV)/.full-installed
 	$(BIN)/ruff check .

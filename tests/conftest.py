@@ -22,7 +22,17 @@ from mmengine.visualization import Visualizer
 
 ROOT = Path(__file__).parents[1]
 
+# Folders whose tests start processes.
+SLOW_FOLDERS = ('distributed', 'e2e', 'gpu')
+
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of whole folders as slow."""
+    for item in items:
+        if item.path.relative_to(ROOT / 'tests').parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope='session')

@@ -24,7 +24,7 @@ import torch.distributed as dist
 ROOT = Path(__file__).parents[1]
 PRELOADED = ['torch', 'torch.distributed', 'matplotlib.figure', 'mmpretrain.models', 'mmsimclr.config',
              'mmsimclr.datasets', 'mmsimclr.engine', 'mmsimclr.models', 'mmsimclr.quickstart',
-             'mmsimclr.transforms']
+             'mmsimclr.runner', 'mmsimclr.transforms']
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(PRELOADED)
