@@ -1,4 +1,4 @@
-"""SimCLR on a folder of images of one's own without a GPU: ResNet-18 half as wide, 96 pixels, 120 epochs.
+"""SimCLR on a folder of your own images without a GPU: ResNet-18 half as wide, 96 pixels, 120 epochs.
 
 Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-120e_folder.py
 --cfg-options data_root=PATH

@@ -1,4 +1,4 @@
-"""SimCLR on a folder of images of one's own: ResNet-50, 200 epochs, one GPU.
+"""SimCLR on a folder of your own images: ResNet-50, 200 epochs, one GPU.
 
 Command: python tools/train.py configs/simclr/simclr_resnet50_1xb256-coslr-200e_folder.py
 --cfg-options data_root=PATH --amp bf16

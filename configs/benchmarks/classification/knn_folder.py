@@ -1,4 +1,4 @@
-"""k-NN on images of one's own in folders named by their classes: k = 1, 10, 20, 50.
+"""k-NN on your own images in folders named by their classes: k = 1, 10, 20, 50.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/knn_folder.py CHECKPOINT
 --cfg-options data_root=PATH dataset_name=NAME

@@ -1,4 +1,4 @@
-"""Linear evaluation on images of one's own in folders named by their classes: 40 epochs, no decay.
+"""Linear evaluation on your own images in folders named by their classes: 40 epochs, no decay.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/linear_1xb64-coslr-40e_folder.py
 CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME

@@ -1,4 +1,4 @@
-"""Linear SVMs on k = 1 to 96 images of each class of one's own in VOC's layout, five samples.
+"""Linear SVMs on k = 1 to 96 images of each class of your own data in VOC's layout, five samples.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/low-shot-svm_devkit.py CHECKPOINT
 --cfg-options data_root=PATH dataset_name=NAME

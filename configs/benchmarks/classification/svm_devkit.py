@@ -1,4 +1,4 @@
-"""Linear SVMs on images of one's own in VOC's layout: 19 costs, chosen by 3-fold cross-validation.
+"""Linear SVMs on your own images in VOC's layout: 19 costs, chosen by 3-fold cross-validation.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/svm_devkit.py CHECKPOINT
 --cfg-options data_root=PATH dataset_name=NAME

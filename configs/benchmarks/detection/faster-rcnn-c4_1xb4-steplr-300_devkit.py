@@ -1,4 +1,4 @@
-"""Faster R-CNN C4 on images of one's own in VOC's layout without a GPU: 300 steps at a batch of 4.
+"""Faster R-CNN C4 on your own images in VOC's layout without a GPU: 300 steps at a batch of 4.
 
 Command: python tools/benchmark.py configs/benchmarks/detection/faster-rcnn-c4_1xb4-steplr-300_devkit.py
 CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME

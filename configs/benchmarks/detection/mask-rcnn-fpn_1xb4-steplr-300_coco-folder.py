@@ -1,4 +1,4 @@
-"""Mask R-CNN FPN on images of one's own in COCO's layout without a GPU: 300 steps at a batch of 4.
+"""Mask R-CNN FPN on your own images in COCO's layout without a GPU: 300 steps at a batch of 4.
 
 Command: python tools/benchmark.py configs/benchmarks/detection/mask-rcnn-fpn_1xb4-steplr-300_coco-folder.py
 CHECKPOINT --cfg-options data_root=PATH/ dataset_name=NAME

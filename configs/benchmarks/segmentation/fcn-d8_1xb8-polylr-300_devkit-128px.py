@@ -1,4 +1,4 @@
-"""FCN on images of one's own in VOC's layout without a GPU: 300 steps at a batch of 8.
+"""FCN on your own images in VOC's layout without a GPU: 300 steps at a batch of 8.
 
 Command: python tools/benchmark.py configs/benchmarks/segmentation/fcn-d8_1xb8-polylr-300_devkit-128px.py
 CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME

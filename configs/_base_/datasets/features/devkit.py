@@ -1,4 +1,4 @@
-"""Images of one's own in VOC's layout, with all classes of each image, for benchmarks on features."""
+"""Your own images in VOC's layout, with all classes of each image, for benchmarks on features."""
 
 from mmsimclr.datasets import VOCMultiLabel
 

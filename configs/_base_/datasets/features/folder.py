@@ -1,4 +1,4 @@
-"""Images of one's own in folders named by their classes, train/CLASS/IMAGE and val/CLASS/IMAGE."""
+"""Your own images in folders named by their classes, train/CLASS/IMAGE and val/CLASS/IMAGE."""
 
 from mmpretrain.datasets import CustomDataset
 
