@@ -1,4 +1,4 @@
-"""Training loader of images for pre-training and classifiers: shuffled by a seed, the last partial batch dropped."""
+"""Training loader for pre-training and classifiers: shuffled by a seed, the last partial batch dropped."""
 
 from torch.utils.data import default_collate
 

@@ -1,4 +1,4 @@
-"""Photographs to train classifiers on: random crop and flip at 224 pixels; test: resize 256, centre crop 224."""
+"""Photographs for classifiers: random crop and flip at 224 pixels; test: resize 256, centre crop 224."""
 
 from mmengine.config import read_base
 
