@@ -54,11 +54,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a mask of classes, [H, W], with the numbers in the file.
-
-    Raises:
-        ValueError: If the file cannot be read, or has colours in place of numbers.
-    """
+    """Return a mask of classes, [H, W], with the numbers in the file; colours are refused."""
     try:
         with Image.open(path) as image:
             mask = np.asarray(image)
@@ -84,8 +80,7 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
 
     Raises:
         FileNotFoundError: If the list, an image or an annotation is missing.
-        ValueError: If the list is empty, has an image twice or no objects, an image or annotation cannot be
-            read, or its class, box or size is impossible.
+        ValueError: If the list is wrong, or an image, a class, a box or a size is.
     """
     names = _read_list(Path(list_file))
     paths = [Path(root, images, f'{name}.jpg') for name in names]
@@ -157,8 +152,7 @@ def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_class
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If there are no images, one comes twice or is not whole, or a mask has colours, is of
-            another size or has another label.
+        ValueError: If there are no images, one comes twice or is damaged, or a mask does not fit its image.
     """
     if not pairs:
         raise InputError(f'{origin} lists no images')
@@ -198,9 +192,8 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the file is not COCO's, has no images or no objects, an id or image twice, lacks a
-            class or has them in another order, or an annotation's image, category, box, polygon or mask is
-            impossible.
+        ValueError: If the file is not COCO's, an id or image is there twice, its classes are others or in
+            another order, or an annotation's image, category, box, polygon or mask is impossible.
     """
     ann_file = Path(ann_file)
     _require_files([ann_file], 'annotation files')

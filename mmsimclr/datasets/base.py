@@ -136,11 +136,7 @@ class DatasetWrapper(Dataset):
 
 
 def labels_of(dataset: Any) -> np.ndarray:
-    """Return the class of every image of a dataset, int64 [N].
-
-    Raises:
-        ValueError: If an image has no ``gt_label``, or it is not one class.
-    """
+    """Return the class of every image of a dataset, int64 [N]; each must have one ``gt_label``."""
     # The fast way, where there is one; mmpretrain's datasets, CIFAR10 and Shapes have it.
     if hasattr(dataset, 'get_gt_labels'):
         labels = dataset.get_gt_labels()

@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -13,7 +12,6 @@ from mmsimclr.registry import DATASETS
 
 SPLITS = ('train', 'test')
 LISTS = ('species.txt', 'images.txt', 'test_images.txt')
-IMAGE_FOLDERS = ('images', os.path.join('download', 'images'))
 WHERE = ('Birdsnap 1.1 is http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz; it has '
          f'{", ".join(LISTS)} and get_birdsnap.py, which fetches the images into download/images')
 
@@ -59,7 +57,7 @@ class Birdsnap(FileDataset):
         images = _columns(root / 'images.txt', 'path', 'species_id')
         listed = [(path, labels[number]) for path, number in images
                   if (path in test) == (self.split == 'test')]
-        folders = [root / name for name in IMAGE_FOLDERS]
+        folders = root / 'images', root / 'download' / 'images'
         folder = next(filter(Path.is_dir, folders), folders[0])
         items = [dict(img_path=str(folder / path), gt_label=label) for path, label in listed
                  if (folder / path).is_file()]

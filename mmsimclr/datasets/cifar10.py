@@ -70,11 +70,7 @@ def read_binary_batch(path: Path, batch: Batch) -> np.ndarray:
 
 
 def check_records(data: bytes, batch: Batch, origin: Path) -> np.ndarray:
-    """Return content of the binary layout as records uint8 [N, 3073] if it is that of ``batch``.
-
-    Raises:
-        ValueError: If it is anything else; the message names ``origin``.
-    """
+    """Return content of the binary layout as records uint8 [N, 3073], if it is that of ``batch``."""
     actual = _md5(data)
     if actual != batch.binary_md5:
         raise InputError(f'{origin} does not hold the official {batch.name}: expected md5 {batch.binary_md5} '

@@ -25,9 +25,6 @@ class InMemoryImages(Dataset):
         dataset: Config of a dataset whose items, before any pipeline, hold ``img``, uint8 [H, W, 3] of one
             size, such as CIFAR10 and Shapes. Its pipeline is not used.
         device: Device of the images; by default the one that is trained on.
-
-    Raises:
-        ValueError: If the images differ in size or are not uint8 [H, W, 3].
     """
 
     def __init__(self, dataset: Mapping[str, Any], device: str | None = None) -> None:

@@ -30,16 +30,12 @@ class ReplaceUnreadable(DatasetWrapper):
     ``bad_images=dict(max_fraction=...)`` at the top level of a config puts this around the training set.
 
     Args:
-        dataset: A dataset or its config, of any kind whose pipeline raises ``OSError`` for an unreadable
+        dataset: A training set or its config, of any kind whose pipeline raises ``OSError`` for an unreadable
             image, as :class:`~mmsimclr.transforms.LoadImage` does. Other errors are always raised.
         max_fraction: The largest part of the images that may be unreadable, > 0 and < 1; more is an error.
 
     Attributes:
         unreadable: True for the images found unreadable, bool [N], in memory that the workers share.
-
-    Raises:
-        ValueError: If max_fraction is out of range, or the dataset is one to test on, whose images must not
-            be replaced.
     """
 
     def __init__(self, dataset: Mapping[str, Any] | Dataset, max_fraction: float) -> None:

@@ -38,13 +38,9 @@ class BalancedSubset(ImageSubset):
 
     Args:
         dataset: Config of the dataset, as :class:`ImageSubset` takes it.
-        fraction: Share of all images, in ]0, 1], rounded to whole images.
+        fraction: Share of all images, in ]0, 1], rounded to whole images; each class must give at least one.
         seed: Seed of the draw.
         pipeline: Replaces the dataset's, where it is given.
-
-    Raises:
-        ValueError: If the fraction is out of range or leaves a class without image, or a class has too few
-            images.
     """
 
     def __init__(self, dataset: Mapping[str, Any], fraction: float, seed: int = 0,
@@ -63,21 +59,15 @@ class BalancedSubset(ImageSubset):
 
 
 def balanced_sample(labels: np.ndarray, num_classes: int, num_images: int, seed: int) -> list[int]:
-    """Draw images without replacement, the same number from each class.
+    """Draw images without replacement, the same number from each class; return their places, ascending.
 
     Where the number does not divide by that of the classes, some classes, drawn too, give one more.
 
     Args:
-        labels: Class of each image, int64 [N].
+        labels: Class of each image, int64 [N]; each class has as many images as are drawn from it.
         num_classes: Number of classes K.
         num_images: Number of images to draw, >= K.
         seed: Seed of the draw.
-
-    Returns:
-        Places of the images, ascending.
-
-    Raises:
-        ValueError: If there are fewer images to draw than classes, or a class has too few.
     """
     if num_images < num_classes or num_classes == 0:
         raise InputError(f'{num_images} of {len(labels)} images are less than one for each of {num_classes} '
@@ -104,12 +94,8 @@ class ListedSubset(ImageSubset):
 
     Args:
         dataset: Config of the dataset, as :class:`ImageSubset` takes it; its images are files.
-        names: The text file. Folders before a name are passed over.
+        names: The text file; the dataset must have all that it names. Folders before a name do not count.
         pipeline: Replaces the dataset's, where it is given.
-
-    Raises:
-        FileNotFoundError: If there is no such list.
-        ValueError: If it is empty, names an image twice, or one that the dataset does not have.
     """
 
     def __init__(self, dataset: Mapping[str, Any], names: str | Path,
@@ -142,12 +128,7 @@ class ListedSubset(ImageSubset):
 
 
 def read_names(path: Path) -> list[str]:
-    """Return the file names of a list.
-
-    Raises:
-        FileNotFoundError: If there is no such list.
-        ValueError: If it is empty or names an image twice.
-    """
+    """Return the file names of a list; there is at least one, and none twice."""
     if not path.is_file():
         raise MissingFileError(f'no image list at {path}; for ImageNet make it with '
                                'python tools/prepare_data/imagenet_subsets.py')

@@ -32,14 +32,12 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
         recursive: Whether to look into the folders below ``root`` too.
 
     Raises:
-        FileNotFoundError: If ``root`` does not exist or holds no image.
-        NotADirectoryError: If ``root`` is a file.
+        FileNotFoundError: If ``root`` is not a folder or holds no image.
     """
-    if not root.exists():
-        raise MissingFileError(f'data_root {root.absolute()} does not exist; expected a folder with images '
-                               f'({", ".join(extensions)})')
     if not root.is_dir():
-        raise NotADirectoryError(f'data_root {root.absolute()} is not a folder')
+        state = 'is not a folder' if root.exists() else 'does not exist'
+        raise MissingFileError(f'data_root {root.absolute()} {state}; expected a folder with images '
+                               f'({", ".join(extensions)})')
     endings = tuple(os.fsencode(extension) for extension in extensions)
     images: list[bytes] = []
     num_hidden = num_folders = 0

@@ -13,7 +13,6 @@ CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat'
            'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
            'tvmonitor')
 SPLITS = ('train', 'val', 'trainval', 'test')
-LABEL_SOURCES = ('annotations', 'image_sets')
 # In the lists, -1 is absent and 0 is present but difficult.
 _LABEL_OF_FLAG = {'1': 1, '-1': 0, '0': -1}
 WHERE = ('VOC2007 is VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar of '
@@ -44,8 +43,8 @@ class VOCMultiLabel(FileDataset):
                  labels: str = 'annotations', **kwargs) -> None:
         if split not in SPLITS:
             raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
-        if labels not in LABEL_SOURCES:
-            raise InputError(f'labels must be one of {", ".join(LABEL_SOURCES)}, got {labels!r}')
+        if labels not in ('annotations', 'image_sets'):
+            raise InputError(f'labels must be one of annotations, image_sets, got {labels!r}')
         self.split, self.label_source = split, labels
         super().__init__(data_root, **kwargs)
 

@@ -104,9 +104,7 @@ def scan_shards(folder: Path) -> ShardIndex:
 def scan_shard(path: Path) -> ndarray:
     """Return (offset, length, label) of each image of a shard, int64 [n, 3]; the label is -1 if it has none.
 
-    Raises:
-        ValueError: If the file is no uncompressed tar or is damaged, holds no image, a sample has two
-            images, or a class is not a number.
+    A shard that is compressed, damaged or without images is refused.
     """
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}

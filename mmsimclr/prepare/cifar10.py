@@ -19,7 +19,7 @@ Report = Callable[[str], None]
 
 def prepare_cifar10(data_root: str | Path = 'data/cifar10', source: str = 'auto', *, url: str = OFFICIAL_URL,
                     timeout: float = 30.0, keep_archive: bool = False, report: Report = print) -> Path:
-    """Make ``<data_root>/cifar-10-batches-bin``, each batch equal to the official one.
+    """Make and return ``<data_root>/cifar-10-batches-bin``, each batch equal to the official one.
 
     Batches that are already there and verified are left alone; a wrong one is replaced.
 
@@ -31,9 +31,6 @@ def prepare_cifar10(data_root: str | Path = 'data/cifar10', source: str = 'auto'
         timeout: Seconds without a byte after which a download counts as stalled.
         keep_archive: Keep a downloaded archive in ``data_root`` after use.
         report: Called with one line of text for each step.
-
-    Returns:
-        The folder with the verified batches.
 
     Raises:
         FileNotFoundError: If the source holds nothing that could be CIFAR-10.

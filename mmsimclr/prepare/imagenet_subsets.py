@@ -18,7 +18,7 @@ NAME = re.compile(r'(n\d{8})_\d+\.JPEG')
 
 def prepare_imagenet_subsets(folder: str | Path, source: str | Path | None = None, url: str = OFFICIAL_URL,
                              timeout: float = 30.0, report: Callable[[str], None] = print) -> list[Path]:
-    """Write both lists into a folder, checked.
+    """Write both lists into a folder, checked; return their paths.
 
     Args:
         folder: Folder to write to, as ``1percent.txt`` and ``10percent.txt``.
@@ -26,9 +26,6 @@ def prepare_imagenet_subsets(folder: str | Path, source: str | Path | None = Non
         url: Address of a list; ``{name}`` stands for its file name.
         timeout: Seconds without a byte after which a connection counts as dead.
         report: Called with a line for each list.
-
-    Returns:
-        Their paths.
 
     Raises:
         FileNotFoundError: If the source lacks a list.

@@ -19,10 +19,11 @@ _Planned = tuple[Path, str, int | None]
 
 def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels: bool = False, seed: int = 0,
                  report: Callable[[str], None] = print) -> ShardIndex:
-    """Copy the images below a folder, byte by byte, into shards; go on where an earlier call ended.
+    """Copy the images below a folder, byte by byte, into shards; write and return their index.
 
-    The images are shuffled once, so that a reader of whole shards meets all classes. A shard gets its name
-    when it is complete and was read back; one that is there already is compared with what it should be.
+    A call goes on where an earlier one ended. The images are shuffled once, so that a reader of whole shards
+    meets all classes. A shard gets its name when it is complete and was read back; one that is there already
+    is compared with what it should be.
 
     Args:
         source: Folder of images of any depth.
@@ -31,9 +32,6 @@ def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels
         labels: Whether the folders right below ``source`` are classes, numbered in the order of their names.
         seed: Seed of the shuffle.
         report: Called with a line for each shard.
-
-    Returns:
-        The index that was written.
 
     Raises:
         FileNotFoundError: If there is no image.

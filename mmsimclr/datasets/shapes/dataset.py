@@ -73,10 +73,6 @@ class Shapes(BaseDataset):
 
     The other arguments are those of MMEngine's ``BaseDataset``; ``lazy_init`` renders nothing before the
     first use.
-
-    Raises:
-        TypeError: If a number is not an integer.
-        ValueError: If an argument is out of range.
     """
 
     METAINFO = {'dataset_type': 'Shapes', 'classes': tuple(CLASSES)}
@@ -167,10 +163,8 @@ class Shapes(BaseDataset):
 def describe(image: ndarray, instances: ndarray, labels: ndarray) -> ShapesImage:
     """Return an image with the labels, boxes and masks that its instance map implies.
 
-    Args:
-        image: RGB pixels, uint8 [S, S, 3].
-        instances: 0 for the background, k + 1 where object k shows, uint8 [S, S].
-        labels: Class of object k, int64 [K]; objects that show nowhere are left out.
+    ``instances``, uint8 [S, S], is 0 for the background and k + 1 where object k, of class ``labels[k]``,
+    shows. Objects that show nowhere are left out.
     """
     shown = np.flatnonzero(np.bincount(instances.ravel(), minlength=len(labels) + 1)[1:])
     masks = instances == (shown + 1)[:, None, None].astype(np.uint8)

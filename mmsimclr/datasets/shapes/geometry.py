@@ -16,11 +16,8 @@ from numpy import ndarray
 
 Field = Callable[[ndarray, ndarray], ndarray]
 
-SQRT3 = np.float32(1.7320508)
-
-
-def _f(value: float) -> np.float32:
-    return np.float32(value)
+_f = np.float32
+SQRT3 = _f(1.7320508)
 
 
 def _norm(u: ndarray, v: ndarray) -> ndarray:

@@ -85,23 +85,20 @@ class _Draw:
         objects = np.arange(1, num_objects + 1, dtype=np.uint64)
         self._objects = _mix(self._images[:, None] ^ objects)
 
-    def _hash(self, quantity: str, per_object: bool) -> ndarray:
+    def hash(self, quantity: str, per_object: bool) -> ndarray:
+        """Return random bits, uint64 [N, K], or [N] if not per object."""
         base = self._objects if per_object else self._images
         return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
 
-    def order_keys(self) -> ndarray:
-        """Return sorting keys of the images, uint64 [N]."""
-        return self._hash('order', False)
-
     def uniform(self, quantity: str, low: float, high: float, per_object: bool = True) -> ndarray:
         """Draw uniformly from [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""
-        bits = self._hash(quantity, per_object) >> np.uint64(40)
+        bits = self.hash(quantity, per_object) >> np.uint64(40)
         part = bits.astype(np.float32) * np.float32(2**-24)
         return np.float32(low) + (np.float32(high) - np.float32(low)) * part
 
     def integers(self, quantity: str, high: int, per_object: bool = True) -> ndarray:
         """Draw uniformly from 0 to high - 1, int64 [N, K], or [N] if not per object."""
-        bits = self._hash(quantity, per_object) >> np.uint64(32)
+        bits = self.hash(quantity, per_object) >> np.uint64(32)
         return ((bits * np.uint64(high)) >> np.uint64(32)).astype(np.int64)
 
 
@@ -113,7 +110,7 @@ def balanced_labels(indices: ndarray, seed: int, split: str) -> ndarray:
     num_classes = len(CLASSES)
     blocks = indices // num_classes
     members = blocks[:, None] * num_classes + np.arange(num_classes)
-    keys = _Draw(seed, split, members.reshape(-1), 1).order_keys()
+    keys = _Draw(seed, split, members.reshape(-1), 1).hash('order', False)
     order = np.argsort(keys.reshape(members.shape), axis=1, kind='stable')
     return order[np.arange(len(indices)), indices % num_classes]
 

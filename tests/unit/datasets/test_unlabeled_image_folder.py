@@ -136,7 +136,7 @@ def test_a_config_can_name_it(root):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'/absent does not exist.*\.jpg, '):
         UnlabeledImageFolder(str(tmp_path / 'absent'))
-    with pytest.raises(NotADirectoryError, match=r'x\.png is not a folder'):
+    with pytest.raises(FileNotFoundError, match=r'x\.png is not a folder'):
         UnlabeledImageFolder(str(_save(tmp_path / 'x.png')))
 
 
