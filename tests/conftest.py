@@ -9,6 +9,7 @@ os.environ.setdefault('MKL_NUM_THREADS', '1')
 # Gloo asks for the address of the host's name, which a bare machine need not be able to resolve.
 os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
+import gc
 import logging
 import re
 import signal
@@ -26,6 +27,11 @@ ROOT = Path(__file__).parents[1]
 SLOW_FOLDERS = ('distributed', 'e2e', 'gpu')
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish(session):
+    """Leave imported objects out of garbage collection, for which MMEngine asks at each dataset."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

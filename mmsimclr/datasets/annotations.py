@@ -14,14 +14,17 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
 
+from mmsimclr.datasets.unlabeled_image_folder import PILLOW_ERRORS
 from mmsimclr.errors import InputError, MissingFileError
 
 ORIENTATION = 0x0112                         # EXIF 2.3, table 4
-TURNED_BY_A_QUARTER = (5, 6, 7, 8)
-# How a whole file ends, but for what cameras and editors append.
+QUARTER_TURNS = (5, 6, 7, 8)
+# The end of a whole file, but for what cameras and editors append.
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 TAIL_BYTES = 4096
-PILLOWS_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+THREADS = 8
+SLACK_PX = 1                                 # Boxes may reach so far beyond their image.
+MIN_POLYGON_POINTS = 3
 
 
 class UnreadableImageError(InputError):
@@ -29,7 +32,7 @@ class UnreadableImageError(InputError):
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return an image's width and height in pixels, as OpenCV loads it: turned as its EXIF entry says.
+    """Return the width and height of an image in pixels, as OpenCV loads it: turned as its EXIF entry says.
 
     Decoding all images of a large set takes minutes, so only those are decoded whose end is missing.
 
@@ -38,47 +41,34 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            if not _has_its_end(path, image.format):
+            with open(path, 'rb') as file:
+                file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+                is_whole = image.format in ENDS and ENDS[image.format] in file.read()
+            if not is_whole:
                 image.load()
             width, height = image.size
-            is_turned = image.getexif().get(ORIENTATION) in TURNED_BY_A_QUARTER
-    except PILLOWS_ERRORS as error:
+            is_turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
+    except PILLOW_ERRORS as error:
         raise UnreadableImageError(f'{path} is not an image that can be read: {error}') from error
     return (height, width) if is_turned else (width, height)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a mask of classes, [H, W], the numbers as they are in the file.
-
-    Raises:
-        ValueError: If the file cannot be read, or has colours in place of numbers.
-    """
+    """Return a mask of classes, [H, W], with the numbers in the file; colours are refused."""
     try:
         with Image.open(path) as image:
             mask = np.asarray(image)
-    except PILLOWS_ERRORS as error:
+    except PILLOW_ERRORS as error:
         raise InputError(f'{path} is not a mask that can be read: {error}') from error
     if mask.ndim != 2:
-        raise InputError(f'{path} has {mask.shape[2]} channels, and a mask has one: the number of the class '
-                         'of each pixel (a gray or palette image); convert its colours to numbers')
+        raise InputError(f'{path} has {mask.shape[2]} channels, a mask has one (a gray or palette image); '
+                         'convert its colours to numbers of classes')
     return mask
-
-
-def _has_its_end(path: Path, kind: str | None) -> bool:
-    if kind not in ENDS:
-        return False
-    with open(path, 'rb') as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        return ENDS[kind] in file.read()
-
-
-SLACK_PX = 1
-THREADS = 8
 
 
 def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], images: str = 'JPEGImages',
               annotations: str = 'Annotations', share: slice = slice(None)) -> dict[str, int]:
-    """Check the boxes of a list of a PASCAL VOC devkit.
+    """Check the boxes of a list of a PASCAL VOC devkit; return the numbers of ``images`` and ``objects``.
 
     Args:
         list_file: Text file with the name of an image on each line.
@@ -86,45 +76,60 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
         classes: Names that objects may have.
         images: Folder of ``NAME.jpg`` below the root.
         annotations: Folder of ``NAME.xml`` below the root.
-        share: Which of the list to check; the list is read as a whole. A share may have no objects.
+        share: The part of the list whose objects to check and count; it may have none.
 
     Raises:
         FileNotFoundError: If the list, an image or an annotation is missing.
-        ValueError: If the list is empty, has an image twice or no objects, an image or annotation cannot be
-            read, or its class, box or size is impossible.
+        ValueError: If the list is wrong, or an image, a class, a box or a size is.
     """
-    names = _read_list(list_file)
+    names = _read_list(Path(list_file))
     paths = [Path(root, images, f'{name}.jpg') for name in names]
     files = [Path(root, annotations, f'{name}.xml') for name in names]
-    require_files(paths, f'images of {list_file}')
-    require_files(files, f'annotations of {list_file}')
-    counts = each(lambda pair: _check_voc_image(*pair, classes), list(zip(paths, files, strict=True))[share])
-    if len(counts) == len(names):
-        require_objects(sum(counts), list_file)
+    _require_files(paths, f'images of {list_file}')
+    _require_files(files, f'annotations of {list_file}')
+    counts = _each(lambda pair: _check_voc_image(*pair, classes), list(zip(paths, files, strict=True))[share])
+    if len(counts) == len(names) and not sum(counts):
+        raise InputError(f'{list_file} has images and not one object')
     return dict(images=len(names), objects=sum(counts))
 
 
+def _read_list(path: Path) -> list[str]:
+    """Return the lines of a list, which mmdet takes for names as they are, spaces and empty lines too."""
+    _require_files([path], 'lists')
+    try:
+        names = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path} is not UTF-8 text: {error}') from error
+    if not any(name.strip() for name in names):
+        raise InputError(f'{path} lists no images')
+    if '' in names:
+        raise InputError(f'line {names.index("") + 1} of {path} is empty; take it out')
+    _require_once(names, path, 'images')
+    return names
+
+
 def _check_voc_image(path: Path, file: Path, classes: Sequence[str]) -> int:
+    """Check an image and its annotation; return the number of objects."""
     try:
         # expat bounds what entities expand to, and ElementTree follows none to other files.
         root = ElementTree.parse(file).getroot()             # nosec B314
         boxes = [(entry.findtext('name'), int(entry.findtext('difficult', '0')), [
             float(entry.find('bndbox').findtext(side)) for side in ('xmin', 'ymin', 'xmax', 'ymax')])
             for entry in root.findall('object')]
-        said = None if root.find('size') is None else tuple(
-            int(root.find('size').findtext(side)) for side in ('width', 'height'))
+        stated = root.find('size')
+        if stated is not None:
+            stated = tuple(int(stated.findtext(side)) for side in ('width', 'height'))
     except (ElementTree.ParseError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f'{file} is not an annotation of boxes in VOC\'s form: {error}') from error
     size = image_size(path)
-    if said is not None and said != size:
-        raise InputError(f'{file} says that its image is {said[0]}x{said[1]}, and {path} is '
-                         f'{size[0]}x{size[1]}')
+    if stated not in (None, size):
+        raise InputError(f'{file} says that its image is {_x(stated)}, and {path} is {_x(size)}')
     for name, is_difficult, box in boxes:
         if name not in classes:
-            raise InputError(f'{file} has an object of class {name!r}, which is not among the '
-                             f'config\'s {len(classes)}: {some(classes)}; correct it, or set '
+            raise InputError(f'{file} has an object of class {name!r}, which is not among the config\'s '
+                             f'{len(classes)}: {_some(classes)}; correct it, or set '
                              'metainfo=dict(classes=...)')
-        check_box(box, size, f'{file}: {name}')
+        _check_box(box, size, f'{file}: {name}')
         x1, y1, x2, y2 = map(int, box)
         if not is_difficult and (x1 == x2 or y1 == y2):                    # of which losses become NaN
             raise InputError(f'{file}: {name} has the box ({x1}, {y1}) to ({x2}, {y2}), which has no area; '
@@ -135,35 +140,33 @@ def _check_voc_image(path: Path, file: Path, classes: Sequence[str]) -> int:
 def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_classes: int, origin: str,
                        ignore_index: int = 255, reduce_zero_label: bool = False,
                        share: slice = slice(None)) -> dict[str, int]:
-    """Check images and their masks of classes.
+    """Check images and their masks; return the numbers of ``images`` and, as ``objects``, of classes in each.
 
     Args:
         pairs: Files of an image and of its mask.
-        num_classes: Number of classes, so that labels are below.
-        origin: What messages call the split.
+        num_classes: Number of classes; labels are below it.
+        origin: Name of the split in messages.
         ignore_index: Label of pixels that do not count.
         reduce_zero_label: Whether 0 does not count either, and the classes begin at 1.
-        share: Which of the pairs to open.
+        share: The part of the pairs to open and count.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If there are no images, one comes twice or is not whole, or a mask has colours, is of
-            another size or has another label.
+        ValueError: If there are no images, one comes twice or is damaged, or a mask does not fit its image.
     """
     if not pairs:
         raise InputError(f'{origin} lists no images')
-    require_once([str(image) for image, _ in pairs], origin, 'images')
-    require_files([Path(image) for image, _ in pairs], f'images of {origin}')
-    require_files([Path(mask) for _, mask in pairs], f'masks of {origin}')
+    pairs = [(Path(image), Path(mask)) for image, mask in pairs]
+    _require_once([image for image, _ in pairs], origin, 'images')
+    _require_files([image for image, _ in pairs], f'images of {origin}')
+    _require_files([mask for _, mask in pairs], f'masks of {origin}')
     highest = num_classes if reduce_zero_label else num_classes - 1
 
-    def check(pair: tuple) -> int:
-        path, file = map(Path, pair)
-        size = image_size(path)
-        mask = read_mask(file)
+    def check(pair: tuple[Path, Path]) -> int:
+        path, file = pair
+        size, mask = image_size(path), read_mask(file)
         if mask.shape[::-1] != size:
-            raise InputError(f'{file} is {"x".join(map(str, mask.shape[::-1]))}, and its image {path} is '
-                             f'{size[0]}x{size[1]}')
+            raise InputError(f'{file} is {_x(mask.shape[::-1])}, and its image {path} is {_x(size)}')
         labels = np.unique(mask)
         wrong = labels[(labels > highest) & (labels != ignore_index)]
         if len(wrong):
@@ -171,70 +174,12 @@ def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_class
                              f'classes) or {ignore_index}, which does not count')
         return int((labels <= highest).sum())
 
-    return dict(images=len(pairs), objects=sum(each(check, list(pairs)[share])))
-
-
-def _read_list(path: str | Path) -> list[str]:
-    """Return the lines of a list, which mmdet takes for names as they are, spaces and empty lines too."""
-    require_files([Path(path)], 'lists')
-    try:
-        names = Path(path).read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path} is not UTF-8 text: {error}') from error
-    if not any(name.strip() for name in names):
-        raise InputError(f'{path} lists no images')
-    if '' in names:
-        raise InputError(f'line {names.index("") + 1} of {path} is empty; take it out')
-    require_once(names, path, 'images')
-    return names
-
-
-def require_once(items: Iterable[Hashable], origin: str | Path, what: str) -> None:
-    """Raise ValueError if one of the items is there twice."""
-    twice = [item for item, count in Counter(items).items() if count > 1]
-    if twice:
-        raise InputError(f'{origin} lists {len(twice)} {what} more than once, among them {twice[0]}')
-
-
-def require_files(paths: Sequence[Path], what: str) -> None:
-    """Raise FileNotFoundError if one of the files is missing."""
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise MissingFileError(f'{len(missing)} of {len(paths)} {what} missing, the first is {missing[0]}')
-
-
-def require_objects(count: int, origin: str | Path) -> None:
-    """Raise ValueError if there is none."""
-    if not count:
-        raise InputError(f'{origin} has images and not one object')
-
-
-def check_box(box: Sequence[float], size: tuple[int, int], place: str) -> None:
-    """Raise ValueError if a box (x1, y1, x2, y2) does not lie in an image of a size (width, height)."""
-    x1, y1, x2, y2 = box
-    if not all(-SLACK_PX <= low <= high <= side + SLACK_PX for low, high, side in (
-            (x1, x2, size[0]), (y1, y2, size[1]))):
-        raise InputError(f'{place} has the box ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}), which does not lie in '
-                         f'its image of {size[0]}x{size[1]} pixels')
-
-
-def each(function: Callable, items: Iterable) -> list:
-    """Return the results of a function that waits for files."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(function, items))
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first names of a list, for a message."""
-    return ', '.join(names[:20]) + (', ...' if len(names) > 20 else '')
-
-
-POINTS = 3                                    # of a polygon, at the least
+    return dict(images=len(pairs), objects=sum(_each(check, pairs[share])))
 
 
 def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] | None, *,
                masks: bool = True, share: slice = slice(None)) -> dict[str, int]:
-    """Check the boxes and masks of a COCO annotation file.
+    """Check the boxes and masks of a COCO annotation file; return the numbers of ``images`` and ``objects``.
 
     Objects without area are in COCO itself; training leaves them out, and a warning counts them.
 
@@ -243,48 +188,50 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
         images: Folder of the images.
         classes: Names of the categories, in the order of the file; None accepts any.
         masks: Whether each object must have a mask.
-        share: Which of the images to open.
+        share: The part of the images to open.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the file is not COCO's, has no images or no objects, an id or image twice, lacks a
-            class or has them in another order, or an annotation's image, category, box, polygon or mask is
-            impossible.
+        ValueError: If the file is not COCO's, an id or image is there twice, its classes are others or in
+            another order, or an annotation's image, category, box, polygon or mask is impossible.
     """
     ann_file = Path(ann_file)
-    require_files([ann_file], 'annotation files')
+    _require_files([ann_file], 'annotation files')
     try:
         content = json.loads(ann_file.read_text(encoding='utf-8'))
         entries, categories, annotations = (
             [dict(entry) for entry in content[key]] for key in ('images', 'categories', 'annotations'))
-        ids = {f'{what} ids': [entry['id'] for entry in listed] for what, listed in (
+        unique = {f'{what} ids': [entry['id'] for entry in listed] for what, listed in (
             ('image', entries), ('category', categories), ('annotation', annotations))}
         names = [entry['name'] for entry in categories]
         paths = [Path(images, entry['file_name']) for entry in entries]
         sizes = {entry['id']: (entry['width'], entry['height']) for entry in entries}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{ann_file} is not a COCO annotation file: {type(error).__name__}: '
-                         f'{error}') from error
-    for what, listed in (*ids.items(), ('categories', names), ('images', paths)):
-        require_once(listed, ann_file, what)
+        kind = type(error).__name__
+        raise InputError(f'{ann_file} is not a COCO annotation file: {kind}: {error}') from error
+    for what, listed in {**unique, 'categories': names, 'images': paths}.items():
+        _require_once(listed, ann_file, what)
     if not entries:
         raise InputError(f'{ann_file} lists no images')
     if classes is not None:
         _check_categories(names, classes, ann_file)
-    require_files(paths, f'images of {ann_file}')
-    opened = list(zip(sizes.values(), paths, strict=True))[share]
-    for (said, path), size in zip(opened, each(image_size, [path for _, path in opened]), strict=True):
-        if said != size:
-            raise InputError(f'{ann_file} says that {path} is {said[0]}x{said[1]}, and it is '
-                             f'{size[0]}x{size[1]}')
-    known = set(ids['category ids'])
-    is_seen = [_has_area(annotation, sizes, known, masks, ann_file) for annotation in annotations]
-    flat = [annotation['id'] for annotation, seen in zip(annotations, is_seen, strict=True) if not seen]
+    _require_files(paths, f'images of {ann_file}')
+    opened = paths[share]
+    for path, stated, size in zip(
+            opened, list(sizes.values())[share], _each(image_size, opened), strict=True):
+        if stated != size:
+            raise InputError(f'{ann_file} says that {path} is {_x(stated)}, and it is {_x(size)}')
+    known, flat, num_counted = set(unique['category ids']), [], 0
+    for annotation in annotations:
+        if not _has_area(annotation, sizes, known, masks, ann_file):
+            flat.append(annotation['id'])
+        elif not annotation.get('iscrowd'):
+            num_counted += 1
     if flat:
         print_log(f'{ann_file}: {len(flat)} of {len(annotations)} annotations have no area, the first is '
                   f'{flat[0]}; training leaves them out', 'current', logging.WARNING)
-    require_objects(sum(seen and not annotation.get('iscrowd') for annotation, seen in zip(
-        annotations, is_seen, strict=True)), ann_file)
+    if not num_counted:
+        raise InputError(f'{ann_file} has images and not one object')
     return dict(images=len(entries), objects=len(annotations))
 
 
@@ -292,13 +239,12 @@ def _check_categories(found: Sequence[str], classes: Sequence[str], ann_file: Pa
     absent = [name for name in classes if name not in found]
     unknown = [name for name in found if name not in classes]
     if absent or unknown:
-        only = '; '.join(f'{len(names)} only in {where} ({some(names)})' for names, where in (
-            (unknown, 'the file'), (absent, 'the config')) if names)
-        raise InputError(f'{ann_file} and the config differ in their classes: {only}; set '
+        raise InputError(f'{ann_file} and the config differ in their classes: only the file has '
+                         f'{_some(unknown)}, only the config has {_some(absent)}; set '
                          'metainfo=dict(classes=...)')
     if list(found) != list(classes):
         raise InputError(f'{ann_file} has its categories in another order than the config, so that labels '
-                         f'would be exchanged; set metainfo=dict(classes=...) to {some(found)}')
+                         f'would be exchanged; set metainfo=dict(classes=...) to {_some(found)}')
 
 
 def _has_area(annotation: Mapping[str, Any], sizes: Mapping, categories: set, masks: bool,
@@ -306,49 +252,80 @@ def _has_area(annotation: Mapping[str, Any], sizes: Mapping, categories: set, ma
     """Check an annotation; return whether training would see it."""
     place = f'{ann_file}: annotation {annotation["id"]}'
     try:
-        if annotation.get('image_id') not in sizes:
-            raise InputError(f'{place} is of image {annotation.get("image_id")!r}, which is not in the file')
-        if annotation.get('category_id') not in categories:
-            raise InputError(f'{place} has category {annotation.get("category_id")!r}, which is not in the '
-                             'file')
-        size, box, area = sizes[annotation['image_id']], annotation.get('bbox'), annotation.get('area')
+        image, category, box, area, mask = (
+            annotation.get(key) for key in ('image_id', 'category_id', 'bbox', 'area', 'segmentation'))
+        if image not in sizes:
+            raise InputError(f'{place} is of image {image!r}, which is not in the file')
+        if category not in categories:
+            raise InputError(f'{place} has category {category!r}, which is not in the file')
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, Real) for side in box):
             raise InputError(f'{place} must have a bbox of 4 numbers, got {box!r}')
         if not isinstance(area, Real):
             raise InputError(f'{place} must have an area, the number of its pixels, got {area!r}')
         x, y, width, height = box
-        check_box((x, y, x + width, y + height), size, place)
+        _check_box((x, y, x + width, y + height), sizes[image], place)
         if min(width, height) < 1 or area <= 0:
             return False
-        mask = annotation.get('segmentation')
-        if mask or masks:
-            _check_mask(mask, size, place)
+        if mask and isinstance(mask, dict):
+            _check_run_lengths(mask, *sizes[image], place)
+        elif mask or masks:
+            _check_polygons(mask, sizes[image], place)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f'{place} cannot be read: {type(error).__name__}: {error}') from error
     return True
 
 
-def _check_mask(mask: Any, size: tuple[int, int], place: str) -> None:
-    width, height = size
-    if isinstance(mask, dict):
-        if list(mask['size']) != [height, width]:
-            raise InputError(f'{place} has a mask of {mask["size"][1]}x{mask["size"][0]} on an image of '
-                             f'{width}x{height}')
-        counts = mask['counts']
-        if isinstance(counts, list) and sum(counts) != width * height:
-            raise InputError(f'{place} has run lengths of {sum(counts)} pixels on an image of '
-                             f'{width}x{height}, which has {width * height}')
-        if not counts or not isinstance(counts, str | list):
-            raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r}')
-        return
-    if not isinstance(mask, list) or not any(_is_polygon(polygon) for polygon in mask):
+def _check_run_lengths(mask: Mapping[str, Any], width: int, height: int, place: str) -> None:
+    if list(mask['size']) != [height, width]:
+        raise InputError(f'{place} has a mask of {_x(mask["size"][::-1])} on an image of {width}x{height}')
+    counts = mask['counts']
+    if isinstance(counts, list) and sum(counts) != width * height:
+        raise InputError(f'{place} has run lengths of {sum(counts)} pixels on an image of {width}x{height}, '
+                         f'which has {width * height}')
+    if not counts or not isinstance(counts, str | list):
+        raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r}')
+
+
+def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
+    if not isinstance(mask, list) or not any(isinstance(polygon, list) and len(polygon) % 2 == 0 and len(
+            polygon) >= 2 * MIN_POLYGON_POINTS for polygon in mask):
         raise InputError(f'{place} must have a segmentation: run lengths, or a list of polygons of at least '
-                         f'{POINTS} points x, y; got {str(mask)[:80]}')
+                         f'{MIN_POLYGON_POINTS} points x, y; got {str(mask)[:80]}')
     for polygon in mask:
         if polygon:
-            check_box((min(polygon[::2]), min(polygon[1::2], default=0), max(polygon[::2]),
-                       max(polygon[1::2], default=0)), size, f'{place} (polygon)')
+            x, y = polygon[::2], polygon[1::2] or [0]
+            _check_box((min(x), min(y), max(x), max(y)), size, f'{place} (polygon)')
 
 
-def _is_polygon(polygon: Any) -> bool:
-    return isinstance(polygon, list) and len(polygon) >= 2 * POINTS and len(polygon) % 2 == 0
+def _check_box(box: Sequence[float], size: Sequence[int], place: str) -> None:
+    """Raise if a box (x1, y1, x2, y2) does not lie in an image of a size (width, height)."""
+    (x1, y1, x2, y2), (width, height) = box, size
+    if not (-SLACK_PX <= x1 <= x2 <= width + SLACK_PX and -SLACK_PX <= y1 <= y2 <= height + SLACK_PX):
+        raise InputError(f'{place} has the box ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}), which does not lie in '
+                         f'its image of {_x(size)} pixels')
+
+
+def _require_files(paths: Sequence[Path], what: str) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise MissingFileError(f'{len(missing)} of {len(paths)} {what} missing, the first is {missing[0]}')
+
+
+def _require_once(items: Iterable[Hashable], origin: str | Path, what: str) -> None:
+    twice = [item for item, count in Counter(items).items() if count > 1]
+    if twice:
+        raise InputError(f'{origin} lists {len(twice)} {what} more than once, among them {twice[0]}')
+
+
+def _each(function: Callable, items: Iterable) -> list:
+    """Return the results of a function that waits for files."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, items))
+
+
+def _x(size: Iterable[int]) -> str:
+    return 'x'.join(map(str, size))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:20]) + (', ...' if len(names) > 20 else '') or 'none'

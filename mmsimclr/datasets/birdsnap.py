@@ -2,66 +2,47 @@
 
 import csv
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 SPLITS = ('train', 'test')
 LISTS = ('species.txt', 'images.txt', 'test_images.txt')
-IMAGE_FOLDERS = ('images', os.path.join('download', 'images'))
 WHERE = ('Birdsnap 1.1 is http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz; it has '
          f'{", ".join(LISTS)} and get_birdsnap.py, which fetches the images into download/images')
 
 
 @DATASETS.register_module()
-class Birdsnap(BaseDataset):
-    """Birds of 500 species, as far as their images can still be had.
+class Birdsnap(FileDataset):
+    """Birds of 500 species, as far as their images can still be fetched.
 
-    The release lists the images' addresses; some of them no longer answer. Images that are not there are
-    left out, counted in ``num_missing`` and warned of: results on what is left compare with each other, but
-    not quite with those of others. An item is ``dict(img_path=str, gt_label=int, sample_idx)``.
+    The release lists the images' addresses, and some no longer answer. Images that are not there are left
+    out, counted in ``num_missing`` and warned of. Results on the rest compare with each other, but not quite
+    with published ones. An item is ``dict(img_path=str, gt_label=int, sample_idx)``.
 
     Args:
         data_root: Folder with ``species.txt``, ``images.txt`` and ``test_images.txt``, and with the images
             in ``images/`` or ``download/images/``.
         split: ``'test'``, the images of ``test_images.txt`` (2,443), or ``'train'``, the others (47,386).
-        pipeline: Transforms of an item.
-        metainfo: Entries to add to the names of the ``classes``.
-        indices: Keep the first (int) or these (sequence) images only.
-        test_mode: As in MMEngine's ``BaseDataset``.
-        lazy_init: Read nothing before the first use.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
 
     Attributes:
         num_listed: Number of images that the split lists.
         num_missing: Number of those that are not there.
 
-    Raises:
-        ValueError: If the split is unknown, or a list is malformed.
-        FileNotFoundError: If a list is missing, or all images of the split are.
-
     Source:
         Berg et al. 2014, Birdsnap: Large-scale Fine-grained Visual Categorization of Birds.
     """
 
-    def __init__(self,
-                 data_root: str = 'data/birdsnap',
-                 split: str = 'train',
-                 pipeline: Sequence[dict | Callable] = (),
-                 metainfo: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None,
-                 test_mode: bool = False,
-                 lazy_init: bool = False) -> None:
+    def __init__(self, data_root: str = 'data/birdsnap', split: str = 'train', **kwargs) -> None:
         if split not in SPLITS:
             raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         self.split, self.num_listed, self.num_missing = split, 0, 0
-        super().__init__(metainfo=metainfo, data_root=str(data_root), indices=indices,
-                         pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
+        super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """List the split's images that are there."""
@@ -76,7 +57,7 @@ class Birdsnap(BaseDataset):
         images = _columns(root / 'images.txt', 'path', 'species_id')
         listed = [(path, labels[number]) for path, number in images
                   if (path in test) == (self.split == 'test')]
-        folders = [root / name for name in IMAGE_FOLDERS]
+        folders = root / 'images', root / 'download' / 'images'
         folder = next(filter(Path.is_dir, folders), folders[0])
         items = [dict(img_path=str(folder / path), gt_label=label) for path, label in listed
                  if (folder / path).is_file()]
@@ -91,10 +72,10 @@ class Birdsnap(BaseDataset):
 
 
 def _columns(path: Path, *names: str) -> list[tuple[str, ...]]:
-    """Return columns of a table whose fields are parted by tabs and named in its first line."""
+    """Return columns of a table with tabs between its fields and their names in its first line."""
     with open(path, encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file, delimiter='\t'))
     if not rows or any(row.get(name) is None for row in rows for name in names):
-        raise InputError(f'{path} must be a table with the columns {", ".join(names)}, parted by tabs. '
+        raise InputError(f'{path} must be a table with the columns {", ".join(names)}, separated by tabs. '
                          f'{WHERE}')
     return [tuple(row[name] for name in names) for row in rows]

@@ -1,7 +1,5 @@
 """All images of a small dataset in one tensor, on the device."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,16 +18,13 @@ class InMemoryImages(Dataset):
     """The images of another dataset, whole batches at a time, for views that are made on the device.
 
     CIFAR-10 takes 154 MB. A loader without worker processes asks for a batch by its indices and gets it by
-    one gather where the images lie; nothing is decoded, collated or copied. A batch is what ``PackForDevice``
-    makes, collated; give the loader ``collate_fn=dict(type='as_fetched')``.
+    one gather where the images lie; nothing is decoded, collated or copied. A batch has the form that
+    ``PackForDevice`` and collating give; set ``collate_fn=dict(type='as_fetched')`` in the loader.
 
     Args:
         dataset: Config of a dataset whose items, before any pipeline, hold ``img``, uint8 [H, W, 3] of one
             size, such as CIFAR10 and Shapes. Its pipeline is not used.
-        device: Where the images lie; by default the device that is trained on.
-
-    Raises:
-        ValueError: If the images differ in size or are not uint8 [H, W, 3].
+        device: Device of the images; by default the one that is trained on.
     """
 
     def __init__(self, dataset: Mapping[str, Any], device: str | None = None) -> None:
@@ -40,7 +35,6 @@ class InMemoryImages(Dataset):
         self.images = torch.from_numpy(_stack(source)).to(device or get_device())
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict:
@@ -50,12 +44,9 @@ class InMemoryImages(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict:
         """Return a batch; torch's loader calls it with all indices of one.
 
-        Args:
-            indices: From our sampler, with seed and epoch; others get a seed drawn from ``random``.
-
-        Returns:
-            ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
-            ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU.
+        Indices come from our sampler, with seed and epoch; others get a seed drawn from ``random``. The batch
+        has ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
+        ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU.
         """
         rows = torch.tensor([int(index) for index in indices])
         samples = {

@@ -2,46 +2,43 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.datasets.base import FileDataset
+from mmsimclr.errors import InputError, MachineError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+NUM_PROBED = 256  # Almost always the first one will do.
 
 
 def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -> list[bytes]:
-    """List the images below a folder.
+    """List the images below a folder: paths relative to it as the file system spells them, sorted.
 
-    Links are followed, but no folder is visited twice, so a loop of links ends. Names that begin
-    with a dot are passed over; so are other files, and the log says how many of which endings.
+    Links are followed, but no folder is visited twice, so a loop of links ends. Names that begin with a dot
+    are passed over. So are other files; the log counts them by their endings.
 
     Args:
         root: The folder.
         extensions: Endings in lower case, with the dot.
         recursive: Whether to look into the folders below ``root`` too.
 
-    Returns:
-        Paths relative to ``root`` as the file system spells them, sorted; at least one.
-
     Raises:
-        FileNotFoundError: If ``root`` does not exist or holds no image; the message says what was
-            looked for and what was seen instead.
-        NotADirectoryError: If ``root`` is a file.
+        FileNotFoundError: If ``root`` is not a folder or holds no image.
     """
-    if not root.exists():
-        raise MissingFileError(f'data_root {root.absolute()} does not exist; expected a folder '
-                               f"with images ({', '.join(extensions)})")
     if not root.is_dir():
-        raise NotADirectoryError(f'data_root {root.absolute()} is not a folder')
+        state = 'is not a folder' if root.exists() else 'does not exist'
+        raise MissingFileError(f'data_root {root.absolute()} {state}; expected a folder with images '
+                               f'({", ".join(extensions)})')
     endings = tuple(os.fsencode(extension) for extension in extensions)
-    base = os.fsencode(root)
     images: list[bytes] = []
     num_hidden = num_folders = 0
     others: Counter[bytes] = Counter()
@@ -49,7 +46,7 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     pending = [b'']
     while pending:
         relative = pending.pop()
-        folder = os.path.join(base, relative)
+        folder = os.path.join(os.fsencode(root), relative)
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in visited:
             continue
@@ -76,15 +73,14 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
         depth = (f'in it and the {len(visited) - 1} folders below' if recursive else
                  f'in it, not in the {num_folders} folders below (recursive=False)')
         raise MissingFileError(
-           f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)} (upper '
-           f'or lower case) {depth}; seen: {others.total()} other files, {num_hidden} hidden entries')
+            f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)} (upper or lower '
+            f'case) {depth}; seen: {others.total()} other files, {num_hidden} hidden entries')
     if others:
         seen = ', '.join(f'{os.fsdecode(ending) or "without ending"} {count}'
                          for ending, count in others.most_common(5))
         print_log(f'{root}: {len(images)} images, and {others.total()} other files passed over ({seen})',
                   'current')
-    images.sort()
-    return images
+    return sorted(images)
 
 
 def is_image(path: str) -> bool:
@@ -92,64 +88,41 @@ def is_image(path: str) -> bool:
     try:
         with Image.open(path):
             return True
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except PILLOW_ERRORS:
         return False
 
 
-NUM_PROBED = 256  # Almost always the first one will do.
-
-
 @DATASETS.register_module()
-class UnlabeledImageFolder(BaseDataset):
+class UnlabeledImageFolder(FileDataset):
     """All images below a folder, in one order that every machine agrees on.
 
-    An item is ``dict(img_path=str, sample_idx=index)``, where ``index`` is the very object the
-    sampler passed; the pipeline's first transform reads the file. Images are ordered by their path
-    relative to ``data_root``, byte by byte. Links to files and folders are followed, but no folder
-    is visited twice. Files and folders whose name begins with a dot are passed over (such as the
-    ``._x.jpg`` that macOS leaves). Paths take their own length in memory, once for all workers.
+    An item is ``dict(img_path=str, sample_idx=index)``, where ``index`` is the very object that the sampler
+    passed; the pipeline's first transform reads the file. Images are ordered by their path relative to
+    ``data_root``, byte by byte. Links to files and folders are followed, but no folder is visited twice.
+    Files and folders whose name begins with a dot are passed over (such as the ``._x.jpg`` that macOS
+    leaves). A path takes its length in memory, once for all workers.
 
     Args:
         data_root: The folder.
         extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
-        max_images: Take only so many images, evenly spaced over the order, so that every folder
-            has its share. None takes all.
-        metainfo: Meta information, as in MMEngine.
-        indices: As in MMEngine, after ``max_images``: the first (``n``) or last (``-n``) images,
-            or those listed.
-        pipeline: Transforms applied to an item.
-        test_mode: As in MMEngine.
-        lazy_init: List the files at first use rather than now.
-
-    Raises:
-        FileNotFoundError: If ``data_root`` does not exist, or holds no image.
-        ValueError: If an argument is out of range, or none of the files can be read as an image.
+        max_images: Take only so many images, evenly spaced over the order, so that every folder has its
+            share. None takes all.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`; ``indices`` count after
+            ``max_images``.
     """
 
-    def __init__(self,
-                 data_root: str,
-                 extensions: Sequence[str] = DEFAULT_EXTENSIONS,
-                 recursive: bool = True,
-                 max_images: int | None = None,
-                 metainfo: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None,
-                 pipeline: Sequence[dict | Callable] = (),
-                 test_mode: bool = False,
-                 lazy_init: bool = False) -> None:
+    def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
+                 max_images: int | None = None, **kwargs) -> None:
         if max_images is not None and max_images < 1:
             raise InputError(f'max_images must be >= 1 (None for all), got {max_images}')
         if isinstance(extensions, str) or not extensions:
             raise InputError(f"extensions must be a list such as ['.jpg'], got {extensions!r}")
         if not str(data_root):
             raise InputError("data_root must be the path of a folder with images, got ''")
-        self.extensions = tuple(
-            f".{extension.lower().lstrip('.')}" for extension in extensions)
-        self.recursive = recursive
-        self.max_images = max_images
-        super().__init__(
-            metainfo=metainfo, data_root=str(data_root), indices=indices, serialize_data=True,
-            pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
+        self.extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions)
+        self.recursive, self.max_images = recursive, max_images
+        super().__init__(data_root, **kwargs)
 
     def full_init(self) -> None:
         """List the images; see that at least one can be read."""
@@ -161,36 +134,23 @@ class UnlabeledImageFolder(BaseDataset):
         self.data_bytes, self.data_address = _pack(paths)
         self._fully_initialized = True
         if self._indices is not None:
-            self.data_bytes, self.data_address = self._get_serialized_subset(self._indices)
-        self._probe()
+            self.get_subset_(self._indices)
+        if len(self) and set(self.extensions) <= set(DEFAULT_EXTENSIONS):  # Your pipeline may read others.
+            self._probe()
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """Return item ``idx`` as it enters the pipeline.
-
-        Args:
-            idx: From 0 to ``len - 1``, or negative to count from the end; any subclass of int,
-                which the item carries on unchanged as ``sample_idx``.
-        """
-        return {'img_path': self._path(idx),
-                'sample_idx': idx if idx >= 0 else len(self.data_address) + idx}
+        """Return item ``idx`` as it enters the pipeline; a negative one counts from the end."""
+        return {'img_path': os.path.join(self.data_root, os.fsdecode(self._relative_path(idx))),
+                'sample_idx': idx if idx >= 0 else len(self) + idx}
 
     def __getitem__(self, idx: int) -> Any:
-        """Return image ``idx`` after the pipeline.
-
-        Raises:
-            OSError: If it is unreadable.
-        """
-        item = self.get_data_info(idx)
-        result = self.pipeline(item)
+        """Return image ``idx`` after the pipeline; an unreadable one raises ``OSError``."""
+        result = self.pipeline(self.get_data_info(idx))
         if result is None:
-            raise RuntimeError(f'the pipeline returned None for {self._path(idx)}; for an image that '
-                               'cannot be read let it raise OSError')
+            raise MachineError(f'the pipeline returned None for {self.get_data_info(idx)["img_path"]}; for '
+                               'an image that cannot be read let it raise OSError')
         return result
-
-    def _path(self, idx: int) -> str:
-        """Return the path of image ``idx``."""
-        return os.path.join(self.data_root, os.fsdecode(self._relative_path(idx)))
 
     def _relative_path(self, idx: int) -> bytes:
         place = range(len(self.data_address))[idx]
@@ -206,22 +166,19 @@ class UnlabeledImageFolder(BaseDataset):
 
     def _probe(self) -> None:
         """Fail now, not after an hour in a queue, where nothing at all can be read."""
-        if not len(self) or not set(self.extensions) <= set(DEFAULT_EXTENSIONS):
-            return  # Formats only the user's own pipeline may know how to read.
-        places = [i * len(self) // NUM_PROBED for i in range(NUM_PROBED)]
-        probed = [self._path(place) for place in sorted(set(places))]
-        if not any(is_image(path) for path in probed):
-            raise InputError(
-                f'nothing readable below {self.data_root}: of {len(self)} files ending in '
-                f"{', '.join(self.extensions)}, {len(probed)} were tried and none is an image, "
-                f'among them {probed[0]}')
+        places = sorted({i * len(self) // NUM_PROBED for i in range(NUM_PROBED)})
+        paths = [self.get_data_info(place)['img_path'] for place in places]
+        if not any(map(is_image, paths)):
+            raise InputError(f'nothing readable below {self.data_root}: of {len(self)} files ending in '
+                             f'{", ".join(self.extensions)}, {len(paths)} were tried and none is an image, '
+                             f'among them {paths[0]}')
 
 
 def _pack(paths: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all paths in one uint8 array, and where each ends, int64 [N].
+    """Return all paths in one uint8 array, and the end of each, int64 [N].
 
-    This is MMEngine's serialised form with bare paths in place of pickled dicts: a fifth of the
-    memory, which forked workers share.
+    This is MMEngine's serialised form with bare paths in place of pickled dicts: a fifth of the memory, which
+    forked workers share.
     """
     ends = np.cumsum([len(path) for path in paths], dtype=np.int64)
     return np.frombuffer(b''.join(paths), np.uint8), ends

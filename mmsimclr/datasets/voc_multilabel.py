@@ -1,12 +1,11 @@
-"""The images of a PASCAL VOC devkit with the classes that are in each."""
+"""PASCAL VOC images, each labelled with all classes that it shows."""
 
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset
-
+from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
@@ -14,7 +13,6 @@ CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat'
            'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
            'tvmonitor')
 SPLITS = ('train', 'val', 'trainval', 'test')
-LABEL_SOURCES = ('annotations', 'image_sets')
 # In the lists, -1 is absent and 0 is present but difficult.
 _LABEL_OF_FLAG = {'1': 1, '-1': 0, '0': -1}
 WHERE = ('VOC2007 is VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar of '
@@ -24,61 +22,46 @@ WHERE = ('VOC2007 is VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar of 
 
 
 @DATASETS.register_module()
-class VOCMultiLabel(BaseDataset):
+class VOCMultiLabel(FileDataset):
     """A split of a PASCAL VOC devkit, each image labelled with all of the classes.
 
-    An item is ``dict(img_path=str, gt_label=list of 20, sample_idx)``; the label of a class is 1 where an
-    object of it is present, 0 where none is, and -1 where all that are present are marked as difficult, so
-    that the image does not count for the class.
+    An item is ``dict(img_path=str, gt_label=list of 20, sample_idx)``. The label of a class is 1 where an
+    object of it is present, 0 where none is, and -1 where all that are present are marked as difficult: the
+    image then does not count for the class.
 
     Args:
         data_root: Folder of one year of the devkit, such as ``VOCdevkit/VOC2007``.
         split: 'train', 'val', 'trainval' or 'test'.
-        labels: Where the classes are read: 'annotations', the XML files of the objects; or 'image_sets',
-            the lists ``ImageSets/Main/<class>_<split>.txt``. In an official devkit they agree.
-        pipeline: Transforms of an item.
-        metainfo: Entries to add to or to replace in ``METAINFO``.
-        indices: Keep the first (int) or these (sequence) images only.
-        test_mode: As in MMEngine's ``BaseDataset``.
-        lazy_init: Read nothing before the first use.
-
-    Raises:
-        ValueError: If an argument is unknown, a list is empty or malformed, or an annotation is.
-        FileNotFoundError: If a part of the devkit is missing; the message says from where to get it.
+        labels: Source of the classes: 'annotations', the XML files of the objects; or 'image_sets', the
+            lists ``ImageSets/Main/<class>_<split>.txt``. In an official devkit they agree.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
     """
 
     METAINFO = {'classes': CLASSES}
 
-    def __init__(self,
-                 data_root: str = 'data/VOCdevkit/VOC2007',
-                 split: str = 'trainval',
-                 labels: str = 'annotations',
-                 pipeline: Sequence[dict | Callable] = (),
-                 metainfo: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None,
-                 test_mode: bool = False,
-                 lazy_init: bool = False) -> None:
+    def __init__(self, data_root: str = 'data/VOCdevkit/VOC2007', split: str = 'trainval',
+                 labels: str = 'annotations', **kwargs) -> None:
         if split not in SPLITS:
             raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
-        if labels not in LABEL_SOURCES:
-            raise InputError(f'labels must be one of {", ".join(LABEL_SOURCES)}, got {labels!r}')
+        if labels not in ('annotations', 'image_sets'):
+            raise InputError(f'labels must be one of annotations, image_sets, got {labels!r}')
         self.split, self.label_source = split, labels
-        super().__init__(metainfo=metainfo, data_root=str(data_root), indices=indices,
-                         pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init)
+        super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images and their classes, once the devkit is known to be whole."""
-        root = Path(self.data_root)
-        if not root.is_dir():
-            raise MissingFileError(f'no VOC devkit at {root.absolute()}. {WHERE}')
-        names = [line.split()[0] for line in self._list_lines(self.split)]
-        paths = [os.path.join(self.data_root, 'JPEGImages', f'{name}.jpg') for name in names]
-        self._check_files(paths, 'images')
-        labels = self._labels_of_lists(names) if self.label_source == 'image_sets' \
-            else self._labels_of_annotations(names)
-        return [dict(img_path=path, gt_label=label) for path, label in zip(paths, labels, strict=True)]
+        """List the images and their classes."""
+        if not os.path.isdir(self.data_root):
+            raise MissingFileError(f'no VOC devkit at {os.path.abspath(self.data_root)}. {WHERE}')
+        names = [line.split()[0] for line in self._lines(self.split)]
+        paths = self._files('JPEGImages', names, 'jpg')
+        if self.label_source == 'annotations':
+            labels = [self._label_of_annotation(path) for path in self._files('Annotations', names, 'xml')]
+        else:
+            labels = zip(*(self._column_of_list(cls, names) for cls in self.metainfo['classes']), strict=True)
+        return [dict(img_path=path, gt_label=list(label)) for path, label in zip(paths, labels, strict=True)]
 
-    def _list_lines(self, name: str) -> list[str]:
+    def _lines(self, name: str) -> list[str]:
+        """Return the lines of a list, of which there is at least one."""
         path = Path(self.data_root, 'ImageSets', 'Main', f'{name}.txt')
         if not path.is_file():
             raise MissingFileError(f'no list {path}. {WHERE}')
@@ -87,43 +70,38 @@ class VOCMultiLabel(BaseDataset):
             raise InputError(f'{path} lists no images. {WHERE}')
         return lines
 
-    def _check_files(self, paths: Sequence[str], what: str) -> None:
+    def _files(self, folder: str, names: Sequence[str], extension: str) -> list[str]:
+        """Return the paths of a file for each image; all of them are there."""
+        paths = [os.path.join(self.data_root, folder, f'{name}.{extension}') for name in names]
         missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
-            raise MissingFileError(f'{len(missing)} of the {len(paths)} {what} of the {self.split} split '
-                                   f'are missing, among them {missing[0]}. {WHERE}')
-
-    def _labels_of_annotations(self, names: Sequence[str]) -> list[list[int]]:
-        paths = [os.path.join(self.data_root, 'Annotations', f'{name}.xml') for name in names]
-        self._check_files(paths, 'annotations')
-        return [self._label_of_annotation(path) for path in paths]
+            raise MissingFileError(f'{len(missing)} of the {len(paths)} files of the {self.split} split in '
+                                   f'{folder} are missing, among them {missing[0]}. {WHERE}')
+        return paths
 
     def _label_of_annotation(self, path: str) -> list[int]:
-        label = [0] * len(self.metainfo['classes'])
+        classes = self.metainfo['classes']
+        label = [0] * len(classes)
         try:
-            # As in annotation_files.
-            objects = ElementTree.parse(path).findall('object')      # nosec B314
-            for entry in objects:
-                place = self.metainfo['classes'].index(entry.findtext('name', '').strip())
+            # expat bounds what entities expand to, and ElementTree follows none to other files.
+            for entry in ElementTree.parse(path).findall('object'):              # nosec B314
+                place = classes.index(entry.findtext('name', '').strip())
                 is_difficult = int(entry.findtext('difficult', '0'))
                 label[place] = 1 if label[place] == 1 or not is_difficult else -1
         except (ElementTree.ParseError, ValueError) as error:
-            raise InputError(f'{path} is not an annotation with the classes '
-                             f'{", ".join(self.metainfo["classes"])}: {error}') from error
+            raise InputError(f'{path} is not an annotation with the classes {", ".join(classes)}: '
+                             f'{error}') from error
         return label
 
-    def _labels_of_lists(self, names: Sequence[str]) -> list[list[int]]:
-        columns = []
-        for cls in self.metainfo['classes']:
-            rows = [line.split() for line in self._list_lines(f'{cls}_{self.split}')]
-            if not all(len(row) == 2 and row[1] in _LABEL_OF_FLAG for row in rows):
-                raise InputError(f'ImageSets/Main/{cls}_{self.split}.txt must have an image and 1, -1 or 0 '
-                                 'on each line')
-            flags = {name: _LABEL_OF_FLAG[flag] for name, flag in rows}
-            absent = [name for name in names if name not in flags]
-            if absent:
-                raise InputError(f'ImageSets/Main/{cls}_{self.split}.txt does not list {len(absent)} images '
-                                 f'of the split, among them {absent[0]}')
-            columns.append([flags[name] for name in names])
-        return [list(row) for row in zip(*columns, strict=True)]
-
+    def _column_of_list(self, cls: str, names: Sequence[str]) -> list[int]:
+        """Return the label of one class for each image."""
+        name = f'{cls}_{self.split}'
+        rows = [line.split() for line in self._lines(name)]
+        if not all(len(row) == 2 and row[1] in _LABEL_OF_FLAG for row in rows):
+            raise InputError(f'ImageSets/Main/{name}.txt must have an image and 1, -1 or 0 on each line')
+        flags = {image: _LABEL_OF_FLAG[flag] for image, flag in rows}
+        absent = [image for image in names if image not in flags]
+        if absent:
+            raise InputError(f'ImageSets/Main/{name}.txt does not list {len(absent)} images of the split, '
+                             f'among them {absent[0]}')
+        return [flags[image] for image in names]

@@ -1,4 +1,4 @@
-"""Bring PASCAL VOC, COCO, Cityscapes and VOC12aug into the layout of the configs, and say what is missing."""
+"""Check PASCAL VOC, COCO, Cityscapes and VOC12aug in the layout of the configs, and make what they lack."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,8 @@ from scipy.io import loadmat
 from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc
 from mmsimclr.datasets.voc_multilabel import CLASSES
 from mmsimclr.errors import MissingFileError
-from mmsimclr.prepare.shapes import voc_palette
+from mmsimclr.files import atomic_writer
+from mmsimclr.prepare.shapes import indexed_image
 
 # Splits and the official numbers of their images.
 VOC_SPLITS = {('2007', 'trainval'): 5_011, ('2007', 'test'): 4_952, ('2012', 'trainval'): 11_540}
@@ -35,11 +36,11 @@ TRAIN_ID = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 
 
 
 def prepare_voc(root: str | Path, report: Callable[[str], None] = print) -> None:
-    """Check a devkit with VOC2007 and VOC2012: lists, images, boxes.
+    """Check the lists, images and boxes of VOC2007 and VOC2012.
 
     Args:
-        root: Its ``VOCdevkit``.
-        report: Takes a line on each split.
+        root: Folder ``VOCdevkit``.
+        report: Called with a line for each split.
 
     Raises:
         FileNotFoundError: If something is missing.
@@ -52,7 +53,7 @@ def prepare_voc(root: str | Path, report: Callable[[str], None] = print) -> None
 
 
 def prepare_coco(root: str | Path, report: Callable[[str], None] = print) -> None:
-    """Check COCO 2017: images, boxes, masks of train2017 and val2017. Arguments and errors as above."""
+    """Check the images, boxes and masks of train2017 and val2017 of COCO, as :func:`prepare_voc`."""
     for split, official in COCO_SPLITS.items():
         counts = check_coco(Path(root, f'annotations/instances_{split}.json'), Path(root, split), None)
         report(_line(split, counts, official))
@@ -61,13 +62,7 @@ def prepare_coco(root: str | Path, report: Callable[[str], None] = print) -> Non
 def prepare_cityscapes(root: str | Path, report: Callable[[str], None] = print) -> None:
     """Write the missing ``*_labelTrainIds.png`` of Cityscapes, and check images and masks.
 
-    Args:
-        root: Folder of ``leftImg8bit`` and ``gtFine``.
-        report: Takes a line on each split.
-
-    Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If a mask cannot be right.
+    ``root`` is the folder of ``leftImg8bit`` and ``gtFine``; the rest is as for :func:`prepare_voc`.
     """
     table = np.full(256, 255, np.uint8)
     table[list(TRAIN_ID)] = list(TRAIN_ID.values())
@@ -87,19 +82,15 @@ def prepare_cityscapes(root: str | Path, report: Callable[[str], None] = print) 
 
 
 def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], None] = print) -> None:
-    """Write ``SegmentationClassAug`` and ``trainaug.txt`` beside VOC2012's own masks, and check them.
+    """Write ``SegmentationClassAug`` and ``trainaug.txt`` beside VOC2012's masks, and check them.
 
-    An image of VOC2012's own training list keeps VOC's mask; the others of SBD, except those that VOC2012
-    validates on, have SBD's.
+    An image of VOC2012's training list keeps VOC's mask; the others of SBD, except those that VOC2012
+    validates on, have SBD's. Errors are those of :func:`prepare_voc`.
 
     Args:
-        root: ``VOCdevkit/VOC2012``.
+        root: Folder ``VOCdevkit/VOC2012``.
         sbd: SBD's ``dataset`` folder, with ``cls/*.mat``, ``train.txt`` and ``val.txt``.
-        report: Takes a line on each split.
-
-    Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If a mask cannot be right.
+        report: Called with a line for each split.
 
     Source:
         Hariharan et al. 2011; the union as in Chen et al. 2015 (DeepLab).
@@ -113,10 +104,16 @@ def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], 
         target = masks / f'{name}.png'
         if target.is_file():
             continue
-        if name in train:
-            target.write_bytes(Path(root, 'SegmentationClass', f'{name}.png').read_bytes())
-        else:
-            _save_mask(_sbd_mask(Path(sbd, 'cls', f'{name}.mat')), target)
+        source = Path(root, 'SegmentationClass', f'{name}.png') if name in train else Path(
+            sbd, 'cls', f'{name}.mat')
+        if not source.is_file():
+            raise MissingFileError(f'no mask {source}')
+        with atomic_writer(target) as file:                    # so that a mask which is there is whole
+            if name in train:
+                file.write(source.read_bytes())
+            else:
+                mask = loadmat(source, simplify_cells=True)['GTcls']['Segmentation'].astype(np.uint8)
+                indexed_image(mask).save(file, format='PNG')
     (lists / 'trainaug.txt').write_text(''.join(f'{name}\n' for name in sorted(train | extra)))
     for split, folder, names, official in (
             ('trainaug', masks, train | extra, VOC12AUG_IMAGES),
@@ -129,20 +126,6 @@ def _names(path: Path) -> set[str]:
     if not path.is_file():
         raise MissingFileError(f'no list {path}')
     return set(path.read_text(encoding='utf-8').split())
-
-
-def _sbd_mask(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise MissingFileError(f'no mask {path}')
-    return loadmat(path, simplify_cells=True)['GTcls']['Segmentation'].astype(np.uint8)
-
-
-def _save_mask(mask: np.ndarray, path: Path) -> None:
-    image = Image.fromarray(mask)
-    image.putpalette(voc_palette().ravel().tolist())
-    partial = path.with_suffix('.partial')
-    image.save(partial, format='PNG')
-    partial.replace(path)                  # so that a mask which is there is whole
 
 
 def _line(name: str, counts: dict[str, int], official: int) -> str:

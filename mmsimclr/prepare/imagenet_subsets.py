@@ -18,23 +18,19 @@ NAME = re.compile(r'(n\d{8})_\d+\.JPEG')
 
 def prepare_imagenet_subsets(folder: str | Path, source: str | Path | None = None, url: str = OFFICIAL_URL,
                              timeout: float = 30.0, report: Callable[[str], None] = print) -> list[Path]:
-    """Bring both lists into a folder, and check them.
+    """Write both lists into a folder, checked; return their paths.
 
     Args:
-        folder: Where they go, as ``1percent.txt`` and ``10percent.txt``.
+        folder: Folder to write to, as ``1percent.txt`` and ``10percent.txt``.
         source: A folder that holds both already; None to fetch them.
         url: Address of a list; ``{name}`` stands for its file name.
         timeout: Seconds without a byte after which a connection counts as dead.
-        report: Receives a line for each list.
-
-    Returns:
-        Their paths.
+        report: Called with a line for each list.
 
     Raises:
         FileNotFoundError: If the source lacks a list.
-        ValueError: If a list is not the official one, as far as its names, their number and their classes
-            show.
-        DownloadError: If a list cannot be fetched; lists brought by hand are given by ``source``.
+        ValueError: If the names of a list, their number or their classes are not those of the official one.
+        DownloadError: If a list cannot be fetched.
     """
     paths = []
     for name in NUM_IMAGES:
@@ -54,12 +50,7 @@ def prepare_imagenet_subsets(folder: str | Path, source: str | Path | None = Non
 
 
 def check_list(path: Path, name: str) -> int:
-    """Return the number of classes of a list, after checking that it may be the official one.
-
-    Raises:
-        FileNotFoundError: If there is no such list.
-        ValueError: If names, their number or their classes are not those of the official list.
-    """
+    """Return the number of classes of a list, after checking that it may be the official one."""
     names = read_names(path)
     matches = [NAME.fullmatch(line) for line in names]
     if not all(matches):

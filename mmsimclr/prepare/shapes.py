@@ -1,7 +1,7 @@
 """Write Shapes to files in the ImageFolder, Pascal VOC and COCO layouts."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,14 +16,11 @@ JPEG_QUALITY = 95
 
 
 def write_image_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
-    """Write ``root/SPLIT/CLASS/000000.png``, as torchvision's ImageFolder reads it.
+    """Write ``root/SPLIT/CLASS/000000.png``, as torchvision's ImageFolder reads it; return ``root``.
 
     Args:
-        datasets: Dataset of each split, by the name of its folder.
+        datasets: Dataset of each split, by its name: 'train', 'val', 'test'.
         root: Folder to create; it may exist if it is empty.
-
-    Returns:
-        The folder.
 
     Raises:
         FileExistsError: If ``root`` holds anything.
@@ -33,30 +30,20 @@ def write_image_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path
     for split, dataset in datasets.items():
         for name in dataset.classes:
             (root / split / name).mkdir(parents=True)
-        for i, content in _contents(dataset):
+        for i in range(len(dataset)):
+            content = dataset.render(i)
             folder = root / split / dataset.classes[content.label]
             Image.fromarray(content.image).save(folder / f'{i:06d}.png')
     return root
 
 
 def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
-    """Write ``root/VOCdevkit/VOC2007`` with boxes, image lists and both kinds of segmentation.
+    """Write boxes, image lists and both kinds of segmentation; return ``root/VOCdevkit/VOC2007``.
 
-    Boxes are in VOC's convention: the first pixel is 1, and xmax and ymax are the last pixel
-    inside. Segmentation images hold the class (1 to 10) or the object's number as colour index, 0
-    for the background; 255, VOC's border, is not used because the masks are exact.
-
-    Args:
-        datasets: Dataset of each split: 'train', 'val', 'test'. With both 'train' and 'val' the
-            lists of 'trainval' are written as well.
-        root: Folder to create; it may exist if it is empty.
-
-    Returns:
-        The folder ``root/VOCdevkit/VOC2007``.
-
-    Raises:
-        FileExistsError: If ``root`` holds anything.
-        ValueError: If ``datasets`` is empty.
+    Boxes are in VOC's convention: the first pixel is 1, and xmax and ymax are the last pixel inside.
+    Segmentation images hold the class (1 to 10) or the object's number as colour index, 0 for the background.
+    255, VOC's border, is not used because the masks are exact. With both 'train' and 'val' the lists of
+    'trainval' are written as well. Arguments and errors are those of :func:`write_image_folder`.
     """
     base = _new_folder(datasets, root) / 'VOCdevkit' / 'VOC2007'
     for name in ('Annotations', 'JPEGImages', 'ImageSets/Main', 'ImageSets/Segmentation',
@@ -66,18 +53,17 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     number = 0
     for split, dataset in datasets.items():
         lists[split] = {}
-        for _, content in _contents(dataset):
+        for content in map(dataset.render, range(len(dataset))):
             number += 1
             name = f'{number:06d}'
             lists[split][name] = set(content.labels.tolist())
             _save_jpeg(content.image, base / 'JPEGImages' / f'{name}.jpg')
-            _save_indexed(content.seg_map, base / 'SegmentationClass' / f'{name}.png')
+            indexed_image(content.seg_map).save(base / 'SegmentationClass' / f'{name}.png')
             objects = np.zeros_like(content.seg_map)
             for k, mask in enumerate(content.masks, start=1):
                 objects[mask] = k
-            _save_indexed(objects, base / 'SegmentationObject' / f'{name}.png')
-            _voc_annotation(name, content, dataset.classes).write(
-                base / 'Annotations' / f'{name}.xml')
+            indexed_image(objects).save(base / 'SegmentationObject' / f'{name}.png')
+            _voc_annotation(name, content, dataset.classes).write(base / 'Annotations' / f'{name}.xml')
     if 'train' in lists and 'val' in lists:
         lists['trainval'] = {**lists['train'], **lists['val']}
     classes = next(iter(datasets.values())).classes
@@ -91,21 +77,10 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
 
 
 def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
-    """Write ``root/SPLIT2017/*.jpg`` and ``root/annotations/instances_SPLIT2017.json``.
+    """Write ``root/SPLIT2017/*.jpg`` and ``root/annotations/instances_SPLIT2017.json``; return ``root``.
 
-    Masks are run-length encoded, so that holes and parts cut off by other objects are exact;
-    category ids are 1 to 10.
-
-    Args:
-        datasets: Dataset of each split: 'train', 'val', 'test'.
-        root: Folder to create; it may exist if it is empty.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: If ``root`` holds anything.
-        ValueError: If ``datasets`` is empty.
+    Masks are run-length encoded, so that holes and parts cut off by other objects are exact. Category ids are
+    1 to 10. Arguments and errors are those of :func:`write_image_folder`.
     """
     root = _new_folder(datasets, root)
     (root / 'annotations').mkdir()
@@ -115,16 +90,14 @@ def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
         folder.mkdir()
         images: list[dict] = []
         annotations: list[dict] = []
-        for _, content in _contents(dataset):
+        for content in map(dataset.render, range(len(dataset))):
             image_id += 1
             file_name = f'{image_id:012d}.jpg'
             _save_jpeg(content.image, folder / file_name)
             height, width = content.seg_map.shape
-            images.append(
-                {'id': image_id, 'file_name': file_name, 'width': width, 'height': height})
-            for label, box, mask in zip(content.labels.tolist(), content.boxes.tolist(),
-                                        content.masks, strict=True):
-                x1, y1, x2, y2 = box
+            images.append({'id': image_id, 'file_name': file_name, 'width': width, 'height': height})
+            for label, (x1, y1, x2, y2), mask in zip(
+                    content.labels.tolist(), content.boxes.tolist(), content.masks, strict=True):
                 annotations.append({
                     'id': len(annotations) + 1, 'image_id': image_id, 'category_id': label + 1,
                     'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': int(mask.sum()), 'iscrowd': 0,
@@ -138,16 +111,12 @@ def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     return root
 
 
-#: Layout name -> its writer.
+# Layout name -> its writer.
 WRITERS = {'imagefolder': write_image_folder, 'voc': write_voc, 'coco': write_coco}
 
 
 def run_length_encoding(mask: ndarray) -> dict:
-    """Return COCO's uncompressed run lengths: of zeros and ones in turn, down the columns.
-
-    Args:
-        mask: bool [H, W].
-    """
+    """Return COCO's run lengths of a mask, bool [H, W]: of zeros and ones in turn, down the columns."""
     flat = mask.ravel(order='F')
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
@@ -164,34 +133,25 @@ def _new_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     return root
 
 
-def _contents(dataset: Shapes) -> Iterator[tuple[int, ShapesImage]]:
-    return ((i, dataset.render(i)) for i in range(len(dataset)))
-
-
 def _save_jpeg(image: ndarray, path: Path) -> None:
     # Without chroma subsampling colours keep to the objects' edges.
     Image.fromarray(image).save(path, quality=JPEG_QUALITY, subsampling=0)
 
 
-def _save_indexed(index_map: ndarray, path: Path) -> None:
+def indexed_image(index_map: ndarray) -> Image.Image:
+    """Return an image of indices, uint8 [H, W], in Pascal VOC's colours."""
     image = Image.fromarray(index_map)
     image.putpalette(voc_palette().ravel().tolist())
-    image.save(path)
+    return image
 
 
 def voc_palette() -> ndarray:
-    """Return Pascal VOC's colours, uint8 RGB [256, 3].
-
-    Bit b of an index is bit 7 - b // 3 of channel b % 3.
-    """
-    index = np.arange(256)[:, None]
-    channel = np.arange(3)
-    return sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)).astype(
-        np.uint8)
+    """Return VOC's colours, uint8 RGB [256, 3]: bit b of an index is bit 7 - b // 3 of channel b % 3."""
+    index, channel = np.arange(256)[:, None], np.arange(3)
+    return sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(3)).astype(np.uint8)
 
 
-def _voc_annotation(name: str, content: ShapesImage,
-                    classes: tuple[str, ...]) -> ElementTree.ElementTree:
+def _voc_annotation(name: str, content: ShapesImage, classes: tuple[str, ...]) -> ElementTree.ElementTree:
     root = ElementTree.Element('annotation')
 
     def add(parent: ElementTree.Element, **texts: object) -> None:
@@ -212,5 +172,5 @@ def _voc_annotation(name: str, content: ShapesImage,
     return ElementTree.ElementTree(root)
 
 
-def _write_lines(path: Path, lines: object) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_text(''.join(f'{line}\n' for line in lines))

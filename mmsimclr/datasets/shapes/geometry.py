@@ -1,13 +1,12 @@
 """Silhouettes and surface patterns of the ten Shapes classes, as signed functions of the plane.
 
-Each function takes object coordinates ``u`` (right) and ``v`` (down), float32 arrays of one shape,
-in which the object is upright, centred at the origin, and 1 is its circumscribed radius. It returns
-an array of the same shape that is negative inside (the silhouette, or the inked part of the
-pattern), positive outside, and grows by about 1 per unit of length near the boundary, which is what
-anti-aliasing needs.
+Each function takes object coordinates ``u`` (right) and ``v`` (down), float32 arrays of one shape. The object
+is upright and centred at the origin, and 1 is its circumscribed radius. The result has the same shape. It is
+negative inside (the silhouette, or the inked part of the pattern) and positive outside, and grows by about 1
+per unit of length near the boundary, as anti-aliasing needs it.
 
-Only additions, multiplications, divisions, square roots, minima, maxima and floors are used: IEEE
-754 rounds these exactly, so the images are the same on every platform.
+Only additions, multiplications, divisions, square roots, minima, maxima and floors are used: IEEE 754 rounds
+these exactly, so the images are the same on every platform.
 """
 
 from collections.abc import Callable
@@ -17,11 +16,8 @@ from numpy import ndarray
 
 Field = Callable[[ndarray, ndarray], ndarray]
 
-SQRT3 = np.float32(1.7320508)
-
-
-def _f(value: float) -> np.float32:
-    return np.float32(value)
+_f = np.float32
+SQRT3 = _f(1.7320508)
 
 
 def _norm(u: ndarray, v: ndarray) -> ndarray:
@@ -41,7 +37,7 @@ def _repeat(x: ndarray, period: float) -> ndarray:
     return x - cells * _f(period)
 
 
-def _either_but_not_both(a: ndarray, b: ndarray) -> ndarray:
+def _exclusive_or(a: ndarray, b: ndarray) -> ndarray:
     """Return the exclusive-or of two regions given by signed distances."""
     return np.maximum(np.minimum(a, b), -np.maximum(a, b))
 
@@ -120,12 +116,11 @@ def ring(u: ndarray, v: ndarray) -> ndarray:
 def flower(u: ndarray, v: ndarray) -> ndarray:
     """Six round petals."""
     x, y = np.abs(u), np.abs(v)
-    petals = None
+    distance = _norm(x, y) - _f(0.6)
     for degrees in (0, 60):
         c, s = _unit(degrees)
-        petal = _norm(x - c * _f(0.61), y - s * _f(0.61)) - _f(0.37)
-        petals = petal if petals is None else np.minimum(petals, petal)
-    return np.minimum(petals, _norm(x, y) - _f(0.6))
+        distance = np.minimum(distance, _norm(x - c * _f(0.61), y - s * _f(0.61)) - _f(0.37))
+    return distance
 
 
 def rings(u: ndarray, v: ndarray) -> ndarray:
@@ -135,8 +130,7 @@ def rings(u: ndarray, v: ndarray) -> ndarray:
 
 def checks(u: ndarray, v: ndarray) -> ndarray:
     """Chessboard of four squares a side."""
-    return _either_but_not_both(_triangle_wave(u + _f(0.175), 0.7),
-                                _triangle_wave(v + _f(0.175), 0.7))
+    return _exclusive_or(_triangle_wave(u + _f(0.175), 0.7), _triangle_wave(v + _f(0.175), 0.7))
 
 
 def stripes(u: ndarray, v: ndarray) -> ndarray:
@@ -165,13 +159,12 @@ def cells(u: ndarray, v: ndarray) -> ndarray:
     """Walls of a honeycomb."""
     pitch = 0.56
     height = pitch * 1.7320508
-    distance = None
+    distances = []
     for shift in (0.0, 0.5):
         x = np.abs(_repeat(u + _f(shift * pitch), pitch))
         y = np.abs(_repeat(v + _f(shift * height), height))
-        cell = np.maximum(x, x * _f(0.5) + y * SQRT3 * _f(0.5))
-        distance = cell if distance is None else np.minimum(distance, cell)
-    return _f(pitch / 2 - 0.075) - distance
+        distances.append(np.maximum(x, x * _f(0.5) + y * SQRT3 * _f(0.5)))
+    return _f(pitch / 2 - 0.075) - np.minimum(*distances)
 
 
 def bricks(u: ndarray, v: ndarray) -> ndarray:
@@ -185,9 +178,8 @@ def bricks(u: ndarray, v: ndarray) -> ndarray:
 def spokes(u: ndarray, v: ndarray) -> ndarray:
     """Eight sectors, inked in turn."""
     c, s = _unit(22.5)
-    return _either_but_not_both(
-        _either_but_not_both(c * u + s * v, c * v - s * u),
-        _either_but_not_both(s * u + c * v, s * v - c * u))
+    return _exclusive_or(_exclusive_or(c * u + s * v, c * v - s * u),
+                         _exclusive_or(s * u + c * v, s * v - c * u))
 
 
 def eye(u: ndarray, v: ndarray) -> ndarray:
@@ -195,7 +187,7 @@ def eye(u: ndarray, v: ndarray) -> ndarray:
     return _norm(u, v) - _f(0.42)
 
 
-#: Class name -> (silhouette, surface pattern), in the order of the labels.
+# Class name -> (silhouette, surface pattern), in the order of the labels.
 CLASSES: dict[str, tuple[Field, Field]] = {
     'circle': (circle, rings),
     'square': (square, checks),

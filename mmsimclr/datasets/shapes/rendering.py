@@ -4,44 +4,27 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.datasets.shapes.geometry import CLASSES
-from mmsimclr.datasets.shapes.scenes import (
-    BACKGROUND_COLORS,
-    INK_COLORS,
-    OBJECT_COLORS,
-    Scenes,
-    draw_scenes,
-)
+from mmsimclr.datasets.shapes.scenes import BACKGROUND_COLORS, INK_COLORS, OBJECT_COLORS, Scenes, draw_scenes
 
-#: An object that shows less than this part of its pixels behind the ones in front is left out.
+# An object that shows a smaller part of its pixels than this, or fewer of them, is left out.
 MIN_VISIBLE_FRACTION = 0.25
-#: An object that shows fewer pixels than this is left out.
 MIN_VISIBLE_PIXELS = 4
-#: The grey level that a change of contrast leaves as it is.
-PIVOT = np.float32(160)
-#: Pixels drawn at a time; the temporaries then stay in the processor's cache.
-PIXELS_PER_CHUNK = 1 << 17
+PIVOT = np.float32(160)             # The grey level that a change of contrast leaves as it is.
+PIXELS_PER_CHUNK = 1 << 17          # The temporaries then stay in the processor's cache.
 
 
 def render_images(indices: ndarray, image_size: int, seed: int, split: str, objects: str,
                   max_objects: int) -> tuple[ndarray, ndarray, ndarray]:
-    """Render the images ``indices``; see :func:`render_scenes` for what is returned.
-
-    Args:
-        indices: Image indices, int64 [N], each >= 0.
-        image_size: Side in pixels, S.
-        seed: Seed of the dataset, >= 0.
-        split: 'train', 'val' or 'test'.
-        objects: 'single' or 'multi'.
-        max_objects: Largest number of objects of a 'multi' image, K.
+    """Render the images ``indices``, int64 [N], of a :class:`Shapes` dataset with the other arguments.
 
     Returns:
-        Images uint8 [N, S, S, 3], instance maps uint8 [N, S, S], labels int64 [N, K].
+        Images uint8 [N, S, S, 3], instance maps uint8 [N, S, S] as of :func:`render_scenes`, and labels
+        int64 [N, K]; K is 1 for 'single' and ``max_objects`` for 'multi'.
     """
     step = max(1, PIXELS_PER_CHUNK // image_size**2)
-    num_objects = 1 if objects == 'single' else max_objects
     images = np.empty((len(indices), image_size, image_size, 3), np.uint8)
-    instances = np.empty((len(indices), image_size, image_size), np.uint8)
-    labels = np.empty((len(indices), num_objects), np.int64)
+    instances = np.empty(images.shape[:3], np.uint8)
+    labels = np.empty((len(indices), 1 if objects == 'single' else max_objects), np.int64)
     for start in range(0, len(indices), step):
         chunk = slice(start, start + step)
         scenes = draw_scenes(indices[chunk], seed, split, objects, max_objects)
@@ -51,16 +34,12 @@ def render_images(indices: ndarray, image_size: int, seed: int, split: str, obje
 
 
 def render_scenes(scenes: Scenes, image_size: int) -> tuple[ndarray, ndarray]:
-    """Draw scenes front to back.
-
-    Args:
-        scenes: N scenes of at most K objects.
-        image_size: Side in pixels, S.
+    """Draw N scenes front to back, ``image_size`` S pixels wide and high.
 
     Returns:
-        Images, uint8 RGB [N, S, S, 3], and instance maps, uint8 [N, S, S]: 0 where the background
-        shows, k + 1 where object k does. A pixel belongs to the frontmost object that covers its
-        centre. Objects nearly hidden by the ones in front are not drawn at all.
+        Images, uint8 RGB [N, S, S, 3], and instance maps, uint8 [N, S, S]: 0 where the background shows,
+        k + 1 where object k does. A pixel belongs to the frontmost object that covers its centre. Objects
+        nearly hidden by the ones in front are not drawn at all.
     """
     num_images, num_objects = scenes.labels.shape
     shape = (num_images, image_size, image_size)
@@ -70,7 +49,7 @@ def render_scenes(scenes: Scenes, image_size: int) -> tuple[ndarray, ndarray]:
     for k in range(num_objects):
         for label, (silhouette, pattern) in enumerate(CLASSES.values()):
             chosen = np.flatnonzero(scenes.exists[:, k] & (scenes.labels[:, k] == label))
-            if len(chosen) == 0:
+            if not len(chosen):
                 continue
             u, v, unit_px = _object_coordinates(scenes, chosen, k, image_size)
             distance_px = silhouette(u, v) * unit_px
@@ -88,8 +67,7 @@ def render_scenes(scenes: Scenes, image_size: int) -> tuple[ndarray, ndarray]:
             visible &= kept[:, None, None]
             instances[chosen] += visible * np.uint8(k + 1)
     everywhere = np.arange(num_images)
-    canvas += clear[..., None] * _lit(
-        BACKGROUND_COLORS[scenes.background_color], scenes, everywhere)
+    canvas += clear[..., None] * _lit(BACKGROUND_COLORS[scenes.background_color], scenes, everywhere)
     return (canvas + np.float32(0.5)).astype(np.uint8), instances
 
 

@@ -1,8 +1,8 @@
-"""What is in each Shapes image: class, place, size, rotation and colours, drawn from a seed.
+"""Content of the Shapes images: class, place, size, rotation and colours, drawn from a seed.
 
-Every quantity is a hash of (seed, split, image index, object, quantity), not the next number of a
-generator. Image i is therefore the same whatever was drawn before it and however many images
-there are, whole batches are drawn at once, and two quantities are never correlated.
+Every quantity is a hash of (seed, split, image index, object, quantity), not the next number of a generator.
+Image i is therefore the same whatever was drawn before it and however many images there are, whole batches
+are drawn at once, and two quantities are never correlated.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from numpy import ndarray
 
 from mmsimclr.datasets.shapes.geometry import CLASSES
 
-#: The splits and the number that stands for each in the hash; disjoint streams of images.
+# The number of each split in the hash.
 SPLITS = {'train': 1, 'val': 2, 'test': 3}
 
-#: Eight muted hues, each as a light, a medium and a dark colour, for backgrounds, objects and the
-#: ink of their patterns. SimCLR keeps whatever singles an image out in both of its views. Vivid
-#: colours do, even through colour jitter, and then the class is never learned; muted ones, of one
-#: luma per role (0.82, 0.5, 0.2), are few, weak and gone in grey, so that form is what remains.
+# Eight muted hues, each as a light, a medium and a dark colour, for backgrounds, objects and the ink of their
+# patterns. SimCLR keeps whatever singles an image out in both of its views. Vivid colours do, even through
+# colour jitter, and then the class is never learned. Muted ones, of one luma per role (0.82, 0.5, 0.2), are
+# few, weak and gone in grey, so that form remains.
 BACKGROUND_COLORS = np.array(
     [[255, 184, 184], [241, 202, 163], [223, 213, 150], [182, 233, 157],
      [158, 235, 209], [166, 224, 244], [187, 208, 255], [255, 177, 245]], np.float32)
@@ -29,11 +29,11 @@ INK_COLORS = np.array(
     [[71, 43, 43], [61, 49, 37], [55, 52, 33], [43, 58, 35],
      [35, 59, 51], [37, 56, 62], [43, 51, 72], [67, 40, 63]], np.float32)
 
-#: Light on a whole image: factors of its brightness, and of its contrast about a light grey.
+# Light on a whole image: factors of its brightness, and of its contrast about a light grey.
 BRIGHTNESS = (0.4, 1.0)
 CONTRAST = (0.5, 1.0)
 MAX_ROTATION_DEG = 30.0
-#: Circumscribed radius in image sides, smallest and largest.
+# Circumscribed radius in image sides, smallest and largest.
 SINGLE_RADIUS = (0.18, 0.46)
 MULTI_RADIUS = (0.12, 0.28)
 
@@ -85,59 +85,41 @@ class _Draw:
         objects = np.arange(1, num_objects + 1, dtype=np.uint64)
         self._objects = _mix(self._images[:, None] ^ objects)
 
-    def _hash(self, quantity: str, per_object: bool) -> ndarray:
+    def hash(self, quantity: str, per_object: bool) -> ndarray:
+        """Return random bits, uint64 [N, K], or [N] if not per object."""
         base = self._objects if per_object else self._images
         return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
 
-    def order_keys(self) -> ndarray:
-        """Sorting keys of the images, uint64 [N]."""
-        return self._hash('order', False)
-
     def uniform(self, quantity: str, low: float, high: float, per_object: bool = True) -> ndarray:
-        """Uniform in [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""
-        bits = self._hash(quantity, per_object) >> np.uint64(40)
+        """Draw uniformly from [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""
+        bits = self.hash(quantity, per_object) >> np.uint64(40)
         part = bits.astype(np.float32) * np.float32(2**-24)
         return np.float32(low) + (np.float32(high) - np.float32(low)) * part
 
     def integers(self, quantity: str, high: int, per_object: bool = True) -> ndarray:
-        """Uniform in 0..high-1, int64 [N, K], or [N] if not per object."""
-        bits = self._hash(quantity, per_object) >> np.uint64(32)
+        """Draw uniformly from 0 to high - 1, int64 [N, K], or [N] if not per object."""
+        bits = self.hash(quantity, per_object) >> np.uint64(32)
         return ((bits * np.uint64(high)) >> np.uint64(32)).astype(np.int64)
 
 
 def balanced_labels(indices: ndarray, seed: int, split: str) -> ndarray:
-    """Return one class per image; images 10b to 10b+9 have each of the ten classes once.
+    """Return the classes of the images ``indices``, int64 [N] both; 10b to 10b+9 have each of the ten once.
 
-    Args:
-        indices: Image indices, int64 [N], each >= 0.
-        seed: Seed of the dataset, >= 0.
-        split: A key of ``SPLITS``.
-
-    Returns:
-        Labels, int64 [N]; the order within a block of ten is random and depends on the block only.
+    The order within a block of ten is random and depends on the block only.
     """
     num_classes = len(CLASSES)
     blocks = indices // num_classes
     members = blocks[:, None] * num_classes + np.arange(num_classes)
-    keys = _Draw(seed, split, members.reshape(-1), 1).order_keys()
+    keys = _Draw(seed, split, members.reshape(-1), 1).hash('order', False)
     order = np.argsort(keys.reshape(members.shape), axis=1, kind='stable')
     return order[np.arange(len(indices)), indices % num_classes]
 
 
-def draw_scenes(indices: ndarray, seed: int, split: str, objects: str,
-                max_objects: int) -> Scenes:
-    """Draw the content of the images ``indices``.
+def draw_scenes(indices: ndarray, seed: int, split: str, objects: str, max_objects: int) -> Scenes:
+    """Draw the content of the images ``indices``, int64 [N], of a ``Shapes`` dataset with these arguments.
 
-    Args:
-        indices: Image indices, int64 [N], each >= 0.
-        seed: Seed of the dataset, >= 0.
-        split: A key of ``SPLITS``.
-        objects: ``'single'`` or ``'multi'``.
-        max_objects: Largest number of objects of an image; 1..max_objects are equally likely.
-
-    Returns:
-        The scenes, K = 1 for ``'single'`` and ``max_objects`` otherwise. The first object of each
-        image, its frontmost, has the image's balanced label.
+    K is 1 for ``'single'`` and ``max_objects`` for ``'multi'``, of which 1 to K are equally likely. The
+    frontmost object of each image has the image's balanced label.
     """
     num_objects = 1 if objects == 'single' else max_objects
     draw = _Draw(seed, split, indices, num_objects)

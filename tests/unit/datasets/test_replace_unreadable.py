@@ -148,6 +148,7 @@ def loader_of(folder, **changes):
                 dataset=views_of(folder), **changes)
 
 
+@pytest.mark.slow
 def test_the_policy_of_a_config_counts_in_log_result_and_checkpoint_and_a_resumed_run_counts_on(
         folder, tmp_path):
     changes = dict(bad_images=dict(max_fraction=0.2), train_dataloader=loader_of(folder))

@@ -1,9 +1,6 @@
 import hashlib
 import pickle
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +10,8 @@ from mmsimclr.datasets.shapes.dataset import Shapes
 from mmsimclr.datasets.shapes.geometry import CLASSES
 from mmsimclr.datasets.shapes.rendering import render_scenes
 from mmsimclr.datasets.shapes.scenes import Scenes, balanced_labels, draw_scenes
+from mmsimclr.engine import SampleIndex
 from mmsimclr.registry import DATASETS
-
-ROOT = Path(__file__).parents[3]
 
 
 def digest(dataset, indices):
@@ -37,21 +33,13 @@ def scenes_of(labels, center, radius):
 def test_images_are_the_same_as_ever_on_every_machine():
     assert digest(Shapes(20), range(20)) == 'a869b6eb97d11beb'
     assert digest(Shapes(5, 48, 'val', objects='multi', seed=7), range(5)) == 'ec4273773d51214a'
-
-
-def test_a_fresh_process_renders_the_same_images():
-    code = ('import hashlib; from mmsimclr.datasets.shapes.dataset import Shapes; d = Shapes(9, 40, "test",'
-            'objects="multi", seed=2**63); print(hashlib.sha256(b"".join('
-            'd[i]["img"].tobytes() for i in (8, 3))).hexdigest()[:16])')
-    printed = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                             check=True, cwd=ROOT)
     other = Shapes(30, 40, 'test', objects='multi', seed=2**63, cache=False)
-    assert printed.stdout.strip() == digest(other, (8, 3))
+    assert digest(other, (8, 3)) == 'b64f75f0093ad186'
 
 
 @pytest.mark.parametrize('objects', ['single', 'multi'])
 def test_an_image_depends_neither_on_the_cache_nor_on_the_number_of_images(objects):
-    cached = Shapes(130, 33, objects=objects, cache=True)
+    cached = Shapes(130, 33, objects=objects, cache=True)             # rendered in two chunks
     lazy = Shapes(1000, 33, objects=objects, cache=False)
     for i in (0, 64, 129):
         assert cached[i].keys() == lazy[i].keys()
@@ -60,19 +48,19 @@ def test_an_image_depends_neither_on_the_cache_nor_on_the_number_of_images(objec
 
 
 def test_splits_and_seeds_share_no_image():
-    datasets = [Shapes(500, 16, split, seed=seed)
+    datasets = [Shapes(100, 16, split, seed=seed)
                 for split, seed in (('train', 0), ('val', 0), ('test', 0), ('train', 1))]
-    images = {dataset[i]['img'].tobytes() for dataset in datasets for i in range(500)}
-    assert len(images) == 2000
+    images = {dataset[i]['img'].tobytes() for dataset in datasets for i in range(100)}
+    assert len(images) == 400
 
 
 def test_every_ten_images_have_each_class_once_in_changing_order():
-    dataset = Shapes(200, 16)
+    dataset = Shapes(200, 16, cache=False)
     labels = dataset.get_gt_labels()
     blocks = labels.reshape(20, 10)
     assert (np.sort(blocks, axis=1) == np.arange(10)).all()
     assert len({tuple(block) for block in blocks}) == 20
-    assert labels.tolist() == [dataset[i]['gt_label'] for i in range(200)]
+    assert labels[:20].tolist() == [dataset[i]['gt_label'] for i in range(20)]
 
 
 def test_size_place_rotation_and_colors_are_independent_of_the_class():
@@ -181,15 +169,15 @@ def test_every_silhouette_stays_within_its_radius_and_shows_both_colors(label):
 
 
 def test_the_image_is_the_same_scene_at_every_size():
-    large, small = Shapes(10, 256), Shapes(10, 32)
-    for i in range(10):
+    large, small = Shapes(4, 256), Shapes(4, 32)
+    for i in range(4):
         shrunk = large[i]['img'].reshape(32, 8, 32, 8, 3).mean(axis=(1, 3))
         assert np.abs(shrunk - small[i]['img']).mean() < 6
 
 
-@pytest.mark.parametrize('image_size', [16, 17, 512])
-def test_any_size_in_the_range_renders(image_size):
-    item = Shapes(2, image_size, objects='multi', max_objects=32)[1]
+@pytest.mark.parametrize(('image_size', 'max_objects'), [(16, 32), (17, 32), (512, 3)])
+def test_any_size_in_the_range_renders(image_size, max_objects):
+    item = Shapes(2, image_size, objects='multi', max_objects=max_objects, cache=False)[1]
     assert item['img'].shape == (image_size, image_size, 3)
 
 
@@ -212,7 +200,7 @@ def test_indices_subsets_lazy_init_and_pipeline_work_as_in_mmengine():
     np.testing.assert_array_equal(chosen.render(0).image, dataset[7]['img'])
     subset = dataset.get_subset([5, 6])
     np.testing.assert_array_equal(subset[1]['img'], dataset[6]['img'])
-    assert np.shares_memory(subset._rendered.images, dataset._rendered.images)
+    assert np.shares_memory(subset._rendered[0], dataset._rendered[0])
     doubled = Shapes(5, 16, pipeline=[lambda item: {**item, 'gt_label': item['gt_label'] * 2}])
     assert doubled[3]['gt_label'] == 2 * dataset[3]['gt_label']
     built = DATASETS.build({'type': 'Shapes', 'num_images': 4, 'image_size': 16})
@@ -221,12 +209,7 @@ def test_indices_subsets_lazy_init_and_pipeline_work_as_in_mmengine():
 
 
 def test_the_samplers_index_object_is_kept():
-    class EpochIndex(int):
-        epoch = 0
-
-    index = EpochIndex(3)
-    index.epoch = 5
-    assert Shapes(5, 16)[index]['sample_idx'].epoch == 5
+    assert Shapes(5, 16)[SampleIndex(3, epoch=5, seed=0)]['sample_idx'].epoch == 5
 
 
 def test_balanced_labels_of_any_order_of_indices_are_those_of_the_images():

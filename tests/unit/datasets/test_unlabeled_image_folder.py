@@ -8,11 +8,8 @@ from PIL import Image
 
 from mmsimclr.datasets import unlabeled_image_folder as image_files
 from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
+from mmsimclr.engine import SampleIndex
 from mmsimclr.registry import DATASETS
-
-
-class EpochIndex(int):
-    """An index that carries more than its value, as a sampler may pass it."""
 
 
 def load(item):
@@ -57,7 +54,7 @@ def test_finds_images_at_any_depth_in_byte_order(root):
 
 
 def test_item_is_path_and_the_very_index_object(root):
-    index = EpochIndex(8)
+    index = SampleIndex(8, epoch=1, seed=2)
     item = UnlabeledImageFolder(str(root))[index]
     assert item == {'img_path': str(root / 'm.jpg'), 'sample_idx': 8}
     assert item['sample_idx'] is index
@@ -139,7 +136,7 @@ def test_a_config_can_name_it(root):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'/absent does not exist.*\.jpg, '):
         UnlabeledImageFolder(str(tmp_path / 'absent'))
-    with pytest.raises(NotADirectoryError, match=r'x\.png is not a folder'):
+    with pytest.raises(FileNotFoundError, match=r'x\.png is not a folder'):
         UnlabeledImageFolder(str(_save(tmp_path / 'x.png')))
 
 
@@ -182,7 +179,7 @@ def test_nothing_readable_is_an_error_at_once(tmp_path):
     assert len(UnlabeledImageFolder(str(tmp_path))) == 41
 
 
-def test_formats_of_ones_own_are_not_probed(tmp_path):
+def test_formats_for_your_own_pipeline_are_not_probed(tmp_path):
     (tmp_path / 'x.dcm').write_bytes(b'not for PIL')
     assert len(UnlabeledImageFolder(str(tmp_path), extensions=['.dcm'])) == 1
 

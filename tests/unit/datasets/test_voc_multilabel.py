@@ -47,8 +47,8 @@ def test_it_is_built_by_name_with_twenty_classes(devkit):
 @pytest.mark.parametrize('lost, source, message', [
     ('.', 'annotations', r'no VOC devkit at .*VOC2007\. .*VOCtrainval_06-Nov-2007\.tar.*JPEGImages/'),
     ('ImageSets/Main/trainval.txt', 'annotations', 'no list .*trainval.txt.*host.robots'),
-    ('JPEGImages/a.jpg', 'image_sets', '1 of the 3 images of the trainval split are missing.*a.jpg'),
-    ('Annotations', 'annotations', '3 of the 3 annotations of the trainval split.*b.xml.*has the test'),
+    ('JPEGImages/a.jpg', 'image_sets', '1 of the 3 files of the trainval split .*a.jpg'),
+    ('Annotations', 'annotations', '3 of the 3 files of the trainval split.*b.xml.*has the test'),
     ('ImageSets/Main/cat_trainval.txt', 'image_sets', 'no list .*cat_trainval.txt')])
 def test_a_devkit_that_is_not_whole_is_refused_with_where_to_get_it(devkit, lost, source, message):
     path = devkit / lost

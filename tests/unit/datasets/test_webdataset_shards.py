@@ -87,7 +87,7 @@ def test_an_item_carries_the_very_index_object_and_negative_ones_count_from_the_
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
-@pytest.mark.parametrize('world_size', [1, 2, 3])
+@pytest.mark.parametrize('world_size', [1, 3])
 def test_an_epoch_over_ranks_and_workers_holds_each_image_once(shards, world_size, num_workers):
     dataset = WebDatasetShards(str(shards), pipeline=[place_of])
     seen = []
@@ -243,7 +243,7 @@ def test_a_shard_cut_while_training_is_an_error(shards):
 @pytest.mark.parametrize(('members', 'message'), [
     (['a.jpg', 'a.png'], "the sample 'a' has two images"), (['a.txt'], 'holds no image'),
     ([], 'holds no image'),
-    (['a.jpg', 'a.cls'], r"a\.tar: the class of 'a' is no number: b'x'")])
+    (['a.jpg', 'a.cls'], r"a\.tar: the class of 'a' is no number: .*b'x'")])
 def test_shards_that_make_no_sense_are_errors(tmp_path, members, message):
     with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
         for name in members:
@@ -264,7 +264,7 @@ def test_compressed_shards_and_empty_folders_are_errors(tmp_path):
         WebDatasetShards(str(tmp_path))
     with tarfile.open(tmp_path / 'a.tar.gz', 'w:gz') as tar:
         add(tar, 'a.jpg')
-    with pytest.raises(FileNotFoundError, match='compressed ones cannot be read at any place'):
+    with pytest.raises(FileNotFoundError, match=r'unpack them to \.tar'):
         WebDatasetShards(str(tmp_path))
     (tmp_path / 'a.tar.gz').rename(tmp_path / 'a.tar')
     with pytest.raises(ValueError, match='not a whole, uncompressed tar'):

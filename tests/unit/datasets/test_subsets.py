@@ -1,9 +1,11 @@
-"""A balanced share: as many of each class, repeatable, and nothing twice."""
+"""Subsets: as many of each class, repeatable and nothing twice; or the images that a list names."""
 
+import cv2
 import numpy as np
 import pytest
+from mmpretrain.datasets import ImageNet
 
-from mmsimclr.datasets import BalancedSubset, Shapes, balanced_sample
+from mmsimclr.datasets import BalancedSubset, ListedSubset, Shapes, balanced_sample
 from mmsimclr.engine import SampleIndex
 
 UNEVEN = np.repeat([0, 1, 2], [50, 20, 9])
@@ -48,3 +50,49 @@ def test_items_are_the_dataset_s_under_new_numbers():
         item, original = subset[SampleIndex(number, epoch=7, seed=1)], whole[place]
         assert np.array_equal(item['img'], original['img']) and item['gt_label'] == original['gt_label']
         assert item['sample_idx'] == number and item['sample_idx'].epoch == 7, 'views stay seeded'
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp('imagenet')
+    for label in range(2):
+        folder = root / 'train' / f'n0000000{label}'
+        folder.mkdir(parents=True)
+        for number in range(3):
+            image = np.full((4, 4, 3), 100 * label + number, np.uint8)
+            cv2.imwrite(str(folder / f'n0000000{label}_{number}.JPEG'), image)
+    return root
+
+
+def subset(root, tmp_path, text: str) -> ListedSubset:
+    path = tmp_path / 'list.txt'
+    path.write_text(text)
+    return ListedSubset(dict(type=ImageNet, data_root=str(root), split='train', pipeline=[],
+                             metainfo=dict(classes=('cat', 'dog'))), path)
+
+
+def test_the_listed_images_are_kept_with_their_labels(root, tmp_path):
+    images = subset(root, tmp_path, 'n00000001_2.JPEG\nn00000000_1.JPEG\n\n')
+    assert [images.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(images))] == [
+        'n00000000_1.JPEG', 'n00000001_2.JPEG']
+    assert images.get_gt_labels().tolist() == [0, 1]
+    assert images.data_root == str(root) and images.metainfo['classes'] == ('cat', 'dog')
+
+
+@pytest.mark.parametrize('text, said', [
+    ('n00000000_1.JPEG\nn00000001_9.JPEG\n',
+     r'1 of 2 images .*list.txt are not in ImageNet .*n00000001_9.JPEG; n0000000\d_\d.JPEG is'),
+    ('n00000000_1.JPEG\nn00000000_1.JPEG\n', 'names n00000000_1.JPEG 2 times'),
+    ('\n', 'names no images'),
+])
+def test_a_wrong_list_is_refused(text, said, root, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        subset(root, tmp_path, text)
+
+
+def test_a_missing_list_and_images_without_files_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'no image list at .*imagenet_subsets\.py'):
+        ListedSubset(dict(type='Shapes', num_images=10), tmp_path / 'none.txt')
+    (tmp_path / 'list.txt').write_text('a.png\n')
+    with pytest.raises(ValueError, match=r'has no files.*use BalancedSubset'):
+        ListedSubset(dict(type='Shapes', num_images=10, image_size=16), tmp_path / 'list.txt')

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,8 +14,6 @@ from mmsimclr.prepare.shapes import (
     write_image_folder,
     write_voc,
 )
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope='module')
@@ -122,13 +118,3 @@ def test_nothing_is_written_into_a_folder_that_holds_files(write, tmp_path):
         write({'train': Shapes(1, 16)}, tmp_path)
     with pytest.raises(ValueError, match='at least one split'):
         write({}, tmp_path / 'new')
-
-
-def test_command_line_writes_the_splits_asked_for(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/prepare_data/shapes.py'), 'coco',
-               str(tmp_path / 'out'), '--train', '3', '--val', '2', '--image-size', '32']
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT,
-                             env={'PYTHONPATH': str(ROOT), 'PATH': ''})
-    assert '3 train images, 2 val images' in printed.stdout
-    assert len(list((tmp_path / 'out' / 'train2017').iterdir())) == 3
-    assert not (tmp_path / 'out' / 'test2017').exists()

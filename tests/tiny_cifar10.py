@@ -1,12 +1,10 @@
-"""A made-up CIFAR-10 of six batches with 24 images each, in every layout the real one comes in."""
+"""A made-up CIFAR-10 of six batches with 24 images each, in both official layouts."""
 
 import hashlib
-import json
 import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmsimclr.datasets import cifar10 as cifar10_format
 
@@ -57,17 +55,6 @@ class TinyCIFAR10:
         folder.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             (folder / name).write_bytes(self.pickled(name))
-        return folder
-
-    def write_npm(self, folder: Path) -> Path:
-        """Write the npm package's PNGs and lists of labels."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in NAMES:
-            Image.fromarray(self.images[name].reshape(NUM_IMAGES, 1024, 3)).save(
-                folder / f'{name}.png')
-        train = [label for name in NAMES[:5] for label in self.labels[name]]
-        (folder / 'train_lables.json').write_text(json.dumps(train))
-        (folder / 'test_lables.json').write_text(json.dumps(self.labels['test_batch']))
         return folder
 
     def make_official(self, monkeypatch) -> None:
