@@ -172,11 +172,11 @@ def test_encoder_is_in_eval_mode_and_unchanged(tiny):
 
 
 @pytest.mark.parametrize('images, message', [
-    (np.zeros((4, 4, 3), np.float32), r'got a float32 array \[4, 4, 3\]'),
-    (np.zeros((2, 3, 4, 4), np.uint8), r'image 0 of 2 must be .*got a uint8 array \[3, 4, 4\]'),
-    (np.zeros((4, 4), np.uint8), r'got a uint8 array \[4, 4\]'),
-    (torch.zeros(2, 3, 4, 4), r'got a torch.float32 tensor \[2, 3, 4, 4\]'),
-    (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r'got a torch.uint8 tensor \[2, 4, 4, 3\]'),
+    (np.zeros((4, 4, 3), np.float32), r'got float32 \[4, 4, 3\]'),
+    (np.zeros((2, 3, 4, 4), np.uint8), r'image 0 of 2 must be .*got uint8 \[3, 4, 4\]'),
+    (np.zeros((4, 4), np.uint8), r'got uint8 \[4, 4\]'),
+    (torch.zeros(2, 3, 4, 4), r'got torch.float32 \[2, 3, 4, 4\]'),
+    (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r'got torch.uint8 \[2, 4, 4, 3\]'),
     ([np.zeros((4, 4, 3), np.uint8), 7], 'image 1 of 2 must be .*got int'),
     (None, 'got NoneType')])
 def test_other_inputs_are_refused_by_what_they_are(images, message, tiny):

@@ -191,7 +191,7 @@ def test_what_is_there_already_and_is_no_result_is_left_alone(folder, tmp_path):
 def test_a_disk_too_small_is_found_at_once(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 0, 700))
     # 11 rows of 3 float32 and a path of up to some 70 characters
-    with pytest.raises(OSError, match=r'the features of 11 images need .* GB on the disk of .* GB left'):
+    with pytest.raises(RuntimeError, match=r'the features of 11 images need .* GB on the disk of .* GB left'):
         extract_to_files(small(Means()), folder, tmp_path / 'feats')
 
 
