@@ -1,3 +1,8 @@
+"""Curves, sheets of views and sheets of neighbours, as matplotlib's figures hold them."""
+
+import json
+
+import cv2
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -7,7 +12,13 @@ from tiny_run import PACK_IMAGE
 
 from mmsimclr.datasets import Shapes, UnlabeledImageFolder
 from mmsimclr.reporting import figures as pictures
-from mmsimclr.reporting import original_and_views, save_neighbour_sheet, save_views_sheet
+from mmsimclr.reporting import (
+    original_and_views,
+    read_scalars,
+    save_neighbour_sheet,
+    save_training_curves,
+    save_views_sheet,
+)
 from mmsimclr.transforms import LoadImageForCrops, MultiView, PackViews, SimCLRView
 
 VIEWS = [dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=12, blur=False)]),
@@ -80,3 +91,42 @@ def test_neighbours_of_the_querys_class_are_framed_green_others_red(tmp_path, fi
     titles = [axis.get_title(loc='left') for axis in figures[0].axes if axis.get_title(loc='left')]
     assert titles == ['before', 'after']
     assert path.is_file()
+
+
+SCALARS = [dict(step=1, loss=5.0, contrastive_accuracy=0.1), dict(step=2, loss=4.0, contrastive_accuracy=0.4),
+           dict(step=2, knn_accuracy=37.5)]
+
+
+def write_run(work_dir, name: str, scalars: list[dict]) -> None:
+    folder = work_dir / name / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, scalars)) + '\n')
+
+
+def test_scalars_of_the_newest_run_are_read_in_order(tmp_path):
+    write_run(tmp_path, '20240102_000000', SCALARS)
+    write_run(tmp_path, '20231231_235959', [dict(step=9)])
+    assert read_scalars(tmp_path) == SCALARS
+
+
+def test_a_folder_without_a_run_is_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        read_scalars(tmp_path)
+
+
+def test_curves_show_the_values_that_were_logged(tmp_path, figures):
+    path = save_training_curves(SCALARS, tmp_path / 'pictures' / 'curves.png')
+    loss, accuracies = figures[0].axes
+    assert loss.lines[0].get_xydata().tolist() == [[1, 5.0], [2, 4.0]]
+    assert {line.get_label(): line.get_xydata().tolist() for line in accuracies.lines} == {
+        'contrastive': [[1, 10.0], [2, 40.0]], 'online k-NN': [[2, 37.5]]}
+    assert cv2.imread(str(path)).std() > 1
+
+
+def test_a_run_without_accuracies_still_has_its_loss_drawn(tmp_path):
+    assert save_training_curves([dict(step=1, loss=5.0)], tmp_path / 'curves.png').is_file()
+
+
+def test_scalars_without_a_loss_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='hold no loss'):
+        save_training_curves([dict(step=1, knn_accuracy=3.0)], tmp_path / 'curves.png')
