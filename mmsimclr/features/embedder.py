@@ -78,8 +78,8 @@ def extract_features(model: nn.Module,
     """Run the encoder over a dataset, in order, in eval mode and without gradients.
 
     Args:
-        model: A model whose ``test_step`` returns one element with ``feature`` [C] for each image, such
-            as :class:`~mmsimclr.models.SimCLR`. Its training mode is restored afterwards.
+        model: A model such as :class:`~mmsimclr.models.SimCLR`, whose ``test_step`` returns an element with
+            ``feature`` [C] for each image.
         dataset: Items as :class:`~mmsimclr.transforms.PackImage` makes them.
         batch_size: Images in one forward pass, >= 1.
         num_workers: Loader processes.
@@ -140,9 +140,7 @@ class Embedder:
 
     Attributes:
         report: The :class:`~mmsimclr.checkpoints.LoadReport`; None for a backbone.
-        backbone: The encoder.
         preparation: The :class:`Preparation` of images.
-        input: The :class:`~mmsimclr.checkpoints.InputScale` in use.
         feat_dims: Length of a feature vector by stage.
 
     Raises:
@@ -168,8 +166,8 @@ class Embedder:
                              f'{pooling!r} for {", ".join(self.stages)}')
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device, self.normalise, self.batch_size = torch.device(device), normalise, batch_size
-        self.pooling = pooling
+        self.device, self.batch_size = torch.device(device), batch_size
+        self.normalise, self.pooling = normalise, pooling
         if isinstance(checkpoint, nn.Module):
             if input is None:
                 raise InputTypeError('a backbone does not say how its images are scaled: give input, e.g. '

@@ -22,14 +22,7 @@ from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features.embedder import NOT_FINITE, Embedder, first_not_finite
 from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
 from mmsimclr.features.images import ImageFolder, PreparedImages, collate
-from mmsimclr.features.store import (
-    FeatureStore,
-    RowWriter,
-    decisive_settings,
-    map_npz,
-    read_manifest,
-    read_progress,
-)
+from mmsimclr.features.store import FeatureStore, RowWriter, decisive_settings, map_npz, read_manifest
 from mmsimclr.transforms import ImageReadError
 
 DTYPES = ('float32', 'float16')
@@ -52,7 +45,6 @@ class FeatureFiles:
     manifest: dict[str, Any]
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(next(iter(self.stages.values())))
 
     def __str__(self) -> str:
@@ -67,11 +59,8 @@ class FeatureFiles:
 def read_features(path: str | Path) -> FeatureFiles:
     """Read what :func:`extract_to_files` wrote.
 
-    Args:
-        path: A folder or an ``.npz``; its arrays are memory-mapped.
-
     Raises:
-        FileNotFoundError: If it is not there, or not complete.
+        FileNotFoundError: If there is no such folder or ``.npz``, or it is not complete.
         ValueError: If it is something else, or damaged.
     """
     path = Path(path)
@@ -95,7 +84,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
                      num_workers: int = 0, skip_unreadable: bool = False, commit_s: float = 1.0,
                      command: str | None = None,
                      progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
-    """Write the features of a dataset's images to files, in its order, in bounded memory.
+    """Write the features of a dataset's images to files, in its order, in bounded memory, and return them.
 
     An extraction that was interrupted goes on where it stopped when called again. In a process group each
     rank computes a share, in files that all share. The batches are the same however often it was
@@ -112,9 +101,6 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         commit_s: Seconds of work that an interruption may lose.
         command: The command that makes the result, for the manifest.
         progress: Called on rank 0 with (images done, images in all) at the start and after each commit.
-
-    Returns:
-        The features, just written or there already.
 
     Raises:
         ValueError: If an argument is out of range; there are no images, or a feature is not finite or too
@@ -181,13 +167,13 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
     def commit() -> float:
         writer.commit()
         if progress is not None:
-            progress(int(np.count_nonzero(read_progress(store.folder))), len(dataset))
+            progress(int(np.count_nonzero(store.states())), len(dataset))
         return time.monotonic()
 
     loader = DataLoader(
         PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
         num_workers=num_workers, pin_memory=embedder.device.type == 'cuda',
-        worker_init_fn=_read_in_one_thread,
+        worker_init_fn=_use_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
     with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
         last_commit = commit()
@@ -221,5 +207,5 @@ def _check_values(rows: Tensor, dtype: str, dataset: Any, indices: list[int]) ->
     raise InputError(f'the feature of image {image} is not finite: {NOT_FINITE}')
 
 
-def _read_in_one_thread(worker: int) -> None:
+def _use_one_thread(worker: int) -> None:
     cv2.setNumThreads(0)

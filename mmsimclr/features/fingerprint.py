@@ -54,9 +54,8 @@ class ImageList:
 def list_images(dataset: Any) -> ImageList:
     """Go once through a dataset's annotations, in order.
 
-    Args:
-        dataset: Has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
-            perhaps ``gt_label``. Neither its pipeline nor its files' contents are used.
+    The dataset has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
+    perhaps ``gt_label``. Neither its pipeline nor its files' contents are used.
 
     Raises:
         TypeError: If it has no ``get_data_info``.

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import reprlib
 import shutil
 import struct
 import zipfile
@@ -42,16 +43,11 @@ def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _check_same(place: Path, manifest: Mapping[str, Any]) -> None:
     """Raise if the features at a place are not those of a manifest."""
     before, now = decisive_settings(read_manifest(place)), decisive_settings(manifest)
-    different = [f'{key} was {_short(before.get(key))}, is {_short(now.get(key))}'
+    different = [f'{key} was {reprlib.repr(before.get(key))}, is {reprlib.repr(now.get(key))}'
                  for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if different:
         raise InputError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
                          'name (--out), or remove it to begin anew')
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
@@ -128,12 +124,12 @@ class RowWriter:
     """
 
     def __init__(self, folder: Path, stages: Iterable[str], rank: int) -> None:
-        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
-        self._arrays = {stage: np.load(path, mmap_mode='r') for stage, path in self._paths.items()}
         self._folder, self._rank = folder, rank
+        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
         self._written: list[tuple[int, np.ndarray]] = []
 
     def __enter__(self) -> 'RowWriter':
+        self._arrays = {stage: np.load(path, mmap_mode='r') for stage, path in self._paths.items()}
         self._files = {stage: path.open('r+b') for stage, path in self._paths.items()}
         self._progress = open(self._folder / PROGRESS, 'r+b')
         self._reasons = open(self._folder / f'{REASONS}-{self._rank}', 'a', encoding='utf-8')
@@ -170,11 +166,6 @@ class RowWriter:
         self._progress.flush()
         os.fsync(self._progress.fileno())
         self._written.clear()
-
-
-def read_progress(folder: Path) -> np.ndarray:
-    """Return the state of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
-    return np.fromfile(folder / PROGRESS, np.uint8)
 
 
 def _read_reasons(folder: Path) -> dict[int, str]:
@@ -245,22 +236,26 @@ class FeatureStore:
         """
         if 'num_unreadable' in read_manifest(self.folder)['images']:        # finish() has begun
             return []
-        states = read_progress(self.folder)
+        states = self.states()
         todo = states == PENDING if skip_unreadable else states != DONE
         return [range(start, min(start + batch_size, len(todo))) for start in range(0, len(todo), batch_size)
                 if todo[start:start + batch_size].any()]
+
+    def states(self) -> np.ndarray:
+        """Return the state of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
+        return np.fromfile(self.folder / PROGRESS, np.uint8)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Take out the rows of unreadable images and give the result its name.
 
         Stopped at any point, it can be called again.
         """
-        progress, reasons = read_progress(self.folder), _read_reasons(self.folder)
-        assert PENDING not in progress, 'some images were not computed'
-        keep = np.flatnonzero(progress == DONE)
-        left_out = [reasons[index] for index in np.flatnonzero(progress == UNREADABLE).tolist()]
+        states, reasons = self.states(), _read_reasons(self.folder)
+        assert PENDING not in states, 'some images were not computed'
+        keep = np.flatnonzero(states == DONE)
+        left_out = [reasons[index] for index in np.flatnonzero(states == UNREADABLE).tolist()]
         if not len(keep):
-            raise InputError(f'none of the {len(progress)} images can be read: {left_out[0]}')
+            raise InputError(f'none of the {len(states)} images can be read: {left_out[0]}')
         write_manifest(self.folder, {**manifest, 'images': {
             **manifest['images'], 'num_unreadable': len(left_out), 'unreadable': left_out}})
         for path in sorted(self.folder.glob('*.npy')):

@@ -125,11 +125,12 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
         if response.status == 206:
             stated = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
             total = int(stated[2]) if stated and int(stated[1]) == received else None
-            if total is None or origin['total'] not in (None, total) or \
-                    validator not in ('', origin['validator']):
+            if total is None or origin.get('total') not in (None, total) or \
+                    validator not in ('', origin.get('validator')):
                 raise _Changed('the file on the server has changed; starting again')
         else:
-            received, total = file.truncate(0), int(length) if length.isdigit() else None
+            received, total = 0, int(length) if length.isdigit() else None
+            file.truncate(0)
             origin_file.write_text(json.dumps({'url': url, 'validator': validator, 'total': total}))
         if progress:
             progress(received, total)
@@ -167,7 +168,7 @@ def _request(url: str, headers: dict[str, str], timeout: float) -> http.client.H
         if isinstance(error.reason, TimeoutError):
             raise _Interrupted(_cause(error.reason, timeout)) from error
         raise UnreachableError(f'{url}: cannot connect ({error.reason})') from error
-    except (OSError, http.client.HTTPException) as error:
+    except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise _Interrupted(_cause(error, timeout)) from error
 
 

@@ -18,7 +18,7 @@ def locked_file(path: Path, wait: bool = True) -> Iterator[None]:
     """
     lock = FileLock(f'{path}.lock')
     try:
-        lock.acquire(blocking=wait)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise BlockingIOError(errno.EWOULDBLOCK, 'another process has this file', str(path)) from None
     except OSError as error:
