@@ -57,10 +57,10 @@ _SECTIONS: dict[str, Arguments] = {
 _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
 # Keys below which a dict describes a component, so that it needs a type.
 _COMPONENTS = {
-    'model', 'backbone', 'neck', 'head', 'heads', 'loss', 'dataset', 'datasets', 'sampler', 'batch_sampler',
-    'collate_fn', 'pipeline', 'transforms', 'optimizer', 'param_scheduler', 'default_hooks', 'custom_hooks',
-    'bank', 'queries', 'classifier', 'visualizer', 'vis_backends', 'val_evaluator', 'test_evaluator',
-    'protocol', 'train', 'val', 'test', 'trainval'}
+    'model', 'data_preprocessor', 'backbone', 'neck', 'head', 'heads', 'loss', 'dataset', 'datasets',
+    'sampler', 'batch_sampler', 'collate_fn', 'pipeline', 'transforms', 'optimizer', 'param_scheduler',
+    'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer', 'vis_backends',
+    'val_evaluator', 'test_evaluator', 'protocol', 'train', 'val', 'test', 'trainval'}
 # Of these, dicts of components by names that the user chooses.
 _COMPONENTS_BY_NAME = {'heads', 'default_hooks'}
 # Whatever is below these belongs to the component that takes them.
@@ -78,9 +78,6 @@ def check_config(config: Mapping[str, Any]) -> None:
     The keys of a component are the arguments that its signature names. What a component cannot do with
     their values it says itself when it is built.
 
-    Args:
-        config: The loaded config, types as classes or as registered names.
-
     Raises:
         ConfigError: At the first unknown key or type, or missing key, with its place and the nearest
             known name.
@@ -96,13 +93,11 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def check_variables(config: Mapping[str, Any]) -> None:
-    """Refuse a top-level name that nothing reads and that is no variable of the file.
+    """Raise ConfigError at a top-level name that nothing reads and that is no variable of the file.
 
     A variable is a plain value, a part that occurs elsewhere in the config (configs build on such variables),
     or a hook, dataset or transform that a base offers and the leaf leaves, or it begins with an underscore.
 
-    Raises:
-        ConfigError: At the first other name.
     """
     known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
     for key, value in config.items():
@@ -135,9 +130,8 @@ def check_option(key: str, config: Mapping[str, Any]) -> None:
     read = {name: value for name, value in config.items() if name in RUNNER_KEYS}
     places = [place for place, value in _walk(read) if _equal(value, config[root])
               and (_last_key(place) == root or isinstance(value, Mapping))]
-    hint = f': {", ".join(places[:4])}' if places else ''
-    raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file '
-                      f'is loaded; override what was made of it{hint}')
+    raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file is '
+                      f'loaded; override what was made of it: {", ".join(places[:4]) or "nothing was"}')
 
 
 def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
@@ -179,17 +173,14 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
 
 
 def _component_of(node: Mapping[str, Any], place: str, owner: str) -> Any:
-    """Return the class or function that a dict describes; None for a plain dict and one of unknown type.
-
-    Raises:
-        ConfigError: If the dict needs a type and has none, or the type must be known and is not.
-    """
+    """Return the class or function that a dict describes; None for a plain dict and one of unknown type."""
     key, parent = _last_key(place), _last_key(place.rpartition('.')[0])
     is_own = owner in OWN_PACKAGES
     if node.get('type') is not None:
         # Norms, activations and operations of other packages are not all registered.
         return _resolve(node['type'], place, must_be_known=is_own and not key.endswith('_cfg'))
-    is_component = key in _COMPONENTS and (key not in _COMPONENTS_BY_NAME or place.endswith(']'))
+    is_component = key in _COMPONENTS and (key not in _COMPONENTS_BY_NAME or place.endswith(']')) \
+        and place != 'data_preprocessor'                        # whose type the model may know
     if is_own and (is_component or parent in _COMPONENTS_BY_NAME):
         raise ConfigError(f'{place} lacks type: it must be the class of what is to be built, or its '
                           f'registered name; got {", ".join(node) or "an empty dict"}')
@@ -211,10 +202,10 @@ def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
     scope, names = name.rpartition('.')[0], set()
     for registry in REGISTRIES:
         parent = registry.parent or registry
-        if scope in parent.children:
-            names |= {f'{scope}.{known}' for known in parent.children[scope].module_dict}
-        elif not scope:
+        if not scope:
             names |= {*registry.module_dict, *parent.module_dict}
+        elif scope in parent.children:
+            names |= {f'{scope}.{known}' for known in parent.children[scope].module_dict}
     if must_be_known or (scope and names):
         raise_unknown(name, f'{place}.type', names, what='type')
     return None
@@ -222,10 +213,9 @@ def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
 
 def _check_pipeline(dataset: Any, place: str) -> None:
     """Refuse a dataset that takes a ``pipeline`` and is given none: it would not make a model's inputs."""
-    if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset) \
-            or dataset.get('type') is None:
+    if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset):
         return
-    component = _resolve(dataset['type'], place)
+    component = _resolve(dataset.get('type'), place)
     parameter = inspect.signature(component).parameters.get('pipeline')
     if 'pipeline' in arguments_of(component).names and (parameter is None or not parameter.default):
         raise ConfigError(f'{place} lacks pipeline: it must be a list of transforms, the last of which packs '

@@ -77,12 +77,9 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """Return the value that a text on the command line stands for.
 
-    It reads what MMEngine's ``DictAction`` reads, and leaves spaces in texts and commas in quoted ones, as
-    paths have them.
-
-    Args:
-        text: A number; true, false or None; ``[a,b]`` or ``a,b``, a list; ``(a,b)``, a tuple; else itself.
-            In quotes it is a text whatever it looks like.
+    Unlike MMEngine's ``DictAction`` it leaves spaces in texts and commas in quoted ones, as paths have them.
+    It may be a number; true, false or None; ``[a,b]`` or ``a,b``, a list; ``(a,b)``, a tuple; and is else a
+    text. In quotes it is a text whatever it looks like.
 
     Raises:
         InputError: If brackets in it are not closed.
@@ -142,11 +139,7 @@ def _split(text: str) -> list[str]:
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
-    """Read a config, its bases, and what its types name.
-
-    Args:
-        path: An existing file.
-        readers: The configs that have it as a base.
+    """Read a config, its bases, and what its types name; ``readers`` have it as a base.
 
     Raises:
         ConfigError: If something is wrong; it names the file at fault, which may be a base, and the line.

@@ -24,9 +24,8 @@ class RunError(UserError, RuntimeError):
 def explained_failures(runner) -> Iterator[None]:
     """Raise a :class:`RunError` in place of failures of the machine: its memory, its disks, its processes.
 
-    The message ends with the last whole checkpoint and how to go on. What the loss of another process
-    raises has no type of its own, so any RuntimeError in a run of many processes is reported as one. Its
-    traceback is logged.
+    The message ends with the last whole checkpoint and how to go on. The loss of another process raises a
+    RuntimeError without a type of its own, so any RuntimeError in a run of many processes is reported so.
     """
     try:
         yield
@@ -57,12 +56,11 @@ def _reason(error: Exception, runner) -> str | None:
     if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'
     if runner.world_size > 1 and isinstance(error, RuntimeError):
-        runner.logger.error('the traceback of this process:', exc_info=error)
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         waited = f' or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
         return (f'process {runner.rank} of {runner.world_size} stopped at iteration {iteration} '
-                f'({_first_line(error)}): if another one ended before it{waited}, the log of that one says '
-                'why')
+                f'({_first_line(error)}): if another one ended{waited}, its own log says why; '
+                'MMSIMCLR_TRACEBACK=1 shows where this one stopped')
     return None
 
 
