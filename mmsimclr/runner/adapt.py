@@ -36,12 +36,10 @@ REPLACING = 'mmsimclr.ReplaceUnreadable'
 def set_amp(config: Config, dtype: str) -> None:
     """Put a config's optimizer in a mixed-precision wrapper.
 
-    Args:
-        config: The config to change.
-        dtype: ``'bf16'`` (CPU or GPU) or ``'fp16'`` (GPU; with loss scaling).
+    ``dtype`` is ``'bf16'`` (CPU or GPU) or ``'fp16'`` (GPU; with loss scaling).
 
     Raises:
-        InputError: If dtype is neither, or fp16 is asked for without a GPU.
+        InputError: If it is neither, or fp16 is asked for without a GPU.
     """
     if dtype not in AMP_DTYPES:
         raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
@@ -59,7 +57,7 @@ def set_auto_scale_lr(config: Config) -> None:
     """Have the learning rate scaled to the real global batch, by the config's rule.
 
     Raises:
-        InputError: If the config does not say which batch its learning rate is for.
+        InputError: If the config does not say for which batch its learning rate is.
     """
     if not config.get('auto_scale_lr'):
         raise InputError('the config has no auto_scale_lr=dict(base_batch_size=..., rule=...), so the batch '
@@ -90,12 +88,8 @@ def place_views(config: Config) -> None:
     """Have the views made where the config's ``views`` says, and take that key out.
 
     With 'device', the loader ships whole images and the model's preprocessor makes the views, by the same
-    policy. Images that need no reading (those of CIFAR10 and Shapes) are put on the device as a whole, and
-    the loader needs no processes.
-
-    Args:
-        config: A config to train with, whose pipeline ends in ``MultiView`` of one ``SimCLRView`` and
-            ``PackViews``.
+    policy. The pipeline must end in ``MultiView`` of one ``SimCLRView`` and ``PackViews``. Images that need
+    no reading (those of CIFAR10 and Shapes) are put on the device as a whole, without loader processes.
 
     Raises:
         ConfigError: If the views are others than the device can make, or images in memory may be bad.

@@ -24,12 +24,8 @@ def build_runner(config: Config) -> Runner:
     One config serves one CPU process and many GPUs: without GPUs, process groups use gloo and batch
     norm stays per process; ``auto_scale_lr`` is resolved from the real global batch size.
 
-    Args:
-        config: A config from :func:`mmsimclr.config.load_config`. It is changed in place, so that what
-            is dumped into the work directory is what ran.
-
-    Returns:
-        The Runner; ``runner.train()`` starts it.
+    The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is dumped into
+    the work directory is what ran. ``train()`` of the Runner starts it.
 
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.

@@ -33,21 +33,13 @@ class SaveError(UserError, OSError):
 
 @dataclass
 class Search:
-    """The checkpoints in the folders of a run that it may go on from.
+    """The checkpoints in the folders of a run that it may go on from."""
 
-    Attributes:
-        path: The newest intact checkpoint; None if there is none.
-        iteration: Its iteration.
-        notes: Why others were passed over, one line each.
-        damaged: Checkpoints of this run that are not intact.
-        of_other_runs: Checkpoints that an earlier run in the same folder left.
-    """
-
-    path: Path | None = None
+    path: Path | None = None                                          # the newest that is intact
     iteration: int = -1
-    notes: list[str] = field(default_factory=list)
-    damaged: list[Path] = field(default_factory=list)
-    of_other_runs: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)                    # why others were passed over
+    damaged: list[Path] = field(default_factory=list)                 # of this run
+    of_other_runs: list[Path] = field(default_factory=list)           # left in the folder by an earlier run
 
 
 def manifest_of(path: Path) -> Path:
@@ -101,13 +93,11 @@ def remove_leftovers(folder: Path) -> list[str]:
 
 
 def newest_checkpoint(folders: list[Path]) -> Search:
-    """Find the checkpoint with the most iterations that is intact, of the run that saved there last.
+    """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
-    A checkpoint with a manifest is intact if its size and SHA-256 are those; one without, as MMEngine
-    writes them or a kill at the wrong moment leaves, if it can be read to its end.
-
-    Args:
-        folders: The work directory first, which has the ``run_id``.
+    A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine writes
+    them or a kill at the wrong moment leaves, is intact if it can be read to its end. The work directory,
+    which has the ``run_id``, is the first of the folders.
     """
     named = folders[0] / 'run_id'
     run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None
@@ -233,12 +223,7 @@ def checkpoint_content(runner, meta: dict[str, Any], random_states: list[dict], 
                        save_param_scheduler: bool = True) -> dict[str, Any]:
     """Return a checkpoint on the CPU: what MMEngine's hold, the encoder's record, and what resuming needs.
 
-    Args:
-        runner: The run.
-        meta: Its config, its id and its place.
-        random_states: Of every rank.
-        save_optimizer: Whether to save the optimizer's state.
-        save_param_scheduler: Whether to save the states of the schedules.
+    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank.
 
     Raises:
         InputTypeError: If the optimizer has a wrapper that is not MMEngine's.

@@ -18,7 +18,7 @@ RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 def num_restarts() -> int:
-    """Return how often torchrun or Slurm, as they say in the environment, have restarted this run."""
+    """Return how often torchrun or Slurm have restarted this run, as the environment says."""
     return sum(int(os.environ.get(name) or 0) for name in RESTARTS)
 
 

@@ -52,9 +52,7 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     The encoder is nearly all of a step's computing. The loss has loops and, over ranks, communication, which
     a compiler only breaks into pieces; views, head and optimizer have fused operations of their own.
 
-    Args:
-        model: With a ``backbone``; bare, or wrapped for many processes.
-        options: Arguments of ``torch.compile``, such as ``mode``.
+    ``options`` are arguments of ``torch.compile``, such as ``mode``.
 
     Raises:
         InputError: If there is no backbone, the options are not torch's, or torch cannot compile on this
@@ -81,13 +79,10 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 
 
 def check_widths(model: nn.Module) -> None:
-    """Refuse a projection head that does not take as many channels as the encoder's last map has.
+    """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
     Both must say their widths: the encoder as our ResNet and those of MMPretrain do (``feat_dim``,
     ``out_indices``), the head by a first layer ``fc0`` on pooled features. Others are not checked.
-
-    Raises:
-        ConfigError: If they differ; it names both.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
     width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
@@ -110,19 +105,15 @@ def check_widths(model: nn.Module) -> None:
 class PretrainRunner(Runner):
     """MMEngine's Runner for runs that may end at any moment.
 
-    Loading runs nothing that is in the file and fills the whole model or stops. What is saved is whole, says
-    how its encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
+    Loading runs no code of the file, and fills the whole model or stops. A checkpoint is whole, says how its
+    encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
     """
 
     _run_id: str | None = None
     _loaded: dict | None = None
 
     def train(self) -> torch.nn.Module:
-        """Train.
-
-        Raises:
-            RunError: If a loader process died, memory ran out, a disk failed, or another rank stopped.
-        """
+        """Train; raise RunError if a process died, memory ran out or a disk failed."""
         preemption = [hook for hook in self.hooks if isinstance(hook, PreemptionHook)]
         for hook in preemption:
             hook.listen()
@@ -151,11 +142,7 @@ class PretrainRunner(Runner):
             self.logger.info('the encoder is compiled: the first steps take a minute or so longer')
 
     def load_or_resume(self) -> None:
-        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
-
-        Raises:
-            CheckpointError: If it is to resume and no checkpoint in the work directory is intact.
-        """
+        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself."""
         if self._has_loaded:
             return
         distributed.from_first_rank(self._tidy)
