@@ -1,13 +1,14 @@
 """Each key of a config dropped or misspelled: refused by name, before any data is read."""
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from config_mutations import answers, plain
 from leaves import CONFIGS
 
-from mmsimclr.config import ConfigError, load_config
+from mmsimclr.config import ConfigError, check_config, load_config
 
 FUZZED = [
     'simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes', 'simclr/simclr_resnet50_1xb256-coslr-200e_folder',
@@ -15,6 +16,44 @@ FUZZED = [
     'benchmarks/classification/knn_shapes', 'benchmarks/classification/transfer-linear_shapes']
 # Names that a user chooses: of heads, of parameters, of further hooks.
 CHOSEN = re.compile(r'model\.heads\.\w+|.*\.custom_keys\..*|default_hooks\.preemption')
+
+
+def plain(node: Any) -> Any:
+    """Return a loaded config as dicts and lists, its types as classes."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def mutations(config: dict | list, place: str = '') -> Iterator[tuple[str, str]]:
+    """Drop and misspell one key of a config after another, in place, and undo it when the next is asked for.
+
+    Yields:
+        'drop' or 'misspell', and the key, dotted.
+    """
+    for key, value in list(config.items() if isinstance(config, dict) else enumerate(config)):
+        here = f'{place}.{key}'.lstrip('.')
+        if isinstance(config, dict):
+            del config[key]
+            yield 'drop', here
+            config[f'{key}x'] = value
+            yield 'misspell', here
+            del config[f'{key}x']
+            config[key] = value
+        if isinstance(value, dict | list):
+            yield from mutations(value, here)
+
+
+def answers(config: dict) -> Iterator[tuple[str, str, Exception | None]]:
+    """Yield each mutation of a config with what the check raised at it."""
+    check_config(config)
+    for kind, place in mutations(config):
+        try:
+            check_config(config)
+        except Exception as error:
+            yield kind, place, error
+        else:
+            yield kind, place, None
 
 
 @pytest.fixture(scope='module', params=FUZZED, ids=lambda name: Path(name).stem)
