@@ -97,7 +97,6 @@ def check_variables(config: Mapping[str, Any]) -> None:
 
     A variable is a plain value, a part that occurs elsewhere in the config (configs build on such variables),
     or a hook, dataset or transform that a base offers and the leaf leaves, or it begins with an underscore.
-
     """
     known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
     for key, value in config.items():
