@@ -3,8 +3,12 @@
 import torch
 from mmengine.hooks import Hook
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, UserError
 from mmsimclr.registry import HOOKS
+
+
+class NotFiniteError(UserError, FloatingPointError):
+    """A loss or a weight is not finite; the message says since when and how to go on."""
 
 
 @HOOKS.register_module()
@@ -72,7 +76,7 @@ def _check_weights(runner, state_dict: dict[str, torch.Tensor], iteration: int) 
 
 def _stop(runner, what: str) -> None:
     last = runner.message_hub.runtime_info.get('last_ckpt')
-    raise FloatingPointError(
+    raise NotFiniteError(
         f'{what}: stopped. '
         + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
         + 'A resumed run keeps its learning rate and schedule and would come here again: start anew with a '

@@ -54,7 +54,7 @@ class PreemptionHook(Hook):
     def listen(self) -> None:
         """Take the signals, until :meth:`release`.
 
-        :class:`mmsimclr.config.PretrainRunner` does both around its training, and not around a test or a
+        :class:`mmsimclr.runner.PretrainRunner` does both around its training, and not around a test or a
         validation alone, which have nothing to save and must end at once.
         """
         self._received, self._flag, self._under_way = 0, None, None

@@ -31,36 +31,26 @@ def first(tmp_path_factory):
     return folder / 'epoch_2.pth'
 
 
-DIFFERENT = {
-    'optim_wrapper.optimizer.lr': (0.1, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
-    'optim_wrapper.optimizer.weight_decay': (0.5, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
-    'optim_wrapper.optimizer.momentum': (0.5, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
-    'param_scheduler.0.total': (9, r'param_scheduler\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
-    'param_scheduler.0.warmup': (2, r'warmup_steps: 2 in the checkpoint, 4 in the config'),
-    'randomness.seed': (5, r'randomness\.seed: 0 in the checkpoint, 5 in the config'),
+OTHER_BATCH = {'train_dataloader.batch_size': 4, 'param_scheduler': [
+    dict(type='WarmupCosineLR', warmup=2, total=8, by_epoch=False)]}
+# Changes of the config, and what the message has of them.
+DIFFERENT = [
+    ({'optim_wrapper.optimizer.lr': 0.1}, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
+    ({'optim_wrapper.optimizer.weight_decay': 0.5}, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
+    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
+    ({'param_scheduler.0.total': 9}, r'\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
+    ({'randomness.seed': 5, 'param_scheduler.0.warmup': 2},
+     r'(?s)randomness\.seed: 0 in the checkpoint, 5 in .*warmup_steps: 2 in the checkpoint, 4 in'),
     # The number of steps of the schedule stays, the images of a step do not.
-    'train_dataloader.dataset.num_images': (17, r'num_images 16 in the checkpoint, 17 now'),
-}
+    ({'train_dataloader.dataset.num_images': 17}, r'num_images 16 in the checkpoint, 17 now'),
+    (OTHER_BATCH, r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in')]
 
 
-@pytest.mark.parametrize('key', DIFFERENT)
-def test_another_setting_is_refused_and_both_values_named(key, first, tmp_path):
-    value, message = DIFFERENT[key]
+@pytest.mark.parametrize('changes, message', DIFFERENT, ids=lambda value: str(value)[:40])
+def test_other_settings_are_refused_and_both_values_named(changes, message, first, tmp_path):
     with pytest.raises(ConfigError, match=message) as caught:
-        run(tmp_path, 4, first, **{key: value})
+        run(tmp_path, 4, first, **changes)
     assert f'load_from={first}' in str(caught.value)
-
-
-def test_another_batch_is_refused(first, tmp_path):
-    schedule = [dict(type='WarmupCosineLR', warmup=2, total=8, by_epoch=False)]
-    with pytest.raises(ConfigError, match=r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in'):
-        run(tmp_path, 4, first, train_dataloader__batch_size=4, param_scheduler=schedule)
-
-
-def test_all_differences_are_named_at_once(first, tmp_path):
-    with pytest.raises(ConfigError, match=r'(?s)seed: 0.*lr: 0\.3.*warmup_steps: 2'):
-        run(tmp_path, 4, first, randomness__seed=1, optim_wrapper__optimizer__lr=1.0,
-            param_scheduler=[dict(SCHEDULE[0], warmup=0)])
 
 
 def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
@@ -197,7 +187,7 @@ def loop(kind: type, epochs: int = 4) -> dict:
     return dict(_delete_=True, type=kind, max_epochs=epochs)
 
 
-@pytest.mark.parametrize('done', [1, 2, 3])
+@pytest.mark.parametrize('done', [2, 3])
 def test_a_loop_of_ones_own_that_would_begin_an_epoch_again_is_refused_inside_one(done, tmp_path):
     """After two steps the epoch is over, but a checkpoint by iterations does not count it as done."""
     run(tmp_path / 'whole', default_hooks=BY_ITERATION, train_cfg=loop(OwnLoopForResumeTest))
@@ -205,7 +195,7 @@ def test_a_loop_of_ones_own_that_would_begin_an_epoch_again_is_refused_inside_on
     with pytest.raises(ConfigError) as error:
         run(tmp_path / 'resumed', 4, path, train_cfg=loop(OwnLoopForResumeTest))
     said = f'{path} was saved {2 - done % 2} steps into an epoch of 2, and OwnLoopForResumeTest would begin'
-    assert said in str(error.value) and 'from mmsimclr.engine.ResumableTrainLoop' in str(error.value)
+    assert said in str(error.value) and 'mmsimclr.runner.ResumableTrainLoop' in str(error.value)
 
 
 def test_it_goes_on_after_an_epoch_and_one_derived_from_ours_anywhere(tmp_path):

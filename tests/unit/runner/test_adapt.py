@@ -1,3 +1,5 @@
+"""Views on the device: the same policy, and the same run whatever the loader does."""
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,8 @@ from PIL import Image
 from tiny_run import PACK_IMAGE, tiny_config, tiny_runner
 
 from mmsimclr.config import ConfigError, check_config, load_config
-from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder, WebDatasetShards
+from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
-from mmsimclr.prepare.shards import write_shards
 from mmsimclr.runner import build_runner
 from mmsimclr.runner.adapt import place_views
 from mmsimclr.transforms import DeviceViews, LoadImage, LoadImageForCrops, MultiView, PackViews, SimCLRView
@@ -26,9 +27,9 @@ def folder(tmp_path_factory):
     return root
 
 
-def on_files(dataset, folder, reader=LoadImage):
+def on_files(folder, reader=LoadImage):
     pipeline = [dict(type=reader), dict(type=MultiView, num_views=2, transforms=[VIEW]), dict(type=PackViews)]
-    return dict(type=dataset, data_root=str(folder), pipeline=pipeline)
+    return dict(type=UnlabeledImageFolder, data_root=str(folder), pipeline=pipeline)
 
 
 def loader_of(dataset, **changes):
@@ -60,7 +61,7 @@ def test_images_in_memory_train_without_loader_processes_and_with_online_knn(tmp
 
 
 def test_the_policy_and_the_number_of_views_are_the_configs(folder, tmp_path):
-    config = tiny_config(tmp_path, train_dataloader=loader_of(on_files(UnlabeledImageFolder, folder)))
+    config = tiny_config(tmp_path, train_dataloader=loader_of(on_files(folder)))
     config.train_dataloader.dataset.pipeline[1].num_views = 3
     config.model.data_preprocessor = dict(type='ViewPreprocessor', mean=(1, 2, 3), channels_last=True)
     config.views = 'device'
@@ -81,49 +82,31 @@ def test_views_stay_in_the_loader_unless_asked_for(tmp_path, views):
     assert config.pretty_text == plain.pretty_text
 
 
-def test_another_place_is_refused_when_the_config_is_checked(tmp_path):
-    with pytest.raises(ConfigError, match=r"views must be .*'loader'.*'device'.*'gpu'"):
-        check_config(tiny_config(tmp_path, views='gpu'))
+def test_another_place_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r'views must be .*loader, device, .*gpu'):
+        place_views(tiny_config(tmp_path, views='gpu'))
+
+
+def test_bad_images_need_files(tmp_path):
+    with pytest.raises(ConfigError, match='bad_images'):
+        build_runner(tiny_config(tmp_path, views='device', bad_images=dict(max_fraction=0.1)))
 
 
 @pytest.fixture(scope='module')
 def of_folder(folder, tmp_path_factory):
     """The weights after training on the folder, without loader processes."""
     runner = tiny_runner(tmp_path_factory.mktemp('of') / 'folder', views='device',
-                         train_dataloader=loader_of(on_files(UnlabeledImageFolder, folder)))
+                         train_dataloader=loader_of(on_files(folder)))
     runner.train()
     return weights(runner)
 
 
 @pytest.mark.parametrize('reader', [LoadImage, LoadImageForCrops])
 def test_loader_processes_and_reduced_reading_change_nothing(folder, tmp_path, of_folder, reader):
-    dataset = on_files(UnlabeledImageFolder, folder, reader)
+    dataset = on_files(folder, reader)
     runner = tiny_runner(tmp_path, views='device', train_dataloader=loader_of(dataset, num_workers=2))
     runner.train()
     assert_same(weights(runner), of_folder)
-
-
-def test_shards_train_as_any_files_do(folder, tmp_path, of_folder):
-    write_shards(folder, tmp_path / 'shards', images_per_shard=5, report=lambda line: None)
-    dataset = on_files(WebDatasetShards, tmp_path / 'shards')
-    runner = tiny_runner(tmp_path / 'run', views='device', train_dataloader=loader_of(dataset))
-    start = weights(runner)
-    runner.train()
-    assert any(not torch.equal(value, start[name]) for name, value in weights(runner).items())
-    # The same images under other indices: other views.
-    assert not torch.equal(weights(runner)['neck.fc0.weight'], of_folder['neck.fc0.weight'])
-
-
-def test_a_run_resumed_in_the_middle_of_an_epoch_ends_as_an_uninterrupted_one(tmp_path):
-    changes = dict(views='device', train_cfg=dict(by_epoch=True, max_epochs=2), default_hooks=dict(
-        checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)))
-    whole = tiny_runner(tmp_path / 'whole', **changes)
-    whole.train()
-    resumed = tiny_runner(tmp_path / 'resumed', load_from=str(tmp_path / 'whole' / 'iter_3.pth'), resume=True,
-                          **changes)
-    resumed.train()
-    assert resumed.iter == whole.iter == 4
-    assert_same(weights(resumed), weights(whole))
 
 
 def test_views_of_an_epoch_do_not_depend_on_the_size_of_a_batch(tmp_path):

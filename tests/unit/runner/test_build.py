@@ -1,26 +1,41 @@
-import errno
+"""A config becomes a Runner whose parts fit, or is refused before any data is read."""
 
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook
-from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
 from mmsimclr.config import ConfigError
+from mmsimclr.datasets import Shapes
 from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
-from mmsimclr.models import SimCLR
-from mmsimclr.registry import RUNNERS
+from mmsimclr.models import NonLinearNeck, SimCLR
+from mmsimclr.registry import DATASETS, MODELS, RUNNERS
 from mmsimclr.runner import PretrainRunner, build_runner, set_amp, set_deterministic
-from mmsimclr.runner.failures import explained_failures
-from mmsimclr.transforms.load import ImageReadError
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
 
 
 @RUNNERS.register_module()
-class RunnerForRunnerTest(PretrainRunner):
+class RunnerForBuildTest(PretrainRunner):
     pass
+
+
+@DATASETS.register_module()
+class UnreadShapesForBuildTest(Shapes):
+    """A dataset that nobody may build."""
+
+    def __init__(self, **settings):
+        raise AssertionError('data were read')
+
+
+@MODELS.register_module()
+class OwnNeckForBuildTest(NonLinearNeck):
+    """A neck that does not say its width as ours does."""
+
+    def __init__(self, in_channels, hid_channels, out_channels):
+        super().__init__(in_channels, hid_channels, out_channels)
+        self.own, self.fc0 = self.fc0, None
 
 
 @pytest.fixture
@@ -66,10 +81,10 @@ def test_a_launcher_without_its_environment_is_refused(config, monkeypatch):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
         monkeypatch.delenv(name, raising=False)
     config.launcher = 'pytorch'
-    with pytest.raises(RuntimeError, match='needs RANK, WORLD_SIZE, LOCAL_RANK in the environment'):
+    with pytest.raises(RuntimeError, match='RANK, WORLD_SIZE, LOCAL_RANK'):
         build_runner(config)
     config.launcher = 'torchrun'
-    with pytest.raises(ValueError, match="none, pytorch, slurm, mpi, got 'torchrun'"):
+    with pytest.raises(ValueError, match=r"pytorch.*got 'torchrun'"):
         build_runner(config)
 
 
@@ -87,24 +102,23 @@ def test_bf16_replaces_whatever_wrapper_the_config_has(config, before):
 def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, monkeypatch):
     config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ValueError, match='fp16 training needs a GPU; use --amp bf16'):
+    with pytest.raises(ValueError, match=r'fp16.*bf16'):
         set_amp(config, 'fp16')
     assert config.optim_wrapper.enabled == 'auto'
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     set_amp(config, 'fp16')
-    assert config.optim_wrapper.type == AmpOptimWrapper.__name__
+    assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert 'enabled' not in config.optim_wrapper and config.optim_wrapper.loss_scale == 'dynamic'
-
-
-def test_unknown_precision_is_refused(config):
     with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
         set_amp(config, 'fp8')
 
 
-def test_a_run_without_steps_is_refused(config):
-    config.train_dataloader.dataset.num_images = config.train_dataloader.batch_size - 1
-    config.train_dataloader.drop_last = True
-    with pytest.raises(ValueError, match=r'7 images on 1 process.* do not fill one batch of 8'):
+@pytest.mark.parametrize('key, value', [
+    ('train_dataloader.dataset.num_images', 7), ('train_cfg.max_epochs', 0),
+    ('train_cfg', dict(by_epoch=False, max_iters=0, _delete_=True))])
+def test_a_run_without_steps_is_refused(config, key, value):
+    config.merge_from_dict({key: value})
+    with pytest.raises(ValueError, match='no steps'):
         build_runner(config).train()
 
 
@@ -130,15 +144,12 @@ def test_no_checkpoints_are_no_checkpoints(config, tmp_path):
     assert not list(tmp_path.glob('*.pth'))
 
 
-def test_a_runner_without_our_checkpoints_is_refused(config):
+def test_only_runners_derived_from_ours_are_built(config):
     config.runner_type = Runner
-    with pytest.raises(ConfigError, match=r'must be a subclass of mmsimclr\.config\.PretrainRunner'):
+    with pytest.raises(ConfigError, match=r'runner_type must be .*PretrainRunner'):
         build_runner(config)
-
-
-def test_a_runner_derived_from_ours_is_built(config):
-    config.runner_type = RunnerForRunnerTest
-    assert type(build_runner(config)) is RunnerForRunnerTest
+    config.runner_type = RunnerForBuildTest
+    assert type(build_runner(config)) is RunnerForBuildTest
 
 
 def test_determinism_needs_no_seed_in_the_config(config):
@@ -150,18 +161,39 @@ def test_determinism_needs_no_seed_in_the_config(config):
         torch.use_deterministic_algorithms(False)
 
 
-def test_bad_images_need_files(config):
-    config.bad_images = dict(max_fraction=0.1)
-    config.views = 'device'
-    with pytest.raises(ConfigError, match='bad_images is about files'):
+def test_a_config_that_lacks_a_part_of_training_is_refused(config):
+    config.pop('train_cfg')
+    with pytest.raises(ConfigError, match='lacks train_cfg'):
         build_runner(config)
 
 
-def test_an_image_on_a_failing_disk_is_not_taken_for_a_failing_save(config):
-    runner = build_runner(config)
-    error = ImageReadError('cannot read image a.jpg: Input/output error')
-    error.errno = errno.EIO
-    for raised in (error, ConnectionRefusedError(errno.ECONNREFUSED, 'the tracking server')):
-        with pytest.raises(type(raised)) as caught, explained_failures(runner):
-            raise raised
-        assert caught.value is raised
+OTHERS = dict(type='mmpretrain.ResNet', depth=50, _delete_=True)
+WIDTHS = [
+    ({'neck.in_channels': 512}, 512, 32), ({'backbone.depth': 50}, 32, 128),
+    ({'backbone.width_multiplier': 2}, 32, 64), ({'backbone.out_indices': (2,)}, 32, 16),
+    ({'backbone.out_indices': (0, 1)}, 32, 8), ({'backbone.out_indices': ('stem',)}, 32, 4),
+    ({'backbone': OTHERS}, 32, 2048),
+    ({'backbone': dict(OTHERS, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))}, 32,
+     1024)]
+
+
+def with_changes(config, changes: dict):
+    config.train_dataloader.dataset.type = 'UnreadShapesForBuildTest'
+    config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    return config
+
+
+@pytest.mark.parametrize('changes, given, wanted', WIDTHS, ids=lambda value: str(value)[:40])
+def test_a_projection_head_must_be_as_wide_as_the_encoder(changes, given, wanted, config):
+    with pytest.raises(ConfigError, match=f'in_channels is {given}.*set .*in_channels={wanted},'):
+        build_runner(with_changes(config, changes))
+    build_runner(with_changes(config, {'neck.in_channels': wanted}))
+
+
+@pytest.mark.parametrize('changes', [
+    {'neck.num_layers': 0, 'neck.in_channels': 7},                # the identity
+    {'neck.with_avg_pool': False, 'neck.in_channels': 128},       # maps of 2 x 2
+    {'neck': dict(_delete_=True, type='OwnNeckForBuildTest', in_channels=7, hid_channels=8, out_channels=8)}],
+    ids=str)
+def test_where_widths_are_not_said_or_do_not_matter_nothing_is_refused(changes, config):
+    build_runner(with_changes(config, changes))

@@ -116,8 +116,9 @@ KINDS = {
     'in memory': ('Shapes', None, 'device')}
 
 
-@pytest.mark.parametrize('num_workers', [0, 2])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize('kind, num_workers', [*((kind, 0) for kind in KINDS), ('files', 2), (
+    'shards on the device', 2)])
 def test_every_kind_of_data_goes_on_inside_an_epoch_in_the_same_bits(kind, num_workers, images, tmp_path):
     """One of the files is bad: what stands in for it must be the same too."""
     dataset, place, views = KINDS[kind]

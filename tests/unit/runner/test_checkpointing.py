@@ -11,13 +11,14 @@ import torch
 from mmsimclr.checkpoints import CheckpointError, DamagedCheckpointError
 from mmsimclr.runner import (
     SaveError,
+    folders_of_run,
     newest_checkpoint,
     remove_leftovers,
     require_any,
     save_whole,
     write_text,
 )
-from mmsimclr.runner.checkpointing import folders_of_run, manifest_of, remove_checkpoint
+from mmsimclr.runner.checkpointing import manifest_of
 
 
 def tree(iteration: int, run_id: str = 'a', **changes) -> dict:
@@ -182,11 +183,6 @@ def test_an_older_file_of_the_name_never_has_the_new_ones_manifest(tmp_path, mon
     monkeypatch.undo()
     search = newest_checkpoint([tmp_path])
     assert (search.path, search.iteration) == (path, 1)
-
-
-def test_a_checkpoint_goes_with_its_manifest(tmp_path):
-    remove_checkpoint(save(tmp_path, 1))
-    assert os.listdir(tmp_path) == []
 
 
 def test_of_those_without_a_manifest_the_one_with_the_most_iterations_whatever_the_dates_of_copies(tmp_path):
