@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmsimclr.checkpoints.zoo import cache_folder, config_file, mirrors
+from mmsimclr.checkpoints.zoo import cache_folder, config_file, configured_mirrors
 
 
 @pytest.fixture
@@ -25,25 +25,25 @@ def test_the_file_is_where_the_variables_say(path, tmp_path, monkeypatch):
     assert str(config_file()) == '/xdg/mmsimclr/config.yml'
     (tmp_path / 'my.yml').write_text('mirrors: [http://a]')
     monkeypatch.setenv('MMSIMCLR_CONFIG', '~/my.yml')
-    assert mirrors() == ['http://a']
+    assert configured_mirrors() == ['http://a']
 
 
 def test_without_a_file_nothing_is_set_unless_it_was_named(path, tmp_path, monkeypatch):
-    assert mirrors() == [] and cache_folder() == tmp_path / '.cache' / 'mmsimclr' / 'checkpoints'
+    assert configured_mirrors() == [] and cache_folder() == tmp_path / '.cache' / 'mmsimclr' / 'checkpoints'
     monkeypatch.setenv('MMSIMCLR_CONFIG', 'nowhere.yml')
-    for function in (mirrors, cache_folder):
+    for function in (configured_mirrors, cache_folder):
         with pytest.raises(FileNotFoundError, match=r'no file at nowhere\.yml, which MMSIMCLR_CONFIG names'):
             function()
 
 
 def test_an_empty_file_sets_nothing(path):
     path.write_text('# mirrors: []')
-    assert mirrors() == []
+    assert configured_mirrors() == []
 
 
 def test_folders_are_below_the_files_own_unless_absolute(path, tmp_path):
     path.write_text("mirrors: [here, ~/there, /data, 'file:///x', http://a]\ncache: cache")
-    assert mirrors() == [f'{path.parent}/here', f'{tmp_path}/there', '/data', 'file:///x', 'http://a']
+    assert configured_mirrors() == [f'{path.parent}/here', f'{tmp_path}/there', '/data', 'file:///x', 'http://a']
     assert cache_folder() == path.parent / 'cache'
 
 
@@ -52,7 +52,7 @@ def test_the_environment_goes_before_the_file(path, monkeypatch):
     monkeypatch.setenv('MMSIMCLR_MIRRORS', '/variable, ,http://b')
     monkeypatch.setenv('MMSIMCLR_CACHE', '/variable')
     monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
-    assert mirrors() == ['/variable', 'http://b', '/file'] and str(cache_folder()) == '/variable'
+    assert configured_mirrors() == ['/variable', 'http://b', '/file'] and str(cache_folder()) == '/variable'
     monkeypatch.delenv('MMSIMCLR_CACHE')
     assert str(cache_folder()) == '/file'
 
@@ -68,7 +68,7 @@ def test_the_environment_goes_before_the_file(path, monkeypatch):
     ('mirrors: [', 'is no YAML: ')])
 def test_a_wrong_file_is_refused_by_its_name(path, text, message):
     path.write_text(text)
-    for function in (mirrors, cache_folder):
+    for function in (configured_mirrors, cache_folder):
         with pytest.raises(ValueError) as refused:
             function()
         assert str(refused.value).startswith(str(path)) and message in str(refused.value)
