@@ -26,6 +26,8 @@ TRUNK = re.compile(r'(conv1|bn1|layer[1-4])\.')
 BLOCK = re.compile(r'layer([1-4])\.(\d+)\.conv([123])\.weight')
 NUMBERED_STAGE = re.compile(r'(.*?)(\d+)\.0\.conv1\.weight')
 NECK_LAYER = re.compile(r'(fc|bn)(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)')
+DEEP_STEM = re.compile(r'(^|\.)(stem\.0|conv1\.0)\.weight$')
+TRANSFORMER = re.compile(r'(^|\.)(cls_token$|(blocks|layers)\.0\.attn\.)')
 # Slowly moving copies of an encoder, which are not what "the encoder" means unless asked for.
 COPY = re.compile(r'(^|[._:])(ema|momentum|target|teacher|encoder_k|key_encoder|shadow|averaged)')
 SOLO_LEARN = 'solo-learn'
@@ -134,9 +136,13 @@ def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candi
                     for name in names if name.startswith(prefix) and TRUNK.match(name, len(prefix))}
             found.append(_Candidate(place, prefix, keys, state_dict))
     for prefix, first_stage in sorted(_numbered_prefixes(names).items()):
-        keys = {_named_key(name.removeprefix(prefix), first_stage): name
-                for name in names if name.startswith(prefix)}
-        keys = {key: name for key, name in keys.items() if TRUNK.match(key)}
+        parts = {'0': 'conv1', '1': 'bn1'} | {str(first_stage + i): f'layer{i + 1}' for i in range(4)}
+        keys = {}
+        for name in names:
+            number, _, rest = name.removeprefix(prefix).partition('.')
+            if name.startswith(prefix) and number in parts:
+                # Some CIFAR variants call the projection 'shortcut'.
+                keys[f'{parts[number]}.{rest.replace("shortcut.", "downsample.")}'] = name
         found.append(_Candidate(place, prefix, keys, state_dict, 'numbered'))
     for prefix in _prefixes(names, 'stem.conv1.weight'):
         keys = {key: name for name in names if name.startswith(prefix)
@@ -171,20 +177,6 @@ def _numbered_prefixes(names: Iterable[str]) -> dict[str, int]:
             and f'{prefix}0.weight' in names and f'{prefix}1.weight' in names}
 
 
-def _named_key(key: str, first_stage: int) -> str:
-    """Return torchvision's key of a numbered layer: ``4.0.conv1.weight`` is ``layer1.0.conv1.weight``."""
-    number, _, rest = key.partition('.')
-    if not number.isdigit() or not rest:
-        return key
-    place = int(number)
-    if place in (0, 1):
-        return f'{("conv1", "bn1")[place]}.{rest}'
-    if first_stage <= place < first_stage + 4:
-        # Some CIFAR variants call the projection 'shortcut'.
-        return f'layer{place - first_stage + 1}.{rest.replace("shortcut.", "downsample.")}'
-    return key                                               # a classifier behind the stages
-
-
 def _choose(checkpoint: Checkpoint, candidates: Sequence[_Candidate], select: str | None) -> _Candidate:
     """Return the selected encoder, by default one that is no copy; raise if several differ."""
     if select is None:
@@ -209,22 +201,19 @@ def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -
     names = [name for tensors in state_dicts.values() for name in tensors]
     if not names:
         return LayoutError(f'{checkpoint.path} holds no tensors at all, only {listed(checkpoint.tree)}')
-    if _any_matches(r'(^|\.)layer1\.0\.conv1\.weight', names) and _any_matches(
-            r'(^|\.)(stem\.0|conv1\.0)\.weight$', names):
-        return UnsupportedEncoderError(
-            f'{checkpoint.path} holds a ResNet with a deep stem of three convolutions (ResNetV1c/d); SimCLR '
-            'encoders have one 7x7 or 3x3 convolution: not built here')
-    if _any_matches(r'(^|\.)(cls_token$|(blocks|layers)\.0\.attn\.)', names):
-        return UnsupportedEncoderError(f'{checkpoint.path} holds a vision transformer: not built here')
+    other = None
+    if any('layer1.0.conv1.weight' in name for name in names) and any(map(DEEP_STEM.search, names)):
+        other = ('a ResNet with a deep stem of three convolutions (ResNetV1c/d); SimCLR encoders have one '
+                 '7x7 or 3x3 convolution')
+    elif any(map(TRANSFORMER.search, names)):
+        other = 'a vision transformer'
+    if other:
+        return UnsupportedEncoderError(f'{checkpoint.path} holds {other}: not built here')
     first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return LayoutError(
         f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
         'followed by conv1, bn1 and layer1 to layer4, or the same numbered, or as in Detectron2). Its names '
         f'begin with {listed(f"{part} ({count})" for part, count in first_parts.most_common())}')
-
-
-def _any_matches(pattern: str, names: Iterable[str]) -> bool:
-    return any(re.search(pattern, name) for name in names)
 
 
 def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
@@ -315,12 +304,9 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
           and prefix in ('backbone.', 'encoder.')):
         kind = SOLO_LEARN
     elif re.search(r'(backbone|_net\.0)\.$', prefix):
-        if RECORD_KEY in meta or 'mmengine_version' in meta:
-            kind = 'OpenMMLab 1.x model'
-        elif any(key.startswith('mm') and key.endswith('version') for key in meta):
-            kind = 'OpenMMLab 0.x model'
-        else:
-            kind = 'OpenMMLab model'
+        is_old = any(key.startswith('mm') and key.endswith('version') for key in meta)
+        is_new = RECORD_KEY in meta or 'mmengine_version' in meta
+        kind = f'OpenMMLab {"1.x " if is_new else "0.x " if is_old else ""}model'
     elif prefix in ('', 'module.'):
         kind = 'torchvision/timm' if 'fc' in parts else 'ResNet keys without a prefix'
     else:

@@ -253,25 +253,20 @@ def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: objec
         raise UnsupportedEncoderError(
             f"{kind} strides in the 1x1 convolution of a block (style='caffe'), the encoder in the 3x3: its "
             "features would be others. Build it with style='pytorch'")
-    if 'norm_eps' in settings:
-        eps = settings['norm_eps']
-        norms = [norm for norm in backbone.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
-        if norms:
-            setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
-    if 'stem_padding' in settings:
-        padding = (settings['stem_padding'],) * 2
-        if backbone.conv1.padding != padding:
-            setters['stem_padding'] = lambda: setattr(backbone.conv1, 'padding', padding)
-    if settings.get('stem') == 'imagenet':
-        pool = settings.get('stem_pool', 'torch')
-        if hasattr(backbone, 'set_stem_pool'):
-            if backbone.stem_pool != pool and 'stem_pool' in settings:
-                setters['stem_pool'] = lambda: backbone.set_stem_pool(pool)
-        elif pool != 'torch':
+    eps, padding, pool = (settings.get(name) for name in ('norm_eps', 'stem_padding', 'stem_pool'))
+    norms = [norm for norm in backbone.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
+    if eps is not None and norms:
+        setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
+    if padding is not None and backbone.conv1.padding != (padding, padding):
+        setters['stem_padding'] = lambda: setattr(backbone.conv1, 'padding', (padding, padding))
+    if pool is not None and settings.get('stem') == 'imagenet':
+        if not hasattr(backbone, 'set_stem_pool') and pool != 'torch':
             raise UnsupportedEncoderError(
                 f"the encoder of {origin} was trained with TensorFlow's max pool (stem_pool={pool!r}), "
                 f'which {kind} does not have: its features would be off by several per cent. Use '
                 'mmsimclr.ResNet')
+        if getattr(backbone, 'stem_pool', pool) != pool:
+            setters['stem_pool'] = lambda: backbone.set_stem_pool(pool)
     return setters
 
 

@@ -51,7 +51,11 @@ class Checkpoint:
 
 
 class RefusedError(Exception):
-    """A pickle asks for a name that is not allowed; the message is the name."""
+    """A pickle asks for a name that is not allowed; the message is the name, as Python 3 has it."""
+
+    def __init__(self, name: str) -> None:
+        module, dot, attribute = name.rpartition('.')        # pickles of protocol 2 have Python 2's modules
+        super().__init__(f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}')
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -157,7 +161,7 @@ def _unpickle_torch(path: Path) -> object:
                     raise
                 if (name.split('.')[0] not in INERT_PACKAGES or name in allowed
                         or len(allowed) == len(STAND_INS) + MAX_INERT):
-                    raise RefusedError(_python3_name(name)) from error
+                    raise RefusedError(name) from error
                 allowed[name] = _Inert
     finally:
         torch.serialization.clear_safe_globals()
@@ -171,12 +175,6 @@ def _refused_name(message: str) -> str | None:
         if found := re.search(pattern, message):
             return found[1]
     return None
-
-
-def _python3_name(name: str) -> str:
-    """Return a name as Python 3 has it; pickles of protocol 2 have Python 2's."""
-    module, dot, attribute = name.rpartition('.')
-    return f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}'
 
 
 def _unpickle_arrays(path: Path) -> object:
@@ -199,7 +197,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             return OrderedDict
         if f'{module}.{name}' in NUMPY_STAND_INS:
             return NUMPY_STAND_INS[f'{module}.{name}']
-        raise RefusedError(_python3_name(f'{module}.{name}'))
+        raise RefusedError(f'{module}.{name}')
 
 
 def _refusal(name: str) -> pickle.UnpicklingError:

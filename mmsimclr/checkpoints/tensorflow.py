@@ -125,8 +125,7 @@ class TensorflowVariables(Mapping[str, np.ndarray]):
                                   ) from error
         self.path = shards[0]
         self._shards = shards
-        # The reader's errors for damage of one kind or another.
-        self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)
+        self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)     # for damage
         try:
             self._reader = tensorflow.train.load_checkpoint(str(prefix))
         except self._errors as error:
@@ -153,7 +152,7 @@ class TensorflowVariables(Mapping[str, np.ndarray]):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the data file, or of all of them one after the other, hexadecimal."""
+        """SHA-256 of the data files one after the other, hexadecimal."""
         digest = hashlib.sha256()
         for shard in self._shards:
             with open(shard, 'rb') as file:
@@ -204,11 +203,9 @@ def object_paths(graph: bytes) -> dict[str, str]:
 def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | None = None) -> EncoderWeights:
     """Return the encoder of an official checkpoint of SimCLR, v1 or v2, in its TensorFlow 1 or 2 form.
 
-    Args:
-        variables: Arrays by the variables' names, without optimizer slots; for the object-based form, by
-            their path through the model's objects. Only those of the chosen encoder and its head are read.
-        select: Address of the encoder to take, where the file holds several (a moving average beside the
-            trained weights), or its prefix alone. By default, the one that is not an average.
+    ``variables`` are by name, or by the path through the model's objects. Only those of the chosen encoder
+    and its head are read. ``select`` is the address of the encoder to take, where the file holds several (a
+    moving average beside the trained weights), or its prefix; by default, the one that is not an average.
 
     Raises:
         LayoutError: If there is no such encoder, or none at the address.

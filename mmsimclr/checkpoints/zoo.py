@@ -188,20 +188,18 @@ def _file_name(url: str) -> str:
 
 def configured_mirrors() -> list[str]:
     """Return the user's mirrors: those of the environment, then those of the config file."""
-    path, settings = _user_settings()
     named = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
+    listed = _user_settings().get('mirrors', ())
     return [*(mirror.strip() for mirror in named if mirror.strip()),
-            *(mirror if re.match(r'\w+://', mirror) else str(_beside(path, mirror))
-              for mirror in settings.get('mirrors', ()))]
+            *(mirror if re.match(r'\w+://', mirror) else _beside_config(mirror) for mirror in listed)]
 
 
 def cache_folder() -> Path:
     """Return the folder of the cache, which need not exist yet."""
     if folder := os.environ.get('MMSIMCLR_CACHE'):
         return Path(folder).expanduser()
-    path, settings = _user_settings()
-    if folder := settings.get('cache'):
-        return _beside(path, folder)
+    if folder := _user_settings().get('cache'):
+        return Path(_beside_config(folder))
     return _xdg_folder('XDG_CACHE_HOME', '.cache') / 'mmsimclr' / 'checkpoints'
 
 
@@ -212,13 +210,13 @@ def config_file() -> Path:
     return _xdg_folder('XDG_CONFIG_HOME', '.config') / 'mmsimclr' / 'config.yml'
 
 
-def _user_settings() -> tuple[Path, dict]:
-    """Return the user's config file and its content."""
+def _user_settings() -> dict:
+    """Return the content of the user's config file."""
     path = config_file()
     if not path.is_file():
         if os.environ.get('MMSIMCLR_CONFIG'):
             raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
-        return path, {}
+        return {}
     try:
         settings = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -234,12 +232,12 @@ def _user_settings() -> tuple[Path, dict]:
         if is_list != (key == 'mirrors') or not all(
                 isinstance(text, str) for text in (value if is_list else [value])):
             raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {value!r}')
-    return path, settings
+    return settings
 
 
-def _beside(path: Path, folder: str) -> Path:
-    """Return a folder that a config file names: below the file's own, unless absolute."""
-    return path.parent / Path(folder).expanduser()
+def _beside_config(folder: str) -> str:
+    """Return a folder that the config file names: below the file's own, unless absolute."""
+    return str(config_file().parent / Path(folder).expanduser())
 
 
 def _xdg_folder(variable: str, default: str) -> Path:

@@ -69,15 +69,13 @@ def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
         # Its padding depends on the size, which tracing would fix. ONNX has an attribute for it.
         model.backbone.set_stem_pool('torch')
     sizes = {place: torch.export.Dim(name) for place, name in ((0, 'batch'), (2, 'height'), (3, 'width'))}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                  # of torch, about its own parts
-            program = torch.onnx.export(
-                model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
-                input_names=['images'], output_names=['features', 'map'], dynamic_shapes=(sizes,))
-    finally:
-        if pads_as_tensorflow:
-            model.backbone.set_stem_pool('same')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                      # of torch, about its own parts
+        program = torch.onnx.export(
+            model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
+            input_names=['images'], output_names=['features', 'map'], dynamic_shapes=(sizes,))
+    if pads_as_tensorflow:
+        model.backbone.set_stem_pool('same')
     graph = program.model_proto
     for node in graph.graph.node:
         del node.metadata_props[:]                           # stack traces with this machine's paths
