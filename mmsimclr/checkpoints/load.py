@@ -127,7 +127,7 @@ class LoadReport:
 
 def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, select: str | None = None,
                  unused: Sequence[str] = ()) -> LoadReport:
-    """Fill a backbone with a pre-trained encoder, completely or not at all.
+    """Fill a backbone with a pre-trained encoder, completely or not at all; return and log the report.
 
     Args:
         backbone: A ResNet with torchvision's keys: :class:`mmsimclr.models.ResNet`, or that of mmpretrain,
@@ -136,9 +136,6 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
         select: Address of the encoder to take, where the file has several.
         unused: Prefixes of the encoder's tensors that may stay unused, e.g. ``('layer4.',)`` for a
             backbone of three stages.
-
-    Returns:
-        The report, which is logged as well.
 
     Raises:
         IncompleteEncoderError: If a tensor of the backbone would stay unfilled (buffers of batch norm
@@ -178,10 +175,9 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
-    """Fill a whole model, projection head included, completely or not at all.
+    """Fill a whole model, completely or not at all, from an OpenMMLab checkpoint of such a model.
 
-    The source is an OpenMMLab checkpoint of such a model. The report is logged as well. Errors are those of
-    :func:`load_encoder`.
+    The report is returned and logged. Errors are those of :func:`load_encoder`.
     """
     checkpoint = read_checkpoint(find_checkpoint(source))
     matched = fill_model(model, checkpoint.tree, checkpoint.path)
@@ -193,8 +189,8 @@ def load_model(model: nn.Module, source: str | Path) -> LoadReport:
 def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     """Fill a whole model from the content of a checkpoint; return the number of tensors.
 
-    The tensors lie under ``'state_dict'`` if there is one. A prefix ``module.`` is taken off. Messages call
-    the file ``origin``.
+    The tensors lie under ``'state_dict'`` if there is one, with or without a prefix ``module.``. Messages
+    call the file ``origin``.
 
     Raises:
         IncompleteEncoderError: If a tensor is missing, left over or of another shape.

@@ -50,7 +50,7 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
 
 
 def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale, dict[str, object]]:
-    """Check the mapping or JSON text under ``RECORD_KEY`` in a file, and return its content.
+    """Check the mapping or JSON text under ``RECORD_KEY`` in a file.
 
     Returns:
         Arguments of ResNet, the input scale, and arguments of NonLinearNeck (empty without a neck).

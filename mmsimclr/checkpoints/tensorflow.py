@@ -23,12 +23,7 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.key_maps.tensorflow import (
-    NORM_VARIABLES,
-    TensorFlow1Names,
-    TensorFlow2Names,
-    official_layers,
-)
+from mmsimclr.checkpoints.key_maps import tensorflow as official
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import InputError, MissingFileError
 
@@ -40,9 +35,9 @@ OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 # Lists that Keras and the official SavedModels keep beside the model's own structure.
 BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
                'keras_api'}
-Names = type[TensorFlow1Names] | type[TensorFlow2Names]
+Names = type[official.TensorFlow1Names] | type[official.TensorFlow2Names]
 # From the key of a tensor to the name and the shape of its variable.
-Wanted = Mapping[str, tuple[str, tuple[int, ...]]]
+Wanted = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def is_tensorflow(path: str | Path) -> bool:
@@ -227,7 +222,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     if form.stem_kernel not in names:
         raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
     stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
-    layers = official_layers(depth, channels, stem_px)
+    layers = official.official_layers(depth, channels, stem_px)
     wanted = {}
     for layer, (conv, norm) in zip(layers, form.layer_names(layers), strict=True):
         wanted[f'{layer.conv_key}.weight'] = f'{conv}/kernel', layer.kernel_shape
@@ -250,7 +245,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
 def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Names, str, tuple[str, ...]]:
     """Return the form and prefix of the encoder to take, and the addresses of the others."""
     found = {}
-    for form in (TensorFlow1Names, TensorFlow2Names):
+    for form in (official.TensorFlow1Names, official.TensorFlow2Names):
         matches = filter(None, map(form.variable.fullmatch, variables))
         found |= dict.fromkeys(sorted({match[1] for match in matches}), form)
     if not found:
@@ -265,8 +260,9 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
     return found[chosen], chosen, tuple(f':{prefix}' for prefix in found if prefix != chosen)
 
 
-def _norm(key: str, name: str, channels: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,)) for ours, theirs in NORM_VARIABLES.items()}
+def _norm(key: str, name: str, channels: int) -> Wanted:
+    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
+            for ours, theirs in official.NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names

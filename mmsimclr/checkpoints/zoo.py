@@ -40,6 +40,9 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
                 mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
     """Return the published weights of a model as a local, verified file.
 
+    It lies in ``dest`` if that is given; otherwise in the cache, or where it is if a mirror is a folder.
+    Processes that ask for the same file at the same time download it once.
+
     Args:
         name: A name of :func:`mmsimclr.list_models`.
         dest: Folder for the file instead of the cache; it is made if missing.
@@ -48,10 +51,6 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
         mirrors: Folders or addresses to try first, before those that the user has set.
         timeout: Seconds without a byte after which a connection counts as dead.
         attempts: How often each address is tried.
-
-    Returns:
-        The file: in ``dest`` if that is given; otherwise in the cache, or where it lies if a mirror is a
-        folder. Processes that ask for the same file at the same time download it once.
 
     Raises:
         CheckpointError: If there is no such model, or no weights of it were published.

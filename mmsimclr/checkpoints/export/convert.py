@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.export import tensor_files
 from mmsimclr.checkpoints.export.detectron2_pickle import write_detectron2
 from mmsimclr.checkpoints.export.onnx_graph import write_onnx
-from mmsimclr.checkpoints.export.tensor_files import (
-    write_bare,
-    write_openmmlab,
-    write_openmmlab_backbone,
-    write_safetensors,
-)
 from mmsimclr.checkpoints.export.usage import usage
 from mmsimclr.checkpoints.load import build_encoder, read_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME
@@ -33,13 +28,15 @@ class Format:
 
 TORCH = ('.pth', '.pt')
 FORMATS = {
-    'openmmlab': Format('full model: encoder and projection head', TORCH, write_openmmlab),
+    'openmmlab': Format('full model: encoder and projection head', TORCH, tensor_files.write_openmmlab),
     'openmmlab-backbone': Format('state_dict of the encoder, without prefixes', TORCH,
-                                 write_openmmlab_backbone),
-    'torchvision': Format('bare state dict, without fc', TORCH, partial(write_bare, 'torchvision')),
-    'timm': Format('bare state dict, without fc', TORCH, partial(write_bare, 'timm')),
+                                 tensor_files.write_openmmlab_backbone),
+    'torchvision': Format('bare state dict, without fc', TORCH,
+                          partial(tensor_files.write_bare, 'torchvision')),
+    'timm': Format('bare state dict, without fc', TORCH, partial(tensor_files.write_bare, 'timm')),
     'detectron2': Format("pickle of arrays under Detectron2's names", ('.pkl',), write_detectron2),
-    'safetensors': Format("encoder under torchvision's keys", ('.safetensors',), write_safetensors),
+    'safetensors': Format("encoder under torchvision's keys", ('.safetensors',),
+                          tensor_files.write_safetensors),
     'onnx': Format('graph of the encoder; any number and size of images', ('.onnx',), write_onnx),
 }
 

@@ -98,7 +98,7 @@ class TensorFlow1Names:
         return min(NUM_BLOCKS, key=lambda depth: abs(len(official_layers(depth)) - num_layers))
 
     @staticmethod
-    def layer_names(layers: Iterable[Layer]) -> Iterator[tuple[str, str]]:
+    def layer_names(layers: Collection[Layer]) -> Iterator[tuple[str, str]]:
         """Yield the names of each layer's convolution and norm."""
         for number, _ in enumerate(layers):
             suffix = f'_{number}' if number else ''
@@ -147,12 +147,12 @@ class TensorFlow2Names:
                 stage, block = int(found[1]), int(found[2])
                 num_blocks[stage] = max(num_blocks[stage], block + 1)
                 basic |= found[3] in ('conv2d_bn_layers', 'shortcut_layers')
-        return min((depth for depth in NUM_BLOCKS if (depth in BASIC_DEPTHS) == basic), key=lambda depth: sum(
+        depths = [depth for depth in NUM_BLOCKS if (depth in BASIC_DEPTHS) == basic]
+        return min(depths, key=lambda depth: sum(
             abs(a - b) for a, b in zip(NUM_BLOCKS[depth], num_blocks, strict=True)))
 
     @staticmethod
-    def layer_names(layers: Iterable[Layer]) -> Iterator[tuple[str, str]]:
-        layers = list(layers)
+    def layer_names(layers: Collection[Layer]) -> Iterator[tuple[str, str]]:
         if max(layer.place for layer in layers) == 3:
             # A bottleneck's convolution and norm are followed by DropBlock.
             convolutions, shortcut, step = 'conv_relu_dropblock_layers', 'projection_layers', 3
