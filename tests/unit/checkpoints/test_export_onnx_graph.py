@@ -12,6 +12,7 @@ from export_sources import write_source
 from mmsimclr.checkpoints import CheckpointError, read_encoder
 from mmsimclr.checkpoints.export import convert_checkpoint, onnx_graph
 from mmsimclr.checkpoints.record import unpack_record
+from mmsimclr.errors import MachineError
 
 onnx = pytest.importorskip('onnx', reason='onnx is not installed')
 onnxruntime = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
@@ -31,6 +32,7 @@ def exported(request, tmp_path_factory):
     return backbone, path
 
 
+@pytest.mark.slow
 def test_features_and_map_equal_the_encoders_for_any_batch_and_size(exported):
     backbone, path = exported
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
@@ -43,6 +45,7 @@ def test_features_and_map_equal_the_encoders_for_any_batch_and_size(exported):
         assert np.abs(features - want.mean(axis=(2, 3))).max() <= 1e-5 * np.abs(want).max(), shape
 
 
+@pytest.mark.slow
 def test_the_record_is_in_the_metadata_and_the_folder_is_not(exported):
     _, path = exported
     metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
@@ -54,12 +57,13 @@ def test_the_record_is_in_the_metadata_and_the_folder_is_not(exported):
         assert str(folder).encode() not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_graph_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     _, path = exported
     settings = read_encoder(path.with_name('source.pth')).settings
     write_source(tmp_path / 'source.pth', **{**settings, 'norm_eps': 0.01})
     monkeypatch.setattr(onnx_graph, '_graph', lambda *_: onnx.load(path))
-    with pytest.raises(CheckpointError, match=r'differs from the encoder by .*nothing was written'):
+    with pytest.raises(CheckpointError, match='differs from the encoder'):
         convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.onnx', 'onnx')
     assert [path.name for path in tmp_path.iterdir()] == ['source.pth']
 
@@ -75,7 +79,7 @@ def test_features_may_differ_by_1e_5_of_the_largest_and_the_map_by_1e_4(output, 
 
     def model(images):
         return images.mean(dim=(2, 3)), images
-    with nullcontext() if passes else pytest.raises(CheckpointError, match='differs from the encoder by'):
+    with nullcontext() if passes else pytest.raises(CheckpointError, match='differs from the encoder'):
         onnx_graph._compare(Session(), model)
 
 
@@ -83,7 +87,7 @@ def test_features_may_differ_by_1e_5_of_the_largest_and_the_map_by_1e_4(output, 
 def test_what_is_missing_is_named_with_the_remedy(missing, tmp_path, monkeypatch):
     write_source(tmp_path / 'source.pth', depth=18)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf"needs .*{missing}.*: pip install 'mmsimclr\[onnx\]'"):
+    with pytest.raises(MachineError, match=rf"{missing}.*pip install 'mmsimclr\[onnx\]'"):
         convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.onnx', 'onnx')
     assert not (tmp_path / 'out.onnx').exists()
 
@@ -91,5 +95,5 @@ def test_what_is_missing_is_named_with_the_remedy(missing, tmp_path, monkeypatch
 def test_an_encoder_of_2_gib_is_refused(tmp_path, monkeypatch):
     write_source(tmp_path / 'source.pth', depth=18)
     monkeypatch.setattr(onnx_graph, 'PROTOBUF_BYTES', 1000)
-    with pytest.raises(CheckpointError, match=r"at most 2 GiB.*'safetensors'"):
+    with pytest.raises(CheckpointError, match=r"2 GiB.*'safetensors'"):
         convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.onnx', 'onnx')

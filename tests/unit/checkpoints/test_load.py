@@ -149,11 +149,16 @@ def bare_torchvision() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize('make', [bare_torchvision, lambda: timm.create_model('resnet18', num_classes=0),
-                                  lambda: mmpretrain.models.ResNet(depth=18)],
-                         ids=['torchvision', 'timm', 'mmpretrain'])
-def test_backbones_of_other_libraries_are_filled(make, tmp_path):
-    source = drawn(depth=18)
+def small_mmpretrain(depth: int = 18, **arguments) -> nn.Module:
+    return mmpretrain.models.ResNet(depth=depth, stem_channels=8, base_channels=8, **arguments)
+
+
+@pytest.mark.parametrize(('make', 'settings'), [
+    (bare_torchvision, dict(depth=18)), (small_mmpretrain, SMALL),
+    (lambda: timm.create_model('resnet18', num_classes=0), dict(depth=18))],
+    ids=['torchvision', 'mmpretrain', 'timm'])
+def test_backbones_of_other_libraries_are_filled(make, settings, tmp_path):
+    source = drawn(**settings)
     backbone = make()
     report = load_encoder(backbone, saved(tmp_path / 'x.pth', source.state_dict()))
     assert report.matched == 120
@@ -162,15 +167,17 @@ def test_backbones_of_other_libraries_are_filled(make, tmp_path):
 
 
 def test_a_classifier_that_would_stay_random_is_an_error(tmp_path):
-    path = saved(tmp_path / 'x.pth', drawn(depth=18).state_dict())
+    path = saved(tmp_path / 'x.pth', drawn(**SMALL).state_dict())
+    model = ResNet(**SMALL)
+    model.fc = nn.Linear(64, 10)
     with pytest.raises(IncompleteEncoderError, match=r'2 missing \(fc\.weight; fc\.bias\)'):
-        load_encoder(torchvision.models.resnet18(), path)
+        load_encoder(model, path)
 
 
 def test_stages_that_a_backbone_lacks_may_stay_unused_when_it_is_said(tmp_path):
-    path = saved(tmp_path / 'x.pth', drawn(depth=18).state_dict())
-    make = functools.partial(mmpretrain.models.ResNet, depth=18, num_stages=3, out_indices=(2,),
-                             strides=(1, 2, 2), dilations=(1, 1, 1))
+    path = saved(tmp_path / 'x.pth', drawn(**SMALL).state_dict())
+    make = functools.partial(small_mmpretrain, num_stages=3, out_indices=(2,), strides=(1, 2, 2),
+                             dilations=(1, 1, 1))
     with pytest.raises(IncompleteEncoderError, match=r'25 unexpected \(layer4'):
         load_encoder(make(), path)
     assert load_encoder(make(), path, unused=('layer4.',)).matched == 90
@@ -214,11 +221,11 @@ def test_what_the_tensors_do_not_show_is_honoured(tmp_path):
 
 
 def test_a_library_without_tensorflows_pool_is_refused(tmp_path):
-    source = drawn(depth=18, stem_pool='same')
+    source = drawn(**SMALL, stem_pool='same')
     path = with_record(tmp_path / 'x.pth', source.state_dict(), **source.settings)
-    backbone = bare_torchvision()
+    backbone = small_mmpretrain()
     before = snapshot(backbone)
-    with pytest.raises(UnsupportedEncoderError, match=r"stem_pool='same'.*torchvision.*Use mmsimclr\.ResNet"):
+    with pytest.raises(UnsupportedEncoderError, match=r"stem_pool='same'.*mmpretrain.*mmsimclr\.ResNet"):
         load_encoder(backbone, path)
     assert_unchanged(backbone, before)
 
@@ -303,7 +310,7 @@ def test_folders_and_names_without_a_suffix(tmp_path):
 
 
 def test_a_misspelt_model_name_suggests_the_nearest():
-    with pytest.raises(FileNotFoundError, match='did you mean simclr_resnet50_8xb32-coslr-200e_in1k'):
+    with pytest.raises(FileNotFoundError, match="did you mean 'simclr_resnet50_8xb32-coslr-200e_in1k'"):
         find_checkpoint('simclr_resnet50_8xb32-coslr-200_in1k')
 
 
@@ -352,9 +359,9 @@ def test_numbers_that_do_not_survive_the_copy_are_refused(change, error, message
 
 
 def test_a_backbone_that_strides_elsewhere_is_refused(tmp_path):
-    path = saved(tmp_path / 'x.pth', drawn(depth=50).state_dict())
+    path = saved(tmp_path / 'x.pth', drawn(depth=50, width_multiplier=0.125).state_dict())
     with pytest.raises(UnsupportedEncoderError, match=r"style='caffe'.*style='pytorch'"):
-        load_encoder(mmpretrain.models.ResNet(depth=50, style='caffe'), path)
+        load_encoder(small_mmpretrain(50, style='caffe'), path)
 
 
 def test_an_encoder_with_tensorflows_pool_starts_a_run(tmp_path):

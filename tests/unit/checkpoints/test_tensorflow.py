@@ -123,7 +123,7 @@ def test_a_missing_index_is_named(data):
 
 def test_a_missing_data_file_is_named(data):
     data.unlink()
-    with pytest.raises(DamagedCheckpointError, match=rf'lacks 1 of 1 data files: {data.name}'):
+    with pytest.raises(DamagedCheckpointError, match=rf'lacks {data.name}'):
         read_tensorflow(data.parent)
 
 
@@ -141,7 +141,7 @@ def test_two_data_files_are_one_checkpoint(tensorflow, tmp_path):
 
     for gone, left in (files, files[::-1]):
         shutil.move(gone, tmp_path / 'elsewhere')
-        with pytest.raises(DamagedCheckpointError, match=rf'lacks 1 of 2 data files: {gone.name}'):
+        with pytest.raises(DamagedCheckpointError, match=rf'lacks {gone.name}'):
             read_tensorflow(left)
         shutil.move(tmp_path / 'elsewhere', gone)
 

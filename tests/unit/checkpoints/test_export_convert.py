@@ -1,6 +1,5 @@
 """Conversions lose nothing that the format can hold, and refuse what it cannot."""
 
-import pickle
 import runpy
 import sys
 
@@ -24,9 +23,9 @@ def destination(folder, name):
 
 
 @pytest.mark.parametrize('name', READABLE)
-def test_every_format_reads_back_bit_equal(name, tmp_path):
+def test_every_format_reads_back_bit_equal_and_tells_no_folder(name, tmp_path):
     settings = dict(depth=18, width_multiplier=1) if name in ('torchvision', 'timm') else {}
-    _, tensors = write_source(tmp_path / 'source.pth', **settings)
+    backbone, tensors = write_source(tmp_path / 'source.pth', **settings)
     path = convert_checkpoint(tmp_path / 'source.pth', destination(tmp_path, name), name)
     got = read_encoder(path)
     want = {key: value for key, value in tensors.items()
@@ -36,16 +35,14 @@ def test_every_format_reads_back_bit_equal(name, tmp_path):
     assert found.keys() == want.keys()
     for key, value in want.items():
         assert found[key].dtype == value.dtype and torch.equal(found[key], value), key
-    again = convert_checkpoint(path, tmp_path / 'again.pth', 'openmmlab-backbone')
-    assert all(torch.equal(value, got.tensors[key]) for key, value in read_encoder(again).tensors.items())
-
-
-@pytest.mark.parametrize('name', READABLE)
-def test_the_input_scale_comes_back(name, tmp_path):
-    settings = dict(depth=18, width_multiplier=1) if name in ('torchvision', 'timm') else {}
-    write_source(tmp_path / 'source.pth', **settings)
-    path = convert_checkpoint(tmp_path / 'source.pth', destination(tmp_path, name), name)
-    assert read_encoder(path).input == InputScale((10., 20., 30.), (40., 50., 60.), stated=True)
+    assert got.input == InputScale((10., 20., 30.), (40., 50., 60.), stated=True)
+    assert str(tmp_path).encode() not in path.read_bytes() and b'source.pth' in path.read_bytes()
+    if name == 'safetensors':
+        backbone.load_state_dict(safetensors.torch.load_file(path))
+    elif name in ('torchvision', 'timm'):
+        state_dict = torch.load(path, weights_only=True)
+        assert all(isinstance(value, torch.Tensor) for value in state_dict.values())
+        assert state_dict._metadata['mmsimclr']['input']['mean'] == [10., 20., 30.]
 
 
 @pytest.mark.parametrize('name', OURS)
@@ -73,7 +70,7 @@ def test_a_scale_that_was_assumed_stays_assumed(tmp_path):
 ])
 def test_what_a_library_lacks_is_refused_and_nothing_written(name, settings, lacking, tmp_path):
     write_source(tmp_path / 'source.pth', **{**dict(width_multiplier=0.0625), **settings})
-    with pytest.raises(UnsupportedEncoderError, match=rf'^(?i:{name}) would not compute .*lacks.*{lacking}'):
+    with pytest.raises(UnsupportedEncoderError, match=rf'^(?i:{name}).*{lacking}'):
         convert_checkpoint(tmp_path / 'source.pth', destination(tmp_path, name), name)
     assert [path.name for path in tmp_path.iterdir()] == ['source.pth']
 
@@ -135,29 +132,6 @@ def test_files_hold_no_more_than_their_own_tensors(tmp_path):
         assert path.stat().st_size < own + 400_000, name
 
 
-@pytest.mark.parametrize('name', [*OURS, 'detectron2'])
-def test_no_file_tells_where_it_was_made(name, tmp_path):
-    write_source(tmp_path / 'source.pth')
-    path = convert_checkpoint(tmp_path / 'source.pth', destination(tmp_path, name), name)
-    assert str(tmp_path).encode() not in path.read_bytes()
-    assert b'source.pth' in path.read_bytes()
-
-
-def test_safetensors_carry_the_record_and_bare_keys(tmp_path):
-    backbone, _ = write_source(tmp_path / 'source.pth')
-    path = convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.safetensors', 'safetensors')
-    backbone.load_state_dict(safetensors.torch.load_file(path))
-
-
-@pytest.mark.parametrize('name', ['torchvision', 'timm'])
-def test_bare_state_dicts_hold_tensors_only(name, tmp_path):
-    write_source(tmp_path / 'source.pth', depth=18, width_multiplier=1)
-    convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.pth', name)
-    state_dict = torch.load(tmp_path / 'out.pth', weights_only=True)
-    assert state_dict and all(isinstance(value, torch.Tensor) for value in state_dict.values())
-    assert state_dict._metadata['mmsimclr']['input']['mean'] == [10., 20., 30.]
-
-
 def test_the_selected_encoder_is_the_one_written(tmp_path):
     _, tensors = write_source(tmp_path / 'source.pth', with_neck=False)
     both = {f'{which}.{key.removeprefix("backbone.")}': value + (which == 'encoder_b')
@@ -170,30 +144,28 @@ def test_the_selected_encoder_is_the_one_written(tmp_path):
     assert torch.equal(read_encoder(path).tensors['conv1.weight'], tensors['backbone.conv1.weight'] + 1)
 
 
-def test_the_tool_tells_what_was_read_and_written(tmp_path, monkeypatch, capsys, root):
-    source, out = tmp_path / 'source.pth', tmp_path / 'out.pkl'
-    write_source(source, std=(255., 255., 255.))
-    arguments = [str(source), str(out), '--to', 'detectron2']
-    monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *arguments])
-    runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
-    text = capsys.readouterr().out
-    encoder = read_encoder(source)
-    for fact in (f'read   {source}', encoder.sha256, read_encoder(out).sha256, f'wrote  {out}', '318 tensors',
-                 'depth=50', 'RGB of 0 to 255, less 10 20 30, by 255 255 255\n'):
-        assert fact in text
-    assert pickle.loads(out.read_bytes())['model']
-    with pytest.raises(SystemExit, match=r'^error: .*out.pkl exists'):
-        runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
-
-
 @pytest.mark.parametrize('name', OURS)
 @pytest.mark.parametrize('settings', [TENSORFLOWS, dict(depth=50)], ids=['official', 'stock'])
-def test_a_file_that_other_resnets_would_misread_says_so(name, settings, tmp_path):
-    write_source(tmp_path / 'source.pth', **settings)
+def test_the_account_has_the_facts_and_a_warning_where_other_resnets_would_misread(name, settings, tmp_path):
+    source, out = tmp_path / 'source.pth', destination(tmp_path, name)
+    write_source(source, std=(255., 255., 255.), **settings)
     said = []
-    convert_checkpoint(tmp_path / 'source.pth', destination(tmp_path, name), name, say=said.append)
-    assert ("stem_pool='same'" in said[-1] and "only with mmsimclr's ResNet" in said[-1]) == (settings
-                                                                                            is TENSORFLOWS)
+    convert_checkpoint(source, out, name, say=said.append)
+    encoder = read_encoder(source)
+    for fact in (str(source), str(out), encoder.sha256, read_encoder(out).sha256,
+                 f'{len(encoder.tensors)} tensors', f'depth={settings["depth"]}', '10 20 30', '255 255 255'):
+        assert fact in said[0]
+    assert str(out) in said[1] and ("stem_pool='same'" in said[1]) == (settings is TENSORFLOWS)
+
+
+def test_the_tool_converts_once(tmp_path, monkeypatch, capsys, root):
+    source, out = tmp_path / 'source.pth', tmp_path / 'out.pkl'
+    write_source(source)
+    monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', str(source), str(out), '--to', 'detectron2'])
+    runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
+    assert read_encoder(out).sha256 in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r'out\.pkl exists'):
+        runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
 
 
 def test_the_page_on_checkpoints_has_a_row_and_a_command_for_each_format(root):
