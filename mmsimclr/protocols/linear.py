@@ -1,7 +1,5 @@
 """Linear evaluation, on the last feature or on each of five."""
 
-from collections.abc import Mapping
-
 from mmsimclr.config import ConfigError
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
@@ -25,10 +23,8 @@ class LinearEvaluation(Protocol):
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
         require_frozen(benchmark.config, num_heads=1)
         trained = train_classifier(benchmark)
-        head, = trained.evaluation.ranked
-        return benchmark.result(
-            'linear', trained.evaluation.metrics(head), trained.num_images, trained.settings,
-            trained.evaluation.predictions(head, trained.test_set))
+        return benchmark.result('linear', trained.metrics(), trained.num_images, trained.settings,
+                                trained.predictions())
 
 
 @PROTOCOLS.register_module()
@@ -48,22 +44,16 @@ class LinearPerLayer(Protocol):
         The predictions that are kept are those of the feature with the best top-1 accuracy.
         """
         require_frozen(benchmark.config)
-        self._check_heads(benchmark.config.model.heads)
-        trained = train_classifier(benchmark)
-        by_feature = {f'feature_{POOLED_FEATURES.index(feature) + 1}': trained.evaluation.metrics(feature)
-                      for feature in trained.evaluation.ranked}
-        best = max(by_feature, key=lambda feature: by_feature[feature]['top_1_accuracy_percent'])
-        metrics = {f'{feature}_{name}': value for feature, values in by_feature.items()
-                   for name, value in values.items()}
-        head = list(trained.evaluation.ranked)[list(by_feature).index(best)]
-        return benchmark.result(
-            'linear on each feature', metrics, trained.num_images,
-            {**trained.settings, 'predictions_of': best},
-            trained.evaluation.predictions(head, trained.test_set))
-
-    @staticmethod
-    def _check_heads(heads: Mapping[str, Mapping]) -> None:
-        for name, head in heads.items():
+        for name, head in benchmark.config.model.heads.items():
             if name not in POOLED_FEATURES or head.get('feature') != name:
-                raise ConfigError(f'model.heads must be named as their features, '
+                raise ConfigError('model.heads must be named as their features, '
                                   f'{", ".join(POOLED_FEATURES)}; got {name!r} on {head.get("feature")!r}')
+        trained = train_classifier(benchmark)
+        by_head = {head: trained.metrics(head) for head in trained.evaluation.ranked}
+        best = max(by_head, key=lambda head: by_head[head]['top_1_accuracy_percent'])
+        numbered = {head: f'feature_{POOLED_FEATURES.index(head) + 1}' for head in by_head}
+        metrics = {f'{numbered[head]}_{name}': value for head, values in by_head.items()
+                   for name, value in values.items()}
+        return benchmark.result('linear on each feature', metrics, trained.num_images,
+                                {**trained.settings, 'predictions_of': numbered[best]},
+                                trained.predictions(best))

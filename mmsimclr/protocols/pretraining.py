@@ -42,7 +42,8 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
     if not resumed_from:
         metrics['pretraining_s'] = wall_time_s
     checkpoint = info.get('last_ckpt')
-    has_checkpoint = checkpoint is not None and Path(checkpoint).is_file()
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        checkpoint = None
     return Result(
         protocol='pretraining',
         metrics=metrics,
@@ -54,8 +55,8 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
             global_batch=runner.train_dataloader.batch_size * distributed.world_size(),
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
             **info.get('knn_settings', {})),
-        checkpoint=str(checkpoint) if has_checkpoint else None,
-        checkpoint_sha256=sha256(checkpoint) if has_checkpoint and distributed.rank() == 0 else None,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path),
         command=command,
         wall_time_s=wall_time_s)

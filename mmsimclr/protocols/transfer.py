@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import difflib
 import re
 import time
 from abc import abstractmethod
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.logistic_regression import LinearClassifier, regression_path
+from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.evaluation.logistic_regression import regression_path
 from mmsimclr.evaluation.metrics import METRICS, absent_classes, require_several_classes
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
@@ -36,9 +35,9 @@ class TransferDataset:
         trainval: Config of both together; needed with ``val`` where the encoder is trained.
         held_out: That share, of each class, > 0 and < 1.
         root: Folder of the files; None where there are none.
-        needs: What must be in it: paths, or patterns such as ``'batches-*'``, relative.
+        needs: Paths, or patterns such as ``'batches-*'``, that must be in it, relative.
         source: Where to fetch it.
-        note: What else is to be known of source or layout.
+        note: Further remarks on source or layout.
 
     Raises:
         ValueError: If the metric is unknown, or the share out of range.
@@ -70,10 +69,8 @@ class TransferDataset:
 
     @property
     def missing(self) -> list[str]:
-        """What the dataset needs and is not there, relative to ``root``."""
-        if self.root is None:
-            return []
-        return [part for part in self.needs if not any(Path(self.root).glob(part))]
+        """Those of ``needs`` that are not there."""
+        return [part for part in self.needs if not any(Path(self.root).glob(part))] if self.root else []
 
     def explain_missing(self) -> str:
         """Return from where to fetch the dataset, and in what layout."""
@@ -82,14 +79,139 @@ class TransferDataset:
                 + (f'. {self.note}' if self.note else ''))
 
 
+class Transfer(Protocol):
+    """Base of protocols that measure an encoder on several datasets.
+
+    Each dataset's result is written into a folder of its own below the work directory, with predictions,
+    and the result of all into the work directory. Where there is one dataset only, that is its result.
+
+    Args:
+        tasks: The datasets, arguments of :class:`TransferDataset`.
+        datasets: Names of those to run; all by default.
+        skip_missing: Leave out datasets whose files are not there, and say so in the result, rather than
+            stop before the first.
+    """
+
+    protocol = 'transfer'
+
+    def __init__(self, tasks: Sequence[TransferDataset | dict], datasets: str | Sequence[str] | None = None,
+                 skip_missing: bool = False) -> None:
+        self.tasks = [task if isinstance(task, TransferDataset) else TransferDataset(**task)
+                      for task in tasks]
+        self.datasets, self.skip_missing = datasets, skip_missing
+
+    def run(self, benchmark: Benchmark) -> Result:
+        """Measure the encoder on each dataset and return the result of all, or of the only one.
+
+        Raises:
+            FileNotFoundError: If a dataset is missing; before anything is computed.
+        """
+        tasks, skipped = choose_datasets(self.tasks, self.datasets, self.skip_missing)
+        for reason in skipped:
+            benchmark.logger.warning('skipped %s', reason)
+        if len(tasks) == 1 and not skipped:
+            return self.measure(_part(benchmark, tasks[0], ''), tasks[0])
+        results = {task.slug: self.measure(_part(benchmark, task, task.slug), task) for task in tasks}
+        return benchmark.result(
+            self.protocol,
+            {f'{slug}_{name}': value for slug, result in results.items()
+             for name, value in result.metrics.items()},
+            {f'{slug}_{part}': count for slug, result in results.items()
+             for part, count in result.num_images.items()},
+            dict(parts={task.name: f'{task.slug}/result.json' for task in tasks}, skipped=skipped))
+
+    @abstractmethod
+    def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
+        """Measure the encoder on one dataset and return the result."""
+
+
+def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark:
+    """Return the benchmark of one dataset, which works in its own folder."""
+    config = copy.deepcopy(benchmark.config)
+    config.dataset_name = task.name
+    work_dir = benchmark.work_dir / folder
+    work_dir.mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter())
+
+
+@PROTOCOLS.register_module()
+class TransferLinear(Transfer):
+    """Fit L2-regularised logistic regression to frozen features.
+
+    The regularisation with the best metric on the validation images is used again on training and
+    validation images together, and that classifier is tested; of equally good ones the strongest is taken.
+    For images of several classes, it is one binary regression for each class, all with the same
+    regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
+
+    Args:
+        tasks: See :class:`Transfer`.
+        l2: Regularisations, each > 0, of the mean loss.
+        image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
+            where the encoder's stem is CIFAR's.
+        datasets: See :class:`Transfer`.
+        skip_missing: See :class:`Transfer`.
+        max_iterations: Bound on L-BFGS iterations for each regularisation.
+
+    Source:
+        Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
+    """
+
+    protocol = 'transfer linear'
+
+    def __init__(self, tasks: Sequence[TransferDataset | dict], l2: Sequence[float],
+                 image_px: int | None = None, datasets: str | Sequence[str] | None = None,
+                 skip_missing: bool = False, max_iterations: int = 1000) -> None:
+        super().__init__(tasks, datasets, skip_missing)
+        self.l2 = [float(value) for value in l2]
+        if not self.l2 or min(self.l2) <= 0:
+            raise InputError(f'l2 must be numbers > 0, got {list(l2)} (the paper: 45 from 1e-6 to 1e5)')
+        self.image_px, self.max_iterations = image_px, max_iterations
+
+    def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
+        """Choose the regularisation on validation images, fit to all training images, and test."""
+        side = self.image_px or preparation_for(benchmark.encoder.backbone).crop_px
+        train, val, test = (
+            None if dataset is None else benchmark.features(dataset, resize_px=side, crop_px=side)
+            for dataset in (task.train, task.val, task.test))
+        metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
+        num_classes = count_classes(task.name, train.labels,
+                                    *(part.labels for part in (val, test) if part is not None))
+        features, labels = train.stages['pooled'], train.labels
+        if val is None:
+            fit, validate = hold_out(labels, task.held_out, benchmark.seed)
+        else:
+            features = np.concatenate([features, val.stages['pooled']])
+            labels = np.concatenate([labels, val.labels])
+            fit, validate = np.split(np.arange(len(labels)), [len(train)])
+        by_l2 = {}
+        for classifier in regression_path(features, labels, num_classes, self.l2, rows=fit, **path):
+            predicted = _predicted(classifier.scores(features, validate), labels)
+            by_l2[classifier.l2] = metric(labels[validate], predicted)
+            benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2,
+                                  by_l2[classifier.l2])
+        best = max(by_l2, key=by_l2.get)
+        classifier, = regression_path(features, labels, num_classes, [best], **path)
+        predicted = _predicted(classifier.scores(test.stages['pooled']), labels)
+        settings = dict(
+            l2=best, l2_is_at_end=len(self.l2) > 1 and best in (min(self.l2), max(self.l2)),
+            objective='mean loss + l2 / 2 |W|^2', converged=classifier.converged,
+            validation={f'{value:.3g}': round(score, 2) for value, score in by_l2.items()},
+            validation_images='official' if val is not None else f'{task.held_out:g} of train, by class',
+            feature='average of the last map', **train.manifest['preparation'],
+            **about_classes(test.labels, num_classes))
+        return benchmark.result(
+            self.protocol, {task.metric: metric(test.labels, predicted)},
+            dict(train=len(fit), val=len(validate), test=len(test)), settings,
+            Predictions(test.labels, predicted, feature_names(test)))
+
+
+def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return scores.argmax(axis=1) if labels.ndim == 1 else scores
+
+
 def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str] | None,
                     skip_missing: bool) -> tuple[list[TransferDataset], list[str]]:
     """Return the datasets to run, and why others are skipped.
-
-    Args:
-        tasks: All datasets.
-        names: Names of those to run, in any order; all by default.
-        skip_missing: Leave out those whose files are not there.
 
     Raises:
         ValueError: If there is no dataset of a name; the nearest is suggested.
@@ -100,10 +222,8 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
     names = list(known) if names is None else [names] if isinstance(names, str) else list(names)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
-            raise InputError(f'no dataset {name!r} in this benchmark'
-                             + (f'; did you mean {near[0]!r}?' if near else '')
-                             + f' (all: {", ".join(known)})')
+            raise InputError(f'no dataset {name!r} in this benchmark{did_you_mean(name, known, cutoff=0.3)} '
+                             f'(all: {", ".join(known)})')
     chosen = [known[name] for name in dict.fromkeys(names)]
     here = [task for task in chosen if not task.missing]
     reasons = [task.explain_missing() for task in chosen if task.missing]
@@ -145,12 +265,9 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, n
 
 
 def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray) -> int:
-    """Return the number of classes, after checking that the parts agree.
+    """Return the number of classes of dataset ``name``, after checking that the parts agree.
 
-    Args:
-        name: Name of the dataset, for messages.
-        train_labels: int64 [N] or [N, K].
-        *other_labels: Of validation and test.
+    Labels are int64 [N] or [N, K].
 
     Raises:
         ValueError: If labels are missing or negative, or a class is in another part and not in ``train``.
@@ -174,151 +291,8 @@ def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray
     return int(known[-1]) + 1
 
 
-class Transfer(Protocol):
-    """What protocols have in common that measure an encoder on several datasets.
-
-    Each dataset's result is written into a folder of its own below the work directory, with predictions,
-    and the result of all into the work directory; where there is one dataset only, that is its result.
-
-    Args:
-        tasks: The datasets, arguments of :class:`TransferDataset`.
-        datasets: Names of those to run; all by default.
-        skip_missing: Leave out datasets whose files are not there, and say so in the result, rather than
-            stop before the first.
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
-
-    protocol = 'transfer'
-
-    def __init__(self, tasks: Sequence[TransferDataset | dict], datasets: str | Sequence[str] | None = None,
-                 skip_missing: bool = False) -> None:
-        self.tasks = [task if isinstance(task, TransferDataset) else TransferDataset(**task)
-                      for task in tasks]
-        self.datasets, self.skip_missing = datasets, skip_missing
-
-    def run(self, benchmark: Benchmark) -> Result:
-        """Measure the encoder on each dataset and return the result of all, or of the only one.
-
-        Raises:
-            FileNotFoundError: If a dataset is missing; before anything is computed.
-        """
-        tasks, skipped = choose_datasets(self.tasks, self.datasets, self.skip_missing)
-        for reason in skipped:
-            benchmark.logger.warning('skipped %s', reason)
-        if len(tasks) == 1 and not skipped:
-            return self.measure(_part(benchmark, tasks[0], ''), tasks[0])
-        results = {task.slug: self.measure(_part(benchmark, task, task.slug), task) for task in tasks}
-        return benchmark.result(
-            self.protocol_name(benchmark),
-            {f'{slug}_{name}': value for slug, result in results.items()
-             for name, value in result.metrics.items()},
-            {f'{slug}_{part}': count for slug, result in results.items()
-             for part, count in result.num_images.items()},
-            dict(parts={task.name: f'{task.slug}/result.json' for task in tasks}, skipped=skipped))
-
-    def protocol_name(self, benchmark: Benchmark) -> str:
-        """Return what results call the protocol."""
-        return self.protocol
-
-    @abstractmethod
-    def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
-        """Measure the encoder on one dataset and return the result."""
-
-
-@PROTOCOLS.register_module()
-class TransferLinear(Transfer):
-    """Fit L2-regularised logistic regression to frozen features.
-
-    The regularisation with the best metric on the validation images is used again on training and
-    validation images together, and that classifier is tested; of equally good ones the strongest is taken.
-    For images of several classes, it is one binary regression for each class, all with the same
-    regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
-
-    Args:
-        tasks: See :class:`Transfer`.
-        l2: Regularisations, each > 0, of the mean loss.
-        image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
-            where the encoder's stem is CIFAR's.
-        datasets: See :class:`Transfer`.
-        skip_missing: See :class:`Transfer`.
-        max_iterations: Bound on L-BFGS iterations for each regularisation.
-
-    Source:
-        Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
-    """
-
-    protocol = 'transfer linear'
-
-    def __init__(self, tasks: Sequence[TransferDataset | dict], l2: Sequence[float],
-                 image_px: int | None = None, datasets: str | Sequence[str] | None = None,
-                 skip_missing: bool = False, max_iterations: int = 1000) -> None:
-        super().__init__(tasks, datasets, skip_missing)
-        self.l2 = [float(value) for value in l2]
-        if not self.l2 or min(self.l2) <= 0:
-            raise InputError(f'l2 must be numbers > 0, got {list(l2)} (the paper: 45 from 1e-6 to 1e5)')
-        self.image_px, self.max_iterations = image_px, max_iterations
-
-    def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
-        """Choose the regularisation on validation images, fit to all training images, and test."""
-        side = self.image_px or preparation_for(benchmark.encoder.build()[0]).crop_px
-        train, val, test = (
-            None if dataset is None else benchmark.features(dataset, resize_px=side, crop_px=side)
-            for dataset in (task.train, task.val, task.test))
-        metric = METRICS[task.metric]
-        others = [part.labels for part in (val, test) if part is not None]
-        num_classes = count_classes(task.name, train.labels, *others)
-
-        def path(features: np.ndarray, labels: np.ndarray, l2: Sequence[float], rows: np.ndarray | None
-                 ) -> list[LinearClassifier]:
-            return regression_path(features, labels, num_classes, l2, rows=rows, device=benchmark.device,
-                                   max_iterations=self.max_iterations)
-
-        features, labels = train.stages['pooled'], train.labels
-        if val is None:
-            fit, validate = hold_out(labels, task.held_out, benchmark.seed)
-        else:
-            features = np.concatenate([features, val.stages['pooled']])
-            labels = np.concatenate([labels, val.labels])
-            fit, validate = np.split(np.arange(len(labels)), [len(train)])
-        by_l2 = {}
-        for classifier in path(features, labels, self.l2, fit):
-            predicted = _predicted(classifier.scores(features, validate), labels)
-            by_l2[classifier.l2] = metric(labels[validate], predicted)
-            benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2,
-                                  by_l2[classifier.l2])
-        best = max(by_l2, key=by_l2.get)
-        classifier, = path(features, labels, [best], None)
-        predicted = _predicted(classifier.scores(test.stages['pooled']), labels)
-        settings = dict(
-            l2=best, l2_is_at_end=len(self.l2) > 1 and best in (min(self.l2), max(self.l2)),
-            objective='mean loss + l2 / 2 |W|^2', converged=classifier.converged,
-            validation={f'{value:.3g}': round(score, 2) for value, score in by_l2.items()},
-            validation_images='official' if val is not None else f'{task.held_out:g} of train, by class',
-            feature='average of the last map', **train.manifest['preparation'],
-            **about_classes(test.labels, num_classes))
-        return benchmark.result(
-            self.protocol_name(benchmark), {task.metric: metric(test.labels, predicted)},
-            dict(train=len(fit), val=len(validate), test=len(test)), settings,
-            Predictions(test.labels, predicted, feature_names(test)))
-
-
-def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return scores.argmax(axis=1) if labels.ndim == 1 else scores
-
-
 def about_classes(test_labels: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """Return what a result says of the classes; int64 [N] or [N, K], the labels of the test."""
+    """Return what a result says of the classes, given the labels of the test, int64 [N] or [N, K]."""
     if test_labels.ndim == 2:
         return dict(num_classes=num_classes)
     return dict(num_classes=num_classes, classes_absent_from_test=absent_classes(test_labels, num_classes))
-
-
-def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark:
-    """Return the benchmark of one dataset, which works in its own folder."""
-    config = copy.deepcopy(benchmark.config)
-    config.dataset_name = task.name
-    work_dir = benchmark.work_dir / folder
-    work_dir.mkdir(parents=True, exist_ok=True)
-    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter())

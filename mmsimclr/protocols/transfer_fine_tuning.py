@@ -16,8 +16,8 @@ from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images, settings_sha256
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.base import Benchmark
-from mmsimclr.protocols.result import Predictions, Result
-from mmsimclr.protocols.training import TrainedClassifier, train_classifier
+from mmsimclr.protocols.result import Result
+from mmsimclr.protocols.training import TrainedClassifier, require_trainable, train_classifier
 from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
@@ -82,10 +82,7 @@ class TransferFineTuning(Transfer):
         if is_random and not self.from_scratch:
             raise ConfigError('this config fine-tunes a pre-trained encoder: give a CHECKPOINT (for random '
                               'initialisation there is transfer-random-init.py)')
-        model = benchmark.config.get('model') or {}
-        if model.get('frozen') or len(model.get('heads') or ()) != 1:
-            raise ConfigError('fine-tuning trains the whole network under one head: set model.frozen=False '
-                              'and name one head in model.heads')
+        require_trainable(benchmark.config, 'fine-tuning')
         return super().run(benchmark)
 
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
@@ -99,7 +96,7 @@ class TransferFineTuning(Transfer):
             score = _read_point(folder, asked)
             if score is None:
                 trained = self._train(benchmark, name, pair, fit, validate)
-                answers = _answers(trained)
+                answers = trained.predictions()
                 score = METRICS[task.metric](answers.labels, answers.predicted)
                 if distributed.rank() == 0:
                     _write_point(folder, asked, score)
@@ -107,9 +104,9 @@ class TransferFineTuning(Transfer):
             rows.append({**pair, 'validation': round(score, 4)})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
         trained = self._train(benchmark, 'best', self.grid[best], everything, task.test)
-        answers = _answers(trained)
+        answers = trained.predictions()
         return benchmark.result(
-            self.protocol_name(benchmark),
+            self.protocol,
             {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
             dict(trained.num_images, val=len(_build(validate))),
             dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
@@ -161,11 +158,6 @@ def _listed(dataset: Mapping[str, Any]) -> list[str]:
 
 def _labels_of(dataset: Any) -> np.ndarray | None:
     return list_images(dataset).labels
-
-
-def _answers(trained: TrainedClassifier) -> Predictions:
-    head, = trained.evaluation.ranked
-    return trained.evaluation.predictions(head, trained.test_set)
 
 
 def _hash(settings: Mapping[str, Any]) -> str:
