@@ -16,15 +16,8 @@ from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
 from torch import nn
 
-from mmsimclr import distributed
-from mmsimclr.checkpoints import (
-    UNIT_RANGE,
-    EncoderWeights,
-    InputScale,
-    LoadReport,
-    build_encoder,
-    read_encoder,
-)
+from mmsimclr import checkpoints, distributed
+from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
@@ -85,12 +78,8 @@ class EncoderSource:
     Attributes:
         checkpoint: A file, folder, address or model-zoo name; None for random initialisation.
         select: Address of the encoder in the checkpoint, where it has several.
-        settings: Arguments of :class:`mmsimclr.models.ResNet` for random initialisation. A checkpoint
-            says them itself.
+        settings: Arguments of :class:`mmsimclr.models.ResNet`, needed for random initialisation only.
         seed: Decides a random initialisation.
-
-    Raises:
-        ValueError: If there is neither a checkpoint nor settings to build a random encoder from.
     """
 
     checkpoint: str | Path | None
@@ -106,23 +95,16 @@ class EncoderSource:
     @cached_property
     def weights(self) -> EncoderWeights | None:
         """The checkpoint's content; None for random initialisation."""
-        return None if self.checkpoint is None else read_encoder(self.checkpoint, self.select)
+        return None if self.checkpoint is None else checkpoints.read_encoder(self.checkpoint, self.select)
 
     @property
     def input(self) -> InputScale:
         """Scale of the encoder's images; the unit range where it is random."""
-        return UNIT_RANGE if self.weights is None else self.weights.input
-
-    @cached_property
-    def _built(self) -> tuple[nn.Module, LoadReport | None]:
-        return self.build(out_indices=ALL_MAPS)
+        return checkpoints.UNIT_RANGE if self.weights is None else self.weights.input
 
     @property
     def backbone(self) -> nn.Module:
-        """The encoder, in eval mode, returning the maps of the stem and of all stages.
-
-        All users share it: copy its weights to train them.
-        """
+        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
         return self._built[0]
 
     @property
@@ -130,20 +112,21 @@ class EncoderSource:
         """The report of its loading; None where it is random."""
         return self._built[1]
 
+    @cached_property
+    def _built(self) -> tuple[nn.Module, LoadReport | None]:
+        return self.build(out_indices=ALL_MAPS)
+
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
         """Return a new encoder with the same weights, in eval mode, and the report of its loading.
 
-        The global random state stays as it is. For one that is not to be changed, take :attr:`backbone`.
+        The global random state stays as it is.
 
         Args:
             **arguments: Further arguments of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
-
-        Raises:
-            CheckpointError: If the checkpoint does not fill the encoder.
         """
         with torch.random.fork_rng(devices=[]):
             if self.weights is not None:
-                return build_encoder(self.weights, **arguments)
+                return checkpoints.build_encoder(self.weights, **arguments)
             torch.manual_seed(self.seed)
             return MODELS.build(dict(type='mmsimclr.ResNet', **self.settings, **arguments)).eval(), None
 
@@ -193,9 +176,6 @@ class Benchmark:
             dataset: Config of the dataset; its pipeline is not used.
             stages: See :class:`~mmsimclr.features.Embedder`.
             **preparation: Further arguments of the Embedder, such as ``resize_px``.
-
-        Returns:
-            Features, labels and paths, in the order of the dataset.
         """
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
@@ -215,12 +195,7 @@ class Benchmark:
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
         """Write ``result.json``, with the predictions beside it, and return it.
 
-        Args:
-            protocol: The protocol's name.
-            metrics: Values by name; the unit is the name's suffix, e.g. ``top_1_accuracy_percent``.
-            num_images: Counts of images by part.
-            settings: What decided the values.
-            predictions: What was predicted for each image of the test.
+        The arguments are fields of :class:`Result`.
         """
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
@@ -256,12 +231,7 @@ class Protocol(ABC):
 
 @contextmanager
 def clear_dataset_errors() -> Iterator[None]:
-    """Turn other libraries' errors about missing files and empty folders into errors of the user's data.
-
-    Raises:
-        FileNotFoundError: If a folder or file of the dataset does not exist.
-        ValueError: If a folder holds no images.
-    """
+    """Turn other libraries' errors about missing files and empty folders into errors of the user's data."""
     try:
         yield
     except FileNotFoundError as error:
@@ -277,11 +247,7 @@ def clear_dataset_errors() -> Iterator[None]:
 
 
 def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
-    """Return the names of the classes of two sets of features; their numbers where they have no names.
-
-    Raises:
-        ValueError: If the two are of different classes.
-    """
+    """Return the names of the classes of two sets of features, or their numbers; refuse different classes."""
     names, others = (list(part.manifest['images']['classes']) for part in (train, test))
     require_same_classes(names, others)
     if names:

@@ -65,9 +65,10 @@ class KNN(Protocol):
 def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray,
                 k: Sequence[int], temperature: float, device: str = 'cpu'
                 ) -> tuple[dict[str, float], dict[int, np.ndarray]]:
-    """Return top-1 and top-5 accuracy in percent, and the predicted classes, for each k.
+    """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
-    In a process group every rank compares a share of the queries, and all get the whole result.
+    A class without votes is in no top 5. Of classes with equal votes the one with the lower number goes
+    first. In a process group every rank compares a share of the queries, and all get the whole result.
 
     Args:
         bank: Features, float [B, D]; may be memory-mapped.
@@ -77,10 +78,6 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
         k: Numbers of neighbours.
         temperature: Temperature of the votes.
         device: Where to compute.
-
-    Returns:
-        Metrics by name, and int64 [Q] by k. A class without votes is in no top 5. Of classes with equal
-        votes the one with the lower number goes first.
 
     Raises:
         ValueError: If labels are missing, are not one class an image or all the same, a class of the test is

@@ -23,8 +23,8 @@ class LinearEvaluation(Protocol):
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
         require_frozen(benchmark.config, num_heads=1)
         trained = train_classifier(benchmark)
-        return benchmark.result('linear', trained.metrics(), trained.num_images, trained.settings,
-                                trained.predictions())
+        metrics, predictions = trained.answers()
+        return benchmark.result('linear', metrics, trained.num_images, trained.settings, predictions)
 
 
 @PROTOCOLS.register_module()
@@ -49,11 +49,11 @@ class LinearPerLayer(Protocol):
                 raise ConfigError('model.heads must be named as their features, '
                                   f'{", ".join(POOLED_FEATURES)}; got {name!r} on {head.get("feature")!r}')
         trained = train_classifier(benchmark)
-        by_head = {head: trained.metrics(head) for head in trained.evaluation.ranked}
+        by_head = {head: trained.evaluation.metrics(head) for head in trained.evaluation.ranked}
         best = max(by_head, key=lambda head: by_head[head]['top_1_accuracy_percent'])
         numbered = {head: f'feature_{POOLED_FEATURES.index(head) + 1}' for head in by_head}
         metrics = {f'{numbered[head]}_{name}': value for head, values in by_head.items()
                    for name, value in values.items()}
         return benchmark.result('linear on each feature', metrics, trained.num_images,
                                 {**trained.settings, 'predictions_of': numbered[best]},
-                                trained.predictions(best))
+                                trained.answers(best)[1])

@@ -38,12 +38,7 @@ class LowShotSVM(Protocol):
         num_samples: How many times images are drawn, independently, >= 1.
         negatives_per_positive: Negative images for each positive one, >= 1; as many as there are other
             classes, in the original protocol.
-        costs: See :class:`~mmsimclr.protocols.SVM`.
-        stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
-        resize_px: Short side of the images, in pixels; by default what the encoder expects.
-        crop_px: Side of the square that they are then squashed into.
-        max_iterations: Bound on the passes of an SVM.
-        num_processes: Processes that fit SVMs; by default one for each core.
+        costs: As of :class:`~mmsimclr.protocols.SVM`; so are the further arguments.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -58,7 +58,7 @@ def read_predictions(path: str | Path) -> Predictions:
 
 
 def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> np.ndarray:
-    """Return the images' paths below the root of their data, str [N]; their numbers where they have no files.
+    """Return the images' paths below the root of their data, str [N], or their numbers where it has no files.
 
     So two results on the same images compare wherever the data lay.
     """

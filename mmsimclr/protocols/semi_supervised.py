@@ -45,18 +45,18 @@ class SemiSupervised(Protocol):
     def run(self, benchmark: Benchmark) -> Result:
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
         require_trainable(benchmark.config, 'semi-supervised learning')
-        best, chosen, rows = None, {}, []
+        best, chosen, rows, metric = None, {}, [], 'top_1_accuracy_percent'
         for point in self.points:
             trained = train_classifier(benchmark, {
                 'optim_wrapper.optimizer.lr': point['lr'],
                 'optim_wrapper.paramwise_cfg': dict(
                     custom_keys={'heads': dict(lr_mult=point['head_lr_multiplier'])}),
             }, name=f'lr{point["lr"]:g}_head{point["head_lr_multiplier"]:g}')
-            rows.append({**point, **trained.metrics()})
-            key = 'top_1_accuracy_percent'
-            if best is None or trained.metrics()[key] > best.metrics()[key]:
+            rows.append({**point, **trained.answers()[0]})
+            if best is None or rows[-1][metric] > max(row[metric] for row in rows[:-1]):
                 best, chosen = trained, point
         best = best or train_classifier(benchmark)
         selection = dict(grid=rows, chosen=chosen, selected_on='test') if rows else {}
-        return benchmark.result(f'semi-supervised {self.labels}', best.metrics(), best.num_images,
-                                {**best.settings, **selection}, best.predictions())
+        metrics, predictions = best.answers()
+        return benchmark.result(f'semi-supervised {self.labels}', metrics, best.num_images,
+                                {**best.settings, **selection}, predictions)

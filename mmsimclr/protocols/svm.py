@@ -17,14 +17,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.linear_svm import (
-    COSTS,
-    MAX_ITERATIONS,
-    SVM_SETTINGS,
-    check_costs,
-    fit_svm,
-    svm_features,
-)
+from mmsimclr.evaluation import linear_svm
+from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, fit_svm
 from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.features import FeatureFiles
 from mmsimclr.files import ProgressLine, atomic_writer
@@ -75,7 +69,7 @@ class SVM(Protocol):
         if num_folds < 2:
             raise InputError(f'num_folds must be >= 2, got {num_folds} (3 is usual)')
         self.datasets = dict(train=train, test=test)
-        self.costs, self.stages, self.num_folds = check_costs(costs), tuple(stages), num_folds
+        self.costs, self.stages, self.num_folds = linear_svm.check_costs(costs), tuple(stages), num_folds
         self.ignored_as_negatives = ignored_as_negatives
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
         self.max_iterations, self.num_processes = max_iterations, num_processes
@@ -143,11 +137,9 @@ class SVM(Protocol):
 
 def _cross_validate(features: np.ndarray, labels: np.ndarray, number: int, cost: float, num_folds: int,
                     seed: int, max_iterations: int) -> tuple[float, int]:
-    """Return the mean AP of the folds, and how many SVMs did not converge.
-
-    Folds are scikit-learn's for a classifier, stratified in the order of the images, and AP is its own,
-    which does not interpolate: this is what the original protocol chooses by.
-    """
+    """Return the mean AP of the folds, and how many SVMs did not converge."""
+    # Stratified in the order of the images, and with scikit-learn's AP, which does not interpolate: this is
+    # what the original protocol chooses by.
     truth = labels[:, number]
     counts = np.flatnonzero(truth >= 0)
     values, failed = [], 0
@@ -168,23 +160,14 @@ def _scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, number: int
 
 @dataclass(frozen=True)
 class VOC07Features:
-    """Features and labels of an SVM protocol.
-
-    Attributes:
-        train: Features of the N training images.
-        test: Features of the M test images.
-        train_labels: int [N, K]: 1 present, 0 absent, -1 left out of the class.
-        test_labels: int [M, K].
-        names: Names of the K classes.
-        left_out: Reasons why classes cannot be evaluated, by name.
-    """
+    """Features and labels of N training and M test images of K classes."""
 
     train: FeatureFiles
     test: FeatureFiles
-    train_labels: np.ndarray
-    test_labels: np.ndarray
+    train_labels: np.ndarray                    # int [N, K]: 1 present, 0 absent, -1 left out of the class
+    test_labels: np.ndarray                     # int [M, K]
     names: Sequence[str]
-    left_out: Mapping[str, str]
+    left_out: Mapping[str, str]                 # by name, why a class cannot be evaluated
 
     @classmethod
     def extract(cls, benchmark: Benchmark, datasets: Mapping[str, dict], stages: Sequence[str],
@@ -214,7 +197,7 @@ class VOC07Features:
 
     def rows(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the scaled features of one layer, of training and test images."""
-        return svm_features(self.train.stages[stage], self.test.stages[stage])
+        return linear_svm.svm_features(self.train.stages[stage], self.test.stages[stage])
 
     def predictions(self, scores: np.ndarray) -> Predictions:
         """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
@@ -226,22 +209,17 @@ class VOC07Features:
 
     def settings(self, max_iterations: int) -> dict[str, Any]:
         """Return what decides the values besides the protocol's own arguments."""
-        weights = {str(sign): weight for sign, weight in SVM_SETTINGS['class_weight'].items()}
-        return dict(svm={**SVM_SETTINGS, 'class_weight': weights, 'max_iter': max_iterations},
+        svm = linear_svm.SVM_SETTINGS
+        weights = {str(sign): weight for sign, weight in svm['class_weight'].items()}
+        return dict(svm={**svm, 'class_weight': weights, 'max_iter': max_iterations},
                     feature_scale='1 / (L2 norm + 1e-5)', pooling='grid of windows',
                     dimensions=self.train.manifest['stages'], **self.train.manifest['preparation'])
 
 
 def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.ndarray:
-    """Return labels of several classes an image, int64 [N, K].
+    """Return labels of several classes an image, int64 [N, K], also of one class an image, [N].
 
-    Args:
-        labels: int [N, K]: 1 present, 0 absent, -1 left out of the class; or one class an image, [N].
-        num_classes: Number of classes K.
-        part: Name of the images in the message of an error.
-
-    Raises:
-        ValueError: If there are no labels, or they are something else.
+    ``part`` names the images where they have no labels, or others than 1, 0 and -1 (left out of the class).
     """
     if labels is None:
         raise InputError(f'the {part} images have no labels; use a dataset that has')
@@ -259,13 +237,9 @@ def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.n
 
 def unusable_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], min_images: int
                      ) -> dict[str, str]:
-    """Return why some classes cannot be evaluated, by name.
+    """Return why some classes cannot be evaluated, by name, given labels [N, K] and [M, K].
 
-    Args:
-        train: Labels, int [N, K].
-        test: Labels, int [M, K].
-        names: Names of the K classes.
-        min_images: Positive, and negative, training images needed of a class.
+    A class needs ``min_images`` positive and as many negative training images, and one of each to test.
 
     Raises:
         ValueError: If no class can be evaluated.
@@ -299,12 +273,8 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
     The ranks of a process group share the tasks, and every rank gets all results. Processes, not threads:
     liblinear has one random state for all threads, and what they drew would depend on their timing.
 
-    Args:
-        function: A function of a module.
-        tasks: Its last arguments.
-        shared: Its first arguments; large arrays among them are memory-mapped, not copied.
-        num_processes: Processes of each rank; by default one for each core of this machine.
-        unit: Name of a task on the line that shows progress.
+    Large arrays among ``shared`` are memory-mapped, not copied. ``num_processes`` is for each rank, by
+    default one for each core of this machine; ``unit`` names a task on the line that shows progress.
     """
     tasks = list(tasks)
     rank, ranks = distributed.rank(), distributed.world_size()

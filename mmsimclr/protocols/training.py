@@ -32,8 +32,6 @@ from mmsimclr.protocols.pretraining import num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
 from mmsimclr.runner import build_runner
 
-NO_TEST_IMAGES = 'the test has no images: test_dataloader.dataset is empty'
-
 
 @dataclass(frozen=True)
 class TrainedClassifier:
@@ -51,18 +49,10 @@ class TrainedClassifier:
     num_images: Mapping[str, int]
     settings: Mapping[str, Any]
 
-    def metrics(self, head: str | None = None) -> dict[str, float]:
-        """Return the metrics of a head, by default of the only one."""
-        return self.evaluation.metrics(head or self._only_head)
-
-    def predictions(self, head: str | None = None) -> Predictions:
-        """Return the predictions of a head, by default of the only one."""
-        return self.evaluation.predictions(head or self._only_head, self.test_set)
-
-    @property
-    def _only_head(self) -> str:
-        head, = self.evaluation.ranked
-        return head
+    def answers(self, head: str | None = None) -> tuple[dict[str, float], Predictions]:
+        """Return metrics and predictions of a head, by default of the first."""
+        head = head or next(iter(self.evaluation.ranked))
+        return self.evaluation.metrics(head), self.evaluation.predictions(head, self.test_set)
 
 
 def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = None,
@@ -79,8 +69,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
 
     Raises:
         ConfigError: If the config lacks a part.
-        ValueError: If the data are empty, have no classes, labels out of range or no training image of a
-            class of the test, if training changed no weight of a head, or the device cannot be had.
+        ValueError: If the data are empty or have labels that do not fit, if training changed no weight of a
+            head, or the device cannot be had.
         RuntimeError: If a frozen encoder changed.
     """
     config = training_config(
@@ -113,12 +103,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
 
 def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mapping[str, Any] | None = None,
                     name: str | None = None) -> Config:
-    """Return a copy of a benchmark's config for a training; see :func:`train_classifier`.
-
-    Raises:
-        ConfigError: If one of the keys ``needed`` is missing.
-        ValueError: If another device is asked for than the one MMEngine trains on.
-    """
+    """Return a copy of a benchmark's config for a training; refuse one that lacks a key of ``needed``."""
     config = copy.deepcopy(benchmark.config)
     if lacking := [key for key in needed if not config.get(key)]:
         raise ConfigError(f'a protocol that trains needs {", ".join(lacking)} in the config')
@@ -143,11 +128,7 @@ def training_settings(runner: Runner, config: Config) -> dict[str, Any]:
 
 
 def require_frozen(config: Config, num_heads: int | None = None) -> None:
-    """Refuse a config whose encoder would be trained, or whose model has another number of heads.
-
-    Raises:
-        ConfigError: If it is so.
-    """
+    """Refuse a config whose encoder would be trained, or whose model has another number of heads."""
     model = config.get('model') or {}
     if not model.get('frozen'):
         raise ConfigError('linear evaluation leaves the encoder as it is: set model.frozen=True')
@@ -156,11 +137,7 @@ def require_frozen(config: Config, num_heads: int | None = None) -> None:
 
 
 def require_trainable(config: Config, protocol: str) -> None:
-    """Refuse a config whose encoder would be frozen, or whose model has not one head.
-
-    Raises:
-        ConfigError: If it is so; ``protocol`` begins the message.
-    """
+    """Refuse a config whose encoder would be frozen, or whose model has not one head."""
     model = config.get('model') or {}
     if model.get('frozen') or len(model.get('heads') or ()) != 1:
         raise ConfigError(f'{protocol} trains the whole network under one head: set model.frozen=False and '
@@ -174,13 +151,14 @@ def _build_test(config: Config, seed: int) -> DataLoader:
         loader_config.pop('persistent_workers', None)
     try:
         loader = Runner.build_dataloader(loader_config, seed=seed)
+        is_empty = len(loader.dataset) == 0
     except ValueError as error:
         if 'need at least one array' not in str(error):             # MMEngine, of an empty list of images
             raise
-        raise InputError(NO_TEST_IMAGES) from error
+        is_empty = True
+    if is_empty:
+        raise InputError('the test has no images: test_dataloader.dataset is empty')
     dataset = loader.dataset
-    if len(dataset) == 0:
-        raise InputError(NO_TEST_IMAGES)
     if not (getattr(dataset, 'metainfo', None) or {}).get('classes'):
         raise InputError(f'{type(dataset).__name__} does not say its classes; give it '
                          'metainfo=dict(classes=...)')
@@ -242,8 +220,7 @@ class Evaluation:
     """A classifier's answers for N images, in the order of their dataset.
 
     Attributes:
-        labels: True classes, int64 [N]; or int64 [N, K] for images of several classes, as in
-            :class:`Predictions`.
+        labels: True classes, int64 [N], or [N, K] for images of several classes, as in :class:`Predictions`.
         ranked: For each head the classes of the largest logits, largest first, int64 [N, min(5, classes)].
         num_classes: Number of classes.
         scores: For each head the logits, float32 [N, K], of images of several classes; otherwise empty.
@@ -255,10 +232,7 @@ class Evaluation:
     scores: Mapping[str, ndarray] = field(default_factory=dict)
 
     def metrics(self, head: str) -> dict[str, float]:
-        """Return a head's top-1 and, of more than five classes, top-5 accuracy in percent.
-
-        For images of several classes, its 11-point mean average precision.
-        """
+        """Return top-1 and, of more than five classes, top-5 accuracy, or 11-point mean AP, in percent."""
         if self.scores:
             return {'11_point_map_percent': eleven_point_map(self.labels, self.scores[head])}
         hits = self.ranked[head] == self.labels[:, None]
@@ -279,13 +253,11 @@ def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
 
     The ranks may divide them in any way, and pad: an image that is seen several times counts once. The
     buffers of rank 0, such as the statistics of batch norm, become those of all ranks, as in a checkpoint.
+    All ranks get the same answers.
 
     Args:
         model: The classifier, without wrapper.
         loader: Its items carry ``gt_label`` and ``sample_idx``, the place in the dataset.
-
-    Returns:
-        The same on every rank.
 
     Raises:
         ValueError: If a head was never trained, an image was not seen, has a label out of range, or makes

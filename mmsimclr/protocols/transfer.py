@@ -89,7 +89,7 @@ class Transfer(Protocol):
         tasks: The datasets, arguments of :class:`TransferDataset`.
         datasets: Names of those to run; all by default.
         skip_missing: Leave out datasets whose files are not there, and say so in the result, rather than
-            stop before the first.
+            stop with an error before the first.
     """
 
     protocol = 'transfer'
@@ -101,11 +101,7 @@ class Transfer(Protocol):
         self.datasets, self.skip_missing = datasets, skip_missing
 
     def run(self, benchmark: Benchmark) -> Result:
-        """Measure the encoder on each dataset and return the result of all, or of the only one.
-
-        Raises:
-            FileNotFoundError: If a dataset is missing; before anything is computed.
-        """
+        """Measure the encoder on each dataset and return the result of all, or of the only one."""
         tasks, skipped = choose_datasets(self.tasks, self.datasets, self.skip_missing)
         for reason in skipped:
             benchmark.logger.warning('skipped %s', reason)
@@ -144,12 +140,10 @@ class TransferLinear(Transfer):
     regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
 
     Args:
-        tasks: See :class:`Transfer`.
+        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
         l2: Regularisations, each > 0, of the mean loss.
         image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
             where the encoder's stem is CIFAR's.
-        datasets: See :class:`Transfer`.
-        skip_missing: See :class:`Transfer`.
         max_iterations: Bound on L-BFGS iterations for each regularisation.
 
     Source:
