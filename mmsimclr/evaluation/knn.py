@@ -1,8 +1,4 @@
-"""k nearest neighbours by cosine similarity: search, weighted vote, accuracy.
-
-Source: Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
-section 3.4.
-"""
+"""k nearest neighbours by cosine (Wu et al. 2018, section 3.4): search, weighted vote, accuracy."""
 
 import numpy as np
 import torch
@@ -136,11 +132,7 @@ def check_vote(k: int, temperature: float) -> None:
 
 def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
                  num_classes: int, k: int = 20, temperature: float = 0.07) -> float:
-    """Return the top-1 accuracy in percent of a weighted k-NN classifier.
-
-    The training features, float [B, C], are the bank that classifies the test features, float [Q, C]. See
-    :func:`knn_votes` for the other arguments and the errors.
-    """
+    """Return the top-1 accuracy in percent of a weighted k-NN classifier; see :func:`knn_votes`."""
     votes = knn_votes(test_features, train_features, train_labels, num_classes, k, temperature)
     return 100.0 * (votes.argmax(dim=1) == test_labels.to(votes.device)).float().mean().item()
 

@@ -52,12 +52,8 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     i has i + 1 of them that are not 0, and liblinear skips zeros: 5,011 images of 9,216 numbers shrink to
     2,506 on average.
 
-    Args:
-        train: Float [N, C].
-        test: Float [M, C].
-
     Returns:
-        Float64 [N, min(N, C)] and [M, min(N, C)].
+        Float64 [N, min(N, C)] and [M, min(N, C)], of features [N, C] and [M, C].
 
     Raises:
         ValueError: If a feature is not finite, or the shapes do not fit.

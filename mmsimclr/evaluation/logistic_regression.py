@@ -27,7 +27,7 @@ def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, 
     Args:
         function: Returns value and gradient at a point; convex, positive, of curvatures about 1, since the
             first step goes along the negative gradient with length 1.
-        start: Where to begin.
+        start: The first point.
         tolerance: The search has converged when the squared norm of the gradient is at most this times the
             value, or when no step lowers the value any more, for lack of digits.
         max_iterations: Bound on the number of steps.
@@ -90,17 +90,11 @@ def row_chunks(features: Tensor | np.ndarray, rows: np.ndarray | None = None
 
 @dataclass(frozen=True)
 class PrincipalAxes:
-    """An orthogonal basis of the space that centred features span.
+    """An orthogonal basis of the space that centred features span; all in float64."""
 
-    Attributes:
-        mean: float64 [C].
-        axes: Orthonormal columns, float64 [C, R], R at most N - 1.
-        variances: Mean square along each axis, float64 [R], > 0.
-    """
-
-    mean: Tensor
-    axes: Tensor
-    variances: Tensor
+    mean: Tensor                                                                            # [C]
+    axes: Tensor                                                # orthonormal columns, [C, R], R at most N - 1
+    variances: Tensor                                           # mean square along each axis, [R], > 0
 
     @classmethod
     def of(cls, features: Tensor | np.ndarray, rows: np.ndarray | None = None,
@@ -145,17 +139,10 @@ class PrincipalAxes:
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """Scores are features x weight + bias.
+    """Scores are features x weight + bias, fitted with regularisation ``l2``."""
 
-    Attributes:
-        weight: Float [K, C].
-        bias: Float [K].
-        l2: The regularisation it was fitted with.
-        converged: Whether the fit came to its end within the bound on iterations.
-    """
-
-    weight: Tensor
-    bias: Tensor
+    weight: Tensor                                                                          # [K, C]
+    bias: Tensor                                                                            # [K]
     l2: float
     converged: bool
 

@@ -9,11 +9,7 @@ from mmsimclr.errors import InputError
 
 
 def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
-    """Return the share of right predictions, in percent, of true and predicted classes, int64 [N] each.
-
-    Raises:
-        ValueError: If shapes differ, or there are no images.
-    """
+    """Return the share of right predictions, in percent, of true and predicted classes, int64 [N] each."""
     _check_same_shape(labels, predicted, 1)
     return 100.0 * float((labels == predicted).mean())
 
@@ -21,8 +17,7 @@ def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
 def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
     """Return the accuracy of each class, averaged over classes, in percent.
 
-    Classes without test images have no accuracy and are left out; see :func:`absent_classes`. Arguments and
-    errors are those of :func:`top_1_accuracy`.
+    Classes without test images have no accuracy and are left out; see :func:`absent_classes`.
     """
     _check_same_shape(labels, predicted, 1)
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -68,16 +63,13 @@ def average_precision(labels: ndarray, scores: ndarray) -> float:
 
 
 def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
-    """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more.
+    """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more, 0 to 1.
 
     Images of one score are retrieved together; the development kit takes them in the order of the file.
 
     Args:
-        positive: Which images are positive, bool [N], at least one.
+        positive: bool [N], at least one of them true.
         scores: Float [N]; the higher, the surer.
-
-    Returns:
-        From 0 to 1.
 
     Source:
         Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
@@ -114,7 +106,7 @@ def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
 def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
     """Return the 11-point average precision of each class, averaged over classes, in percent.
 
-    Arguments and errors are those of :func:`mean_average_precision`.
+    Labels, scores and errors are as of :func:`mean_average_precision`.
     """
     _check_scores(labels, scores)
     return 100.0 * float(np.mean([
@@ -139,11 +131,7 @@ def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
 
 
 def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
-    """Refuse training and test images whose labels mean different classes.
-
-    Raises:
-        ValueError: If the names of the classes, or their order, differ.
-    """
+    """Refuse training and test images if the names of their classes, or the order of the names, differ."""
     if list(train) != list(test):
         different = sorted(map(str, {*train} ^ {*test}))
         raise InputError(
@@ -153,11 +141,7 @@ def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
 
 
 def require_several_classes(labels: ndarray, part: str) -> None:
-    """Refuse images that are all of one class; ``part`` names them in the message.
-
-    Raises:
-        ValueError: If they are.
-    """
+    """Refuse images that are all of one class; ``part`` names them in the message."""
     classes = np.unique(labels)
     if len(classes) < 2:
         raise InputError(f'the {part} images must be of two classes or more, and are all of class '

@@ -15,9 +15,6 @@ from mmsimclr.errors import InputError, MissingFileError
 def check_annotations(config: Config) -> dict[str, dict[str, int]]:
     """Read the annotations and open the images of train and test; in a process group each rank a share.
 
-    Args:
-        config: A config of detection or segmentation.
-
     Returns:
         ``images`` and ``objects`` (of segmentation the classes of each image, summed) of ``train`` and
         ``test``. On several ranks each counts the objects of its share, or of all images (COCO).
@@ -44,11 +41,7 @@ def check_annotations(config: Config) -> dict[str, dict[str, int]]:
 
 
 def classes_of(config: Config) -> tuple[str, ...]:
-    """Return the names of the classes of a config's test.
-
-    Raises:
-        ConfigError: If the dataset does not say them.
-    """
+    """Return the names of the classes of a config's test."""
     dataset = next(_datasets(config.test_dataloader.dataset, config.default_scope))
     classes = dataset.metainfo.get('classes')
     if not classes:

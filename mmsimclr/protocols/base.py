@@ -140,8 +140,7 @@ class Benchmark:
         config: The whole config, for protocols that train by MMEngine's Runner.
         work_dir: Folder of this evaluation.
         cache_dir: Folder of extracted features, which evaluations of one encoder share.
-        config_path: Where the config came from.
-        command: The command that repeats the evaluation.
+        config_path, command: Origin of the config, and the command that repeats the evaluation.
         seed: Seed of everything random in it.
         device: Where to compute.
         num_workers: Processes that read images.

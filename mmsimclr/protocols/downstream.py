@@ -75,11 +75,7 @@ class FineTuning(Protocol):
 
     @staticmethod
     def build(benchmark: Benchmark, config: Config) -> Runner:
-        """Complete a config in place and build its Runner, the encoder in the model.
-
-        Raises:
-            ConfigError: If the model or the metric is of another kind.
-        """
+        """Complete a config in place and build its Runner, the encoder in the model."""
         encoder = benchmark.encoder.backbone
         complete_model(config.model, encoder.settings, benchmark.encoder.input, len(classes_of(config)))
         runner = build_runner(config)
@@ -116,13 +112,7 @@ class Segmentation(FineTuning):
 def check_benchmark(config: Config, checkpoint: str | None = None, select: str | None = None) -> str:
     """Do only what comes before training: read all annotations, and fit the encoder into the model.
 
-    Args:
-        config: A config of detection or segmentation.
-        checkpoint: The encoder's; None leaves it out.
-        select: Its address in the checkpoint, where it has several.
-
-    Returns:
-        A line on each part.
+    Without a checkpoint the encoder is left out. The result is a line on each part.
 
     Raises:
         ConfigError: If the protocol of the config has no annotations, or its model is for another encoder.
@@ -160,8 +150,7 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
         num_classes: Classes of the data; of segmentation with the background, if it is one.
 
     Raises:
-        ConfigError: If the model has another backbone, says that the encoder is another, or is of another
-            kind.
+        ConfigError: If the model is of another kind, or names another encoder.
     """
     if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
         raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '
@@ -235,12 +224,7 @@ def _complete_fpn(model: ConfigDict, backbone: DownstreamResNet) -> None:
 
 
 def put_encoder_in(model: nn.Module, encoder: nn.Module) -> None:
-    """Copy every tensor of an encoder into a model: into its backbone, and stage 4 into a C4 shared head.
-
-    Raises:
-        RuntimeError: If a tensor of the backbone, or of the shared head but for its own norm, would stay as
-            drawn, or one of the encoder has no place.
-    """
+    """Copy every tensor of an encoder into a model: into its backbone, and stage 4 into a C4 shared head."""
     model = unwrap_model(model)
     tensors = encoder.state_dict()
     shared_head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)

@@ -30,9 +30,6 @@ class KNN(Protocol):
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
         crop_px: Side of the central crop, in pixels.
 
-    Raises:
-        ValueError: If a number is out of range, or k is empty.
-
     Source:
         Wu et al. 2018, section 3.4; MMSelfSup's benchmark for k and temperature.
     """

@@ -40,9 +40,6 @@ class LowShotSVM(Protocol):
             classes, in the original protocol.
         costs: As of :class:`~mmsimclr.protocols.SVM`; so are the further arguments.
 
-    Raises:
-        ValueError: If an argument is out of range.
-
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
         section 6.2, and its code; MMSelfSup for the five layers of ResNet-50.
@@ -155,12 +152,9 @@ def _average_precisions(train: np.ndarray, test: np.ndarray, train_labels: np.nd
 def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray, costs: Sequence[float],
                     negatives_per_positive: int, seed: int, max_iterations: int, k: int, sample: int,
                     number: int) -> tuple[np.ndarray, int]:
-    """Fit one sample of class ``number`` with each cost.
+    """Fit one sample of class ``number``; return scores [M, number of costs], and the SVMs not converged.
 
     Seed, k, sample and class decide the draw, which is therefore the same for every layer and every cost.
-
-    Returns:
-        Scores of the M test images, float32 [M, number of costs], and how many SVMs did not converge.
     """
     labels = train_labels[:, number]
     images = draw_images(labels, k, negatives_per_positive, (seed, k, sample, number))
@@ -173,11 +167,7 @@ def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarra
 def draw_images(labels: np.ndarray, k: int, negatives_per_positive: int, seed: Sequence[int]) -> np.ndarray:
     """Return the numbers of k positive images and of k x ``negatives_per_positive`` others, ascending.
 
-    Args:
-        labels: Of one class, int [N]: 1 present, 0 absent, -1 left out.
-        k: Number of positive images.
-        negatives_per_positive: Negative images for each positive one.
-        seed: Integers that decide the draw.
+    Labels are of one class, int [N]: 1 present, 0 absent, -1 left out.
     """
     random = np.random.default_rng(seed)
     drawn = [random.choice(np.flatnonzero(labels == value), number, replace=False)

@@ -42,12 +42,7 @@ class Predictions:
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read what :meth:`Predictions.write` wrote.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is something else.
-    """
+    """Read what :meth:`Predictions.write` wrote; FileNotFoundError or ValueError if it is not there."""
     if not Path(path).is_file():
         raise MissingFileError(f'no predictions at {path}')
     try:
@@ -86,16 +81,13 @@ class Result:
         settings: What decided the values: k, temperature, pooling, crop, ...
         checkpoint: Path of the encoder's file, relative if it lies below the folder of the run; None for
             random initialisation.
-        checkpoint_sha256: Its content's hash.
-        checkpoint_layout: The layout it was recognised to have.
+        checkpoint_sha256, checkpoint_layout: Its content's hash, and the layout it was recognised to have.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
         predictions: File of the predictions for each image, beside the result.
         dataset: Name of the data, as published results call it.
-        config: Path of the config.
-        command: The command that makes this result.
+        config, command: Path of the config, and the command that makes this result.
         wall_time_s: Seconds it took.
-        versions: Versions of what ran.
-        hardware: What it ran on.
+        versions, hardware: Versions of what ran, and what it ran on.
         flags: Whether only deterministic algorithms ran, number of threads, and the like; empty in results
             that are older than it.
     """
@@ -133,12 +125,7 @@ class Result:
 
 
 def read_result(path: str | Path) -> Result:
-    """Read a result written by :meth:`Result.write`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a result; the message names the file.
-    """
+    """Read a result written by :meth:`Result.write`; FileNotFoundError or ValueError if it is none."""
     text = Path(path).read_text(encoding='utf-8')
     try:
         return Result(**{'flags': {}, **json.loads(text)})

@@ -53,9 +53,6 @@ class SVM(Protocol):
         max_iterations: Bound on the passes of an SVM.
         num_processes: Processes that fit SVMs; by default one for each core.
 
-    Raises:
-        ValueError: If an argument is out of range.
-
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
         section 6.1; MMSelfSup for the five layers of ResNet-50.

@@ -38,9 +38,6 @@ class TransferDataset:
         needs: Paths, or patterns such as ``'batches-*'``, that must be in it, relative.
         source: Where to fetch it.
         note: Further remarks on source or layout.
-
-    Raises:
-        ValueError: If the metric is unknown, or the share out of range.
     """
 
     name: str
@@ -208,9 +205,8 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
     """Return the datasets to run, and why others are skipped.
 
     Raises:
-        ValueError: If there is no dataset of a name; the nearest is suggested.
-        FileNotFoundError: If files are missing; the message says what to fetch, for all datasets at once.
-            Also if ``skip_missing`` leaves none.
+        ValueError: If there is no dataset of a name.
+        FileNotFoundError: If files are missing and not to be skipped, or no dataset is left.
     """
     known = {task.name: task for task in tasks}
     names = list(known) if names is None else [names] if isinstance(names, str) else list(names)
@@ -230,16 +226,10 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
 
 
 def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split images into those to fit to and those to validate on, the same share of each class.
+    """Split images of classes [N] into those to fit to and those to validate on, ascending.
 
-    Args:
-        labels: Classes, int64 [N].
-        share: Share to validate on, rounded for each class; a class of two or more images keeps at least
-            one on either side, and a single image is fitted to.
-        seed: Decides the split.
-
-    Returns:
-        Places of both, ascending int64.
+    A share of each class, rounded, is validated on. A class of two or more images keeps at least one on
+    either side; a single image is fitted to.
 
     Raises:
         ValueError: If labels are not [N], or no class has two images.
@@ -259,13 +249,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, n
 
 
 def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray) -> int:
-    """Return the number of classes of dataset ``name``, after checking that the parts agree.
-
-    Labels are int64 [N] or [N, K].
-
-    Raises:
-        ValueError: If labels are missing or negative, or a class is in another part and not in ``train``.
-    """
+    """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
     parts = [train_labels, *other_labels]
     if any(labels is None for labels in parts):
         raise InputError(f'{name}: the images have no labels')
