@@ -75,17 +75,16 @@ def largest(values: Tensor, k: int) -> Tensor:
 
 
 def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """Return the votes of neighbours for every class.
+    """Return the votes of neighbours for every class, float32 [Q, num_classes].
+
+    A vote is exp(similarity / temperature), relative to the best neighbour's, which leaves the ranking as it
+    is and cannot overflow.
 
     Args:
         similarity: Cosine similarities, float [Q, k], largest first.
         neighbour_labels: Classes of the neighbours, int64 [Q, k].
         num_classes: Number of classes.
         temperature: Temperature of the votes, dimensionless, > 0.
-
-    Returns:
-        Votes, float32 [Q, num_classes]: exp(similarity / temperature), relative to the best neighbour's,
-        which leaves the ranking as it is and cannot overflow.
     """
     weight = ((similarity - similarity[:, :1]) / temperature).exp()
     return weight.new_zeros(len(weight), num_classes).scatter_add_(1, neighbour_labels, weight)
@@ -105,8 +104,7 @@ def knn_votes(queries: Tensor, bank: Tensor, labels: Tensor, num_classes: int, k
         query_chunk: Queries compared at once.
 
     Raises:
-        ValueError: If a number is out of range, shapes disagree, the bank is empty, a label is out of range,
-            or a feature is not finite.
+        ValueError: If an argument is out of range, shapes disagree, or a feature is not finite.
     """
     check_vote(k, temperature)
     if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:

@@ -184,8 +184,8 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
         The classifiers, from the strongest regularisation to the weakest.
 
     Raises:
-        ValueError: If shapes disagree, a label is out of range, a class of labels [N, K] has only positive
-            or only negative images, a feature is not finite, or an ``l2`` is negative.
+        ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only
+            positive or only negative images, or a feature is not finite.
     """
     if len(l2) == 0 or not all(value >= 0 for value in l2):
         raise InputError(f'l2 must be >= 0, and at least one number, got {list(l2)}')
@@ -286,8 +286,7 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, num_classes: int, 
                             max_iterations: int = 1000) -> tuple[Tensor, Tensor]:
     """Fit one linear classifier; see :func:`regression_path` for what it minimises.
 
-    Returns:
-        Weight [K, C] and bias [K], of the features' precision.
+    Weight [K, C] and bias [K] are of the features' precision.
     """
     classifier, = regression_path(features, labels, num_classes, [l2], device=features.device,
                                   tolerance=1e-10, max_iterations=max_iterations)

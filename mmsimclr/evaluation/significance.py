@@ -15,8 +15,8 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
     """Return the two-sided p-value of a difference in a metric between two models.
 
     The null hypothesis is that it does not matter which model is which. In each random exchange every
-    image's predictions change sides with probability 1/2, all classes together. The differences so found,
-    with the one observed among them, are the distribution.
+    image's predictions change sides with probability 1/2, all classes together. The p-value is
+    (1 + number of differences at least as large) / (1 + number of exchanges).
 
     For accuracies an image matters only if one model is right and the other wrong. It then adds or takes
     away the same weight as all such images of its class, so their sum is drawn from its exact, binomial
@@ -31,12 +31,6 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
         num_exchanges: Number of random exchanges, >= 1.
         seed: Decides them.
         device: Where to compute.
-
-    Returns:
-        (1 + number of differences at least as large) / (1 + number of exchanges).
-
-    Raises:
-        ValueError: If the metric is unknown or an argument out of range.
 
     Source:
         Chen et al. 2020, appendix B.8; Phipson & Smyth 2010 for counting the observed one.

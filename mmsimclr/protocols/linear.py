@@ -4,7 +4,7 @@ from mmsimclr.config import ConfigError
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import require_frozen, train_classifier
+from mmsimclr.protocols.training import check_model, train_classifier
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -21,7 +21,7 @@ class LinearEvaluation(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
-        require_frozen(benchmark.config, num_heads=1)
+        check_model(benchmark.config, frozen=True)
         trained = train_classifier(benchmark)
         metrics, predictions = trained.answers()
         return benchmark.result('linear', metrics, trained.num_images, trained.settings, predictions)
@@ -43,7 +43,7 @@ class LinearPerLayer(Protocol):
 
         The predictions that are kept are those of the feature with the best top-1 accuracy.
         """
-        require_frozen(benchmark.config)
+        check_model(benchmark.config, frozen=True, num_heads=None)
         for name, head in benchmark.config.model.heads.items():
             if name not in POOLED_FEATURES or head.get('feature') != name:
                 raise ConfigError('model.heads must be named as their features, '

@@ -92,7 +92,7 @@ class LowShotSVM(Protocol):
             predictions = data.predictions(scores)
         by_layer = {stage: (100 * maps.mean(axis=2).max(axis=1)).tolist() for stage, maps in layers.items()}
         return benchmark.result(
-            'low-shot SVM', metrics, data.num_images,
+            'low-shot SVM', metrics, dict(train=len(data.train), test=len(data.test)),
             dict(best_layer=best, best_layer_chosen_on='test, by the mean over k', cost_chosen_on='test',
                  cost={str(k): self.costs[cost] for k, cost in zip(ks, chosen, strict=True)},
                  average_precision='area under the interpolated precision-recall curve',

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from mmsimclr.errors import InputError
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import require_trainable, train_classifier
+from mmsimclr.protocols.training import check_model, train_classifier
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -44,7 +44,7 @@ class SemiSupervised(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
-        require_trainable(benchmark.config, 'semi-supervised learning')
+        check_model(benchmark.config, frozen=False)
         best, chosen, rows, metric = None, {}, [], 'top_1_accuracy_percent'
         for point in self.points:
             trained = train_classifier(benchmark, {

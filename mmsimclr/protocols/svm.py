@@ -88,7 +88,7 @@ class SVM(Protocol):
         return benchmark.result(
             'SVM',
             {'map_percent': maps[best], **{f'map_{stage}_percent': value for stage, value in maps.items()}},
-            data.num_images,
+            dict(train=len(data.train), test=len(data.test)),
             dict(best_layer=best, best_layer_chosen_on='test',
                  average_precision='area under the interpolated precision-recall curve',
                  ap_percent=dict(zip(names, (100 * layers[best]['ap']).tolist(), strict=True)),
@@ -186,11 +186,6 @@ class VOC07Features:
     def classes(self) -> list[int]:
         """Numbers of the classes that can be evaluated."""
         return [number for number, name in enumerate(self.names) if name not in self.left_out]
-
-    @property
-    def num_images(self) -> dict[str, int]:
-        """Counts of images by part."""
-        return dict(train=len(self.train), test=len(self.test))
 
     def rows(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the scaled features of one layer, of training and test images."""

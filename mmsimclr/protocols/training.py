@@ -127,21 +127,14 @@ def training_settings(runner: Runner, config: Config) -> dict[str, Any]:
     return dict(steps=runner.iter, ranks=ranks, global_batch=batch, optimizer={**optimizer, 'type': kind})
 
 
-def require_frozen(config: Config, num_heads: int | None = None) -> None:
-    """Refuse a config whose encoder would be trained, or whose model has another number of heads."""
+def check_model(config: Config, frozen: bool, num_heads: int | None = 1) -> None:
+    """Refuse a config whose encoder is to be frozen and is not, or the reverse, or with other heads."""
     model = config.get('model') or {}
-    if not model.get('frozen'):
-        raise ConfigError('linear evaluation leaves the encoder as it is: set model.frozen=True')
+    if bool(model.get('frozen')) != frozen:
+        what = 'leaves the encoder as it is' if frozen else 'trains the whole network'
+        raise ConfigError(f'this protocol {what}: set model.frozen={frozen}')
     if num_heads is not None and len(model.get('heads') or ()) != num_heads:
         raise ConfigError(f'model.heads must name {num_heads} head(s), got {list(model.get("heads") or ())}')
-
-
-def require_trainable(config: Config, protocol: str) -> None:
-    """Refuse a config whose encoder would be frozen, or whose model has not one head."""
-    model = config.get('model') or {}
-    if model.get('frozen') or len(model.get('heads') or ()) != 1:
-        raise ConfigError(f'{protocol} trains the whole network under one head: set model.frozen=False and '
-                          'name one head in model.heads')
 
 
 def _build_test(config: Config, seed: int) -> DataLoader:

@@ -16,7 +16,7 @@ from mmsimclr.features import list_images, settings_sha256
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.base import Benchmark
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import TrainedClassifier, require_trainable, train_classifier
+from mmsimclr.protocols.training import TrainedClassifier, check_model, train_classifier
 from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
@@ -71,7 +71,7 @@ class TransferFineTuning(Transfer):
         if is_random and not self.from_scratch:
             raise ConfigError('this config fine-tunes a pre-trained encoder: give a CHECKPOINT (for random '
                               'initialisation there is transfer-random-init.py)')
-        require_trainable(benchmark.config, 'fine-tuning')
+        check_model(benchmark.config, frozen=False)
         return super().run(benchmark)
 
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
