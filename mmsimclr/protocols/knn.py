@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -82,9 +81,13 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
     """
     _check_labels(bank_labels, query_labels)
     num_classes = int(bank_labels.max()) + 1
-    similarity, rows = _neighbours_over_ranks(queries, bank, max(k), device)
-    labels = torch.from_numpy(np.array(bank_labels)).to(similarity.device)[rows]              # [Q, k]
-    truth = torch.from_numpy(np.array(query_labels)).to(similarity.device)
+    rank, ranks = distributed.rank(), distributed.world_size()
+    share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
+    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
+    similarity, rows = (torch.from_numpy(np.concatenate(parts)).to(device)
+                        for parts in zip(*distributed.from_every_rank(found), strict=True))
+    labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
+    truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}
     for number in k:
         top_1, top_5, classes = top_accuracies(
@@ -107,13 +110,3 @@ def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
     if len(unknown):
         raise InputError(f'{len(unknown)} classes of the test images are not among the training images: '
                          f'{unknown[:10].tolist()}')
-
-
-def _neighbours_over_ranks(queries: np.ndarray, bank: np.ndarray, k: int, device: str
-                           ) -> tuple[Tensor, Tensor]:
-    rank, ranks = distributed.rank(), distributed.world_size()
-    own = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
-    found = [part.cpu().numpy() for part in nearest_neighbours(own, bank, k, device=device)]
-    similarity, rows = (np.concatenate(parts)
-                        for parts in zip(*distributed.from_every_rank(found), strict=True))
-    return torch.from_numpy(similarity).to(device), torch.from_numpy(rows).to(device)

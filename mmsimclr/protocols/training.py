@@ -35,19 +35,12 @@ from mmsimclr.runner import build_runner
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier after training, and its answers for the test.
-
-    Attributes:
-        evaluation: Its answers.
-        test_set: The images they are of.
-        num_images: Counts of images by part.
-        settings: What decided the values.
-    """
+    """The answers of a trained classifier for the test."""
 
     evaluation: 'Evaluation'
-    test_set: Any
-    num_images: Mapping[str, int]
-    settings: Mapping[str, Any]
+    test_set: Any                               # the images
+    num_images: Mapping[str, int]               # by part
+    settings: Mapping[str, Any]                 # those that decided the values
 
     def answers(self, head: str | None = None) -> tuple[dict[str, float], Predictions]:
         """Return metrics and predictions of a head, by default of the first."""

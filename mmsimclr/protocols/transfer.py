@@ -23,34 +23,19 @@ from mmsimclr.registry import PROTOCOLS
 
 @dataclass(frozen=True)
 class TransferDataset:
-    """One dataset of a transfer benchmark.
+    """One dataset of a transfer benchmark; the parts are configs of images."""
 
-    Attributes:
-        name: Its name, as published results call it.
-        metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`.
-        train: Config of the training images.
-        test: Config of the test images.
-        val: Config of the official validation images, which are not among ``train``; None where there are
-            none, and a share of ``train`` is held out.
-        trainval: Config of both together; needed with ``val`` where the encoder is trained.
-        held_out: That share, of each class, > 0 and < 1.
-        root: Folder of the files; None where there are none.
-        needs: Paths, or patterns such as ``'batches-*'``, that must be in it, relative.
-        source: Where to fetch it.
-        note: Further remarks on source or layout.
-    """
-
-    name: str
-    metric: str
+    name: str                                   # as published results call it
+    metric: str                                 # a key of mmsimclr.evaluation.metrics.METRICS
     train: Mapping[str, Any]
     test: Mapping[str, Any]
-    val: Mapping[str, Any] | None = None
-    trainval: Mapping[str, Any] | None = None
-    held_out: float = 0.2
-    root: str | None = None
-    needs: Sequence[str] = ()
-    source: str = ''
-    note: str = ''
+    val: Mapping[str, Any] | None = None        # official, not among train; else some is held out
+    trainval: Mapping[str, Any] | None = None   # both together; needed with val where the encoder is trained
+    held_out: float = 0.2                       # the share of train, of each class, > 0 and < 1
+    root: str | None = None                     # folder of the files; None where there are none
+    needs: Sequence[str] = ()                   # paths, or patterns such as 'batches-*', that must be in it
+    source: str = ''                            # where to fetch it
+    note: str = ''                              # further remarks on source or layout
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
