@@ -167,7 +167,7 @@ def folder_leaf(root):
                        {'data_root': str(root), 'protocol.k': [1]})
 
 
-def test_two_folders_of_one_s_own_are_measured_and_images_named_below_their_root(tmp_path):
+def test_two_folders_are_measured_and_images_named_below_their_root(tmp_path):
     for part in ('train', 'val'):
         class_folders(tmp_path / 'images' / part, 'cat', 'dog')
     result = KNN(**without_type(folder_leaf(tmp_path / 'images'))).run(tiny_benchmark(tmp_path / 'run'))
