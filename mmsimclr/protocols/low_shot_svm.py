@@ -10,7 +10,7 @@ from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, check_costs, fit_svm
 from mmsimclr.evaluation.metrics import average_precision
-from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
+from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.svm import VOC07Features, run_in_parallel, worker_processes, write_csv

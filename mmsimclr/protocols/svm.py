@@ -22,7 +22,7 @@ from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, fit_svm
 from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.features import FeatureFiles
 from mmsimclr.files import ProgressLine, atomic_writer
-from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
+from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
