@@ -131,6 +131,7 @@ def test_all_costs_are_in_the_table(done):
             result.settings['ap_percent'][row['class']], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(done, tmp_path):
     protocol = SVM(multi(60), multi(50, 'test'), costs=COSTS, stages=('layer1', 'layer4'), num_processes=2)
     assert protocol.run(tiny_benchmark(tmp_path / 'run')).metrics == done[1].metrics
@@ -226,7 +227,7 @@ def scaled_sum(rows, factor, first, second):
     return factor * rows[first:second].sum()
 
 
-@pytest.mark.parametrize('num_processes', [1, 2])
+@pytest.mark.parametrize('num_processes', [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_tasks_come_back_in_their_order_from_any_number_of_processes(num_processes, capfd):
     rows = np.arange(300_000.)                                      # large enough to be memory-mapped
     tasks = [(first, first + 7) for first in range(9)]
