@@ -18,7 +18,7 @@ from mmsimclr.config import ConfigError
 from mmsimclr.datasets.annotations import UnreadableImageError, image_size
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer
-from mmsimclr.protocols.downstream_model import complete_model
+from mmsimclr.protocols.downstream import complete_model
 from mmsimclr.reporting.drawing import Colour, distinct_colours, draw_classes, draw_objects
 
 SCOPES = ('mmdet', 'mmseg')

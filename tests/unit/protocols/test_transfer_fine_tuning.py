@@ -11,6 +11,8 @@ from mmsimclr.protocols import read_predictions, run_benchmark
 from mmsimclr.protocols import transfer_fine_tuning as fine_tuning_grid
 from mmsimclr.registry import DATASETS
 
+pytestmark = pytest.mark.slow
+
 
 @DATASETS.register_module(force=True)
 class TwoPropertyShapes(Shapes):

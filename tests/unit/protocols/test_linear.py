@@ -20,6 +20,8 @@ from mmsimclr.protocols import (
 )
 from mmsimclr.registry import DATASETS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):

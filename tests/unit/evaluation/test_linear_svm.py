@@ -1,4 +1,4 @@
-"""What the SVM protocols share, against scikit-learn on the features as they are."""
+"""Linear SVMs against scikit-learn on the features as they are."""
 
 import warnings
 
@@ -7,7 +7,6 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from mmsimclr.evaluation.linear_svm import COSTS, check_costs, fit_svm, svm_features
-from mmsimclr.protocols.svm import multi_labels, run_in_parallel, unusable_classes
 
 
 def problem(num_train: int = 30, num_dims: int = 70, seed: int = 0) -> tuple:
@@ -83,44 +82,3 @@ def test_costs_out_of_range_are_refused(costs):
 def test_features_that_cannot_be_used_are_refused(train, test, message):
     with pytest.raises(ValueError, match=message):
         svm_features(train, test)
-
-
-def test_one_class_an_image_becomes_one_against_the_rest():
-    assert multi_labels(np.array([2, 0]), 3, 'test').tolist() == [[0, 0, 1], [1, 0, 0]]
-    several = np.array([[1, 0, -1], [1, 1, 0]])
-    assert multi_labels(several, 3, 'test') is several
-
-
-@pytest.mark.parametrize('labels, message', [
-    (None, 'test images have no labels'), (np.array([0, 3]), r'in \[0, 3\), got 0 to 3'),
-    (np.array([-1, 0]), 'got -1 to 0'), (np.ones((2, 4), int), r'\[N, 3\] .* got shape \[2, 4\]'),
-    (np.full((2, 3), 2), r'with \[2\]')])
-def test_labels_out_of_range_are_refused(labels, message):
-    with pytest.raises(ValueError, match=message):
-        multi_labels(labels, 3, 'test')
-
-
-def test_classes_with_too_few_images_of_a_kind_are_named_with_their_counts():
-    train = np.array([[1, 1, 0, 1, 1], [1, 0, 0, 1, 1], [0, 0, 0, 1, -1], [0, 0, 0, 1, 0], [0, 0, -1, 0, 0]])
-    test = np.array([[1, 1, 1, 1, 0], [0, 0, 0, 0, -1]])
-    reasons = unusable_classes(train, test, 'abcde', 2)
-    assert sorted(reasons) == ['b', 'c', 'd', 'e']
-    assert reasons['b'] == '1 positive and 4 negative training images; at least 2 of each are needed'
-    assert reasons['c'].startswith('0 positive and 4 negative training')
-    assert reasons['d'].startswith('4 positive and 1 negative training')
-    assert reasons['e'].startswith('0 positive and 1 negative test images; at least 1')
-    with pytest.raises(ValueError, match='no class can be evaluated: a: 2 positive'):
-        unusable_classes(train, test, 'abcde', 3)
-
-
-def scaled_sum(rows, factor, first, second):
-    return factor * rows[first:second].sum()
-
-
-@pytest.mark.parametrize('num_processes', [1, 2])
-def test_tasks_come_back_in_their_order_from_any_number_of_processes(num_processes, capfd):
-    rows = np.arange(300_000.)                                      # large enough to be memory-mapped
-    tasks = [(first, first + 7) for first in range(9)]
-    assert run_in_parallel(scaled_sum, tasks, (rows, 2), num_processes) == [
-        2 * sum(range(first, second)) for first, second in tasks]
-    assert '9 of 9 SVMs' in capfd.readouterr().err

@@ -8,8 +8,7 @@ import torch
 from scipy.stats import binom
 
 from mmsimclr.evaluation.metrics import METRICS
-from mmsimclr.evaluation.significance import _PooledRanking, check_comparable, mcnemar_test, permutation_test
-from mmsimclr.protocols import Predictions
+from mmsimclr.evaluation.significance import _PooledRanking, mcnemar_test, permutation_test
 
 TOP_1, MEAN_CLASS, *MAPS = METRICS
 MAP = MAPS[0]
@@ -114,18 +113,6 @@ def test_the_seed_decides_the_exchanges():
     b = np.roll(a, 1)
     values = [permutation_test(labels, a, b, MEAN_CLASS, 300, seed) for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
-
-
-def test_other_images_or_labels_are_refused():
-    labels, names = np.array([0, 1, 1]), np.array(['a', 'b', 'c'])
-    one = Predictions(labels, labels, names)
-    check_comparable(one, Predictions(labels, labels[::-1], names))
-    with pytest.raises(ValueError, match='different images: 1 of 3 differ, first b and x'):
-        check_comparable(one, Predictions(labels, labels, np.array(['a', 'x', 'c'])))
-    with pytest.raises(ValueError, match='different labels'):
-        check_comparable(one, Predictions(np.array([0, 1, 0]), labels, names))
-    with pytest.raises(ValueError, match=r'different data: labels \[3\] and \[2\]'):
-        check_comparable(one, Predictions(labels[:2], labels[:2], names[:2]))
 
 
 @pytest.mark.parametrize('changes, message', [

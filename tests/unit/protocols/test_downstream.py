@@ -25,7 +25,7 @@ from mmsimclr.runner import build_runner
 
 pytest.importorskip('mmdet', reason='needs mmdet (tools/install.sh full)')
 pytest.importorskip('mmseg', reason='needs mmseg (tools/install.sh full)')
-pytestmark = pytest.mark.filterwarnings('ignore')
+pytestmark = [pytest.mark.filterwarnings('ignore'), pytest.mark.slow]
 
 every_kind = pytest.mark.parametrize('kind', KINDS)
 
