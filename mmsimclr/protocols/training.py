@@ -26,7 +26,7 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
 from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
-from mmsimclr.models.algorithms.classifier import MAPS
+from mmsimclr.models.backbones.resnet import STAGE_INDICES, out_indices_of
 from mmsimclr.protocols.base import Benchmark, clear_dataset_errors
 from mmsimclr.protocols.pretraining import num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
@@ -298,13 +298,12 @@ def _labels_within(dataset: Any, num_classes: int, part: str) -> np.ndarray:
 def _complete_model(config: Config, benchmark: Benchmark, test_set: Any) -> nn.Module:
     """Fill in the model's config; return the encoder whose weights it is to have."""
     heads, scale = config.model.heads, benchmark.encoder.input
-    indices = {MAPS[head.get('feature', 'pooled')] for head in heads.values()}
-    out_indices = tuple(index for index in ('stem', 0, 1, 2, 3) if index in indices)
+    out_indices = out_indices_of(head.get('feature', 'pooled') for head in heads.values())
     encoder, _ = benchmark.encoder.build(out_indices=out_indices)
     height, width = test_set[0]['inputs'].shape[-2:]
     maps = dict(zip(out_indices, encoder(torch.zeros(1, 3, height, width)), strict=True))
     for head in heads.values():
-        head.update(map_shape=tuple(maps[MAPS[head.get('feature', 'pooled')]].shape[1:]),
+        head.update(map_shape=tuple(maps[STAGE_INDICES[head.get('feature', 'pooled')]].shape[1:]),
                     num_classes=len(test_set.metainfo['classes']))
     config.model.backbone = dict(type='mmsimclr.ResNet', **encoder.settings, out_indices=out_indices)
     preprocessor = config.model.get('data_preprocessor') or dict(type='mmsimclr.ViewPreprocessor')

@@ -1,12 +1,11 @@
 """The projection head g(.) of SimCLR."""
 
-import difflib
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.registry import MODELS
 
 NORMS = {'BN': nn.BatchNorm1d, 'BN1d': nn.BatchNorm1d, 'SyncBN': nn.SyncBatchNorm}
@@ -36,25 +35,13 @@ class NonLinearNeck(BaseModule):
             on a CPU and on one GPU; ``sync_bn='torch'`` in a config makes it global on many.
         init_cfg: Initialisation, as MMEngine takes it.
 
-    Raises:
-        ValueError: If a width is not positive, num_layers is negative, or the norm or the affine mode
-            is unknown.
-
     Source:
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 hid_channels: int,
-                 out_channels: int,
-                 num_layers: int = 2,
-                 with_bias: bool = False,
-                 with_last_bn: bool = True,
-                 with_last_bn_affine: bool | str = True,
-                 with_last_bias: bool = False,
-                 with_avg_pool: bool = True,
-                 norm_cfg: dict | None = None,
+    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, num_layers: int = 2,
+                 with_bias: bool = False, with_last_bn: bool = True, with_last_bn_affine: bool | str = True,
+                 with_last_bias: bool = False, with_avg_pool: bool = True, norm_cfg: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
@@ -66,21 +53,19 @@ class NonLinearNeck(BaseModule):
         if with_last_bn_affine not in (True, False, 'scale'):
             raise InputError("with_last_bn_affine must be True, False or 'scale' (gamma without "
                              f'beta), got {with_last_bn_affine!r}')
-        norm_cfg = dict(norm_cfg or dict(type='BN1d'))
+        norm_cfg = norm_cfg or dict(type='BN1d')
 
         self.num_layers = num_layers
         self.with_avg_pool = with_avg_pool
         self.relu = nn.ReLU(inplace=True)
+        widths = [in_channels, *[hid_channels] * (num_layers - 1), out_channels]
         for i in range(num_layers):
             last = i == num_layers - 1
-            width_in = in_channels if i == 0 else hid_channels
-            width_out = out_channels if last else hid_channels
             bias = with_last_bias if last else with_bias
-            self.add_module(f'fc{i}', nn.Linear(width_in, width_out, bias=bias))
-            if not last:
-                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, affine=True))
-            elif with_last_bn:
-                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, with_last_bn_affine))
+            self.add_module(f'fc{i}', nn.Linear(widths[i], widths[i + 1], bias=bias))
+            if not last or with_last_bn:
+                affine = with_last_bn_affine if last else True
+                self.add_module(f'bn{i}', _build_norm(norm_cfg, widths[i + 1], affine))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
         """Project features.
@@ -90,9 +75,6 @@ class NonLinearNeck(BaseModule):
 
         Returns:
             The projection in a tuple, float [N, D].
-
-        Raises:
-            ValueError: If there is more than one feature map.
         """
         if len(x) != 1:
             raise InputError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
@@ -116,12 +98,9 @@ def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Mod
     kind, requires_grad = cfg.pop('type'), cfg.pop('requires_grad', True)
     norm_class = NORMS.get(kind, kind)
     if isinstance(norm_class, str):
-        near = difflib.get_close_matches(kind, NORMS, n=1)
         raise InputError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
-                         + (f'; did you mean {near[0]!r}?' if near else ''))
+                         + did_you_mean(kind, NORMS))
     norm = norm_class(num_features, affine=bool(affine), **cfg)
     if affine == 'scale':
         norm.register_parameter('bias', None)
-    for parameter in norm.parameters():
-        parameter.requires_grad = requires_grad
-    return norm
+    return norm.requires_grad_(requires_grad)
