@@ -16,12 +16,20 @@ from PIL import Image, ImageOps
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
-from mmsimclr.transforms.crop import Box, RandomResizedCrop
+from mmsimclr.transforms.crop import Box
 
 # What a decompression bomb claims to have; Pillow's own limit, which it applies to what it decodes.
 MAX_PIXELS = 2 * 89_478_485
 # Formats of pictures in pixels: Pillow would hand an EPS file, which is a program, to Ghostscript.
 FORMATS = {'JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'ICO', 'TGA'}
+# Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF_ORIENTATION = 0x0112                                     # from 5 on, sides are swapped
+# OpenCV's flags by reduction. Those of the colour reductions would mean BGR; these, with RGB, do not.
+_FLAGS = {1: cv2.IMREAD_COLOR_RGB,
+          2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+          4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+          8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB}
 
 
 class ImageReadError(UserError, OSError):
@@ -45,8 +53,8 @@ class LoadImage(Transform):
         img = results.get('img')
         if img is None:
             if results.get('img_path') is None:
-                raise KeyError('LoadImage needs results["img_path"] or results["img"]; '
-                               f'got the keys {sorted(results)}')
+                raise InputError('LoadImage needs results["img_path"] or results["img"]; '
+                                 f'got the keys {sorted(results)}')
             img = read_image(results['img_path'])
         elif isinstance(img, bytes):
             img = decode_image(img, results.get('img_path', '<bytes>'))
@@ -57,106 +65,6 @@ class LoadImage(Transform):
         results['img'] = check_image(img, 'LoadImage')
         results['ori_shape'] = img.shape[:2]
         return results
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Return the image at ``path`` as RGB uint8 H×W×3, or raise :class:`ImageReadError`."""
-    return decode_image(read_bytes(path), os.fspath(path))
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """Return the content of the image file at ``path``, or raise :class:`ImageReadError`."""
-    try:
-        with open(path, 'rb') as file:
-            return file.read()
-    except OSError as error:
-        failure = ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}')
-        failure.errno = error.errno                  # a shortage of the machine is no fault of the image
-        raise failure from error
-
-
-def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
-    """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
-
-    OpenCV decodes plain JPEG and PNG files (it is the fastest). What has no end marker goes to
-    Pillow with everything else: it refuses truncated files with a reason, where OpenCV writes to
-    stderr and, reading from a file, even returns a partly grey image.
-    """
-    if not data:
-        raise ImageReadError(f'cannot read image {name}: the file is empty')
-    if is_plain_jpeg(data) or _is_plain_png(data):
-        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if img is not None:
-            return img
-    try:
-        with Image.open(io.BytesIO(data), formats=_known_formats()) as img:
-            if img.width * img.height > MAX_PIXELS:
-                raise ImageReadError(f'{img.width} x {img.height} pixels, more than {MAX_PIXELS}')
-            return _pil_to_rgb(ImageOps.exif_transpose(img))
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders of foreign bytes raise almost anything
-        reason = 'not an image in a known format' if isinstance(
-            error, Image.UnidentifiedImageError) else f'{type(error).__name__}: {error}'
-        raise ImageReadError(f'cannot read image {name}: {reason}') from error
-
-
-@cache
-def _known_formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(FORMATS & set(Image.OPEN))
-
-
-# Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-def is_plain_jpeg(data: bytes) -> bool:
-    """Tell whether ``data`` is a JPEG of one or three components, of a sane size, with its end marker."""
-    if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
-        return False
-    position = 2
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in _JPEG_FRAME_MARKERS:
-            height, width = struct.unpack('>HH', data[position + 5:position + 9])
-            return data[position + 9] in (1, 3) and height * width <= MAX_PIXELS
-        position += 2 + int.from_bytes(data[position + 2:position + 4], 'big')
-    return False
-
-
-def _is_plain_png(data: bytes) -> bool:
-    """Tell whether ``data`` is a complete 8-bit grey or RGB PNG of a sane size without transparency."""
-    return (data[:8] == b'\x89PNG\r\n\x1a\n' and data[-8:-4] == b'IEND'
-            and data[24:25] == b'\x08' and data[25:26] in (b'\x00', b'\x02')
-            and math.prod(struct.unpack('>II', data[16:24])) <= MAX_PIXELS
-            and b'tRNS' not in data[:4096])
-
-
-def _pil_to_rgb(img: Image.Image) -> np.ndarray:
-    if img.mode.startswith('I') or img.mode == 'F':
-        return cv2.cvtColor(_to_8_bits(np.asarray(img)), cv2.COLOR_GRAY2RGB)
-    if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in img.info:
-        img = img.convert('RGBA')
-        img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
-    return np.array(img.convert('RGB'))
-
-
-def _to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Map a grey image of 16 or more bits, or of floats, to uint8; 8-bit values are kept."""
-    if grey.dtype.itemsize == 2 or (grey.dtype.kind in 'iu' and grey.max() > 255):
-        return (grey.clip(0, 65535) >> 8).astype(np.uint8)
-    if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
-        grey = grey * 255
-    return grey.clip(0, 255).round().astype(np.uint8)
-
-
-# OpenCV's flags. Those of the colour reductions would mean BGR; these, with RGB, do not.
-_FLAGS = {1: cv2.IMREAD_COLOR_RGB,
-          2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
-          4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-          8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB}
-_ORIENTATION = 0x0112                                          # the EXIF tag; from 5 on, sides are swapped
 
 
 @TRANSFORMS.register_module()
@@ -209,7 +117,7 @@ class EncodedImage:
         self._max_reduction = max_reduction
         with Image.open(io.BytesIO(data)) as header:           # reads no pixels
             width, height = header.size
-            turned = header.getexif().get(_ORIENTATION, 1) >= 5
+            turned = header.getexif().get(_EXIF_ORIENTATION, 1) >= 5
         self.shape = (width, height) if turned else (height, width)
 
     def decode(self, reduction: int = 1) -> np.ndarray:
@@ -221,18 +129,25 @@ class EncodedImage:
             img = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
         return img
 
-    def decode_for(self, crops: Sequence[RandomResizedCrop]) -> tuple[np.ndarray, list[Box]]:
-        """Draw the crops' boxes, then decode at the smallest size at which none has to be enlarged for it.
+    def decode_for(self, steps: Sequence[object]) -> tuple[np.ndarray, list[dict]]:
+        """Draw the boxes of random crops, then decode at the smallest size at which none is enlarged.
+
+        Args:
+            steps: The first step of each view. A random crop has a ``size`` and a method
+                ``draw_box(height, width)``, and takes the box from ``results['crop_box']``.
 
         Returns:
-            The image, and the boxes in it, their edges rounded to its pixels.
+            The image, and for each view its ``crop_box``, the edges rounded to the image's pixels. If a step
+            draws no box: the whole image, and nothing.
         """
-        boxes = [crop.get_params(*self.shape) for crop in crops]
-        enough = min(min(height / crop.size[0], width / crop.size[1])
-                     for crop, (_, _, height, width) in zip(crops, boxes, strict=True))
+        if not all(hasattr(step, 'draw_box') for step in steps):
+            return self.decode(), [{}] * len(steps)
+        boxes = [step.draw_box(*self.shape) for step in steps]
+        enough = min(min(height / step.size[0], width / step.size[1])
+                     for step, (_, _, height, width) in zip(steps, boxes, strict=True))
         reduction = max(r for r in _FLAGS if r == 1 or r <= min(enough, self._max_reduction))
         img = self.decode(reduction)
-        return img, [_reduced(box, reduction, img.shape) for box in boxes]
+        return img, [{'crop_box': _reduced(box, reduction, img.shape)} for box in boxes]
 
 
 def _reduced(box: Box, reduction: int, shape: tuple[int, ...]) -> Box:
@@ -241,3 +156,91 @@ def _reduced(box: Box, reduction: int, shape: tuple[int, ...]) -> Box:
     right = min(round((left + width) / reduction), shape[1])
     top, left = round(top / reduction), round(left / reduction)
     return top, left, bottom - top, right - left
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Return the image at ``path`` as RGB uint8 H×W×3, or raise :class:`ImageReadError`."""
+    return decode_image(read_bytes(path), os.fspath(path))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Return the content of the image file at ``path``, or raise :class:`ImageReadError`."""
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except OSError as error:
+        failure = ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}')
+        failure.errno = error.errno                  # a shortage of the machine is no fault of the image
+        raise failure from error
+
+
+def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
+    """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
+
+    OpenCV decodes plain JPEG and PNG files (it is the fastest). What has no end marker goes to
+    Pillow with everything else: it refuses truncated files with a reason, where OpenCV writes to
+    stderr and, reading from a file, even returns a partly grey image.
+    """
+    if not data:
+        raise ImageReadError(f'cannot read image {name}: the file is empty')
+    if is_plain_jpeg(data) or _is_plain_png(data):
+        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if img is not None:
+            return img
+    try:
+        with Image.open(io.BytesIO(data), formats=_known_formats()) as img:
+            if img.width * img.height > MAX_PIXELS:
+                raise ImageReadError(f'{img.width} x {img.height} pixels, more than {MAX_PIXELS}')
+            return _pil_to_rgb(ImageOps.exif_transpose(img))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of foreign bytes raise almost anything
+        reason = 'not an image in a known format' if isinstance(
+            error, Image.UnidentifiedImageError) else f'{type(error).__name__}: {error}'
+        raise ImageReadError(f'cannot read image {name}: {reason}') from error
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(FORMATS & set(Image.OPEN))
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Tell whether ``data`` is a JPEG of one or three components, of a sane size, with its end marker."""
+    if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
+        return False
+    position = 2
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in _JPEG_FRAME_MARKERS:
+            height, width = struct.unpack('>HH', data[position + 5:position + 9])
+            return data[position + 9] in (1, 3) and height * width <= MAX_PIXELS
+        position += 2 + int.from_bytes(data[position + 2:position + 4], 'big')
+    return False
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """Tell whether ``data`` is a complete 8-bit grey or RGB PNG of a sane size without transparency."""
+    return (data[:8] == b'\x89PNG\r\n\x1a\n' and data[-8:-4] == b'IEND'
+            and data[24:25] == b'\x08' and data[25:26] in (b'\x00', b'\x02')
+            and math.prod(struct.unpack('>II', data[16:24])) <= MAX_PIXELS
+            and b'tRNS' not in data[:4096])
+
+
+def _pil_to_rgb(img: Image.Image) -> np.ndarray:
+    if img.mode.startswith('I') or img.mode == 'F':
+        return cv2.cvtColor(_to_8_bits(np.asarray(img)), cv2.COLOR_GRAY2RGB)
+    if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in img.info:
+        img = img.convert('RGBA')
+        img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
+    return np.array(img.convert('RGB'))
+
+
+def _to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Map a grey image of 16 or more bits, or of floats, to uint8; 8-bit values are kept."""
+    if grey.dtype.itemsize == 2 or (grey.dtype.kind in 'iu' and grey.max() > 255):
+        return (grey.clip(0, 65535) >> 8).astype(np.uint8)
+    if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
+        grey = grey * 255
+    return grey.clip(0, 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Crop, resize, flip and blur as two small matrices for each view: one for its rows, one for its columns.
+"""Crop, resize, flip and blur as two matrix products: one over an image's rows, one over its columns.
 
 Images lie as [M, H, 3, W], so that both products are plain batched ones, without a copy between them.
 """

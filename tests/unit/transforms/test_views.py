@@ -78,6 +78,20 @@ def test_pipelines_see_the_other_keys_but_do_not_share_a_dictionary(img):
     assert 'count' not in MultiView([count], 2)({'img': img})
 
 
+def test_an_image_that_decodes_itself_is_told_the_first_step_of_each_view(img):
+    class Encoded:
+        def decode_for(self, steps):
+            self.steps = steps
+            return img, [{'corner': number} for number, _ in enumerate(steps)]
+
+    def first(results):
+        return mark(10 + results['corner'])(results)
+    encoded = Encoded()
+    made = MultiView([[first], []], [2, 1])({'img': encoded})['img']
+    assert encoded.steps == [first, first, None]
+    assert corners(made) == [10, 11, img[0, 0, 0]]
+
+
 @pytest.mark.parametrize('options', [{}, {'style': 'official', 'antialias': False}])
 def test_the_source_is_never_written(img, options):
     source = img.copy()
