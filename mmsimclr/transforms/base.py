@@ -21,7 +21,6 @@ class Transform:
     """
 
     def __call__(self, results: dict) -> dict:
-        """Apply the step."""
         return self.transform(results)
 
     def transform(self, results: dict) -> dict:
@@ -29,7 +28,6 @@ class Transform:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        """Show the class and its arguments."""
         arguments = ', '.join(f'{k}={v!r}' for k, v in vars(self).items() if not k.startswith('_'))
         return f'{type(self).__name__}({arguments})'
 

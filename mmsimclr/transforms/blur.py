@@ -49,7 +49,6 @@ class GaussianBlur(ImageTransform):
         return random.uniform(*self.sigma)
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Blur ``img`` or leave it."""
         if random.random() >= self.prob:
             return img
         kernel_size = self.kernel_size or int(img.shape[0] * self.kernel_size_fraction)
@@ -59,15 +58,8 @@ class GaussianBlur(ImageTransform):
 def gaussian_blur(img: np.ndarray, sigma: float, kernel_size: int) -> np.ndarray:
     """Return ``img`` blurred, mirrored at the border as torchvision does.
 
-    The kernel is as long as ``sigma`` needs (3 sigmas to each side) and at most ``kernel_size``.
-
-    Args:
-        img: uint8 [H, W, 3].
-        sigma: Standard deviation, in pixels, > 0.
-        kernel_size: Largest kernel, in pixels, odd.
-
-    Returns:
-        uint8 [H, W, 3]; ``img`` itself where the blur is below half a grey level.
+    The kernel is as long as ``sigma`` (in pixels, > 0) needs, 3 sigmas to each side, and at most
+    ``kernel_size`` pixels, odd. Where the blur is below half a grey level, ``img`` itself is returned.
     """
     radius = min(kernel_size // 2, math.ceil(TAPS_SIGMAS * sigma))
     neighbour = math.exp(-0.5 / sigma**2)                # weight of the next pixel, relative to the centre

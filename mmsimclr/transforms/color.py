@@ -33,12 +33,7 @@ def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.nd
 
     Brightness, contrast and saturation are composed and applied together where nothing is clipped between.
 
-    Args:
-        img: uint8 [H, W, 3], RGB.
-        factors: Pairs (operation, factor); the operations are the keys of :data:`OPERATIONS`.
-
-    Returns:
-        uint8 [H, W, 3]; ``img`` itself if nothing is to be done.
+    ``factors`` are pairs (operation, factor); the operations are the keys of :data:`OPERATIONS`.
     """
     group = None
     for name, factor in factors:
@@ -188,10 +183,7 @@ class ColorJitter(ImageTransform):
     a shift uniform in [-s, s] (of the full range).
 
     Args:
-        brightness: Strength or range.
-        contrast: Strength or range.
-        saturation: Strength or range.
-        hue: Strength or range, in turns.
+        brightness, contrast, saturation, hue: Strength or range.
         prob: Probability that the image is changed at all.
         style: 'torchvision' or 'official'.
         additive_brightness: The official code's v1 brightness.
@@ -200,11 +192,9 @@ class ColorJitter(ImageTransform):
         Chen et al. 2020, appendix A.
     """
 
-    def __init__(self, brightness: float | Sequence[float] = 0.8,
-                 contrast: float | Sequence[float] = 0.8,
-                 saturation: float | Sequence[float] = 0.8,
-                 hue: float | Sequence[float] = 0.2, prob: float = 0.8,
-                 style: str = 'torchvision', additive_brightness: bool = False) -> None:
+    def __init__(self, brightness: float | Sequence[float] = 0.8, contrast: float | Sequence[float] = 0.8,
+                 saturation: float | Sequence[float] = 0.8, hue: float | Sequence[float] = 0.2,
+                 prob: float = 0.8, style: str = 'torchvision', additive_brightness: bool = False) -> None:
         self.prob = check_probability(prob, 'ColorJitter.prob')
         self.style = check_choice(style, 'ColorJitter.style', ('torchvision', 'official'))
         self.additive_brightness = additive_brightness
@@ -227,7 +217,6 @@ class ColorJitter(ImageTransform):
         return [(name, low + (high - low) * random.random()) for name, low, high in order]
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Change the colours of ``img`` or leave them."""
         return adjust_color(img, self.get_params()) if random.random() < self.prob else img
 
 
@@ -249,7 +238,6 @@ class RandomGrayscale(ImageTransform):
         self.prob = check_probability(prob, 'RandomGrayscale.prob')
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Make ``img`` grey or leave it."""
         return to_grayscale(img) if random.random() < self.prob else img
 
 
@@ -264,7 +252,6 @@ class RandomSolarize(ImageTransform):
         self.threshold = threshold
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Solarise ``img`` or leave it."""
         return solarize(img, self.threshold) if random.random() < self.prob else img
 
 
@@ -288,7 +275,6 @@ class PCALighting(ImageTransform):
         self.alpha_std = alpha_std
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Change the light of ``img``, rounded and clipped."""
         # Not random.gauss, which keeps every second number for the next image.
         alphas = [random.normalvariate(0.0, self.alpha_std) for _ in EIGENVALUES]
         return (img + EIGENVECTORS @ (alphas * EIGENVALUES)).round().clip(0, 255).astype(np.uint8)

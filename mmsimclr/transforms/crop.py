@@ -100,5 +100,4 @@ class RandomHorizontalFlip(ImageTransform):
         self.prob = check_probability(prob, 'RandomHorizontalFlip.prob')
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Flip ``img`` or leave it."""
         return cv2.flip(img, 1) if random.random() < self.prob else img

@@ -45,7 +45,6 @@ class PackViews(_Pack):
     """
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         views = results['img']
         if not isinstance(views, list | tuple):
             raise InputTypeError('PackViews needs a list of views in results["img"], got '
@@ -63,7 +62,6 @@ class PackImage(_Pack):
     """
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         if isinstance(results['img'], list | tuple):
             raise InputTypeError(f'PackImage needs one image in results["img"], got a list of '
                                  f'{len(results["img"])}; use PackViews')

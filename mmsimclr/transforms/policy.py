@@ -75,7 +75,6 @@ class SimCLRView(Transform):
         return self.steps[0].draw_box(height, width)
 
     def transform(self, results: dict) -> dict:
-        """Make one random view of ``img``."""
         for step in self.steps:
             results = step.transform(results)
         return results

@@ -78,7 +78,6 @@ class ResizeShortSide(ImageTransform):
         self.antialias = antialias
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Resize ``img``."""
         height, width = img.shape[:2]
         short = min(height, width)
         size = int(self.size * height / short), int(self.size * width / short)
@@ -99,7 +98,6 @@ class Resize(ImageTransform):
         self.antialias = antialias
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Resize ``img``."""
         return resize(img, self.size, self.interpolation, self.antialias)
 
 
@@ -111,7 +109,6 @@ class CenterCrop(ImageTransform):
         self.size = check_size(size, 'CenterCrop.size')
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Crop ``img``."""
         height, width = self.size
         if height > img.shape[0] or width > img.shape[1]:
             raise InputError(f'CenterCrop.size {height}×{width} does not fit into an image of '

@@ -62,6 +62,28 @@ def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
     return results
 
 
+def losses_of_many_views() -> dict:
+    """Return, by number of views and way of computing, the head's output, gradients and what was gathered."""
+    results, gather = {}, distributed.gather_rows
+    for num_views in (3, 4):
+        views = [own_rows(batch(6, seed=10 + view)) for view in range(num_views)]
+        for streamed in (True, False):
+            for gradient in ('exact', 'openmmlab'):
+                head = MODELS.build(dict(type='mmsimclr.ContrastiveHead', temperature=0.3, loss=dict(
+                    type='mmsimclr.NTXentLoss', streamed=streamed, gradient=gradient)))
+                model, gathered = wrap(mlp()), []
+                distributed.gather_rows = lambda rows, gathered=gathered: (
+                    gathered.append(tuple(rows.shape)), gather(rows))[1]
+                output = head.loss(model(torch.cat(views)).chunk(num_views))
+                distributed.gather_rows = gather
+                output['loss'].backward()
+                results[num_views, streamed, gradient] = dict(
+                    output={name: value.detach() for name, value in output.items()}, gathered=gathered,
+                    gradients={name.removeprefix('module.'): parameter.grad.clone()
+                               for name, parameter in model.named_parameters()})
+    return results
+
+
 def lars_trajectory() -> list[dict[str, Tensor]]:
     """Return the parameters after each of three LARS steps on new data."""
     model = mlp()

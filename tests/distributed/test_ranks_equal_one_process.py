@@ -68,6 +68,18 @@ def test_accuracy_and_entropy_are_those_of_the_whole_batch_on_every_rank(case, l
         assert_all_close(of_rank[case]['metrics'], want)
 
 
+def test_many_views_are_gathered_once_and_give_the_loss_and_gradient_of_one_process(run, world_size):
+    want, n = rank_tasks.losses_of_many_views(), rank_tasks.NUM_IMAGES // world_size
+    for of_rank in run(rank_tasks.losses_of_many_views):
+        for case, got in of_rank.items():
+            num_views, streamed, gradient = case
+            assert_all_close(got['output'], want[case]['output'])
+            assert_all_close(got['gradients'], want[num_views, streamed, 'exact']['gradients'],
+                             SCALES[gradient](world_size))
+            sums = [(1, num_views * (num_views - 1) // 2, 2 * n)] if streamed else []
+            assert got['gathered'] == [(1, num_views, n, 5), *sums]
+
+
 def test_lars_steps_are_those_of_one_process(run):
     want = rank_tasks.lars_trajectory()
     moved = (want[-1]['0.weight'] - rank_tasks.mlp().state_dict()['0.weight']).norm()

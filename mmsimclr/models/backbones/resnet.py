@@ -50,7 +50,6 @@ class StemPool(nn.Module):
         return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
 
     def extra_repr(self) -> str:
-        """Show the padding."""
         return f'padding={self.padding!r}'
 
 
@@ -224,7 +223,6 @@ class ResNet(BaseModule):
         return tuple(maps[index] for index in self.out_indices)
 
     def train(self, mode: bool = True) -> 'ResNet':
-        """Switch the mode, except where frozen."""
         super().train(mode)
         self._freeze()
         return self

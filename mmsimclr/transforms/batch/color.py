@@ -25,13 +25,8 @@ _K = np.array([(0.0, 0.0), (1.0, -1.0), (0.0, 0.0), (0.0, 0.0)])
 def adjust_batch(images: Tensor, order: ndarray, factors: ndarray) -> Tensor:
     """Return images after colour jitter, step by step, clipped after each as torchvision does.
 
-    Args:
-        images: Float [M, H, 3, W] on the 0-255 scale; may be overwritten.
-        order: Operations of :data:`JITTER` in the order of application, int64 [M, 4].
-        factors: Their factors, in the order of :data:`JITTER`, float64 [M, 4].
-
-    Returns:
-        Float [M, H, 3, W].
+    ``images`` are float [M, H, 3, W] on the 0-255 scale, and may be overwritten; ``order`` and ``factors``
+    are those of :class:`ViewParameters`.
     """
     for operation in order.T:
         factor = factors[np.arange(len(factors)), operation]

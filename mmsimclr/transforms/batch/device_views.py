@@ -41,7 +41,6 @@ class PackForDevice(Transform):
         self.canvas_px = check_positive_int(canvas_px, 'PackForDevice.canvas_px')
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         img = check_image(results['img'], 'PackForDevice')
         longer = max(img.shape[:2])
         if longer > self.canvas_px:
@@ -97,17 +96,10 @@ class DeviceViews:
 
     def __call__(self, images: Tensor, sizes: Tensor, seed: Tensor, epoch: Tensor,
                  index: Tensor) -> list[Tensor]:
-        """Return the views of a batch.
+        """Return ``num_views`` views, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
 
-        Args:
-            images: uint8 [N, H, W, 3], each image in the upper left corner of its canvas.
-            sizes: (height, width) of the images, int64 [N, 2], on the CPU.
-            seed: Of the run, int64 [N], on the CPU.
-            epoch: int64 [N], on the CPU.
-            index: Of the images in their dataset, int64 [N], on the CPU.
-
-        Returns:
-            ``num_views`` tensors, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
+        ``images`` are uint8 [N, H, W, 3], each in the upper left corner of its canvas; ``sizes`` their
+        (height, width), int64 [N, 2]. Sizes, seeds, epochs and indices, int64 [N], lie on the CPU.
         """
         seeds = sample_seeds(*(values.numpy() for values in (seed, epoch, index)))
         parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)

@@ -72,14 +72,8 @@ class ViewParameters:
 def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_views: int = 2) -> ViewParameters:
     """Draw the parameters of ``num_views`` views of each image, with the distributions of ``policy``.
 
-    Args:
-        policy: The view of the CPU path.
-        seeds: One for each image, uint64 [N]; nothing else decides what is drawn.
-        sizes: (height, width) of each image in pixels, int64 [N, 2].
-        num_views: Views of each image, V.
-
-    Returns:
-        Parameters of N · V views, those of one image next to each other.
+    Nothing but the images' seeds, uint64 [N], decides what is drawn. ``sizes`` are (height, width) in
+    pixels, int64 [N, 2]. The parameters of one image's views lie next to each other.
     """
     crop, flip, jitter, grey, *blur = policy.steps
     drawn = uniforms(seeds, num_views * _NUM_DRAWS).reshape(-1, _NUM_DRAWS)
