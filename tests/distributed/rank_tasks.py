@@ -45,6 +45,11 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model) if distributed.is_distributed() else model
 
 
+def several(tasks: dict[str, tuple]) -> dict:
+    """Return what each (function, *arguments) gives, by name; one group of processes computes all."""
+    return {name: function(*arguments) for name, (function, *arguments) in tasks.items()}
+
+
 def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
     """Return for each case the loss, the metrics and every parameter gradient after DDP's averaging."""
     view_1, view_2 = own_rows(batch(6, seed=1)), own_rows(batch(6, seed=2))
