@@ -31,7 +31,6 @@ def start(launcher: str, settings: dict | None = None) -> None:
             seconds); without GPUs the backend is gloo.
 
     Raises:
-        InputError: If the launcher is unknown.
         MachineError: If torchrun's environment variables are missing, there are more processes than GPUs
             on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
     """
@@ -87,9 +86,9 @@ def _place_of_this_start() -> dict:
     if not restarts:
         return {}
     rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
-    is_torchruns = os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True'
-    store = dist.TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), ranks,
-                          is_master=rank == 0 and not is_torchruns)
+    is_master = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
+    address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    store = dist.TCPStore(address, port, ranks, is_master=is_master)
     return dict(store=dist.PrefixStore(f'start {restarts}', store), rank=rank, world_size=ranks)
 
 
@@ -127,14 +126,10 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Concatenate a tensor's rows over all ranks, in rank order.
+    """Concatenate a tensor's rows [N, ...] over all ranks, in rank order: [world_size * N, ...].
 
-    Args:
-        rows: Tensor [N, ...], N equal on all ranks (see :func:`check_equal_batch`).
-
-    Returns:
-        Tensor [world_size * N, ...]; ``rows`` itself where nothing is distributed. Its gradient with
-        respect to ``rows`` is that of the sum of all ranks' losses.
+    N must be equal on all ranks (see :func:`check_equal_batch`). The gradient with respect to ``rows`` is
+    that of the sum of all ranks' losses.
     """
     return _GatherRows.apply(rows) if world_size() > 1 else rows
 
@@ -186,12 +181,9 @@ def _gloo_beside(_: dist.ProcessGroup) -> dist.ProcessGroup:
 
 
 def check_equal_batch(num_rows: int) -> None:
-    """Raise the same error on every rank if the ranks hold batches of different sizes.
+    """Raise an :class:`InputError` on every rank if the ranks hold batches of different sizes.
 
     A gather of unequal parts hangs or reads beyond its buffer, so the sizes travel first, from host to host.
-
-    Raises:
-        InputError: If the sizes differ; it lists them in rank order.
     """
     if world_size() == 1:
         return

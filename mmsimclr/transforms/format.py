@@ -55,11 +55,7 @@ class PackViews(_Pack):
 
 @TRANSFORMS.register_module()
 class PackImage(_Pack):
-    """Pack one image: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``.
-
-    Args:
-        keys: Entries of ``results`` to carry in ``data_samples`` when present.
-    """
+    """Pack one image, as :class:`PackViews`: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``."""
 
     def transform(self, results: dict) -> dict:
         if isinstance(results['img'], list | tuple):

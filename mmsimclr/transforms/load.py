@@ -103,13 +103,7 @@ class LoadImageForCrops(LoadImage):
 
 
 class EncodedImage:
-    """A complete JPEG, its size known, its pixels not decoded.
-
-    Args:
-        data: The file's content.
-        name: For the message of :class:`ImageReadError`.
-        max_reduction: Largest divisor of the size.
-    """
+    """A complete JPEG, its size known, its pixels not decoded; ``name`` is for error messages."""
 
     def __init__(self, data: bytes, name: str, max_reduction: int) -> None:
         self._data = data

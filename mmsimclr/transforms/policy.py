@@ -29,9 +29,6 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
         antialias: Whether resizing antialiases; the official code does not.
         style: Colour operations, 'torchvision' or 'official' (see :class:`ColorJitter`).
         additive_brightness: The official code's v1 brightness.
-
-    Returns:
-        One pipeline, to be given to :class:`MultiView`.
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
         raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '

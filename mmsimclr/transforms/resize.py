@@ -27,19 +27,13 @@ _ANTIALIASED = {
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
            antialias: bool = True) -> np.ndarray:
-    """Return ``img`` resized to ``size``.
+    """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width).
 
     With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow and in
     torchvision's default; torch's vectorised uint8 kernel does it, about ten times faster than
     Pillow and equal to it within 2 grey levels (mean 0.01). Without, OpenCV's filters of fixed
     width are used, which is what TensorFlow does in the official code (there bicubic has a = -0.5,
     here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
-
-    Args:
-        img: uint8 [H, W, 3].
-        size: (height, width) of the result.
-        interpolation: 'nearest', 'bilinear', 'bicubic' or 'area'.
-        antialias: Whether the filter widens with the reduction.
 
     Returns:
         uint8 [height, width, 3], contiguous; ``img`` itself if it has that size already.

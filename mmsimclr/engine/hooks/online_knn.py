@@ -1,7 +1,5 @@
 """k-NN accuracy of the encoder while it is being pre-trained."""
 
-import math
-
 import torch
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Subset, default_collate
@@ -19,14 +17,11 @@ class OnlineKNNHook(Hook):
     over the ranks. Memory is bounded by ``max_bank`` features and by the classifier's chunks.
 
     Args:
-        bank: Config of the labelled dataset; items are packed images with ``gt_label``.
-        queries: Config of the held-out dataset, packed alike.
+        bank, queries: Configs of the labelled and the held-out dataset, packed images with ``gt_label``.
         interval: Epochs between evaluations, >= 1; the last epoch is always evaluated.
         classifier: Config of the classifier; :class:`KNNClassifier` with k = 20 by default.
-        max_bank: At most this many images of the bank, evenly spaced, >= 1.
-        max_queries: At most this many queries, evenly spaced, >= 1.
-        batch_size: Images in one forward pass, per device.
-        num_workers: Loader processes per device.
+        max_bank, max_queries: At most this many images of each, evenly spaced, >= 1.
+        batch_size, num_workers: Images in one forward pass, and loader processes, per device.
         at_start: Whether to evaluate before the first step too: what random initialisation is worth.
     """
 
@@ -100,7 +95,7 @@ class OnlineKNNHook(Hook):
     def _features(self, model: torch.nn.Module, dataset: Subset) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [N, C] and labels [N] of the whole dataset, on every rank."""
         world_size, total = distributed.world_size(), len(dataset)
-        per_rank = math.ceil(total / world_size)
+        per_rank = -(-total // world_size)
         # Every rank takes as many; what wraps around the end is cut off below.
         own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
         loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,

@@ -65,13 +65,10 @@ def _class_precision(results: Sequence[dict], label: int) -> ndarray | None:
 
 def match_detections(boxes: ndarray, truth: ndarray, difficult: ndarray,
                      thresholds: Sequence[float] = THRESHOLDS) -> ndarray:
-    """Match the detections of one class in one image with the objects.
+    """Match the detections of one class in one image, the surest first, with the objects.
 
-    Args:
-        boxes: Detections, the surest first, float [D, 4] as x1, y1, x2, y2, last pixel included.
-        truth: Objects, float [G, 4].
-        difficult: Which of them do not count, bool [G].
-        thresholds: Overlaps (intersection over union) from which on a detection fits its object, [T].
+    Detections [D, 4] and objects [G, 4] are x1, y1, x2, y2, last pixel included; ``difficult`` [G] objects do
+    not count; ``thresholds`` [T] are the overlaps (IoU) from which on a detection fits its object.
 
     Returns:
         int8 [D, T]: 1 is right, 0 is wrong (its object is too far, or another detection has it), -1 does not
@@ -102,9 +99,7 @@ def _overlaps(boxes: ndarray, truth: ndarray) -> ndarray:
 def eleven_point_and_area(hits: ndarray, num_objects: int) -> tuple[float, float]:
     """Return the average precision at recalls 0, 0.1, ..., 1, and as area under the interpolated curve.
 
-    Args:
-        hits: 1 where a detection is right, 0 where not, the surest first, int [D].
-        num_objects: Number of objects to find, > 0.
+    ``hits`` [D] are 1 where a detection is right, 0 where not, the surest first.
     """
     right = np.cumsum(hits)
     recall = right / num_objects

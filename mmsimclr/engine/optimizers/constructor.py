@@ -12,9 +12,7 @@ NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(
 def is_skipped(module: nn.Module, name: str) -> bool:
     """Whether LARS scaling and weight decay skip a parameter: those of norms, and every bias.
 
-    Args:
-        module: The module that holds the parameter itself.
-        name: The parameter's name in that module.
+    ``module`` holds the parameter itself, under ``name``.
 
     Source:
         Chen et al. 2020, appendix B.9 (batch norm parameters and biases are left out of weight decay
@@ -37,11 +35,6 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     A ``paramwise_cfg``, such as the OpenMMLab recipes' ``custom_keys={'bn': dict(decay_mult=0,
     lars_exclude=True), ...}``, replaces the rule. Parameters with equal settings share one group, so that
     the optimizer updates them together.
-
-    Args:
-        optim_wrapper_cfg: Config of the wrapper, with the optimizer's under ``optimizer``.
-        paramwise_cfg: As MMEngine's ``DefaultOptimWrapperConstructor`` takes it; None or empty for the
-            rule.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:

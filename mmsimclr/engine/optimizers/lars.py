@@ -38,10 +38,7 @@ class LARS(Optimizer):
     ``weight_decay``; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
 
     Args:
-        params: Parameters or parameter groups.
-        lr: Learning rate, >= 0.
-        momentum: Momentum, in [0, 1).
-        weight_decay: L2 weight decay, >= 0.
+        params, lr, momentum, weight_decay: As torch's SGD takes them.
         eta: Trust coefficient, > 0.
         nesterov: Whether to look ahead.
         trust_ratio: ``'official'`` or ``'openmmlab'``.

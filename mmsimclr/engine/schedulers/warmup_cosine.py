@@ -32,15 +32,8 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
 def warmup_cosine_lr(step: int, base_lr: float, warmup_steps: int, total_steps: int) -> float:
     """Return the learning rate of an update.
 
-    Args:
-        step: Updates made before this one; the first update, step 0, has rate 0 if there is a warm-up.
-        base_lr: The peak, reached at ``step == warmup_steps``.
-        warmup_steps: Updates of linear warm-up, >= 0.
-        total_steps: Updates in the whole run, warm-up included.
-
-    Returns:
-        ``base_lr * step / warmup_steps`` during warm-up, then half a cosine from base_lr to 0 at
-        ``total_steps``; 0 beyond.
+    It is ``base_lr * step / warmup_steps`` during warm-up, so the first update, step 0, has rate 0; then half
+    a cosine from ``base_lr`` to 0 at ``total_steps``, warm-up included; 0 beyond.
 
     Source:
         google-research/simclr, tf2/model.py, ``WarmUpAndCosineDecay``.

@@ -23,9 +23,6 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
         chunk_size: Images in a chunk, each with all its views.
         model: Holds the batch norms that ``project`` goes through.
 
-    Returns:
-        V projections, each [N, D].
-
     Source:
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
         (gradient cache); Chen et al. 2016, arXiv 1604.06174 (recomputation).

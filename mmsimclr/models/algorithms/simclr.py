@@ -19,12 +19,10 @@ class SimCLR(BaseModel):
     """A simple framework for contrastive learning of visual representations.
 
     Args:
-        backbone: Config of the encoder f(.); its forward returns a tuple of feature maps, the last of
-            which is projected.
+        backbone: Config of the encoder f(.); of the feature maps it returns, the last is projected.
         neck: Config of the projection head g(.).
         head: Config of the contrastive head.
-        data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by
-            default.
+        data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Smaller chunks
             need less memory, with the same negatives and gradient, for up to one more forward pass; batch
             norm then sees one chunk at a time (see :func:`project_in_chunks`).

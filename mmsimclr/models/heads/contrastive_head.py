@@ -33,14 +33,9 @@ class ContrastiveHead(BaseModule):
         self.temperature = temperature
 
     def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the loss averaged over all pairs of views, and the loss module's metrics.
+        """Return the ``loss`` averaged over all pairs of views, and metrics such as ``contrastive_accuracy``.
 
-        Args:
-            views: Projections of V >= 2 views, each float [N, D], rows aligned by image.
-
-        Returns:
-            ``loss`` (scalar, differentiable), ``contrastive_accuracy`` and ``contrastive_entropy``
-            (scalars for the log).
+        ``views`` are the projections of V >= 2 views, each float [N, D], rows aligned by image.
         """
         if len(views) < 2:
             raise InputError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '

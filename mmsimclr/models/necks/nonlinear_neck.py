@@ -20,16 +20,13 @@ class NonLinearNeck(BaseModule):
     ``num_layers=3, hid_channels=in_channels, with_last_bn_affine='scale'``.
 
     Args:
-        in_channels: Channels of the encoder's last feature map.
-        hid_channels: Width of the hidden layers.
-        out_channels: Width D of the projection.
+        in_channels, hid_channels, out_channels: Width of the features, the hidden layers, the projection.
         num_layers: Number of fully connected layers; 0 is the identity (the loss acts on the pooled
             features), 1 a linear projection.
-        with_bias: Whether the hidden fc layers have a bias.
+        with_bias, with_last_bias: Whether the hidden fc layers, and whether the last one has a bias.
         with_last_bn: Whether a norm follows the last fc.
         with_last_bn_affine: Affine part of that norm: True (scale and shift), False (neither), or
             ``'scale'`` (gamma without beta, as in the official code).
-        with_last_bias: Whether the last fc has a bias.
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
         norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments. The default ``BN1d`` runs
             on a CPU and on one GPU; ``sync_bn='torch'`` in a config makes it global on many.
@@ -68,14 +65,7 @@ class NonLinearNeck(BaseModule):
                 self.add_module(f'bn{i}', _build_norm(norm_cfg, widths[i + 1], affine))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
-        """Project features.
-
-        Args:
-            x: One feature map in a tuple, float [N, C, H, W], or [N, C] if already pooled.
-
-        Returns:
-            The projection in a tuple, float [N, D].
-        """
+        """Project features: one map [N, C, H, W], or [N, C] if already pooled, in a tuple, to ([N, D],)."""
         if len(x) != 1:
             raise InputError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
                              "backbone's out_indices to its last stage only")

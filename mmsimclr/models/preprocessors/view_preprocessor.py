@@ -20,8 +20,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
     subtract the ImageNet mean and divide by its deviation; both are on the 0-255 scale here.
 
     Args:
-        mean: Mean of the three RGB channels, on the 0-255 scale.
-        std: Deviation of the three RGB channels, on the 0-255 scale, > 0.
+        mean, std: Mean and deviation, > 0, of the three RGB channels, on the 0-255 scale.
         channels_last: Whether to lay images out channels-last, which is faster in bfloat16 on CPUs and
             on recent GPUs.
         non_blocking: Whether the copy to the device may overlap with computing.

@@ -33,16 +33,9 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
     The filter widens when shrinking and sees nothing outside of the stretch: torch's and torchvision's
     ``antialias=True``, with one row of weights for each pixel of the result.
 
-    Args:
-        starts: First pixel of the stretch, float [M].
-        lengths: Its pixels, float [M], >= 1.
-        size: Pixels of the result.
-        canvas: Pixels of the line.
-        interpolation: 'bicubic' or 'bilinear'.
-        mirrored: Whether to turn the result around, bool [M].
-
-    Returns:
-        Float [M, size, canvas], rows of sum 1.
+    The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1. The line has ``canvas`` pixels
+    and the result ``size``, turned around where ``mirrored`` [M]. The matrices are [M, size, canvas], and
+    their rows have the sum 1.
     """
     pixels = torch.arange(canvas, dtype=starts.dtype, device=starts.device) + 0.5
     places = torch.arange(size, dtype=starts.dtype, device=starts.device) + 0.5
