@@ -42,7 +42,8 @@ def ranks(world_size, replicas, tmp_path_factory):
         chunked=(rank_tasks.train_simclr, 'exact', chunk_size), exact=(rank_tasks.train_simclr, 'exact'),
         openmmlab=(rank_tasks.train_simclr, 'openmmlab'), mmpretrain=(rank_tasks.mmpretrain_gradients,),
         knn=(rank_tasks.online_knn, 40, 21))
-    return run_ranks(rank_tasks.several, world_size, tasks, folder=tmp_path_factory.mktemp('ranks'))
+    return run_ranks(rank_tasks.several, world_size, tasks, folder=tmp_path_factory.mktemp('ranks'),
+                     timeout_s=280)
 
 
 @pytest.fixture(scope='module')
