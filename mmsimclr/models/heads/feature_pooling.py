@@ -5,8 +5,6 @@ from torch import Tensor
 
 from mmsimclr.errors import InputError
 
-#: Features 1 to 5: the stem and the four stages.
-POOLED_FEATURES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
 # By feature: side of the map at 224 pixels; kernel, stride and padding there; side of the pooled grid.
 _AT_224 = {
     'stem': (112, 10, 10, 4, 12),
@@ -15,6 +13,8 @@ _AT_224 = {
     'layer3': (14, 8, 3, 0, 3),
     'layer4': (7, 6, 1, 0, 2),
 }
+#: Features 1 to 5: the stem and the four stages.
+POOLED_FEATURES = tuple(_AT_224)
 
 
 def pooled_side(feature: str, map_side: int) -> int:
