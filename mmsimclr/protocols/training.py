@@ -26,7 +26,7 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
 from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
-from mmsimclr.models.algorithms.classifier import MAPS
+from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.protocols.base import ALL_MAPS, Benchmark, EncoderSource, clear_dataset_errors
 from mmsimclr.protocols.pretraining import num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
@@ -158,7 +158,7 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     height, width = test_set[0]['inputs'].shape[-2:]
     image = torch.zeros(1, 3, height, width, device=next(backbone.parameters()).device)
     maps = dict(zip(ALL_MAPS, backbone(image), strict=True))
-    index_of = {name: MAPS[head.get('feature', 'pooled')] for name, head in heads.items()}
+    index_of = {name: STAGE_INDICES[head.get('feature', 'pooled')] for name, head in heads.items()}
     for name, head in heads.items():
         head.update(map_shape=tuple(maps[index_of[name]].shape[1:]),
                     num_classes=len(test_set.metainfo['classes']))

@@ -135,5 +135,5 @@ def test_an_image_already_there_is_kept(img):
 def test_float_image_and_missing_keys_are_refused(img):
     with pytest.raises(TypeError, match=r'uint8.*float32.*\(32, 48, 3\)'):
         LoadImage()({'img': img.astype(np.float32)})
-    with pytest.raises(KeyError, match='img_path'):
+    with pytest.raises(ValueError, match='img_path'):
         LoadImage()({'sample_idx': 3})
