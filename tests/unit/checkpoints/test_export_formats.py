@@ -175,7 +175,8 @@ def test_the_tool_tells_what_was_read_and_written(tmp_path, monkeypatch, capsys,
     write_source(source, std=(255., 255., 255.))
     arguments = [str(source), str(out), '--to', 'detectron2']
     monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *arguments])
-    runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
+    with pytest.raises(SystemExit, match=r'^0$'):
+        runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
     text = capsys.readouterr().out
     encoder = read_encoder(source)
     for fact in (f'read   {source}', encoder.sha256, read_encoder(out).sha256, f'wrote  {out}', '318 tensors',
