@@ -83,7 +83,10 @@ MOVED = {
     'transforms.views': 'transforms.random_view',
 }
 # Names that have changed, as 'module of 0.1:name': 'module of today:name'.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    'checkpoints.zoo_settings:mirrors': 'checkpoints.zoo:configured_mirrors',
+    'protocols.permutation_test:check_comparable': 'reporting.comparison:check_comparable',
+}
 PLACES: dict[str, list[str]] = {}
 for new, old_modules in MOVED.items():
     for old in old_modules.split():
