@@ -8,7 +8,6 @@ DOCUMENTS = sorted(path for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md
                    for path in ROOT.glob(pattern))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documented_commands_are_accepted(document):
     for words in fenced_commands(document.read_text(encoding='utf-8')):
