@@ -16,6 +16,8 @@ from typing import Any
 # Each module of today, and those of 0.1 whose names it has, all below mmsimclr.
 MOVED = {
     'checkpoints.export.tensor_files': 'checkpoints.export.limits',
+    'checkpoints.key_maps.tensorflow': 'checkpoints.key_maps.official_resnet '
+                                       'checkpoints.key_maps.tensorflow1 checkpoints.key_maps.tensorflow2',
     'checkpoints.layouts': 'checkpoints.architecture checkpoints.key_maps.sequential '
                            'checkpoints.projection_head',
     'checkpoints.load': 'checkpoints.filling checkpoints.initializer checkpoints.source',
@@ -34,7 +36,7 @@ MOVED = {
     'datasets.unlabeled_image_folder': 'datasets.image_files',
     'datasets.webdataset_shards': 'datasets.shard_index',
     'evaluation': 'protocols',
-    'evaluation.knn': 'models.heads.knn_classifier',
+    'evaluation.knn': 'models.heads.knn_classifier protocols.knn',
     'evaluation.linear_svm': 'protocols.linear_svm',
     'evaluation.logistic_regression': 'protocols.lbfgs protocols.logistic_regression '
                                       'protocols.principal_axes',
@@ -56,7 +58,8 @@ MOVED = {
     'prepare.shapes': 'datasets.shapes_export',
     'prepare.shards': 'datasets.shard_writer',
     'protocols.base': 'protocols.benchmarking protocols.encoder_source',
-    'protocols.downstream': 'protocols.detection protocols.segmentation',
+    'protocols.downstream': 'protocols.annotation_check protocols.detection protocols.downstream_model '
+                            'protocols.segmentation',
     'protocols.linear': 'protocols.linear_per_layer',
     'protocols.result': 'protocols.predictions',
     'protocols.svm': 'protocols.linear_svm protocols.one_vs_rest',
@@ -68,7 +71,7 @@ MOVED = {
     'reporting.predictor': 'protocols.predictor',
     'reporting.summary': 'reporting.published',
     'runner': 'checkpoints config engine',
-    'runner.adapt': 'config.bad_images config.device_views config.fitting',
+    'runner.adapt': 'config.bad_images config.device_views config.fitting config.runner',
     'runner.build': 'config.runner',
     'runner.checkpointing': 'checkpoints.manifest config.checkpoint_content',
     'runner.failures': 'config.plain_errors config.run_errors',
@@ -85,6 +88,9 @@ MOVED = {
 # Names that have changed, as 'module of 0.1:name': 'module of today:name'.
 RENAMED = {
     'checkpoints.zoo_settings:mirrors': 'checkpoints.zoo:configured_mirrors',
+    'config.checkpoint_content:bare_model': 'distributed:unwrap_model',
+    'models.algorithms.classifier:MAPS': 'models.backbones.resnet:STAGE_INDICES',
+    'protocols.downstream_model:unwrap': 'distributed:unwrap_model',
     'protocols.permutation_test:check_comparable': 'reporting.comparison:check_comparable',
 }
 PLACES: dict[str, list[str]] = {}
