@@ -27,8 +27,8 @@ def prepare() -> None:
 @command(interrupted=GOES_ON)
 @data_root('data/cifar10', 'Folder to prepare; the batches go to its cifar-10-batches-bin.')
 @click.option('--source', default='auto',
-              help="'official' (download), the path of a folder or .tar.gz you have, or 'auto': files already "
-                   "in --data-root, then official.")
+              help="'official' (download), the path of a folder or .tar.gz you have, or 'auto': files "
+                   "already in --data-root, then official.")
 @click.option('--url', help='Address of cifar-10-binary.tar.gz, e.g. of a mirror.  [default: official]')
 @timeout_option
 @click.option('--keep-archive', is_flag=True, help='Keep the downloaded archive in --data-root.')
