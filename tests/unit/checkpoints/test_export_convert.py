@@ -162,7 +162,8 @@ def test_the_tool_converts_once(tmp_path, monkeypatch, capsys, root):
     source, out = tmp_path / 'source.pth', tmp_path / 'out.pkl'
     write_source(source)
     monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', str(source), str(out), '--to', 'detectron2'])
-    runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
+    with pytest.raises(SystemExit, match=r'^0$'):
+        runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
     assert read_encoder(out).sha256 in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r'out\.pkl exists'):
         runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
