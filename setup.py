@@ -38,6 +38,7 @@ setup(
     license='Apache-2.0',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
+    entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',

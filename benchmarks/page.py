@@ -55,9 +55,9 @@ machine; ratios carry over.
   had images.
 * **Memory on a CPU** is kept from step to step. What a step frees the next one allocates again, and glibc
   gives it back to the kernel in between, which clears its pages anew each time. Training, feature extraction
-  and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.environment`); training keeps
-  the heap only, and not blocks above 32 MiB, which would split it between them. Setting malloc's
-  thresholds in the environment, such as `MALLOC_TRIM_THRESHOLD_`, switches this off.
+  and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.cpu_memory`); training keeps
+  the heap only, and not blocks above 32 MiB, which would split it between them.
+  `MMSIMCLR_KEEP_MEMORY=0` in the environment switches this off.
 * **A training step** is compared as each library ships it: ours in bfloat16 and with kept memory,
   mmpretrain's in float32 and without. The row in float32 says how much of it is bfloat16.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed

@@ -1,25 +1,23 @@
 """SimCLR pre-training and its benchmarks, assembled from registered components.
 
-``import mmsimclr`` is enough for the type names of a config to resolve; the components themselves are
-imported when first used.
+``import mmsimclr`` takes milliseconds and is enough for the type names of a config to resolve. The parts are
+imported when first used, and the registries as soon as MMEngine's are.
 """
 
-import contextlib
+import sys
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 
+from mmsimclr import moved
 from mmsimclr.version import __version__
 
-# Something missing is reported by `python -m mmsimclr.doctor`, which must run all the same, and raised
-# by whatever needs it.
-with contextlib.suppress(ImportError):
-    from mmsimclr import registry
-
 _SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'evaluation', 'features',
-                'models', 'prepare', 'protocols', 'reporting', 'runner', 'transforms')
+                'models', 'prepare', 'protocols', 'registry', 'reporting', 'runner', 'transforms')
 _LAZY = {'Embedder': 'mmsimclr.features', 'get_model': 'mmsimclr.model_zoo',
          'list_models': 'mmsimclr.model_zoo'}
 
-__all__ = ['__version__', 'registry', *_SUBPACKAGES, *_LAZY]
+__all__ = ['__version__', *_SUBPACKAGES, *_LAZY]
 
 
 def __getattr__(name: str):
@@ -28,3 +26,22 @@ def __getattr__(name: str):
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f'module mmsimclr has no attribute {name!r}')
+
+
+class _RegistriesFollow(MetaPathFinder):
+    """Imports our registries right after MMEngine's, whose root then finds our names."""
+
+    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+        """Find MMEngine's registries only, and have ours imported once they are complete."""
+        if name != 'mmengine.registry':
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        return spec and moved.run_after(spec, lambda _: import_module('mmsimclr.registry'))
+
+
+moved.install()
+if 'mmengine.registry' in sys.modules:
+    import_module('mmsimclr.registry')
+else:
+    sys.meta_path.insert(0, _RegistriesFollow())

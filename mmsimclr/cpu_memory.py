@@ -1,7 +1,6 @@
-"""Memory that a network's next step uses again, on CPUs."""
+"""Memory of large tensors on CPUs, kept from step to step."""
 
 import ctypes
-import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -9,90 +8,54 @@ from contextlib import contextmanager
 
 import torch
 
-# Parameters of glibc's mallopt(3), and the values they reach by themselves in a process that frees large
-# blocks. To set one ends that, so all of them are set.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
-USUAL = {M_TRIM_THRESHOLD: 64 << 20, M_MMAP_THRESHOLD: 32 << 20, M_MMAP_MAX: 65_536}
-HEAP_KEPT = {**USUAL, M_TRIM_THRESHOLD: -1}
-ALL_KEPT = {**HEAP_KEPT, M_MMAP_MAX: 0}
-# By these a user settles it for the process.
-SETTLED_BY = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES')
-
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4        # of glibc's mallopt(3)
+_library = ctypes.CDLL(None) if os.name == 'posix' else None
 _lock = threading.Lock()
-_num_users = {'heap': 0, 'all': 0}
+_users = {'heap': 0, 'all': 0}
 
 
 @contextmanager
 def kept_memory(device: object = 'cpu', large_blocks: bool = True) -> Iterator[bool]:
-    """Within it, the C library keeps the memory of large tensors that are freed for the next ones.
+    """Keep freed memory for the next tensors, and return it at the end; yield whether it is kept.
 
-    A step frees the activations that the next one allocates again. By default glibc gives them back to the
-    kernel, each block above 32 MiB at once and the end of the heap when 64 MiB of it are free, and the kernel
-    clears every page that is touched anew: over a quarter of the time of ResNet-50's forward pass
-    (``benchmarks/kept_memory.py``). What is kept is given back at the end; until then the process stays at
-    its peak. Forked processes, such as a loader's, keep nothing.
-
-    Nothing happens on another device, with another C library than glibc, or where the environment sets
-    malloc's thresholds (``MALLOC_MMAP_THRESHOLD_`` and the like). It may be nested; threads share it.
-
-    Args:
-        device: Where the network computes, as torch names it.
-        large_blocks: Whether to keep blocks above 32 MiB too. That suits inference, where few live at a time.
-            In training they would split the heap between them, and the peak may be half as high again.
-
-    Yields:
-        Whether memory is kept.
+    The kernel would clear it anew in each step, a quarter of ResNet-50's forward pass. Nothing is kept on
+    another ``device``, without glibc, in forks, or with ``MMSIMCLR_KEEP_MEMORY=0`` in the environment.
+    ``large_blocks`` (over 32 MiB) suit inference; in training they would split the heap.
     """
-    library = _glibc() if torch.device(device).type == 'cpu' else None
-    if library is None:
+    wanted = torch.device(device).type == 'cpu' and os.environ.get('MMSIMCLR_KEEP_MEMORY', '1') != '0'
+    if not wanted or not hasattr(_library, 'gnu_get_libc_version'):
         yield False
         return
-    _register_forks()
     level = 'all' if large_blocks else 'heap'
-    _count(library, level, 1)
+    _count(level, 1)
     try:
         yield True
     finally:
-        _count(library, level, -1)
+        _count(level, -1)
 
 
 def is_memory_kept() -> bool:
     """Whether some :func:`kept_memory` of this process is in force."""
-    return any(_num_users.values())
+    return any(_users.values())
 
 
-def _count(library: ctypes.CDLL, level: str, step: int) -> None:
+def _count(level: str, step: int) -> None:
     with _lock:
-        _num_users[level] += step
-        _set(library, ALL_KEPT if _num_users['all'] else HEAP_KEPT if _num_users['heap'] else USUAL)
+        _users[level] += step
+        # To set one ends glibc's own adjustment of all; the usual values are what that reaches.
+        _library.mallopt(TRIM_THRESHOLD, -1 if is_memory_kept() else 64 << 20)
+        _library.mallopt(MMAP_THRESHOLD, 32 << 20)
+        _library.mallopt(MMAP_MAX, 0 if _users['all'] else 65_536)
         if not is_memory_kept():
-            library.malloc_trim(0)
-
-
-def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
-    for parameter, value in values.items():
-        library.mallopt(parameter, value)
-
-
-@functools.cache
-def _register_forks() -> None:
-    os.register_at_fork(after_in_child=_in_child)
+            _library.malloc_trim(0)
 
 
 def _in_child() -> None:
-    global _lock
-    _lock = threading.Lock()                                 # another thread may have held it
+    _lock.release()
     if is_memory_kept():
-        _num_users.update(heap=0, all=0)
-        _set(ctypes.CDLL(None), USUAL)
+        _users.update(heap=0, all=0)
+        _count('all', 0)
 
 
-def _glibc() -> ctypes.CDLL | None:
-    """Return the C library; None if it is not glibc, or the user has set its thresholds."""
-    if any(name in os.environ for name in SETTLED_BY):
-        return None
-    try:
-        library = ctypes.CDLL(None)
-    except TypeError:                                        # Windows
-        return None
-    return library if hasattr(library, 'gnu_get_libc_version') else None
+if _library:
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_in_child)

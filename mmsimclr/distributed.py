@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import init_dist
+from mmengine.dist import all_gather_object, all_reduce, broadcast, init_dist, is_distributed
+from mmengine.dist import get_rank as rank
+from mmengine.dist import get_world_size as world_size
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, MachineError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# torch's settings of the process group that are the host group's too.
+# Settings of the process group that the host group shares.
 _shared_settings: dict[str, Any] = {}
 
 
@@ -29,8 +31,7 @@ def start(launcher: str, settings: dict | None = None) -> None:
             seconds); without GPUs the backend is gloo.
 
     Raises:
-        ValueError: If the launcher is unknown.
-        RuntimeError: If torchrun's environment variables are missing, there are more processes than GPUs
+        MachineError: If torchrun's environment variables are missing, there are more processes than GPUs
             on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
     """
     if launcher not in LAUNCHERS:
@@ -39,83 +40,74 @@ def start(launcher: str, settings: dict | None = None) -> None:
         return
     missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]
     if launcher == 'pytorch' and missing:
-        raise RuntimeError(f'launcher pytorch needs {", ".join(missing)} in the environment: start with '
+        raise MachineError(f'launcher pytorch needs {", ".join(missing)} in the environment: start with '
                            'tools/dist_train.sh or torchrun')
     settings = dict(settings or {})
     if settings.get('timeout') is not None:
         _shared_settings['timeout'] = timedelta(seconds=settings['timeout'])
     if torch.cuda.is_available():
-        local_rank, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
-        if launcher == 'pytorch' and local_rank >= gpus:
-            raise RuntimeError(f'process {local_rank + 1} of this machine has no GPU: there are {gpus}. '
-                               f'Start {gpus} processes, or set CUDA_VISIBLE_DEVICES= to train on the CPU')
-        if launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
-            # MMEngine asks for it to wrap the model.
-            os.environ.setdefault('LOCAL_RANK', os.environ['OMPI_COMM_WORLD_LOCAL_RANK'])
-        if not multiprocessing.get_start_method(allow_none=True):
-            # MMEngine would choose 'spawn': every loader process would import torch and unpickle the dataset.
-            multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0])
-        place = _place_of_this_start() if launcher == 'pytorch' and 'init_method' not in settings else {}
-        init_dist(launcher, **{'backend': 'nccl', **place, **settings})
+        _start_on_gpus(launcher, settings)
     elif launcher == 'pytorch':
-        timeout = settings.get('timeout')
         try:
-            dist.init_process_group(
-                'gloo', timeout=timedelta(seconds=timeout) if timeout is not None else None,
-                **_place_of_this_start())
+            dist.init_process_group('gloo', **_shared_settings, **_place_of_this_start())
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0][:200]
-            raise RuntimeError(f'process {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} did not reach '
-                               f'the others ({reason}): see what ended them, and that the machines reach '
-                               'each other; GLOO_SOCKET_IFNAME names the network to use') from error
+            raise MachineError(
+                f'process {os.environ["RANK"]} of {os.environ["WORLD_SIZE"]} did not reach the others '
+                f'({reason}): see what ended them, and that the machines reach each other; '
+                'GLOO_SOCKET_IFNAME names the network to use') from error
     else:
-        raise RuntimeError(f'launcher {launcher} needs GPUs and torch sees none; on CPUs start with torchrun '
+        raise MachineError(f'launcher {launcher} needs GPUs and torch sees none; on CPUs start with torchrun '
                            '(tools/dist_train.sh)')
+
+
+def _start_on_gpus(launcher: str, settings: dict) -> None:
+    local_rank, gpus = int(os.environ.get('LOCAL_RANK', 0)), torch.cuda.device_count()
+    if launcher == 'pytorch' and local_rank >= gpus:
+        raise MachineError(f'process {local_rank + 1} of this machine has no GPU: there are {gpus}. '
+                           f'Start {gpus} processes, or set CUDA_VISIBLE_DEVICES= to train on the CPU')
+    if launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
+        # MMEngine reads it to wrap the model.
+        os.environ.setdefault('LOCAL_RANK', os.environ['OMPI_COMM_WORLD_LOCAL_RANK'])
+    if not multiprocessing.get_start_method(allow_none=True):
+        # MMEngine would choose 'spawn': every loader process would import torch and unpickle the dataset.
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0])
+    place = _place_of_this_start() if launcher == 'pytorch' and 'init_method' not in settings else {}
+    init_dist(launcher, **{'backend': 'nccl', **place, **settings})
 
 
 def _place_of_this_start() -> dict:
     """Return where the ranks of a run that torchrun has restarted meet; nothing at its first start.
 
-    Torchrun's store outlives the processes, and still has the addresses of those that died: a rank that
-    comes early would connect to one of them. So each start has keys of its own.
+    Torchrun's store outlives the processes and keeps the addresses of those that died. A rank that comes
+    early would connect to one of them, so each start has its own keys.
     """
     restarts = int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0)
     if not restarts:
         return {}
     rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
-    is_torchruns = os.environ.get('TORCHELASTIC_USE_AGENT_STORE') == 'True'
-    store = dist.TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), ranks,
-                          is_master=rank == 0 and not is_torchruns)
+    is_master = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
+    address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    store = dist.TCPStore(address, port, ranks, is_master=is_master)
     return dict(store=dist.PrefixStore(f'start {restarts}', store), rank=rank, world_size=ranks)
 
 
 def stop() -> None:
-    """End the process group, if one is up; call it when nothing more is to be sent."""
+    """End the process group, if there is one."""
     if is_distributed():
         dist.destroy_process_group()
 
 
-def is_distributed() -> bool:
-    """Whether a process group is up."""
-    return dist.is_available() and dist.is_initialized()
-
-
-def rank() -> int:
-    """Return this process's rank; 0 where nothing is distributed."""
-    return dist.get_rank() if is_distributed() else 0
-
-
-def world_size() -> int:
-    """Return the number of processes; 1 where nothing is distributed."""
-    return dist.get_world_size() if is_distributed() else 1
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the model inside a wrapper such as DistributedDataParallel; the model itself if it has none."""
+    return model.module if is_model_wrapper(model) else model
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather whose backward pass returns every rank's share of the gradient.
+    """All-gather whose backward pass sums the gradient of every rank's loss.
 
-    Rank r's rows enter the loss of every rank, so the gradient of the summed losses with respect to
-    them is the sum over ranks of what flowed back into slice r. Keeping only this rank's own summand
-    loses the rest: that is the 1/world_size gradient of the OpenMMLab implementations.
+    Rank r's rows enter the losses of all ranks, so their gradient is the sum over ranks of what flowed back
+    into slice r. The OpenMMLab implementations keep only the rank's own summand: a 1/world_size gradient.
     """
 
     @staticmethod
@@ -127,26 +119,17 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        grad = grad.clone(memory_format=torch.contiguous_format)     # autograd's own must stay as it is
+        grad = grad.clone(memory_format=torch.contiguous_format)     # autograd's tensor must not change
         dist.all_reduce(grad)
         start = rank() * ctx.num_rows
         return grad[start:start + ctx.num_rows]
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the model inside a wrapper such as DistributedDataParallel; the model itself if it has none."""
-    return model.module if is_model_wrapper(model) else model
-
-
 def gather_rows(rows: Tensor) -> Tensor:
-    """Concatenate a tensor's rows over all ranks, in rank order.
+    """Concatenate a tensor's rows [N, ...] over all ranks, in rank order: [world_size * N, ...].
 
-    Args:
-        rows: Tensor [N, ...], N equal on all ranks (see :func:`check_equal_batch`).
-
-    Returns:
-        Tensor [world_size * N, ...]; ``rows`` itself where nothing is distributed. Its gradient with
-        respect to ``rows`` is that of the sum of all ranks' losses.
+    N must be equal on all ranks (see :func:`check_equal_batch`). The gradient with respect to ``rows`` is
+    that of the sum of all ranks' losses.
     """
     return _GatherRows.apply(rows) if world_size() > 1 else rows
 
@@ -154,17 +137,18 @@ def gather_rows(rows: Tensor) -> Tensor:
 def mean_over_ranks(value: Tensor) -> Tensor:
     """Return the mean of a tensor over the ranks, without a gradient."""
     value = value.detach().clone()
-    if world_size() > 1:
-        dist.all_reduce(value)
-        value /= world_size()
+    all_reduce(value, 'mean')
     return value
 
 
-def from_first_rank(function: Callable, *args: Any) -> Any:
-    """Call ``function(*args)`` on rank 0; return its result, or raise its error, on every rank.
+def copy_buffers_from_first_rank(model: nn.Module) -> None:
+    """Give every rank the buffers of rank 0, such as batch-norm statistics; a checkpoint has those."""
+    for buffer in model.buffers():
+        broadcast(buffer, src=0)
 
-    What one rank decides or writes for all must not leave the others waiting where it fails.
-    """
+
+def from_first_rank(function: Callable, *args: Any) -> Any:
+    """Call ``function(*args)`` on rank 0; return its result, or raise its error, on every rank."""
     outcome: list[Any] = [None, None]
     if rank() == 0:
         try:
@@ -179,18 +163,14 @@ def from_first_rank(function: Callable, *args: Any) -> Any:
 
 
 def from_every_rank(value: Any) -> list[Any]:
-    """Return what every rank calls this with, in rank order."""
-    values = [value] * world_size()
-    if world_size() > 1:
-        dist.all_gather_object(values, value)
-    return values
+    """Return the values that the ranks pass, in rank order."""
+    return all_gather_object(value)
 
 
 def host_group() -> dist.ProcessGroup | None:
     """Return the group of all ranks for tensors on the CPU; None, the default group, where that is gloo.
 
-    What the hosts must agree on at each step travels there, so that none waits for what its GPU is still
-    computing. The first call is for all ranks.
+    The hosts talk through it without waiting for their GPUs. All ranks must make the first call.
     """
     return None if dist.get_backend() == 'gloo' else _gloo_beside(dist.group.WORLD)
 
@@ -201,22 +181,15 @@ def _gloo_beside(_: dist.ProcessGroup) -> dist.ProcessGroup:
 
 
 def check_equal_batch(num_rows: int) -> None:
-    """Raise the same error on every rank if the ranks hold batches of different sizes.
+    """Raise an :class:`InputError` on every rank if the ranks hold batches of different sizes.
 
     A gather of unequal parts hangs or reads beyond its buffer, so the sizes travel first, from host to host.
-
-    Args:
-        num_rows: This rank's number of rows.
-
-    Raises:
-        ValueError: If the sizes differ; it lists them in rank order.
     """
     if world_size() == 1:
         return
     sizes = torch.empty(world_size(), dtype=torch.int64)
     dist.all_gather_into_tensor(sizes, torch.tensor([num_rows]), group=host_group())
-    sizes = sizes.tolist()
-    if len(set(sizes)) > 1:
+    if len(set(sizes.tolist())) > 1:
         raise InputError(
-            f'every rank must hold the same number of images, got {sizes} in rank order; use a '
+            f'every rank must hold the same number of images, got {sizes.tolist()} in rank order; use a '
             'sampler that pads or drops (DefaultSampler with round_up=True and drop_last=True)')

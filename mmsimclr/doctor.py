@@ -1,4 +1,4 @@
-"""Say what is installed and what works here: python -m mmsimclr.doctor."""
+"""Report of what is installed and what works: ``mmsimclr doctor``, or ``python -m mmsimclr.doctor``."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,12 @@ FULL = 'tools/install.sh full (or make test)'
 
 
 class Unusable(Exception):
-    """A part that cannot be used: the reason, and the mend."""
+    """A part that cannot be used.
+
+    Args:
+        reason: Why not.
+        mend: What to do about it.
+    """
 
     def __init__(self, reason: str, mend: str) -> None:
         super().__init__(reason)
@@ -84,12 +89,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def examine() -> dict[str, tuple[bool, str, str]]:
-    """Try every part.
-
-    Returns:
-        For each part: whether it is usable, what was found or why it is not usable, and the mend (empty
-        if usable).
-    """
+    """Try every part; return whether it is usable, what was found or why it is not, and the mend if not."""
     findings = {}
     for part, check in PARTS.items():
         try:

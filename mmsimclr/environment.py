@@ -1,12 +1,14 @@
-"""What this machine is, and which versions run on it. Needs nothing but the standard library."""
+"""Versions, hardware and settings of this machine; needs only the standard library."""
 
 import os
 import platform
 import sys
 from importlib import import_module, metadata
 
+from mmsimclr.version import __version__
+
 TESTED_PYTHONS = ('3.10', '3.11', '3.12')
-# Distribution and import name of what a run depends on, with the versions the project is tested with.
+# Import name and tested versions of each distribution that a run depends on.
 TESTED = {
     'torch': ('torch', ('2.11',)),
     'torchvision': ('torchvision', ('0.26',)),
@@ -25,22 +27,21 @@ BITS = ('CUBLAS_WORKSPACE_CONFIG', 'CUDA_VISIBLE_DEVICES', 'MKL_NUM_THREADS', 'O
 
 
 def versions() -> dict[str, str | None]:
-    """Return the installed version of Python, mmsimclr and each dependency; None where missing."""
-    from mmsimclr.version import __version__
+    """Return the versions of Python, mmsimclr and each dependency; None where it is not installed."""
     found = {'python': platform.python_version(), 'mmsimclr': __version__}
     for distribution in TESTED:
         try:
             found[distribution] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             found[distribution] = None
-    # Several distributions of OpenCV overwrite each other: what was imported is what runs.
+    # Distributions of OpenCV overwrite each other; the imported one runs.
     if 'cv2' in sys.modules:
         found['opencv-python-headless'] = sys.modules['cv2'].__version__
     return found
 
 
 def flags() -> dict[str, bool | int | dict[str, str]]:
-    """Return what changes the bits of a result on the same machine and versions."""
+    """Return the settings that change the bits of a result on the same machine and versions."""
     try:
         torch = import_module('torch')
     except ImportError:
@@ -73,7 +74,7 @@ def cpu_name() -> str:
 
 
 def hardware() -> dict[str, str | int | list[str]]:
-    """Return what computes: processor, cores, and the names of the GPUs torch can use."""
+    """Return the processor, the number of usable cores, and the names of the GPUs that torch can use."""
     gpus: list[str] = []
     try:
         cuda = import_module('torch').cuda

@@ -7,6 +7,16 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Base of the errors whose message tells the user what was wrong, what is accepted and what to do."""
 
+    @property
+    def explanation(self) -> str:
+        """The message alone, also of an error in a process that loads images.
+
+        Torch raises such an error again in the main process. Its message is then the traceback of the loader
+        process, which ends in ``CLASS: MESSAGE``.
+        """
+        kind = type(self)
+        return str(self).rpartition(f'\n{kind.__module__}.{kind.__qualname__}: ')[2].strip()
+
 
 class InputError(UserError, ValueError):
     """A value of an argument, an option or a file is not accepted."""

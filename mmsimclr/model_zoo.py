@@ -1,4 +1,4 @@
-"""The models of the zoo by name: ``mmsimclr.list_models()`` and ``mmsimclr.get_model(name)``."""
+"""Models of the zoo by name: ``mmsimclr.list_models()`` and ``mmsimclr.get_model(name)``."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,14 +26,14 @@ def list_models(pattern: str | None = None, pretrained: bool = False) -> list[st
 
 def get_model(name: str, pretrained: bool | str | Path = False,
               options: dict[str, Any] | None = None) -> BaseModel:
-    """Build a model of the zoo as its config says: encoder, projection head and loss.
+    """Build a model of the zoo from its config: encoder, projection head and loss.
+
+    For the encoder alone, from a file of any library, see :func:`mmsimclr.checkpoints.build_encoder`.
 
     Args:
         name: A name of :func:`list_models`.
-        pretrained: False for random weights; True for the published ones, which are fetched
-            (:func:`mmsimclr.checkpoints.zoo.fetch_model`); or a checkpoint of the whole model: a file,
-            folder or address. Every tensor is filled, or it is an error. (For the encoder alone, from a
-            file of any library: :func:`mmsimclr.checkpoints.build_encoder`.)
+        pretrained: False for random weights; True to fetch the published ones; or a checkpoint of the whole
+            model: a file, folder or address. Every tensor is filled, or it is an error.
         options: Values of the config to override, keys dotted: ``{'model.head.temperature': 0.2}``.
 
     Returns:
@@ -44,8 +44,7 @@ def get_model(name: str, pretrained: bool | str | Path = False,
             not fill it.
         ConfigError: If an option is unknown.
     """
-    entry = find_entry(name)
-    config = load_config(entry.config, options)
+    config = load_config(find_entry(name).config, options)
     checkpoint = fetch_model(name) if pretrained is True else pretrained
     model = MODELS.build(config.model).eval()
     if checkpoint is not False:

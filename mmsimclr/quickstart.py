@@ -1,4 +1,4 @@
-"""The quick start: pre-train on the built-in images, then show what the encoder has learnt."""
+"""Quick start: pre-train on the built-in images, and compare the encoder with a random one."""
 
 import contextlib
 import io
@@ -68,17 +68,15 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     """Pre-train, evaluate before and after, write pictures and results.
 
     Args:
-        config_path: A config with an ``OnlineKNNHook`` among its custom hooks; its bank and queries are
-            what the encoders are evaluated on.
-        work_dir: Where everything is written.
+        config_path: A config with an ``OnlineKNNHook``; the encoders are evaluated on its bank and queries.
+        work_dir: Folder of the results ``random.json`` and ``pretrained.json``, and of ``curves.png``,
+            ``views.png`` and ``neighbours.png``.
         options: Values of the config to override.
         seed: Seed of the initialisation and of the views; the config's by default.
         say: Receives the lines meant for the user.
 
     Returns:
-        The result of the encoder at random initialisation and that of the pre-trained one, both also
-        in ``work_dir`` as ``random.json`` and ``pretrained.json``, beside ``curves.png``,
-        ``views.png`` and ``neighbours.png``.
+        The result of the encoder at random initialisation, and that of the pre-trained one.
 
     Raises:
         ValueError: If the config has no OnlineKNNHook.
@@ -155,7 +153,7 @@ def _online_knn(config: Config) -> dict:
 
 
 def _quiet_runner(config: Config):
-    """Build a Runner that logs everything to its file and only its progress to the terminal."""
+    """Build a Runner that prints only its progress; its log file has everything."""
     warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         runner = build_runner(config)                      # its console handler keeps the sink
@@ -216,6 +214,6 @@ def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before
 
 
 def limit_threads() -> None:
-    """Use every core this process may use, and no more (containers often show more than they give)."""
+    """Let torch use the cores of this process; a container often shows more than it gives."""
     if 'OMP_NUM_THREADS' not in os.environ:
         torch.set_num_threads(num_usable_cores())

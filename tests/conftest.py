@@ -11,7 +11,6 @@ os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
 
 import gc
 import logging
-import re
 import signal
 from pathlib import Path
 
@@ -20,6 +19,8 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+
+from mmsimclr.cli.quickstart import CONFIG
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,8 +51,7 @@ def root() -> Path:
 @pytest.fixture(scope='session')
 def quickstart_config() -> Path:
     """Return the config of the quick start."""
-    tool = (ROOT / 'tools' / 'quickstart.py').read_text(encoding='utf-8')
-    return ROOT / re.search(r"^CONFIG = '(.+)'$", tool, re.MULTILINE)[1]
+    return ROOT / CONFIG
 
 
 @pytest.fixture(autouse=True)

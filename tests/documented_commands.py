@@ -1,12 +1,13 @@
 """The commands that documents tell their readers to type, and whether the project accepts them."""
 
-import argparse
 import re
 import runpy
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
+
+import click
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r'^```(?:bash|sh|shell|console)[ ]*\n(.*?)^```', re.MULTILINE | re.DOTALL)
@@ -18,11 +19,11 @@ LAUNCHERS = {
     'slurm_train.sh': ('PARTITION', 'JOB', 'CONFIG'),
     'slurm_benchmark.sh': ('PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT'),
 }
-STARTS = ('make', 'python', 'bash', 'tools/')
+STARTS = ('make', 'python', 'bash', 'tools/', 'mmsimclr')
 
 
 class _Parsed(BaseException):
-    """Carries the arguments out of a tool before it does anything."""
+    """Carries the arguments out of a command before it does anything."""
 
 
 def fenced_commands(markdown: str) -> Iterator[list[str]]:
@@ -37,7 +38,7 @@ def fenced_commands(markdown: str) -> Iterator[list[str]]:
                     yield [words[0].removeprefix('.venv/bin/'), *words[1:]]
 
 
-def check_command(words: list[str], monkeypatch) -> str:
+def check_command(words: list[str]) -> str:
     """Fail if the project would refuse a command; return what kind of command it is."""
     program, *args = words
     if program == 'make':
@@ -45,23 +46,23 @@ def check_command(words: list[str], monkeypatch) -> str:
         unknown = [arg for arg in args if '=' not in arg and arg not in targets]
         assert not unknown, f'the Makefile has no target {unknown}'
         return 'make'
+    if program == 'mmsimclr':
+        from mmsimclr.cli import main
+        _parse(main, 'mmsimclr', args)
+        return 'mmsimclr'
     if program.startswith('python'):
         if args[0] == '-c':
             return 'python -c'
         if args[0] == '-m':
             return _check_module(args[1])
-        script, args = args[0], args[1:]
-    elif program == 'bash':
-        script, args = args[0], args[1:]
-    else:
-        script = program
-    path = ROOT / script
-    assert path.is_file(), f'{script} does not exist'
-    if path.suffix == '.sh':
-        if path.name in LAUNCHERS:
-            _check_launcher(path, args, monkeypatch)
-        return path.name
-    _check_tool(path, args, monkeypatch)
+    if program.startswith('python') or program == 'bash':
+        program, *args = args
+    path = ROOT / program
+    assert path.is_file(), f'{program} does not exist'
+    if path.name in LAUNCHERS:
+        _check_launcher(path, args)
+    elif path.suffix == '.py' and path.is_relative_to(ROOT / 'tools'):
+        _check_tool(path, args)
     return path.name
 
 
@@ -71,7 +72,7 @@ def _check_module(name: str) -> str:
     return name
 
 
-def _check_launcher(path: Path, args: list[str], monkeypatch) -> None:
+def _check_launcher(path: Path, args: list[str]) -> None:
     """Check the number of GPUs, and the tool that the launcher starts with the arguments it hands on."""
     usage = LAUNCHERS[path.name]
     values = dict(zip(usage, args, strict=False))
@@ -82,26 +83,31 @@ def _check_launcher(path: Path, args: list[str], monkeypatch) -> None:
     tool = values.get('TOOL', f'tools/{path.stem.split("_")[1]}.py')
     assert (ROOT / tool).is_file(), f'{tool} does not exist'
     named = [values[name] for name in ('CONFIG', 'CHECKPOINT') if name in values]
-    _check_tool(ROOT / tool, [*named, *args[len(usage):], '--launcher', 'pytorch'], monkeypatch)
+    _check_tool(ROOT / tool, [*named, *args[len(usage):], '--launcher', 'pytorch'])
 
 
-def _check_tool(path: Path, args: list[str], monkeypatch) -> None:
-    """Let a tool's own parser judge the arguments, and the config check its ``--cfg-options``."""
-    original = argparse.ArgumentParser.parse_args
+def _check_tool(path: Path, args: list[str]) -> None:
+    """Let the command that a tool calls judge the arguments."""
+    commands = [value for value in runpy.run_path(str(path)).values() if isinstance(value, click.Command)]
+    if commands:                                             # the pages' tools have none
+        _parse(commands[0], path.name, args)
 
-    def parse(self, *args, **kwargs):
-        raise _Parsed(original(self, *args, **kwargs))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', parse)
-        patch.setattr(sys, 'argv', [str(path), *args])
+def _parse(command: click.Command, name: str, args: list[str]) -> None:
+    """Let a command parse arguments, and the config check its options."""
+    def stop(self, context: click.Context) -> None:
+        if not isinstance(self, click.Group):
+            raise _Parsed(context.params)
+
+    with mock.patch.object(click.Command, 'invoke', stop):
         try:
-            runpy.run_path(str(path), run_name='__main__')
+            command.main(list(args), name, standalone_mode=False)
+            return                                           # --help
         except _Parsed as parsed:
-            arguments = parsed.args[0]
-        except SystemExit as refused:
-            raise AssertionError(f'{path.name} refuses {args}') from refused
-    config = getattr(arguments, 'config', None)
+            values = parsed.args[0]
+        except click.UsageError as refused:
+            raise AssertionError(f'{name} refuses {args}: {refused.format_message()}') from refused
+    config = values.get('config')
     if config and not config.isupper():                      # CONFIG stands for any
         from mmsimclr.config import load_config
-        load_config(ROOT / config, getattr(arguments, 'cfg_options', None))
+        load_config(ROOT / config, values['cfg_options'])

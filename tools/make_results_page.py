@@ -9,7 +9,7 @@ from mmsimclr.reporting import results_page
 def main() -> None:
     parser = argparse.ArgumentParser(description='Write the page of results from the result files')
     parser.add_argument('--results', default='results', help='folder of result files (default: %(default)s)')
-    parser.add_argument('--configs', default='configs/simclr', help='default: %(default)s')
+    parser.add_argument('--configs', default='configs/simclr', help='their folder (default: %(default)s)')
     parser.add_argument('--out', default='docs/results.md', help='page to write (default: %(default)s)')
     args = parser.parse_args()
     Path(args.out).write_text(results_page(args.results, args.configs), encoding='utf-8')

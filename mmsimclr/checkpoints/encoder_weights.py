@@ -1,33 +1,33 @@
-"""An encoder as it was found in a file: tensors under torchvision's keys, and how to run it."""
+"""An encoder read from a file: its tensors under torchvision's keys, its architecture, its input scale."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
+
+from mmsimclr.checkpoints.errors import DamagedCheckpointError, listed
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+# Blocks of each stage by depth; He et al. 2016, Table 1.
+NUM_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BASIC_DEPTHS = (18, 34)                                      # blocks of two convolutions; the others of three
 
 
 @dataclass(frozen=True)
 class InputScale:
-    """What the encoder's images look like: (x - mean) / std for RGB x of 0 to 255.
-
-    Attributes:
-        mean: Mean of the three RGB channels, on the 0-255 scale.
-        std: Deviation of the three RGB channels, on the 0-255 scale.
-        stated: Whether the file says so; otherwise it is what files of this layout usually mean.
-    """
+    """Scale of an encoder's images: (x - mean) / std for RGB x of 0 to 255, by channel."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    stated: bool = False
+    stated: bool = False                 # by the file; else it is what files of this layout usually mean
 
     def __str__(self) -> str:
-        numbers = [' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std)]
-        return f'RGB of 0 to 255, less {numbers[0]}, by {numbers[1]}' + (
-            '' if self.stated else ' (assumed: the file does not say)')
+        mean, std = (' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std))
+        assumed = '' if self.stated else ' (assumed: the file does not say)'
+        return f'RGB of 0 to 255, less {mean}, by {std}{assumed}'
 
 
 UNIT_RANGE = InputScale(mean=(0., 0., 0.), std=(255., 255., 255.), stated=True)
@@ -38,39 +38,33 @@ class EncoderWeights:
     """One encoder out of a checkpoint.
 
     Attributes:
-        tensors: The encoder's tensors under torchvision's ResNet keys without any prefix:
-            ``conv1.weight``, ``bn1.running_mean``, ``layer1.0.downsample.0.weight``, ...; convolutions
-            are [out, in, height, width].
-        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild the encoder: ``depth``,
-            ``width_multiplier``, ``stem``, ``project_first_shortcut``, which the tensors show; and
-            ``stem_pool`` and ``norm_eps``, which they do not, where the file or its layout says so.
-        input: How to scale its images.
-        layout: The layout that was recognised, in words, e.g. ``'MMSelfSup/MMPretrain 1.x model'``.
-        address: Where in the file it is: the keys down to the state dict, a colon, the prefix, e.g.
+        tensors: Tensors under torchvision's ResNet keys without a prefix, e.g. ``conv1.weight``,
+            ``layer1.0.downsample.0.weight``; convolutions are [out, in, height, width].
+        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild the encoder. The tensors show
+            ``depth``, ``width_multiplier``, ``stem`` and ``project_first_shortcut``. Others, such as
+            ``stem_pool`` and ``norm_eps``, are there if the file or its layout says so.
+        address: Place in the file: the keys down to the state dict, a colon, and the prefix, e.g.
             ``'state_dict:backbone.'``.
-        neck: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s keys
-            (``fc0.weight``, ``bn0.weight``, ...; linear layers are [out, in]), where its structure is
-            known; else empty.
-        neck_settings: Arguments of ``NonLinearNeck`` that rebuild it.
-        others: Counts of the file's remaining tensors (heads, momentum encoders, optimizer), by the
-            first part of their names.
-        alternatives: Addresses of further encoders in the same file.
-        path: The file.
-        sha256: Its content's SHA-256, hexadecimal; for formats of several files, of the data file.
+        neck: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s keys, and
+            ``neck_settings``, its arguments; empty if its structure is not known.
     """
 
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, object]
     input: InputScale = field(default_factory=InputScale)
-    layout: str = 'not stated'
+    layout: str = 'not stated'                               # in words
     address: str = ':'
     neck: Mapping[str, Tensor] = field(default_factory=dict)
     neck_settings: Mapping[str, object] = field(default_factory=dict)
-    others: Mapping[str, int] = field(default_factory=dict)
-    alternatives: tuple[str, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)  # count of other tensors by the name's first part
+    alternatives: tuple[str, ...] = ()                       # addresses of further encoders in the file
     path: Path | None = None
-    sha256: str = ''
+    sha256: str = ''                                         # of the file, or of its data files; hexadecimal
 
-    def with_origin(self, path: Path, sha256: str) -> 'EncoderWeights':
-        """Return a copy that knows its file."""
-        return replace(self, path=path, sha256=sha256)
+
+def check_finite(tensors: Mapping[str, Tensor], origin: object) -> None:
+    """Raise DamagedCheckpointError if a tensor holds NaN or infinity; ``origin`` is the file's name."""
+    if bad := [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise DamagedCheckpointError(
+            f'{origin} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors: {listed(bad)}. The run '
+            'diverged; take an earlier checkpoint')

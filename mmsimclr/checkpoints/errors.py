@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint: one class for each kind, all of them ``CheckpointError``."""
+"""Errors of checkpoints, all of them ``CheckpointError``."""
 
 from collections.abc import Iterable
 

@@ -1,6 +1,5 @@
 """Loading an encoder or a model from a checkpoint: complete, or an error."""
 
-import difflib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,136 +14,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmsimclr.checkpoints import tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
-from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
-from mmsimclr.checkpoints.errors import (
-    DamagedCheckpointError,
-    IncompleteEncoderError,
-    LayoutError,
-    UnsupportedEncoderError,
-    listed,
-)
+from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale, check_finite
+from mmsimclr.checkpoints.errors import IncompleteEncoderError, LayoutError, UnsupportedEncoderError, listed
 from mmsimclr.checkpoints.layouts import find_encoder
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
-from mmsimclr.errors import MissingFileError
+from mmsimclr.errors import MissingFileError, did_you_mean
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
+SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
 COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def matching_tensors(expected: Mapping[str, Tensor], offered: Mapping[str, Tensor], origin: object,
-                     message: Callable[[str], str]) -> dict[str, Tensor]:
-    """Return the tensors to copy, of the types they will have.
-
-    Args:
-        expected: A module's state dict.
-        offered: What is to fill it.
-        origin: What messages call the file.
-        message: Makes the message of an error out of what is wrong.
-
-    Raises:
-        IncompleteEncoderError: If they are not exactly those expected. Counters of batch norm, which change
-            nothing, may be absent.
-        DamagedCheckpointError: If a number is not finite.
-    """
-    missing = [key for key in expected if key not in offered and not key.endswith(COUNTER)]
-    unexpected = [key for key in offered if key not in expected and not key.endswith(COUNTER)]
-    misshaped = [f'{key} is {list(tensor.shape)}, expected {list(expected[key].shape)}'
-                 for key, tensor in offered.items()
-                 if key in expected and tensor.shape != expected[key].shape]
-    mistyped = [f'{key} is {offered[key].dtype}' for key in expected if key in offered and (
-        not offered[key].is_floating_point() if expected[key].is_floating_point() else
-        offered[key].dtype not in INTEGERS)]
-    kinds = (('missing', missing), ('unexpected', unexpected), ('mis-shaped', misshaped),
-             ('of another type of number', mistyped))
-    problems = [f'{len(keys)} {kind} ({listed(keys, separator="; ")})' for kind, keys in kinds if keys]
-    if problems:
-        raise IncompleteEncoderError(message(f'of {len(expected)} tensors expected, ' + ', '.join(problems)))
-    # As they will be: a number may be finite in the file and not in the model.
-    matched = {key: offered[key].to(tensor.dtype) for key, tensor in expected.items() if key in offered}
-    if bad := [key for key, tensor in matched.items() if not torch.isfinite(tensor).all()]:
-        raise DamagedCheckpointError(
-            f'{origin} holds NaN or infinity in {len(bad)} of {len(matched)} tensors: {listed(bad)}. The run '
-            'diverged; take an earlier checkpoint')
-    return matched
-
-
-@torch.no_grad()
-def copy_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into a module of which each is one."""
-    own = module.state_dict()
-    for key, tensor in tensors.items():
-        own[key].copy_(tensor)
-
-
-def numerics(module: nn.Module, settings: Mapping[str, object], origin: object
-             ) -> dict[str, Callable[[], None]]:
-    """Return what must be set for an encoder to compute what it was trained to, by setting.
-
-    Raises:
-        UnsupportedEncoderError: If the module cannot be set so.
-    """
-    setters = {}
-    block = module.layer2[0] if hasattr(module, 'layer2') else None
-    if hasattr(block, 'conv3') and block.conv1.stride != (1, 1):
-        raise UnsupportedEncoderError(
-            f'{type(module).__module__}.{type(module).__name__} strides in the 1x1 convolution of a block '
-            "(style='caffe'), the encoder in the 3x3: its features would be others. Build it with "
-            "style='pytorch'")
-    if 'norm_eps' in settings:
-        eps = settings['norm_eps']
-        norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
-        if norms:
-            setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
-    padding = (settings.get('stem_padding'),) * 2
-    if padding != (None, None) and module.conv1.padding != padding:
-        setters['stem_padding'] = lambda: setattr(module.conv1, 'padding', padding)
-    pool = settings.get('stem_pool', 'torch')
-    if settings.get('stem') == 'imagenet':
-        if hasattr(module, 'set_stem_pool'):
-            if module.stem_pool != pool and 'stem_pool' in settings:
-                setters['stem_pool'] = lambda: module.set_stem_pool(pool)
-        elif pool != 'torch':
-            raise UnsupportedEncoderError(
-                f"the encoder of {origin} was trained with TensorFlow's max pool (stem_pool={pool!r}), "
-                f'which {type(module).__module__}.{type(module).__name__} does not have: its features would '
-                'be off by several per cent. Use mmsimclr.ResNet')
-    return setters
-
-
-def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
-    """Refuse a model that scales its images otherwise than an encoder was trained with.
-
-    Raises:
-        UnsupportedEncoderError: If the file states a scale and the model's ``data_preprocessor`` has another.
-    """
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
-        return
-    own = [tuple(round(value, 3) for value in tensor.flatten().tolist())
-           for tensor in (preprocessor.mean, preprocessor.std)]
-    stated = [tuple(round(value, 3) for value in values) for values in (scale.mean, scale.std)]
-    if own != stated:
-        raise UnsupportedEncoderError(
-            f'the encoder of {origin} was trained on images less {stated[0]}, by {stated[1]}, and the model '
-            f'takes them less {own[0]}, by {own[1]}: set model.data_preprocessor.mean and .std accordingly')
-
-
-SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
 
 
 def find_checkpoint(source: str | Path) -> Path:
     """Return the file that a source means, fetching it if it is not here.
 
-    Args:
-        source: A file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint, as
-            safetensors if it is there in several formats; a TensorFlow checkpoint's prefix or folder; an
-            ``http(s)://`` or ``file://`` address; or a name of the model zoo.
+    A source is a file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint, as
+    safetensors if it is there in several formats; a TensorFlow checkpoint's prefix or folder; an
+    ``http(s)://`` or ``file://`` address; or a name of the model zoo.
 
     Raises:
-        FileNotFoundError: If it is none of these; the nearest names are suggested.
+        FileNotFoundError: If it is none of these; the nearest name is suggested.
         LayoutError: If a folder holds no checkpoint, or several.
         FetchError: If fetching fails.
     """
@@ -155,7 +47,7 @@ def find_checkpoint(source: str | Path) -> Path:
     if path.is_file() or tensorflow.is_tensorflow(path):
         return path
     if path.is_dir():
-        return _in_folder(path)
+        return _checkpoint_in(path)
     for suffix in SUFFIXES:
         if (with_suffix := path.with_name(path.name + suffix)).is_file():
             return with_suffix
@@ -163,18 +55,31 @@ def find_checkpoint(source: str | Path) -> Path:
     if text in names:
         return zoo.fetch_model(text)
     around = [str(p) for p in path.parent.iterdir() if p.suffix in SUFFIXES] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(text, [*around, *names], n=1, cutoff=0.5)
-    raise MissingFileError(f'no checkpoint at {text}, nor a model of that name in the model zoo'
-                           + (f'; did you mean {near[0]}?' if near else
-                              ' (python tools/model_zoo.py list shows them)'))
+    hint = did_you_mean(text, [*around, *names]) or ' (python tools/model_zoo.py list shows them)'
+    raise MissingFileError(f'no checkpoint at {text}, nor a model of that name in the model zoo{hint}')
+
+
+def _checkpoint_in(folder: Path) -> Path:
+    """Return the checkpoint that a folder stands for."""
+    last = folder / 'last_checkpoint'
+    if last.is_file():
+        # The folder may have been moved since the path was written.
+        path = folder / Path(last.read_text(encoding='utf-8').strip()).name
+        if not path.is_file():
+            raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
+        return path
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+    if len({path.stem for path in files}) != 1:
+        found = listed(path.name for path in files) or 'none'
+        raise LayoutError(f'{folder} must hold one checkpoint, or a last_checkpoint that names one; it holds '
+                          f'{found}. Name the file')
+    return min(files, key=lambda path: SUFFIXES.index(path.suffix))
 
 
 def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeights:
-    """Read the encoder that a source holds, whatever library wrote it.
+    """Read the encoder of a source (see :func:`find_checkpoint`), whatever library wrote it.
 
-    Args:
-        source: See :func:`find_checkpoint`.
-        select: Address of the encoder to take, where the file has several.
+    ``select`` is the address of the encoder to take, where the file has several.
 
     Raises:
         FileNotFoundError: If there is no such source.
@@ -186,53 +91,24 @@ def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeight
     return find_encoder(read_checkpoint(path), select)
 
 
-def _in_folder(folder: Path) -> Path:
-    """Return the checkpoint that a folder stands for."""
-    last = folder / 'last_checkpoint'
-    if last.is_file():
-        # The folder may have been moved since the path was written.
-        path = folder / Path(last.read_text(encoding='utf-8').strip()).name
-        if not path.is_file():
-            raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
-        return path
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
-    stems = {path.stem for path in files}
-    if len(stems) != 1:
-        found = ', '.join(path.name for path in files[:10]) or 'none'
-        raise LayoutError(f'{folder} must hold one checkpoint, or a last_checkpoint that names one; it holds '
-                          f'{found}. Name the file')
-    return min(files, key=lambda path: SUFFIXES.index(path.suffix))
-
-
 @dataclass(frozen=True)
 class LoadReport:
-    """What was loaded, from where.
+    """Account of a complete load; attributes that it shares with ``EncoderWeights`` are as there.
 
-    Attributes:
-        path: The file.
-        sha256: Its content's SHA-256, hexadecimal.
-        layout: The layout that was recognised, in words.
-        address: Where in the file the encoder is.
-        matched: Tensors that were filled.
-        expected: Tensors that the encoder has: equal to ``matched``, or there would be no report. The
-            batch counters of batch norm, which change nothing, count only where the file has them.
-        others: Counts of the file's tensors that were not the encoder's, by the first part of their names.
-        alternatives: Addresses of further encoders in the file.
-        applied: What was set on the encoder beside its tensors (``stem_pool``, ``stem_padding``,
-            ``norm_eps``).
-        input: How to scale its images; None for a whole model, which knows it.
+    ``expected`` equals ``matched``, or there would be no report. The batch counters of batch norm, which
+    change nothing, count only where the file has them.
     """
 
     path: Path | None
     sha256: str
     layout: str
     address: str
-    matched: int
-    expected: int
+    matched: int                                             # tensors that were filled
+    expected: int                                            # tensors that the encoder has
     others: Mapping[str, int] = field(default_factory=dict)
     alternatives: tuple[str, ...] = ()
-    applied: Mapping[str, object] = field(default_factory=dict)
-    input: InputScale | None = None
+    applied: Mapping[str, object] = field(default_factory=dict)  # settings: stem_pool, stem_padding, norm_eps
+    input: InputScale | None = None                          # None for a whole model, which knows it
 
     def __str__(self) -> str:
         parts = [f'{self.matched} of {self.expected} tensors loaded from {self.path}',
@@ -251,64 +127,46 @@ class LoadReport:
 
 def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, select: str | None = None,
                  unused: Sequence[str] = ()) -> LoadReport:
-    """Fill a backbone with a pre-trained encoder, completely or not at all.
+    """Fill a backbone with a pre-trained encoder, completely or not at all; return and log the report.
 
     Args:
         backbone: A ResNet with torchvision's keys: :class:`mmsimclr.models.ResNet`, or that of mmpretrain,
             mmdet, mmseg, torchvision (without its ``fc``) or timm.
-        source: A file, folder, address or model-zoo name (see :func:`find_checkpoint`), or what
-            :func:`read_encoder` returned.
+        source: See :func:`find_checkpoint`; or the result of :func:`read_encoder`.
         select: Address of the encoder to take, where the file has several.
-        unused: Prefixes of the encoder's tensors that this backbone has no place for, and that may stay
-            unused, e.g. ``('layer4.',)`` for a backbone of three stages.
-
-    Returns:
-        The report, which is logged as well.
+        unused: Prefixes of the encoder's tensors that may stay unused, e.g. ``('layer4.',)`` for a
+            backbone of three stages.
 
     Raises:
         IncompleteEncoderError: If a tensor of the backbone would stay unfilled (buffers of batch norm
             too), one of the encoder has no place, or shapes differ. Nothing is changed then.
-        UnsupportedEncoderError: If the encoder needs what the backbone cannot do, such as TensorFlow's
-            max pool.
-        FileNotFoundError: If there is no such source.
-        CheckpointError: If the file is damaged, would run code, or no encoder is recognised in it.
+        UnsupportedEncoderError: If the backbone cannot do as the encoder: TensorFlow's max pool, say.
+        FileNotFoundError, CheckpointError: As :func:`read_encoder`.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
-    module = unwrap_model(backbone)
+    module, settings = unwrap_model(backbone), weights.settings
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
-    matched = matching_tensors(module.state_dict(), offered, weights.path, lambda problems: (
-        f'{weights.path} does not fill {type(module).__name__}: {problems}. The file was read as: '
-        f'{weights.layout}, a ResNet-{weights.settings.get("depth", "?")} of width '
-        f'{weights.settings.get("width_multiplier", "?")} with the {weights.settings.get("stem", "?")} stem. '
-        'Build the backbone as the encoder is, or name the right file or the right encoder in it (select)'))
-    setters = numerics(module, weights.settings, weights.path)
-    copy_tensors(module, matched)
-    for setter in setters.values():
-        setter()
+    tensors = _matching_tensors(module, offered, weights.path, (
+        f'The file was read as: {weights.layout}, a ResNet-{settings.get("depth", "?")} of width '
+        f'{settings.get("width_multiplier", "?")} with the {settings.get("stem", "?")} stem. Build the '
+        'backbone as the encoder is, or name the right file or the right encoder in it (select)'))
+    setters = _numerics(module, settings, weights.path)
+    _fill(module, tensors, setters)
     if weights.input.stated:
         module.expected_input = weights.input
     report = LoadReport(
-        weights.path, weights.sha256, weights.layout, weights.address, len(matched), len(matched),
-        dict(weights.others), weights.alternatives, {name: weights.settings[name] for name in setters},
-        weights.input)
+        weights.path, weights.sha256, weights.layout, weights.address, len(tensors), len(tensors),
+        dict(weights.others), weights.alternatives, {name: settings[name] for name in setters}, weights.input)
     print_log(str(report), 'current', logging.INFO)
     return report
 
 
 def build_encoder(source: str | Path | EncoderWeights, select: str | None = None,
                   **arguments) -> tuple[nn.Module, LoadReport]:
-    """Build the ResNet that a checkpoint holds, and fill it.
+    """Build the ResNet that a checkpoint holds, and fill it; return it, in eval mode, and the report.
 
-    Args:
-        source: See :func:`load_encoder`.
-        select: Address of the encoder to take, where the file has several.
-        **arguments: Further arguments of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
-
-    Returns:
-        The encoder, in eval mode, and the report.
-
-    Raises:
-        Errors of :func:`load_encoder`.
+    ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises. Further arguments
+    are those of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
     settings = {**weights.settings, 'zero_init_residual': False, **arguments}
@@ -317,17 +175,9 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
-    """Fill a whole model, projection head included, completely or not at all.
+    """Fill a whole model, completely or not at all, from an OpenMMLab checkpoint of such a model.
 
-    Args:
-        model: The model, as it was built when the checkpoint was saved.
-        source: A file, folder, address or model-zoo name of an OpenMMLab checkpoint.
-
-    Returns:
-        The report, which is logged as well.
-
-    Raises:
-        Errors of :func:`load_encoder`.
+    The report is returned and logged. Errors are those of :func:`load_encoder`.
     """
     checkpoint = read_checkpoint(find_checkpoint(source))
     matched = fill_model(model, checkpoint.tree, checkpoint.path)
@@ -337,35 +187,107 @@ def load_model(model: nn.Module, source: str | Path) -> LoadReport:
 
 
 def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
-    """Fill a whole model from a checkpoint that was read; return the number of tensors.
+    """Fill a whole model from the content of a checkpoint; return the number of tensors.
 
-    Args:
-        model: The model.
-        tree: The checkpoint's content; tensors under ``'state_dict'`` if there is one. A prefix
-            ``module.`` is taken off.
-        origin: What messages call the file.
+    The tensors lie under ``'state_dict'`` if there is one, with or without a prefix ``module.``. Messages
+    call the file ``origin``.
 
     Raises:
         IncompleteEncoderError: If a tensor is missing, left over or of another shape.
+        CheckpointError: If a number is not finite, or the model scales its images in another way.
     """
     module = unwrap_model(model)
     offered = {key.removeprefix('module.'): value for key, value in tree.get('state_dict', tree).items()
                if isinstance(value, Tensor)}
+    tensors = _matching_tensors(module, offered, origin, (
+        "To start from its encoder alone, give the backbone init_cfg=dict(type='Pretrained', "
+        'checkpoint=...)'))
     setters, meta = {}, tree.get('meta')
     if isinstance(meta, Mapping) and hasattr(module, 'backbone'):
         settings, scale = {}, stated_scale(meta)
         if RECORD_KEY in meta:
             settings, scale, _ = unpack_record(meta[RECORD_KEY])
-        setters = numerics(module.backbone, settings, origin)
+        setters = _numerics(module.backbone, settings, origin)
         if scale is not None:
             check_scale(module, scale, origin)
-    matched = matching_tensors(module.state_dict(), offered, origin, lambda problems: (
-        f'{origin} does not fill {type(module).__name__}: {problems}. To start from its encoder alone, give '
-        "the backbone init_cfg=dict(type='Pretrained', checkpoint=...)"))
-    copy_tensors(module, matched)
+    _fill(module, tensors, setters)
+    return len(tensors)
+
+
+def _matching_tensors(module: nn.Module, offered: Mapping[str, Tensor], origin: object, advice: str
+                      ) -> dict[str, Tensor]:
+    """Return the tensors for a module's state dict, in its types; raise unless they fill it exactly."""
+    expected = module.state_dict()
+    # A file may lack the counters of batch norm, and may have counters that the module lacks.
+    missing = [key for key in expected if key not in offered and not key.endswith(COUNTER)]
+    unexpected = [key for key in offered if key not in expected and not key.endswith(COUNTER)]
+    both = [key for key in expected if key in offered]
+    misshaped = [f'{key} is {list(offered[key].shape)}, expected {list(expected[key].shape)}'
+                 for key in both if offered[key].shape != expected[key].shape]
+    mistyped = [f'{key} is {offered[key].dtype}' for key in both if not (
+        offered[key].is_floating_point() if expected[key].is_floating_point() else
+        offered[key].dtype in INTEGERS)]
+    kinds = (('missing', missing), ('unexpected', unexpected), ('mis-shaped', misshaped),
+             ('of another type of number', mistyped))
+    problems = [f'{len(keys)} {kind} ({listed(keys, separator="; ")})' for kind, keys in kinds if keys]
+    if problems:
+        raise IncompleteEncoderError(f'{origin} does not fill {type(module).__name__}: of {len(expected)} '
+                                     f'tensors expected, {", ".join(problems)}. {advice}')
+    # In their new types: a number may be finite in the file and not in the model.
+    tensors = {key: offered[key].to(expected[key].dtype) for key in both}
+    check_finite(tensors, origin)
+    return tensors
+
+
+def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: object
+              ) -> dict[str, Callable[[], object]]:
+    """Return, by setting, what makes a backbone compute as the encoder did; raise if nothing can."""
+    setters = {}
+    kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
+    block = backbone.layer2[0] if hasattr(backbone, 'layer2') else None
+    if hasattr(block, 'conv3') and block.conv1.stride != (1, 1):
+        raise UnsupportedEncoderError(
+            f"{kind} strides in the 1x1 convolution of a block (style='caffe'), the encoder in the 3x3: its "
+            "features would be others. Build it with style='pytorch'")
+    eps, padding, pool = (settings.get(name) for name in ('norm_eps', 'stem_padding', 'stem_pool'))
+    norms = [norm for norm in backbone.modules() if isinstance(norm, _BatchNorm) and norm.eps != eps]
+    if eps is not None and norms:
+        setters['norm_eps'] = lambda: [setattr(norm, 'eps', eps) for norm in norms]
+    if padding is not None and backbone.conv1.padding != (padding, padding):
+        setters['stem_padding'] = lambda: setattr(backbone.conv1, 'padding', (padding, padding))
+    if pool is not None and settings.get('stem') == 'imagenet':
+        if not hasattr(backbone, 'set_stem_pool') and pool != 'torch':
+            raise UnsupportedEncoderError(
+                f"the encoder of {origin} was trained with TensorFlow's max pool (stem_pool={pool!r}), "
+                f'which {kind} does not have: its features would be off by several per cent. Use '
+                'mmsimclr.ResNet')
+        if getattr(backbone, 'stem_pool', pool) != pool:
+            setters['stem_pool'] = lambda: backbone.set_stem_pool(pool)
+    return setters
+
+
+def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
+    """Raise UnsupportedEncoderError if a model's preprocessor scales images not as the file states."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
+        return
+    own = [tuple(round(value, 3) for value in tensor.flatten().tolist())
+           for tensor in (preprocessor.mean, preprocessor.std)]
+    stated = [tuple(round(value, 3) for value in values) for values in (scale.mean, scale.std)]
+    if own != stated:
+        raise UnsupportedEncoderError(
+            f'the encoder of {origin} was trained on images less {stated[0]}, by {stated[1]}, and the model '
+            f'takes them less {own[0]}, by {own[1]}: set model.data_preprocessor.mean and .std accordingly')
+
+
+@torch.no_grad()
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor],
+          setters: Mapping[str, Callable[[], object]]) -> None:
+    state_dict = module.state_dict()
+    for key, tensor in tensors.items():
+        state_dict[key].copy_(tensor)
     for setter in setters.values():
         setter()
-    return len(matched)
 
 
 @WEIGHT_INITIALIZERS.register_module('Pretrained')
@@ -373,15 +295,12 @@ class PretrainedInit:
     """Initialise a module from a checkpoint, where MMEngine's initialiser of that name may load nothing.
 
     An encoder is filled by :func:`load_encoder`, whatever library wrote the file; a module with a
-    ``backbone`` by :func:`load_model`, all of it.
+    ``backbone`` by :func:`load_model`, all of it. Their errors are raised on call.
 
     Args:
         checkpoint: A file, folder, address or model-zoo name.
-        prefix: Which encoder to take where the file has several, e.g. ``'backbone.'`` or an address.
+        prefix: The encoder to take where the file has several, e.g. ``'backbone.'`` or an address.
         map_location: MMEngine's; files are always read on the CPU and copied to where the module is.
-
-    Raises:
-        CheckpointError: On call, if the file does not fill the module; and for damaged or unsafe files.
     """
 
     def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:

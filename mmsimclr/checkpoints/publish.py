@@ -1,4 +1,4 @@
-"""From a training run's checkpoint to the file that others get."""
+"""Publishing: from a training run's checkpoint to the file that others get."""
 
 import hashlib
 import io
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, listed
+from mmsimclr.checkpoints.encoder_weights import check_finite
+from mmsimclr.checkpoints.errors import LayoutError, listed
 from mmsimclr.checkpoints.export.tensor_files import own_tensors
 from mmsimclr.checkpoints.layouts import find_encoder
 from mmsimclr.checkpoints.load import build_encoder, find_checkpoint
@@ -18,65 +19,53 @@ from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 from mmsimclr.errors import ExistingFileError
 from mmsimclr.files import atomic_writer
 
-PRIVATE_META = ('hook_msgs',)                                # state of hooks: paths, best scores
-
 
 def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
     """Write a training run's model without what only training needs.
 
     The file holds ``state_dict``, the whole model on the CPU, and ``meta`` in plain types with the record of
-    :mod:`mmsimclr.checkpoints.record`. Left out are the optimizer, the schedules, the message hub and the
-    other state of hooks; MMEngine's EMA hook keeps the averaged weights in ``state_dict``, and those are
-    published. Its name ends in the first eight digits of its SHA-256; the same source gives the same bytes,
-    and so does what was published already.
+    :mod:`mmsimclr.checkpoints.record`. MMEngine's EMA hook keeps the averaged weights in ``state_dict``, and
+    those are published. The same source gives the same bytes, and so does a file that was published already.
 
     Args:
         source: A checkpoint of a run, or its work directory.
-        destination: An existing folder, where the file takes the source's name; or the path to write,
-            before the hash is added, with or without ``.pth``.
+        destination: An existing folder, where the file takes the source's name; or the path to write.
 
     Returns:
-        The file, ``DESTINATION-0123abcd.pth``.
+        The file, ``DESTINATION-0123abcd.pth``, with the first eight digits of its SHA-256.
 
     Raises:
         LayoutError: If the source has no ``state_dict`` of a model, or no encoder in it.
         FileExistsError: If a different file has that name.
-        CheckpointError: If the source cannot be read.
-        FileNotFoundError: If there is no such source.
+        CheckpointError, FileNotFoundError: If the source cannot be read.
     """
     checkpoint = read_checkpoint(find_checkpoint(source))
     state_dict = checkpoint.tree.get('state_dict')
     if not isinstance(state_dict, Mapping):
         raise LayoutError(f'{checkpoint.path} is not a checkpoint of a training run: it has no state_dict, '
-                          f'only {", ".join(list(map(str, checkpoint.tree))[:10])}. '
-                          'tools/convert_checkpoint.py writes encoders of other layouts')
+                          f'only {listed(checkpoint.tree)}. tools/convert_checkpoint.py writes encoders of '
+                          'other layouts')
     tensors = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
-    if bad := [key for key, value in tensors.items() if not torch.isfinite(value).all()]:
-        raise DamagedCheckpointError(
-            f'{checkpoint.path} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors: '
-            f'{listed(bad)}. The run diverged; publish an earlier checkpoint')
+    check_finite(tensors, checkpoint.path)
     encoder = find_encoder(checkpoint)
     build_encoder(encoder)                                   # it is complete, or this raises
-    record = pack_record(encoder)
-    meta = {key: value for key, value in checkpoint.meta.items() if key not in PRIVATE_META}
-    meta = _plain({RECORD_KEY: record, **meta})              # what was recorded before stands
-    content = io.BytesIO()                                   # the name depends on the content
+    # Hooks' state holds paths and scores. A record that is in meta already stands.
+    meta = {key: value for key, value in checkpoint.meta.items() if key != 'hook_msgs'}
+    meta = _plain({RECORD_KEY: pack_record(encoder), **meta})
+    content = io.BytesIO()
     torch.save({'meta': meta, 'state_dict': own_tensors(tensors)}, content)
-    path = _name(checkpoint.path, Path(destination), hashlib.sha256(content.getbuffer()).hexdigest())
-    if path.exists():
-        if path.read_bytes() != content.getvalue():
-            raise ExistingFileError(f'{path} exists and is another file; give another name')
-    else:
+    path = Path(destination)
+    if path.is_dir():
+        path /= checkpoint.path.name
+    sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
+    # A hash that the name has already is replaced.
+    path = path.with_name(f'{HASH_IN_NAME.sub("", path.name).removesuffix(".pth")}-{sha256[:8]}.pth')
+    if not path.exists():
         with atomic_writer(path) as file:
             file.write(content.getbuffer())
+    elif path.read_bytes() != content.getvalue():
+        raise ExistingFileError(f'{path} exists and is another file; give another name')
     return path
-
-
-def _name(source: Path, destination: Path, sha256: str) -> Path:
-    """Return the path whose name ends in the hash; a hash that is there already is replaced."""
-    path = destination / source.name if destination.is_dir() else destination
-    stem = HASH_IN_NAME.sub('', path.name).removesuffix('.pth')
-    return path.with_name(f'{stem}-{sha256[:8]}.pth')
 
 
 def _plain(value: object) -> object:

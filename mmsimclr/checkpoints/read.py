@@ -7,22 +7,31 @@ import re
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors import safe_open
 
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsafeCheckpointError
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import file_digest
 
+HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
+TORCH_LEGACY_MAGIC = b'\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19'
+# Files that are often found in the place of a checkpoint, by their first bytes.
+IMPOSTORS = {
+    b'<': 'a web page (the download brought an error or login page)',
+    b'version https://git-lfs': 'a Git LFS pointer (fetch the file itself: git lfs pull)',
+    b'\x89HDF': 'an HDF5 file (Keras); TensorFlow checkpoints and SavedModels are read',
+    b'\x1f\x8b': 'a gzip archive; unpack it first',
+}
 # Kinds of numpy's types whose bytes are values: bool, integers, floats, complex, fixed strings.
 PLAIN_KINDS = 'biufcSU'
-STATISTICS = ('min', 'max', 'current', 'mean')
 # Classes of settings that other trainers pickle beside the weights. Their content is not needed:
 # instances become empty dicts, and nothing is imported.
 INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 'lightning_fabric',
@@ -31,227 +40,31 @@ INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 
 MAX_INERT = 100
 
 
-class RefusedError(Exception):
-    """A pickle asks for what is not allowed; the message says for what."""
-
-
-def unpickle_torch(path: Path) -> object:
-    """Return what ``torch.save`` wrote, by torch's ``weights_only`` unpickler and the names below.
-
-    Raises:
-        RefusedError: If the file would call something.
-        Exception: Any, if it is damaged.
-    """
-    _check_archive(path)
-    inert: list[str] = []
-    while True:
-        allowed = [*_stand_ins(), *((_Inert, name) for name in inert)]
-        try:
-            with _only(allowed):
-                return torch.load(path, map_location='cpu', weights_only=True)
-        except pickle.UnpicklingError as error:
-            name = _refused_name(str(error))
-            if name is None:
-                raise
-            if name.split('.')[0] not in INERT_PACKAGES or name in inert or len(inert) == MAX_INERT:
-                raise RefusedError(_modern(name)) from error
-            inert.append(name)
-
-
-def unpickle_arrays(content: bytes) -> object:
-    """Return the arrays and plain containers of a pickle.
-
-    Raises:
-        RefusedError: If it names anything else.
-        Exception: Any, if it is damaged.
-    """
-    try:
-        return _ArrayUnpickler(io.BytesIO(content), encoding='latin1').load()
-    except pickle.UnpicklingError as error:
-        if (name := _refused_name(str(error))) is None:
-            raise
-        raise RefusedError(name) from error
-
-
-@contextmanager
-def _only(names: list[tuple[object, str]]) -> Iterator[None]:
-    """Allow torch's unpickler these names, whatever else the process allows it."""
-    before = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        with torch.serialization.safe_globals(names):
-            yield
-    finally:
-        torch.serialization.add_safe_globals(before)
-
-
-def _check_archive(path: Path) -> None:
-    """Raise if a zip archive is a script, which torch would run whatever it is told, or has decayed.
-
-    Torch does not look at the checksums that the archive holds.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
-            raise RefusedError('TorchScript')
-        if (bad := archive.testzip()) is not None:
-            raise InputError(f'the checksum of {bad} in it is wrong')
-
-
-def _refused_name(message: str) -> str | None:
-    """Return the name, or the deed, in torch's refusal; None if its message is of another kind."""
-    for pattern in (r'Unsupported global: GLOBAL ([\w.]+)', r'unsupported GLOBAL ([\w.]+)',
-                    r'unrecognized function <[\w ]+ ([\w.]+)', r"but got <class '([\w.]+)'>"):
-        if found := re.search(pattern, message):
-            return found[1]
-    return None
-
-
-def _modern(name: str) -> str:
-    """Return a name as Python 3 has it; pickles of protocol 2 have Python 2's."""
-    module, dot, attribute = name.rpartition('.')
-    return f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}'
-
-
-class _Inert:
-    """Stands for a class that is not needed: making an instance gives an empty dict."""
-
-    def __new__(cls, *args, **kwargs):
-        return OrderedDict()
-
-
-class _Dtype:
-    """Stands for ``numpy.dtype``: a type whose bytes are values, and its byte order."""
-
-    def __init__(self, code: object, align: bool = False, copy: bool = False) -> None:
-        numpy_type = np.dtype(code) if isinstance(code, str) else None
-        if numpy_type is None or numpy_type.kind not in PLAIN_KINDS or numpy_type.hasobject:
-            raise pickle.UnpicklingError('Unsupported global: GLOBAL numpy.dtype.object')
-        self.numpy = numpy_type
-
-    def __setstate__(self, state: tuple) -> None:
-        _version, order, *structure = state
-        if any(part not in (None, -1, 0) for part in structure[:3]) or order not in ('<', '>', '=', '|'):
-            raise pickle.UnpicklingError('Unsupported global: GLOBAL numpy.dtype.fields')
-        if order in '<>':
-            self.numpy = self.numpy.newbyteorder(order)
-
-
-class _Array(np.ndarray):
-    """Stands for ``numpy.ndarray``: filled from bytes of a plain type. It is saved as a plain array."""
-
-    def __new__(cls, *args, **kwargs):
-        return np.ndarray.__new__(cls, (0,), 'b')
-
-    def __setstate__(self, state: tuple) -> None:
-        _version, shape, dtype, is_fortran, raw = state
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError('Unsupported global: GLOBAL numpy.ndarray.objects')
-        super().__setstate__((1, tuple(shape), dtype.numpy, bool(is_fortran), raw))
-
-    def __reduce__(self):
-        return np.array(self).__reduce__()
-
-
-def _reconstruct(*args) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: _Dtype, raw: bytes = b'') -> np.generic:
-    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-        raise pickle.UnpicklingError('Unsupported global: GLOBAL numpy.object')
-    return np.frombuffer(raw, dtype.numpy, count=1)[0]
-
-
-class _LogHistory(HistoryBuffer):
-    """Stands for MMEngine's log history while its numbers are read; then it is one.
-
-    MMEngine's own reader would also take over statistics from the file, for all histories of the process.
-    """
-
-    def __setstate__(self, state: dict) -> None:
-        self._set_default_statistics()
-        self.max_length = int(state['max_length'])
-        self._log_history = np.array(state['_log_history'], dtype=float)
-        self._count_history = np.array(state['_count_history'])
-        self.__class__ = HistoryBuffer
-
-
-def _no_statistic(owner: object, name: str) -> None:
-    """Stand for the four statistics that a log history is pickled with; they are not taken over."""
-    if owner is not _LogHistory or name not in STATISTICS:
-        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr.{name}')
-
-
-def _stand_ins() -> Iterator[tuple[object, str]]:
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        yield _reconstruct, f'{module}._reconstruct'
-        yield _scalar, f'{module}.scalar'
-    yield _Array, 'numpy.ndarray'
-    yield _Dtype, 'numpy.dtype'
-    yield slice, 'builtins.slice'
-    yield _LogHistory, 'mmengine.logging.history_buffer.HistoryBuffer'
-    yield _no_statistic, 'builtins.getattr'
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows numpy's arrays and plain containers, and nothing else."""
-
-    KNOWN = {name: value for value, name in _stand_ins() if name.startswith('numpy.')} | {
-        'collections.OrderedDict': OrderedDict}
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ('_codecs', 'encode'):        # how protocol 2 stores bytes
-            return lambda text, encoding: text.encode('latin1')
-        try:
-            return self.KNOWN[f'{module}.{name}']
-        except KeyError:
-            raise RefusedError(_modern(f'{module}.{name}')) from None
-
-
-HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
-TORCH_LEGACY_MAGIC = b'\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19'
-# What is not a checkpoint and often found in its place, by how it begins.
-IMPOSTORS = {
-    b'<': 'a web page (the download brought an error or login page)',
-    b'version https://git-lfs': 'a Git LFS pointer (fetch the file itself: git lfs pull)',
-    b'\x89HDF': 'an HDF5 file (Keras); TensorFlow checkpoints and SavedModels are read',
-    b'\x1f\x8b': 'a gzip archive; unpack it first',
-}
-
-
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
-
-    Attributes:
-        path: The file.
-        sha256: Its content's SHA-256, hexadecimal.
-        tree: Its content: nested dicts with tensors at some leaves.
-        meta: What is said about the tensors: ``tree['meta']`` of OpenMMLab, a safetensors file's
-            metadata.
-    """
+    """Content of a checkpoint file."""
 
     path: Path
-    sha256: str
-    tree: Mapping
-    meta: Mapping
+    sha256: str                                              # hexadecimal
+    tree: Mapping                                            # nested dicts with tensors at some leaves
+    meta: Mapping                                            # tree['meta'], or the metadata of safetensors
+
+
+class RefusedError(Exception):
+    """A pickle asks for a name that is not allowed; the message is the name, as Python 3 has it."""
+
+    def __init__(self, name: str) -> None:
+        module, dot, attribute = name.rpartition('.')        # pickles of protocol 2 have Python 2's modules
+        super().__init__(f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}')
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of torch, safetensors, or a pickle of arrays (Detectron2), on the CPU.
 
-    Nothing in the file is run: torch's ``weights_only`` unpickler is used, with MMEngine's log history
+    Nothing in the file is run. Torch's ``weights_only`` unpickler is used, with MMEngine's log history
     and numpy's arrays allowed. A pickle of arrays goes through an unpickler that knows numpy's arrays
-    only. Settings that other trainers store beside the weights are passed over unread.
-
-    Args:
-        path: The file. If its name ends in ``-`` and eight hexadecimal digits, as in model zoos, they
-            must begin its SHA-256.
-
-    Returns:
-        The content.
+    only. Settings that other trainers store beside the weights are passed over unread. If the file's name
+    ends in ``-`` and eight hexadecimal digits, as in model zoos, they must begin its SHA-256.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -271,65 +84,207 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise DamagedCheckpointError(f'{path} is not the file its name promises: its SHA-256 begins with '
                                      f'{sha256[:8]}, not {promised[1]}{date}. Fetch it again, or rename it '
                                      'if its origin is known')
-    with open(path, 'rb') as file:
-        start = file.read(32)
-    if _is_safetensors(path, start):
-        tree, meta = _read_safetensors(path)
-    elif start.startswith(b'PK\x03\x04') or TORCH_LEGACY_MAGIC in start:
-        tree = _unpickled(path, lambda: unpickle_torch(path))
-        # A bare state dict of ours, which must hold tensors only, has its record in torch's _metadata.
-        meta = tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
-    elif start.startswith(b'\x80'):
-        tree, meta = _unpickled(path, lambda: unpickle_arrays(path.read_bytes())), {}
-    else:
-        kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
-                    'of no known kind')
-        raise DamagedCheckpointError(f'{path} is not a checkpoint, but {kind}')
+    tree, meta = _content(path)
     if not isinstance(tree, Mapping):
         raise DamagedCheckpointError(f'{path} is not a checkpoint: it holds a {type(tree).__name__}, not a '
                                      'dict of tensors')
     return Checkpoint(path, sha256, tree, meta if isinstance(meta, Mapping) else {})
 
 
-def _unpickled(path: Path, unpickle: Callable[[], object]) -> object:
+def _content(path: Path) -> tuple[object, object]:
+    """Return a file's tree and meta, by the reader that its first bytes call for."""
+    with open(path, 'rb') as file:
+        start = file.read(32)
+    if path.suffix == '.safetensors' or (          # the length of a header, then the header, which is JSON
+            start[8:9] == b'{' and int.from_bytes(start[:8], 'little') < path.stat().st_size):
+        return _guarded(path, _read_safetensors)
+    if start.startswith(b'PK\x03\x04') or TORCH_LEGACY_MAGIC in start:
+        tree = _guarded(path, _unpickle_torch)
+        # A bare state dict written here holds tensors only, and has its record in torch's _metadata.
+        return tree, tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
+    if start.startswith(b'\x80'):
+        return _guarded(path, _unpickle_arrays), {}
+    kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
+                'of no known kind')
+    raise DamagedCheckpointError(f'{path} is not a checkpoint, but {kind}')
+
+
+def _guarded(path: Path, read: Callable[[Path], object]) -> object:
+    """Read a file; turn whatever goes wrong into an error that names it."""
     try:
-        return unpickle()
+        return read(path)
     except RefusedError as error:
         raise UnsafeCheckpointError(
             f'{path} is refused: reading it would call {error}, which is code, not weights. None of it was '
             'run. If you trust its origin, have it saved as a state dict (torch.save(model.state_dict(), '
             '...)) or as safetensors') from error
-    except Exception as error:                              # a damaged file fails in any way
-        raise _not_readable(path, error) from error
-
-
-def _not_readable(path: Path, error: Exception) -> DamagedCheckpointError:
-    # Of torch's unpickler only the last line is about the file; the others advise to read it unsafely.
-    lines = str(error).split('WeightsUnpickler error: ')[-1].strip().splitlines()
-    reason = lines[0][:200] if lines and 'weights_only' not in lines[0] else type(error).__name__
-    return DamagedCheckpointError(f'{path} cannot be read ({path.stat().st_size} bytes; {reason}): it is cut '
-                                  'off or damaged, or not a checkpoint. Fetch or save it again')
-
-
-def _is_safetensors(path: Path, start: bytes) -> bool:
-    """Whether the file begins as safetensors do: the header's length, then its JSON."""
-    return path.suffix == '.safetensors' or (len(start) > 8 and start[8:9] == b'{'
-                                             and int.from_bytes(start[:8], 'little') < path.stat().st_size)
+    except Exception as error:                               # a damaged file fails in any way
+        # Of torch's unpickler only the last line is about the file; the others advise to read it unsafely.
+        lines = str(error).split('WeightsUnpickler error: ')[-1].strip().splitlines()
+        reason = lines[0][:200] if lines and 'weights_only' not in lines[0] else type(error).__name__
+        raise DamagedCheckpointError(
+            f'{path} cannot be read ({path.stat().st_size} bytes; {reason}): it is cut off or damaged, or '
+            'not a checkpoint. Fetch or save it again') from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict]:
-    from safetensors import SafetensorError, safe_open
-    try:
-        with safe_open(path, framework='pt', device='cpu') as file:
-            meta = {key: _from_json(value) for key, value in (file.metadata() or {}).items()}
-            return {key: file.get_tensor(key) for key in [*file.keys()]}, meta
-    except (SafetensorError, OSError) as error:
-        raise _not_readable(path, error) from error
+    with safe_open(path, framework='pt', device='cpu') as file:
+        tensors, meta = {key: file.get_tensor(key) for key in [*file.keys()]}, dict(file.metadata() or {})
+    for key, text in meta.items():
+        with suppress(ValueError):                           # texts that are no JSON stay
+            meta[key] = json.loads(text)
+    return tensors, meta
 
 
-def _from_json(text: str) -> object:
-    """Return what a metadata value says; safetensors knows text only."""
+def _unpickle_torch(path: Path) -> object:
+    """Return what ``torch.save`` wrote, by torch's ``weights_only`` unpickler and STAND_INS."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            # Torch would run a script in any case.
+            if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
+                raise RefusedError('TorchScript')
+            # Torch does not look at the checksums.
+            if (bad := archive.testzip()) is not None:
+                raise InputError(f'the checksum of {bad} in it is wrong')
+    allowed = dict(STAND_INS)
+    # The names that the process allows elsewhere are not allowed here.
+    allowed_before = torch.serialization.get_safe_globals()
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        while True:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals([(value, name) for name, value in allowed.items()])
+            try:
+                return torch.load(path, map_location='cpu', weights_only=True)
+            except pickle.UnpicklingError as error:
+                name = _refused_name(str(error))
+                if name is None:
+                    raise
+                if (name.split('.')[0] not in INERT_PACKAGES or name in allowed
+                        or len(allowed) == len(STAND_INS) + MAX_INERT):
+                    raise RefusedError(name) from error
+                allowed[name] = _Inert
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed_before)
+
+
+def _refused_name(message: str) -> str | None:
+    """Return the name in a refusal of torch or of a stand-in; None if the message is of another kind."""
+    for pattern in (r'Unsupported global: GLOBAL ([\w.]+)', r'unsupported GLOBAL ([\w.]+)',
+                    r'unrecognized function <[\w ]+ ([\w.]+)', r"but got <class '([\w.]+)'>"):
+        if found := re.search(pattern, message):
+            return found[1]
+    return None
+
+
+def _unpickle_arrays(path: Path) -> object:
+    """Return the arrays and plain containers of a pickle."""
+    try:
+        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding='latin1').load()
+    except pickle.UnpicklingError as error:
+        if (name := _refused_name(str(error))) is None:
+            raise
+        raise RefusedError(name) from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows numpy's arrays and plain containers, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) == ('_codecs', 'encode'):          # how protocol 2 stores bytes
+            return lambda text, encoding: text.encode('latin1')
+        if (module, name) == ('collections', 'OrderedDict'):
+            return OrderedDict
+        if f'{module}.{name}' in NUMPY_STAND_INS:
+            return NUMPY_STAND_INS[f'{module}.{name}']
+        raise RefusedError(f'{module}.{name}')
+
+
+def _refusal(name: str) -> pickle.UnpicklingError:
+    return pickle.UnpicklingError(f'Unsupported global: GLOBAL {name}')
+
+
+class _Dtype:
+    """Stands for ``numpy.dtype``: a type whose bytes are values, and its byte order."""
+
+    def __init__(self, code: object, align: bool = False, copy: bool = False) -> None:
+        numpy_type = np.dtype(code) if isinstance(code, str) else None
+        if numpy_type is None or numpy_type.kind not in PLAIN_KINDS or numpy_type.hasobject:
+            raise _refusal('numpy.dtype.object')
+        self.numpy = numpy_type
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, order, *structure = state
+        if any(part not in (None, -1, 0) for part in structure[:3]) or order not in ('<', '>', '=', '|'):
+            raise _refusal('numpy.dtype.fields')
+        if order in '<>':
+            self.numpy = self.numpy.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """Stands for ``numpy.ndarray``: filled from bytes of a plain type. It is saved as a plain array."""
+
+    def __new__(cls, *args, **kwargs):
+        return np.ndarray.__new__(cls, (0,), 'b')
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, shape, dtype, is_fortran, raw = state
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+            raise _refusal('numpy.ndarray.objects')
+        super().__setstate__((1, tuple(shape), dtype.numpy, bool(is_fortran), raw))
+
+    def __reduce__(self):
+        return np.array(self).__reduce__()
+
+
+def _reconstruct(*args) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: _Dtype, raw: bytes = b'') -> np.generic:
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+        raise _refusal('numpy.object')
+    return np.frombuffer(raw, dtype.numpy, count=1)[0]
+
+
+class _LogHistory(HistoryBuffer):
+    """Stands for MMEngine's log history while its numbers are read; then it is one.
+
+    MMEngine's own reader would also take over statistics from the file, for all histories of the process.
+    """
+
+    def __setstate__(self, state: dict) -> None:
+        self._set_default_statistics()
+        self.max_length = int(state['max_length'])
+        self._log_history = np.array(state['_log_history'], dtype=float)
+        self._count_history = np.array(state['_count_history'])
+        self.__class__ = HistoryBuffer
+
+
+def _ignored_statistic(owner: object, name: str) -> None:
+    """Stand for ``getattr``, which a pickled log history calls for its four statistics."""
+    if owner is not _LogHistory or name not in ('min', 'max', 'current', 'mean'):
+        raise _refusal(f'getattr.{name}')
+
+
+class _Inert:
+    """Stands for a class that is not needed: making an instance gives an empty dict."""
+
+    def __new__(cls, *args, **kwargs):
+        return OrderedDict()
+
+
+# Objects that the unpicklers get for the names in a file.
+NUMPY_STAND_INS = {
+    'numpy.core.multiarray._reconstruct': _reconstruct,
+    'numpy.core.multiarray.scalar': _scalar,
+    'numpy._core.multiarray._reconstruct': _reconstruct,
+    'numpy._core.multiarray.scalar': _scalar,
+    'numpy.ndarray': _Array,
+    'numpy.dtype': _Dtype,
+}
+STAND_INS = NUMPY_STAND_INS | {
+    'builtins.slice': slice,
+    'mmengine.logging.history_buffer.HistoryBuffer': _LogHistory,
+    'builtins.getattr': _ignored_statistic,
+}

@@ -1,8 +1,8 @@
-"""What an encoder needs beside its tensors, as it is written into every file made here.
+"""The record of an encoder: its settings and input scale, written into every file made here.
 
 The record is a dict of plain Python types, so that ``weights_only`` unpickling and JSON both carry it. It
-lies under the key ``RECORD_KEY``: of ``meta`` in a .pth file, or of ``_metadata`` of a bare state
-dict (an attribute that torch saves along), of the metadata in safetensors and ONNX (as JSON text), of the
+lies under the key ``RECORD_KEY``: of ``meta`` in a .pth file, of ``_metadata`` of a bare state dict (an
+attribute that torch saves along), of the metadata in safetensors and ONNX (as JSON text), and of the
 pickled dict in a Detectron2 file.
 """
 
@@ -25,17 +25,12 @@ NECK_TYPES = {'in_channels': (int,), 'hid_channels': (int,), 'out_channels': (in
               'with_last_bias': (bool,), 'with_avg_pool': (bool,), 'norm_cfg': (dict,)}
 
 
-def pack_record(encoder: EncoderWeights) -> dict[str, object]:
-    """Return the record of an encoder.
+def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, object]:
+    """Return the record of an encoder, with or without its projection head.
 
-    Args:
-        encoder: Its settings, input scale, neck settings and origin are recorded, not its tensors.
-
-    Returns:
-        A dict of plain types: ``version``, ``encoder`` (arguments of ResNet), ``input`` (mean and std of
-        RGB on the 0-255 scale, and whether the source stated them), ``neck`` (arguments of
-        NonLinearNeck, where there is one), ``converted_from`` (layout, sha256 and file name, of an
-        encoder that was read from a file).
+    It has ``version``, ``encoder`` (arguments of ResNet), ``input`` (mean and std of RGB on the 0-255 scale,
+    and whether the source stated them), ``neck`` (arguments of NonLinearNeck, where there is one), and
+    ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
 
     Raises:
         DamagedCheckpointError: If a setting is not one that the record knows, or has another type.
@@ -49,31 +44,28 @@ def pack_record(encoder: EncoderWeights) -> dict[str, object]:
     if encoder.path:
         record['converted_from'] = {'layout': encoder.layout, 'sha256': encoder.sha256,
                                     'file': encoder.path.name}
-    if encoder.neck:
+    if encoder.neck and with_neck:
         record['neck'] = _arguments('neck', encoder.neck_settings, NECK_TYPES)
     return record
 
 
 def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale, dict[str, object]]:
-    """Return what a record says, after checking it.
-
-    Args:
-        record: What lies under ``RECORD_KEY`` in a file; JSON text or a mapping.
+    """Check the mapping or JSON text under ``RECORD_KEY`` in a file.
 
     Returns:
         Arguments of ResNet, the input scale, and arguments of NonLinearNeck (empty without a neck).
 
     Raises:
         UnsupportedEncoderError: If the record has another version.
-        DamagedCheckpointError: If it is malformed: not a mapping, or a value of an unknown name, of a
-            wrong type or out of range.
+        DamagedCheckpointError: If it is malformed.
     """
     if isinstance(record, str):
         try:
             record = json.loads(record)
         except ValueError as error:
             raise DamagedCheckpointError(f"the file's {RECORD_KEY!r} record is not JSON: {error}") from error
-    _check_mapping('record', record)
+    if not isinstance(record, Mapping):
+        raise _malformed('record', 'a dict', record)
     if record.get('version') != VERSION:
         raise UnsupportedEncoderError(
             f"the file's {RECORD_KEY!r} record has version {record.get('version')!r}, this mmsimclr reads "
@@ -83,47 +75,42 @@ def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale,
 
 
 def _arguments(name: str, values: object, types: Mapping[str, tuple[type, ...]]) -> dict[str, object]:
-    _check_mapping(name, values)
+    if not isinstance(values, Mapping):
+        raise _malformed(name, 'a dict', values)
     for key, value in values.items():
         if key not in types:
             raise DamagedCheckpointError(f'{name} in the {RECORD_KEY!r} record knows no {key!r}, only '
                                          f'{", ".join(types)}')
         # Not isinstance, for which True is an int.
         if type(value) not in types[key]:
-            accepted = ' or '.join(kind.__name__ for kind in types[key])
-            raise DamagedCheckpointError(f'{name}.{key} in the {RECORD_KEY!r} record must be {accepted}, '
-                                         f'got {value!r}')
+            raise _malformed(f'{name}.{key}', ' or '.join(kind.__name__ for kind in types[key]), value)
     return dict(values)
 
 
 def _scale(values: object) -> InputScale:
-    _check_mapping('input', values)
-    for key in ('mean', 'std'):
-        numbers = values.get(key)
-        if (not isinstance(numbers, list | tuple) or len(numbers) != 3
-                or any(type(number) not in NUMBER for number in numbers)
-                or (key == 'std' and min(numbers) <= 0)):
-            raise DamagedCheckpointError(f'input.{key} in the {RECORD_KEY!r} record must be three numbers'
-                                         f'{" > 0" if key == "std" else ""}, got {numbers!r}')
-    stated = values.get('stated', True)
-    if type(stated) is not bool:
-        raise DamagedCheckpointError(f'input.stated in the {RECORD_KEY!r} record must be bool, '
-                                     f'got {stated!r}')
-    return InputScale(tuple(map(float, values['mean'])), tuple(map(float, values['std'])), stated)
-
-
-def _check_mapping(name: str, values: object) -> None:
     if not isinstance(values, Mapping):
-        raise DamagedCheckpointError(f'{name} in the {RECORD_KEY!r} record must be a dict, '
-                                     f'got {values!r:.80}')
+        raise _malformed('input', 'a dict', values)
+    mean, std, stated = values.get('mean'), values.get('std'), values.get('stated', True)
+    if not _are_three_numbers(mean):
+        raise _malformed('input.mean', 'three numbers', mean)
+    if not _are_three_numbers(std) or min(std) <= 0:
+        raise _malformed('input.std', 'three numbers > 0', std)
+    if type(stated) is not bool:
+        raise _malformed('input.stated', 'bool', stated)
+    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated)
+
+
+def _are_three_numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and [type(value) in NUMBER for value in values] == [True] * 3
+
+
+def _malformed(name: str, accepted: str, value: object) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f'{name} in the {RECORD_KEY!r} record must be {accepted}, got '
+                                  f'{value!r:.80}')
 
 
 def describe_model(model: nn.Module) -> dict[str, object] | None:
-    """Return the record of a model's encoder; None if the encoder is not :class:`mmsimclr.models.ResNet`.
-
-    Args:
-        model: An algorithm with a ``backbone``, and a ``data_preprocessor`` with ``mean`` and ``std``.
-    """
+    """Return the record of a model's encoder; None if it is not :class:`mmsimclr.models.ResNet`."""
     settings = getattr(getattr(model, 'backbone', None), 'settings', None)
     scale = getattr(model, 'data_preprocessor', None)
     if settings is None or not hasattr(scale, 'mean'):

@@ -4,18 +4,17 @@ import hashlib
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import prod
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints.encoder_weights import UNIT_RANGE, EncoderWeights
+from mmsimclr.checkpoints.encoder_weights import UNIT_RANGE, EncoderWeights, check_finite
 from mmsimclr.checkpoints.errors import (
     CheckpointError,
     DamagedCheckpointError,
@@ -24,30 +23,184 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.key_maps import tensorflow1, tensorflow2
-from mmsimclr.checkpoints.key_maps.official_resnet import NORM_VARIABLES, official_layers
+from mmsimclr.checkpoints.key_maps import tensorflow as official
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import InputError, MissingFileError
 
-NORM_EPS = 1e-5
+NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
+SHARD = re.compile(r'(.+)\.data-\d{5}-of-(\d{5})')
+STATE = re.compile(r'^model_checkpoint_path: "(.+)"', re.MULTILINE)
+OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
+# Lists that Keras and the official SavedModels keep beside the model's own structure.
+BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
+               'keras_api'}
+Names = type[official.TensorFlow1Names] | type[official.TensorFlow2Names]
 # From the key of a tensor to the name and the shape of its variable.
-Wanted = Mapping[str, tuple[str, tuple[int, ...]]]
+Wanted = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def is_tensorflow(path: str | Path) -> bool:
+    """Whether a path means a TensorFlow checkpoint.
+
+    It is a prefix (``.../model.ckpt-1234``) whose ``.index`` file exists, that file or a ``.data-`` file
+    itself, a folder with a ``checkpoint`` file that names one, or a SavedModel folder.
+    """
+    return _find_prefix(Path(path)) is not None
+
+
+def _find_prefix(path: Path) -> Path | None:
+    """Return the checkpoint's name without ``.index`` and ``.data-...``; None if there is none."""
+    if path.is_dir():
+        if (path / 'variables' / 'variables.index').is_file():
+            return path / 'variables' / 'variables'
+        state = path / 'checkpoint'
+        named = STATE.search(state.read_text(encoding='utf-8', errors='replace')) if state.is_file() else None
+        # It may name the folder of the machine that trained.
+        return path / PurePosixPath(named[1]).name if named else None
+    if path.is_file() and path.suffix == '.index':
+        return path.with_suffix('')
+    if path.is_file() and (shard := SHARD.fullmatch(path.name)):
+        return path.with_name(shard[1])
+    return path if path.with_name(f'{path.name}.index').is_file() else None
+
+
+def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> EncoderWeights:
+    """Read the encoder of an official SimCLR checkpoint.
+
+    Args and errors are those of :func:`read_tensorflow` and :func:`find_tensorflow_encoder`.
+    """
+    variables = read_tensorflow(path)
+    try:
+        encoder = find_tensorflow_encoder(variables, select)
+    except CheckpointError as error:
+        raise type(error)(str(error) if str(variables.path) in str(error)
+                          else f'{variables.path}: {error}') from error
+    others = {**encoder.others, 'optimizer': variables.num_slots} if variables.num_slots else encoder.others
+    return replace(encoder, others=others, path=variables.path, sha256=variables.sha256)
+
+
+def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
+    """Open a TensorFlow checkpoint, of the name-based (1.x) or the object-based (2.x) form.
+
+    Raises:
+        FileNotFoundError: If the path means no TensorFlow checkpoint.
+        DamagedCheckpointError: If a file of it is missing, cut off or damaged. An array's checksum is
+            tested when it is read.
+        CheckpointError: If TensorFlow is not installed.
+    """
+    prefix = _find_prefix(Path(path))
+    if prefix is None:
+        raise MissingFileError(f'no TensorFlow checkpoint at {path}: give its prefix (.../model.ckpt-1234), '
+                               "its .index file, a folder with a 'checkpoint' file, or a SavedModel folder")
+    totals = {int(found[2]) for file in prefix.parent.iterdir()
+              if (found := SHARD.fullmatch(file.name)) and found[1] == prefix.name}
+    total = max(totals, default=1)
+    shards = [Path(f'{prefix}.data-{number:05}-of-{total:05}') for number in range(total)]
+    if missing := [file.name for file in (Path(f'{prefix}.index'), *shards) if not file.is_file()]:
+        raise DamagedCheckpointError(f'the checkpoint {prefix} lacks {listed(missing)}: fetch them '
+                                     'into the same folder')
+    return TensorflowVariables(prefix, shards)
+
+
+class TensorflowVariables(Mapping[str, np.ndarray]):
+    """The variables of a checkpoint by name, without optimizer slots; an array is read when asked for.
+
+    Variables of the object-based form are named by their path through the model's own structure, whatever
+    list the file keeps them in. ``path`` is the first data file; ``num_slots`` counts the slots.
+    """
+
+    def __init__(self, prefix: Path, shards: list[Path]):
+        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')   # it reports its CPU features on import
+        try:
+            import tensorflow
+        except ImportError as error:
+            raise CheckpointError("reading TensorFlow's checkpoints needs TensorFlow, which cannot be "
+                                  f"imported ({_first_line(error)}): pip install 'mmsimclr[tensorflow]'"
+                                  ) from error
+        self.path = shards[0]
+        self._shards = shards
+        self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)     # for damage
+        try:
+            self._reader = tensorflow.train.load_checkpoint(str(prefix))
+        except self._errors as error:
+            raise _damaged(f'{prefix}.index', error) from error
+        dtypes = self._reader.get_variable_to_dtype_map()
+        shapes = self._reader.get_variable_to_shape_map()
+        graph = self._read(OBJECT_GRAPH) if OBJECT_GRAPH in dtypes else b''
+        keys = [key for key, dtype in dtypes.items() if dtype != tensorflow.string]
+        promised = len(graph) + sum(prod(shapes[key]) * dtypes[key].size for key in keys)
+        size = sum(shard.stat().st_size for shard in shards)
+        if size < promised:
+            raise DamagedCheckpointError(f'{self.path} is cut off: {size} bytes, where its index promises '
+                                         f'{promised}. Fetch it again')
+        try:
+            paths = object_paths(graph)
+        except (ValueError, IndexError) as error:
+            raise _damaged(self.path, error, OBJECT_GRAPH) from error
+        # The name of an optimizer's slot continues a variable's in TensorFlow 1.
+        slots = {key for key in keys if '/.OPTIMIZER_SLOT/' in key or key.startswith('optimizer/')
+                 or key.rpartition('/')[0] in dtypes}
+        self._keys = {paths.get(key, key.removesuffix('/.ATTRIBUTES/VARIABLE_VALUE')): key for key in keys
+                      if key not in slots}
+        self.num_slots = len(keys) - len(self._keys)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the data files one after the other, hexadecimal."""
+        digest = hashlib.sha256()
+        for shard in self._shards:
+            with open(shard, 'rb') as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        return digest.hexdigest()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._read(self._keys[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _read(self, key: str) -> np.ndarray | bytes:
+        try:
+            return self._reader.get_tensor(key)
+        except self._errors as error:
+            raise _damaged(self.path, error, key) from error
+
+
+def object_paths(graph: bytes) -> dict[str, str]:
+    """Return, by each variable's key in the file, the shortest path to it through the saved objects.
+
+    ``graph`` is a serialized ``TrackableObjectGraph``, or empty. No path leads through ``BOOKKEEPING``.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+    try:
+        nodes = TrackableObjectGraph.FromString(graph).nodes
+    except DecodeError as error:
+        raise InputError(f'the object graph is malformed: {error}') from error
+    paths = {}
+    queue, seen = deque([(0, '')] if nodes else []), {0}
+    while queue:
+        number, path = queue.popleft()
+        paths |= {attribute.checkpoint_key: path for attribute in nodes[number].attributes
+                  if attribute.name == 'VARIABLE_VALUE'}
+        for child in nodes[number].children:
+            if child.local_name not in BOOKKEEPING and child.node_id not in seen:
+                seen.add(child.node_id)
+                queue.append((child.node_id, f'{path}/{child.local_name}'.removeprefix('/')))
+    return paths
 
 
 def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | None = None) -> EncoderWeights:
     """Return the encoder of an official checkpoint of SimCLR, v1 or v2, in its TensorFlow 1 or 2 form.
 
-    Args:
-        variables: Arrays by the variables' names, without optimizer slots; for the object-based form, by
-            their path through the model's objects. Only those of the chosen encoder and its head are
-            looked at, each a few times at most.
-        select: Address of the encoder to take, where the file holds several (a moving average beside the
-            trained weights), or its prefix alone. By default, the one that is not an average.
-
-    Returns:
-        The encoder, its projection head where there is one, and what it needs: unit-range input, the
-        epsilon of the official norms, and TensorFlow's max pool behind the 7x7 stem.
+    ``variables`` are by name, or by the path through the model's objects. Only those of the chosen encoder
+    and its head are read. ``select`` is the address of the encoder to take, where the file holds several (a
+    moving average beside the trained weights), or its prefix; by default, the one that is not an average.
 
     Raises:
         LayoutError: If there is no such encoder, or none at the address.
@@ -66,10 +219,10 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
         raise UnsupportedEncoderError(
             f'the encoder at {prefix} is {error}, which is not built here. Take a plain ResNet of 18 to 152 '
             "layers (of Google's SimCLR v2 models, one whose name ends in sk0)") from None
-    if form.STEM_KERNEL not in names:
-        raise IncompleteEncoderError(f'the encoder has no {prefix}{form.STEM_KERNEL}, its first convolution')
-    stem_px, *_, channels = variables[prefix + form.STEM_KERNEL].shape
-    layers = official_layers(depth, channels, stem_px)
+    if form.stem_kernel not in names:
+        raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
+    stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
+    layers = official.official_layers(depth, channels, stem_px)
     wanted = {}
     for layer, (conv, norm) in zip(layers, form.layer_names(layers), strict=True):
         wanted[f'{layer.conv_key}.weight'] = f'{conv}/kernel', layer.kernel_shape
@@ -78,48 +231,43 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':
         settings['stem_pool'] = 'same'
-
-    parent = prefix.removesuffix(form.MODULE)
-    neck, neck_settings = _find_head(variables, parent, form)
-    used = (prefix, parent + form.HEAD) if neck else (prefix,)
+    parent = prefix.removesuffix(form.encoder)
+    neck, neck_settings = _find_head(variables, parent + form.head, form)
+    used = (prefix, parent + form.head) if neck else (prefix,)
     return EncoderWeights(
         tensors=tensors, settings=settings, input=UNIT_RANGE,
-        layout=form.LAYOUT + (', moving average' if AVERAGE in prefix else ''), address=f':{prefix}',
+        layout=form.layout + (', moving average' if AVERAGE in prefix else ''), address=f':{prefix}',
         neck=neck, neck_settings=neck_settings, alternatives=alternatives,
         others=Counter(name.removeprefix(parent).split('/')[0] for name in variables
                        if not name.startswith(used)))
 
 
-def _choose(variables: Mapping[str, np.ndarray], select: str | None
-            ) -> tuple[ModuleType, str, tuple[str, ...]]:
+def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Names, str, tuple[str, ...]]:
     """Return the form and prefix of the encoder to take, and the addresses of the others."""
-    found = [(form, prefix) for form in (tensorflow1, tensorflow2)
-             for prefix in form.find_prefixes(variables)]
-    addresses = [f':{prefix}' for _, prefix in found]
+    found = {}
+    for form in (official.TensorFlow1Names, official.TensorFlow2Names):
+        matches = filter(None, map(form.variable.fullmatch, variables))
+        found |= dict.fromkeys(sorted({match[1] for match in matches}), form)
     if not found:
         parts = Counter('/'.join(name.split('/')[:2]) for name in variables).most_common()
         raise LayoutError(
             f'of {len(variables)} variables, none is that of a SimCLR encoder (base_model/conv2d..., or '
             'model/resnet_model/... in the object-based form). Their names begin with '
             f'{listed(f"{part} ({count})" for part, count in parts)}')
-    if select is None:
-        chosen = min(found, key=lambda candidate: AVERAGE in candidate[1])
-    else:
-        named = [candidate for candidate in found if select in (f':{candidate[1]}', candidate[1])]
-        if not named:
-            raise LayoutError(f'no encoder at {select!r}; there is {listed(addresses)}')
-        chosen = named[0]
-    return *chosen, tuple(address for address in addresses if address != f':{chosen[1]}')
+    chosen = min(found, key=lambda prefix: AVERAGE in prefix) if select is None else select.removeprefix(':')
+    if chosen not in found:
+        raise LayoutError(f'no encoder at {select!r}; there is {listed(f":{prefix}" for prefix in found)}')
+    return found[chosen], chosen, tuple(f':{prefix}' for prefix in found if prefix != chosen)
 
 
-def _norm(key: str, name: str, channels: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,)) for ours, theirs in NORM_VARIABLES.items()}
+def _norm(key: str, name: str, channels: int) -> Wanted:
+    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
+            for ours, theirs in official.NORM_VARIABLES.items()}
 
 
-def _find_head(variables: Mapping[str, np.ndarray], parent: str, form: ModuleType
+def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
                ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Return the projection head and its settings; nothing if it is not built as the official one."""
-    prefix = parent + form.HEAD
     names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
     layers = form.head_layer_names(names)
     kernels = [variables.get(f'{prefix}{dense}/kernel') for dense, _ in layers]
@@ -147,218 +295,21 @@ def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Wanted, k
     present = {name for name in variables if name.startswith(prefix)}
     names = {prefix + name for name, _ in wanted.values()}
     problems = {'missing': sorted(names - present), 'left over': sorted(present - names), 'mis-shaped': []}
-    tensors, not_finite = {}, []
+    tensors = {}
     for key, (name, shape) in wanted.items() if names == present else ():
         array = variables[prefix + name]
         if array.shape != shape:
             problems['mis-shaped'].append(f'{prefix}{name} is {list(array.shape)}, not {list(shape)}')
-            continue
-        tensors[key] = _to_torch(array)
-        if not tensors[key].isfinite().all():
-            not_finite.append(prefix + name)
+        else:
+            # HWIO becomes OIHW, [in, out] becomes [out, in].
+            order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
+            tensors[key] = torch.from_numpy(np.ascontiguousarray(array.transpose(order), dtype=np.float32))
     found = [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]
     if found:
         raise IncompleteEncoderError(f'the variables at {prefix} are not those of {kind}, the nearest: '
                                      + '; '.join(found))
-    if not_finite:
-        raise DamagedCheckpointError(f'NaN or infinity in {len(not_finite)} of {len(tensors)} variables: '
-                                     f'{listed(not_finite)}. The run diverged; take an earlier checkpoint')
+    check_finite({prefix + wanted[key][0]: tensor for key, tensor in tensors.items()}, 'the checkpoint')
     return tensors
-
-
-def _to_torch(array: np.ndarray) -> Tensor:
-    """Return HWIO as OIHW, [in, out] as [out, in], a vector as it is; float32."""
-    order: Sequence[int] = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(order), dtype=np.float32))
-
-
-SHARD = re.compile(r'(.+)\.data-\d{5}-of-(\d{5})')
-STATE = re.compile(r'^model_checkpoint_path: "(.+)"', re.MULTILINE)
-OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
-VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
-SLOT = '/.OPTIMIZER_SLOT/'
-BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
-               'keras_api'}
-
-
-def is_tensorflow(path: str | Path) -> bool:
-    """Whether a path means a TensorFlow checkpoint.
-
-    Args:
-        path: A prefix (``.../model.ckpt-1234``) whose ``.index`` file exists, that file or a ``.data-`` file
-            itself, a folder with a ``checkpoint`` file that names one, or a SavedModel folder.
-    """
-    return _find_prefix(Path(path)) is not None
-
-
-class TensorflowVariables(Mapping[str, np.ndarray]):
-    """The variables of a checkpoint by name, without optimizer slots; an array is read when asked for.
-
-    Variables of the object-based form are named by their path through the model's own structure, whatever
-    list the file keeps them in.
-
-    Attributes:
-        path: The data file, the first one if there are several.
-        num_slots: Optimizer slots that were passed over.
-    """
-
-    def __init__(self, prefix: Path, shards: list[Path]):
-        tensorflow = _import_tensorflow()
-        self.path = shards[0]
-        self._shards = shards
-        # What the reader raises for damage of one kind or another.
-        self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)
-        try:
-            self._reader = tensorflow.train.load_checkpoint(str(prefix))
-        except self._errors as error:
-            raise _damaged(f'{prefix}.index', error) from error
-        dtypes = self._reader.get_variable_to_dtype_map()
-        shapes = self._reader.get_variable_to_shape_map()
-        graph = self._read(OBJECT_GRAPH) if OBJECT_GRAPH in dtypes else b''
-        keys = [key for key, dtype in dtypes.items() if dtype != tensorflow.string]
-        promised = len(graph) + sum(prod(shapes[key]) * dtypes[key].size for key in keys)
-        size = sum(shard.stat().st_size for shard in shards)
-        if size < promised:
-            raise DamagedCheckpointError(f'{self.path} is cut off: {size} bytes, where its index promises '
-                                         f'{promised}. Fetch it again')
-        try:
-            paths = object_paths(graph)
-        except (ValueError, IndexError) as error:
-            raise _damaged(self.path, error, OBJECT_GRAPH) from error
-        self._keys = {paths.get(key, key.removesuffix(VALUE)): key for key in keys
-                      if not _is_slot(key, dtypes)}
-        self.num_slots = len(keys) - len(self._keys)
-
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 of the data file, or of all of them one after the other, hexadecimal."""
-        digest = hashlib.sha256()
-        for shard in self._shards:
-            with open(shard, 'rb') as file:
-                while piece := file.read(1 << 20):
-                    digest.update(piece)
-        return digest.hexdigest()
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._read(self._keys[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def _read(self, key: str) -> np.ndarray | bytes:
-        try:
-            return self._reader.get_tensor(key)
-        except self._errors as error:
-            raise _damaged(self.path, error, key) from error
-
-
-def object_paths(graph: bytes) -> dict[str, str]:
-    """Return the shortest path to each variable through the objects that were saved.
-
-    Args:
-        graph: A serialized ``TrackableObjectGraph``; empty for none.
-
-    Returns:
-        By the variable's key in the file, its path; lists that Keras and the official SavedModels keep
-        beside the model's own structure are no part of it.
-    """
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
-    try:
-        nodes = TrackableObjectGraph.FromString(graph).nodes
-    except DecodeError as error:
-        raise InputError(f'the object graph is malformed: {error}') from error
-    paths = {}
-    queue, seen = deque([(0, '')] if nodes else []), {0}
-    while queue:
-        number, path = queue.popleft()
-        paths |= {attribute.checkpoint_key: path for attribute in nodes[number].attributes
-                  if attribute.name == 'VARIABLE_VALUE'}
-        for child in nodes[number].children:
-            if child.local_name not in BOOKKEEPING and child.node_id not in seen:
-                seen.add(child.node_id)
-                queue.append((child.node_id, f'{path}/{child.local_name}'.removeprefix('/')))
-    return paths
-
-
-def read_tensorflow(path: str | Path) -> TensorflowVariables:
-    """Open a TensorFlow checkpoint, of the name-based (1.x) or the object-based (2.x) form.
-
-    Args:
-        path: See :func:`is_tensorflow`.
-
-    Returns:
-        Its variables.
-
-    Raises:
-        FileNotFoundError: If the path means no TensorFlow checkpoint.
-        DamagedCheckpointError: If a file of it is missing, cut off or damaged. An array's checksum is
-            tested when it is read.
-        CheckpointError: If TensorFlow is not installed.
-    """
-    prefix = _find_prefix(Path(path))
-    if prefix is None:
-        raise MissingFileError(f'no TensorFlow checkpoint at {path}: give its prefix (.../model.ckpt-1234), '
-                               "its .index file, a folder with a 'checkpoint' file, or a SavedModel folder")
-    index = Path(f'{prefix}.index')
-    if not index.is_file():
-        raise DamagedCheckpointError(f'the checkpoint {prefix} lacks {index.name}: fetch it into the same '
-                                     'folder')
-    totals = {int(found[2]) for file in prefix.parent.iterdir()
-              if (found := SHARD.fullmatch(file.name)) and found[1] == prefix.name}
-    total = max(totals, default=1)
-    shards = [Path(f'{prefix}.data-{number:05}-of-{total:05}') for number in range(total)]
-    missing = [shard.name for shard in shards if not shard.is_file()]
-    if missing:
-        raise DamagedCheckpointError(f'the checkpoint {prefix} lacks {len(missing)} of {total} data files: '
-                                     f'{", ".join(missing[:10])}. Fetch them into the same folder')
-    return TensorflowVariables(prefix, shards)
-
-
-def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> EncoderWeights:
-    """Read the encoder of an official SimCLR checkpoint; see ``find_tensorflow_encoder``.
-
-    Args:
-        path: See :func:`is_tensorflow`.
-        select: Address of the encoder to take, where the file holds several.
-
-    Raises:
-        FileNotFoundError: If the path means no TensorFlow checkpoint.
-        CheckpointError: If it is damaged, holds no such encoder, or one that is not built here, or if
-            TensorFlow is not installed.
-    """
-    variables = read_tensorflow(path)
-    try:
-        encoder = find_tensorflow_encoder(variables, select)
-    except CheckpointError as error:
-        raise type(error)(str(error) if str(variables.path) in str(error)
-                          else f'{variables.path}: {error}') from error
-    others = {**encoder.others, 'optimizer': variables.num_slots} if variables.num_slots else encoder.others
-    return replace(encoder, others=others).with_origin(variables.path, variables.sha256)
-
-
-def _find_prefix(path: Path) -> Path | None:
-    """Return the checkpoint's name without ``.index`` and ``.data-...``; None if there is none."""
-    if path.is_dir():
-        if (path / 'variables' / 'variables.index').is_file():
-            return path / 'variables' / 'variables'
-        state = path / 'checkpoint'
-        named = STATE.search(state.read_text(encoding='utf-8', errors='replace')) if state.is_file() else None
-        # It may name the folder of the machine that trained.
-        return path / PurePosixPath(named[1]).name if named else None
-    if path.is_file() and path.suffix == '.index':
-        return path.with_suffix('')
-    if path.is_file() and (shard := SHARD.fullmatch(path.name)):
-        return path.with_name(shard[1])
-    return path if path.with_name(f'{path.name}.index').is_file() else None
-
-
-def _is_slot(key: str, keys: Mapping[str, object]) -> bool:
-    """Whether a key is that of an optimizer's state: in TensorFlow 1 its name continues a variable's."""
-    return SLOT in key or key.startswith('optimizer/') or key.rpartition('/')[0] in keys
 
 
 def _damaged(path: object, error: Exception, part: str = '') -> DamagedCheckpointError:
@@ -368,13 +319,3 @@ def _damaged(path: object, error: Exception, part: str = '') -> DamagedCheckpoin
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [''])[0][:200] or type(error).__name__
-
-
-def _import_tensorflow() -> ModuleType:
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')          # it reports its CPU features on import
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise CheckpointError("reading TensorFlow's checkpoints needs TensorFlow, which cannot be imported "
-                              f"({_first_line(error)}): pip install 'mmsimclr[tensorflow]'") from error
-    return tensorflow

@@ -1,6 +1,5 @@
 """Published weights: mirrors, cache, download and verification."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -13,94 +12,14 @@ from urllib.request import url2pathname
 
 import yaml
 
+from mmsimclr import files
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
-from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import (
-    DownloadError,
-    ProgressLine,
-    UnreachableError,
-    atomic_writer,
-    difference,
-    download,
-    file_digest,
-)
-
-KEYS = {'mirrors': 'a list of folders and addresses', 'cache': 'a folder'}
-
-
-def configured_mirrors() -> list[str]:
-    """Return where to look before the published hosts: the environment's mirrors, then the file's.
-
-    Raises:
-        ValueError: If the config file is not as it should be; the message names it.
-        FileNotFoundError: If MMSIMCLR_CONFIG names no file.
-    """
-    path, settings = _settings()
-    listed = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
-    return [*(mirror.strip() for mirror in listed if mirror.strip()),
-            *(mirror if re.match(r'\w+://', mirror) else str(_beside(path, mirror))
-              for mirror in settings.get('mirrors', ()))]
-
-
-def cache_folder() -> Path:
-    """Return the folder of the cache, which need not exist yet; errors are those of :func:`mirrors`."""
-    if folder := os.environ.get('MMSIMCLR_CACHE'):
-        return Path(folder).expanduser()
-    path, settings = _settings()
-    if folder := settings.get('cache'):
-        return _beside(path, folder)
-    return _xdg_folder('XDG_CACHE_HOME', '.cache') / 'mmsimclr' / 'checkpoints'
-
-
-def config_file() -> Path:
-    """Return the user's config file, which need not exist."""
-    if named := os.environ.get('MMSIMCLR_CONFIG'):
-        return Path(named).expanduser()
-    return _xdg_folder('XDG_CONFIG_HOME', '.config') / 'mmsimclr' / 'config.yml'
-
-
-def _settings() -> tuple[Path, dict]:
-    """Return the user's config file and what it says."""
-    path = config_file()
-    if not path.is_file():
-        if os.environ.get('MMSIMCLR_CONFIG'):
-            raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
-        return path, {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f'{path} is no YAML: {error}') from error
-    _check(path, settings)
-    return path, settings
-
-
-def _check(path: Path, settings: object) -> None:
-    accepted = '; '.join(f'{key}: {what}' for key, what in KEYS.items())
-    if not isinstance(settings, dict):
-        raise InputError(f'{path} must hold keys and values ({accepted}), got {settings!r}')
-    for key, value in settings.items():
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            raise InputError(f'{path} has an unknown key {key!r}'
-                             + (f'; did you mean {near[0]!r}?' if near else f' (accepted: {accepted})'))
-        texts = value if key == 'mirrors' and isinstance(value, list) else [value]
-        if (key == 'mirrors') != isinstance(value, list) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f'{path}: {key} must be {KEYS[key]}, got {value!r}')
-
-
-def _beside(path: Path, folder: str) -> Path:
-    """Return a folder that a config file names: below the file's own, unless absolute."""
-    return path.parent / Path(folder).expanduser()
-
-
-def _xdg_folder(variable: str, default: str) -> Path:
-    # The XDG specification: an empty variable counts as unset.
-    return Path(os.environ.get(variable) or Path.home() / default)
-
+from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 
 Progress = Callable[[int, int | None], None]
+CONFIG_KEYS = {'mirrors': 'a list of folders and addresses', 'cache': 'a folder'}
 
 
 class FetchError(CheckpointError):
@@ -109,24 +28,20 @@ class FetchError(CheckpointError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known about a file's identity.
+    """Identity of a file."""
 
-    Attributes:
-        verified: Whether its SHA-256 is the one its name or the zoo promises, and none contradicts it.
-        model: The model of the zoo whose published weights it is; None if of none.
-        sha256: Its SHA-256, hexadecimal.
-        message: All of it in a sentence.
-    """
-
-    verified: bool
-    model: str | None
-    sha256: str
-    message: str
+    verified: bool                       # by its name or the zoo, and contradicted by neither
+    model: str | None                    # of the zoo, whose published weights it is
+    sha256: str                          # hexadecimal
+    message: str                         # all of it in a sentence
 
 
 def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
                 mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
     """Return the published weights of a model as a local, verified file.
+
+    It lies in ``dest`` if that is given; otherwise in the cache, or where it is if a mirror is a folder.
+    Processes that ask for the same file at the same time download it once.
 
     Args:
         name: A name of :func:`mmsimclr.list_models`.
@@ -136,10 +51,6 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
         mirrors: Folders or addresses to try first, before those that the user has set.
         timeout: Seconds without a byte after which a connection counts as dead.
         attempts: How often each address is tried.
-
-    Returns:
-        The file: in ``dest`` if that is given; otherwise in the cache, or where it lies if a mirror is a
-        folder. Processes that ask for the same file at the same time download it once.
 
     Raises:
         CheckpointError: If there is no such model, or no weights of it were published.
@@ -155,18 +66,11 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
 def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
               progress: Progress | None = None, *, mirrors: Iterable[str | Path] = (),
               timeout: float = 20.0, attempts: int = 3) -> Path:
-    """Return the file at an address as a local file, verified where a hash is known.
+    """Return the file at a web or ``file://`` address as a local file, verified where a hash is known.
 
-    Args:
-        url: An ``http://``, ``https://`` or ``file://`` address.
-        sha256_prefix: At least the first 8 digits of its SHA-256; taken from a name such as
-            ``name-0123abcd.pth`` if not given. Without either nothing can be verified, no mirror is
-            asked, and a file that was fetched from the same address before is used again.
-        dest: Folder for the file instead of the cache; it is made if missing.
-        progress: As for :func:`fetch_model`; so are ``mirrors``, ``timeout`` and ``attempts``.
-        mirrors: Folders or addresses to try first.
-        timeout: Seconds without a byte after which a connection counts as dead.
-        attempts: How often each address is tried.
+    ``sha256_prefix`` is at least the first 8 digits of its SHA-256; by default, those in a name such as
+    ``name-0123abcd.pth``. Without either nothing can be verified, no mirror is asked, and a file that was
+    fetched from the same address before is used again. Other arguments are as for :func:`fetch_model`.
 
     Raises:
         ValueError: If the address is of another kind or names no file, or the hash is none.
@@ -185,32 +89,29 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
 
 
 def verify_file(path: str | Path) -> Verdict:
-    """Hold a file's SHA-256 against the one its name promises and against the weights of the zoo.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
+    """Compare a file's SHA-256 with the one its name promises and with the weights of the zoo."""
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'no file at {path}')
-    sha256 = file_digest(path, 'sha256')
-    entries = {entry.sha256_prefix: entry.name for entry in model_entries() if entry.urls}
-    model = entries.get(sha256[:8])
-    what = f'the published weights of {model}' if model else 'no file of the model zoo'
+    sha256 = files.file_digest(path, 'sha256')
+    models = {entry.sha256_prefix: entry.name for entry in model_entries() if entry.urls}
+    model = models.get(sha256[:8])
+    identity = f'the published weights of {model}' if model else 'no file of the model zoo'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
-        message = (f'{path} is not the file its name promises: its SHA-256 begins with {sha256[:8]}, not '
-                   f'{promised[1]}; it is {what}')
-        return Verdict(False, model, sha256, message)
-    if model or promised:
-        message = f'{path} is {what}' + (', and the one its name promises' if promised else '')
-    else:
-        message = f'{path} is {what}, and its name promises no hash: nothing to hold it against'
-    return Verdict(bool(model or promised), model, sha256, f'{message}. SHA-256: {sha256}')
+        return Verdict(False, model, sha256, (
+            f'{path} is not the file its name promises: its SHA-256 begins with {sha256[:8]}, not '
+            f'{promised[1]}; it is {identity}'))
+    if promised:
+        identity += ', and the one its name promises'
+    elif not model:
+        identity += ', and its name promises no hash: nothing to hold it against'
+    return Verdict(bool(model or promised), model, sha256, f'{path} is {identity}. SHA-256: {sha256}')
 
 
 def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
            mirrors: Iterable[str | Path], timeout: float, attempts: int) -> Path:
+    """Return a published file from the cache, a mirror, or the first of its addresses that has it."""
     name = _file_name(urls[0])
     folder = Path(dest).expanduser() if dest is not None else cache_folder()
     if dest is None and not HASH_IN_NAME.search(name):
@@ -220,18 +121,17 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     hashes = {'sha256': prefix} if prefix else None
     problems = []
     if target.is_file() and (hashes or dest is None):
-        if not (wrong := difference(target, hashes)):
+        if not (wrong := files.difference(target, hashes)):
             return target
         problems.append(f'{target} is damaged: {wrong}')
     mirrors = [*mirrors, *configured_mirrors()] if prefix else []
-    places = [_places_at_mirror(mirror, urls[0]) for mirror in mirrors]
-    for candidates in [*places, *([url] for url in urls)]:
-        for place in candidates:
+    for places in [*(_places_at_mirror(mirror, urls[0]) for mirror in mirrors), *([url] for url in urls)]:
+        for place in places:
             try:
                 return _take(place, target, hashes, dest is not None, progress, timeout, attempts)
-            except DownloadError as error:
+            except files.DownloadError as error:
                 problems.append(str(error))
-                if isinstance(error, UnreachableError):
+                if isinstance(error, files.UnreachableError):
                     break
             except OSError as error:
                 raise FetchError(f'cannot write {target}: {error.strerror or error}. Choose another folder: '
@@ -251,28 +151,25 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
         place = Path(url2pathname(urlsplit(place).path))
     if isinstance(place, str):
         if os.environ.get('MMSIMCLR_OFFLINE', '0') not in ('', '0'):
-            raise UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
-        with ProgressLine(target.name, 'MB') as line:
-            return download(place, target, hashes=hashes, timeout=timeout, attempts=attempts,
-                            progress=progress or line)
+            raise files.UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
+        with files.ProgressLine(target.name, 'MB') as line:
+            return files.download(place, target, hashes=hashes, timeout=timeout, attempts=attempts,
+                                  progress=progress or line)
     try:
-        if not place.is_file():
-            raise DownloadError(f'{place}: no such file')
-        if wrong := difference(place, hashes):
-            raise DownloadError(f'{place} is a wrong file: {wrong}')
+        wrong = files.difference(place, hashes) if place.is_file() else 'no such file'
     except OSError as error:
-        if isinstance(error, DownloadError):
-            raise
-        raise DownloadError(f'{place}: {error.strerror}') from error
+        wrong = error.strerror
+    if wrong:
+        raise files.DownloadError(f'{place}: {wrong}')
     if not copy:
         return place
-    with open(place, 'rb') as source, atomic_writer(target) as file:
+    with open(place, 'rb') as source, files.atomic_writer(target) as file:
         shutil.copyfileobj(source, file)
     return target
 
 
 def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:
-    """Return where a mirror may hold what was published at ``url``: by its name, or below its path."""
+    """Return where a mirror may hold the file published at ``url``: by its name, or below its path."""
     scheme = re.match(r'(\w+)://', str(mirror))
     if scheme and scheme[1] not in ('http', 'https', 'file'):
         raise InputError(f'a mirror must be a folder or begin with http://, https:// or file://, got '
@@ -286,3 +183,62 @@ def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:
 
 def _file_name(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
+def configured_mirrors() -> list[str]:
+    """Return the user's mirrors: those of the environment, then those of the config file."""
+    named = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
+    listed = _user_settings().get('mirrors', ())
+    return [*(mirror.strip() for mirror in named if mirror.strip()),
+            *(mirror if re.match(r'\w+://', mirror) else _beside_config(mirror) for mirror in listed)]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache, which need not exist yet."""
+    if folder := os.environ.get('MMSIMCLR_CACHE'):
+        return Path(folder).expanduser()
+    if folder := _user_settings().get('cache'):
+        return Path(_beside_config(folder))
+    return _xdg_folder('XDG_CACHE_HOME', '.cache') / 'mmsimclr' / 'checkpoints'
+
+
+def config_file() -> Path:
+    """Return the user's config file, which need not exist."""
+    if named := os.environ.get('MMSIMCLR_CONFIG'):
+        return Path(named).expanduser()
+    return _xdg_folder('XDG_CONFIG_HOME', '.config') / 'mmsimclr' / 'config.yml'
+
+
+def _user_settings() -> dict:
+    """Return the content of the user's config file."""
+    path = config_file()
+    if not path.is_file():
+        if os.environ.get('MMSIMCLR_CONFIG'):
+            raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
+        return {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f'{path} is no YAML: {error}') from error
+    accepted = '; '.join(f'{key}: {kind}' for key, kind in CONFIG_KEYS.items())
+    if not isinstance(settings, dict):
+        raise InputError(f'{path} must hold keys and values ({accepted}), got {settings!r}')
+    for key, value in settings.items():
+        if key not in CONFIG_KEYS:
+            raise InputError(f'{path} has an unknown key {key!r}'
+                             f'{did_you_mean(key, CONFIG_KEYS) or f" (accepted: {accepted})"}')
+        is_list = isinstance(value, list)
+        if is_list != (key == 'mirrors') or not all(
+                isinstance(text, str) for text in (value if is_list else [value])):
+            raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {value!r}')
+    return settings
+
+
+def _beside_config(folder: str) -> str:
+    """Return a folder that the config file names: below the file's own, unless absolute."""
+    return str(config_file().parent / Path(folder).expanduser())
+
+
+def _xdg_folder(variable: str, default: str) -> Path:
+    # The XDG specification: an empty variable counts as unset.
+    return Path(os.environ.get(variable) or Path.home() / default)

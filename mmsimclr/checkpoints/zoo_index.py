@@ -1,6 +1,5 @@
-"""What model-index.yml says: the models of the zoo, where their weights are, and their published results."""
+"""The model zoo's index, model-index.yml: models, addresses of their weights, published results."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,7 @@ import yaml
 
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
-from mmsimclr.errors import MissingFileError
+from mmsimclr.errors import MissingFileError, did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 INDEX = 'model-index.yml'
@@ -19,49 +18,28 @@ INDEX = 'model-index.yml'
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """Numbers that others have published about one encoder under one protocol.
+    """Published numbers of one encoder under one protocol."""
 
-    Attributes:
-        task: What kind of task, e.g. ``'Image Classification'``.
-        dataset: The images it was tested on.
-        protocol: What was done with the encoder, e.g. ``'linear'``.
-        metrics: Values by metric; in percent unless the metric's name says otherwise.
-        source: Who published them: a key of :func:`sources`.
-        note: What the values depend on besides; may be empty.
-    """
-
-    task: str
+    task: str                            # e.g. 'Image Classification'
     dataset: str
-    protocol: str
-    metrics: Mapping[str, float]
-    source: str
-    note: str
+    protocol: str                        # e.g. 'linear'
+    metrics: Mapping[str, float]         # in percent unless the metric's name says otherwise
+    source: str                          # the publication: a key of sources()
+    note: str                            # further conditions of the values; may be empty
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the zoo.
+    """One model of the zoo."""
 
-    Attributes:
-        name: Name of the model and of its config.
-        config: The config, an existing file.
-        epochs: Epochs of pre-training.
-        batch_size: Images of one step over all GPUs.
-        flops: Multiply-adds of the encoder for one image, as MMEngine counts them.
-        parameters: Parameters of encoder and projection head.
-        training_data: Name of the images.
-        urls: Published addresses of the weights, best first; empty if there are none.
-        results: What others have published about it.
-    """
-
-    name: str
+    name: str                            # of the model and of its config
     config: Path
-    epochs: int
-    batch_size: int
-    flops: int
-    parameters: int
+    epochs: int                          # of pre-training
+    batch_size: int                      # images of one step over all GPUs
+    flops: int                           # multiply-adds of the encoder for one image, as MMEngine counts them
+    parameters: int                      # of encoder and projection head
     training_data: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...]                # of the weights, best first; empty if none were published
     results: tuple[PublishedResult, ...]
 
     @property
@@ -77,28 +55,17 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class OtherSetting:
-    """Published results of a setting for which there is no config.
+    """Published results of a setting without a config."""
 
-    Attributes:
-        setting: What it is.
-        nearest_config: Name of the config that comes nearest.
-        differs: In what the setting differs from that config.
-        results: The results.
-    """
-
-    setting: str
-    nearest_config: str
-    differs: str
+    setting: str                         # in words
+    nearest_config: str                  # the name
+    differs: str                         # the differences between the two
     results: tuple[PublishedResult, ...]
 
 
 @cache
 def model_entries() -> tuple[ModelEntry, ...]:
-    """Return all models of the zoo, in the order of the metafile.
-
-    Raises:
-        FileNotFoundError: If the index came with neither the package nor the source tree.
-    """
+    """Return all models of the zoo, in the order of the metafile."""
     root = _root()
     entries = []
     for metafile in _metafiles():
@@ -110,7 +77,7 @@ def model_entries() -> tuple[ModelEntry, ...]:
                 model['Name'], root / model['Config'], meta['Epochs'], meta['Batch Size'], meta['FLOPs'],
                 meta['Parameters'], meta['Training Data'],
                 _addresses(model.get('Weights'), hosts[model['In Collection']]),
-                _results(model.get('Results'))))
+                _results(model.get('Results', ()))))
     return tuple(entries)
 
 
@@ -120,17 +87,11 @@ def model_names() -> list[str]:
 
 
 def find_entry(name: str) -> ModelEntry:
-    """Return the model of a name.
-
-    Raises:
-        CheckpointError: If there is none; the message names the nearest.
-    """
+    """Return the model of a name; raise CheckpointError, with the nearest name, if there is none."""
     entries = {entry.name: entry for entry in model_entries()}
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=1, cutoff=0.4)
-        raise CheckpointError(
-            f'no model {name!r} in the zoo' + (f'; did you mean {near[0]!r}?' if near else '')
-            + ' (all names: mmsimclr.list_models() or tools/model_zoo.py list)')
+        raise CheckpointError(f'no model {name!r} in the zoo{did_you_mean(name, entries, 0.4)} (all names: '
+                              'mmsimclr.list_models() or tools/model_zoo.py list)')
     return entries[name]
 
 
@@ -143,7 +104,7 @@ def other_settings() -> tuple[OtherSetting, ...]:
 
 
 def sources() -> dict[str, str]:
-    """Return what the sources of the results are, by their short names."""
+    """Return the titles of the publications by their short names."""
     return {key: title for metafile in _metafiles() for key, title in metafile.get('Sources', {}).items()}
 
 
@@ -158,20 +119,18 @@ def _root() -> Path:
 
 @cache
 def _metafiles() -> tuple[dict, ...]:
+    """Return the metafiles that the index names, all of them below it."""
     root = _root()
-    index = yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))
-    return tuple(yaml.safe_load((root / _inside(path)).read_text(encoding='utf-8'))
-                 for path in index['Import'])
-
-
-def _inside(path: str) -> str:
-    """Return a path of the index if it stays below the index; anything else is refused."""
-    if PurePosixPath(path).is_absolute() or '..' in PurePosixPath(path).parts or ':' in path:
-        raise CheckpointError(f'{INDEX} names {path!r}, which is not a path below it: install mmsimclr again')
-    return path
+    paths = yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import']
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or '..' in PurePosixPath(path).parts or ':' in path:
+            raise CheckpointError(f'{INDEX} names {path!r}, which is not a path below it: install mmsimclr '
+                                  'again')
+    return tuple(yaml.safe_load((root / path).read_text(encoding='utf-8')) for path in paths)
 
 
 def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses of a file published at ``url``: that one, and the same path on the hosts."""
     if url is None:
         return ()
     for address in (url, *hosts):
@@ -181,6 +140,6 @@ def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([url, *(host + urlsplit(url).path for host in hosts)]))
 
 
-def _results(listed: Sequence[Mapping] | None) -> tuple[PublishedResult, ...]:
-    return tuple(PublishedResult(one['Task'], one['Dataset'], one['Protocol'], one['Metrics'], one['Source'],
-                                 one.get('Note', '')) for one in listed or ())
+def _results(entries: Sequence[Mapping]) -> tuple[PublishedResult, ...]:
+    return tuple(PublishedResult(entry['Task'], entry['Dataset'], entry['Protocol'], entry['Metrics'],
+                                 entry['Source'], entry.get('Note', '')) for entry in entries)

@@ -1,7 +1,7 @@
-"""Configs: load, check, and build a Runner from them."""
+"""Configs: load them from files and check them."""
 
 from .check import check_config
 from .errors import ConfigError
-from .load import ConfigOptions, load_config, parse_value
+from .load import ConfigOptions, load_config, parse_options, parse_value
 
-__all__ = ['ConfigError', 'ConfigOptions', 'check_config', 'load_config', 'parse_value']
+__all__ = ['ConfigError', 'ConfigOptions', 'check_config', 'load_config', 'parse_options', 'parse_value']

@@ -1,150 +1,88 @@
-"""Loading a config file with command-line options."""
+"""Loading a config file with options of the command line."""
 
 import argparse
 import ast
-import difflib
 import linecache
+import os
 import traceback
-from argparse import Action, ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from mmsimclr.config.check import RUNNER_KEYS, check_config, check_variables, find_places
-from mmsimclr.config.errors import ConfigError, raise_unknown
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check_variables
+from mmsimclr.config.errors import ConfigError
+from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
 
 
-def read_config(path: Path) -> Config:
-    """Read a config and its bases, of either dialect.
+def load_config(path: str | Path, options: dict[str, Any] | None = None,
+                work_dir: str | Path | None = None) -> Config:
+    """Load a config of either dialect, merge options into it, and check it.
 
     Args:
-        path: An existing file.
+        path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
+        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves
+            every path of the config that begins with the file's own ``data_root``.
+        work_dir: Where logs and checkpoints go; otherwise the config's, otherwise
+            ``work_dirs/<name of the config>``.
+
+    Returns:
+        What the Runner reads of the config (the file's own variables are left out), with ``work_dir``,
+        ``default_scope`` and ``launcher`` set.
 
     Raises:
-        ConfigError: Whatever goes wrong; it names the file, of the bases too, the line and what it says.
+        MissingFileError: If there is no such file; it suggests the nearest one.
+        ConfigError: If the file or one of its bases cannot be read or names what cannot be imported, a key
+            or a type in it or in the options is unknown, or an option names a variable of the file, which
+            would change nothing.
     """
-    try:
-        return Config.fromfile(str(path))
-    except Exception as error:
-        raise ConfigError(_explanation(error, path)) from error
+    path = Path(path)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path('configs')
+        near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
+        raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
+    config = _read(path)
+    check_variables(config)
+    _apply(config, dict(options or {}))
+    check_config(config)
+    if config.get('default_scope') is None:
+        config.default_scope = 'mmsimclr'
+    config.setdefault('launcher', 'none')
+    if work_dir is not None:
+        config.work_dir = str(work_dir)
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / path.stem)
+    return config
 
 
-@contextmanager
-def explained_imports(path: Path) -> Iterator[None]:
-    """Raise a ConfigError where a module cannot be imported: MMEngine imports what a file names at use."""
-    try:
-        yield
-    except Exception as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if not isinstance(error, ImportError | SyntaxError) and frame.f_globals.get(
-                '__name__') != 'mmengine.config.lazy':
-            raise
-        raise ConfigError(f'{path} cannot be read: {error}') from error
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Return options ``KEY=VALUE`` as a dict; the values as :func:`parse_value` reads them.
 
-
-def _explanation(error: Exception, path: Path) -> str:
-    file, line, known = _place(error, path)
-    base = known.get('module_path', known.get('filename'))           # the former of lazy configs
-    if isinstance(error, RuntimeError | OSError) and isinstance(base, str) and not Path(base).is_file():
-        line, what = _line_of_base(file, known.get('base_module')), _missing_file(Path(base))
-    elif isinstance(error, KeyError) and 'alias_node' in known:
-        what = _missing_name(known['alias_node'].name, known['module'],
-                             known['self'].base_dict[known['module']])
-    elif isinstance(error, RuntimeError) and not str(error):         # of MMEngine's stand-in for an import
-        what = 'what is imported from a package can be named in a config, but not called or changed there'
-    else:
-        what = f'{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}'
-        what += ' (do its bases read one another?)' if isinstance(error, RecursionError) else ''
-    source = linecache.getline(str(file), line).strip() if line else ''
-    return f'{file.resolve()}' + (f', line {line}' if line else '') + (
-        f', in {source!r}' if source else '') + f': {what}'
-
-
-def _place(error: Exception, path: Path) -> tuple[Path, int | None, Mapping[str, Any]]:
-    """Return the file and the line that an error is about, and what MMEngine's reader knew there.
-
-    The code of a config runs without a ``__name__``; what MMEngine refuses before it runs is in the variables
-    of its reader.
+    Raises:
+        InputError: If an option is not of this form, or brackets in its value are not closed.
     """
-    file, line, known = path, None, {}
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        if '__name__' not in frame.f_globals:
-            file, line = Path(frame.f_code.co_filename), number
-        elif frame.f_globals['__name__'].startswith('mmengine.config'):
-            name, node = frame.f_locals.get('filename'), frame.f_locals.get('node')
-            if name is not None or 'alias_node' in frame.f_locals:
-                known = frame.f_locals
-            if isinstance(name, str) and Path(name).is_file():        # not a copy that is gone
-                file, line = Path(name), None
-            if isinstance(node, ast.stmt):
-                line = node.lineno
-    if isinstance(error, SyntaxError):
-        line = error.lineno
-    return file, line, known
-
-
-def _line_of_base(file: Path, module: str | None) -> int | None:
-    """Return the line that names a base: the import of a module, or ``_base_ =``."""
-    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
-        imports = isinstance(node, ast.ImportFrom) and '.' * node.level + (node.module or '') == module
-        if imports or (isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', None) == '_base_'):
-            return node.lineno
-    return None
-
-
-def _missing_file(base: Path) -> str:
-    folder = base.resolve().parent
-    names = [other.name for other in folder.glob('*.py')] if folder.is_dir() else []
-    return f'there is no base config {base.resolve()}' + _nearest(base.name, names)
-
-
-def _missing_name(name: str, module: str, names: Mapping[str, Any]) -> str:
-    return f'the base config {module} has no {name!r}' + _nearest(name, names)
-
-
-def _nearest(name: str, names: Any) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f'; did you mean {near[0]!r}?' if near else ''
-
-
-_CLOSING = {'(': ')', '[': ']'}
-_WORDS = {'true': True, 'false': False, 'None': None}
-
-
-class ConfigOptions(Action):
-    """Collects ``KEY=VALUE`` into a dict; the values as :func:`parse_value` reads them."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Sequence[str],
-                 option_string: str | None = None) -> None:
-        """Add the options to those given before."""
-        options = dict(getattr(namespace, self.dest, None) or {})
-        for text in values:
-            key, equals, value = text.partition('=')
-            if not key or not equals:
-                raise argparse.ArgumentError(self, f'options must be KEY=VALUE, got {text!r}')
-            try:
-                options[key] = parse_value(value)
-            except ValueError as error:
-                raise argparse.ArgumentError(self, f'{key}: {error}') from error
-        setattr(namespace, self.dest, options)
+    parsed = {}
+    for option in options:
+        key, equals, value = option.partition('=')
+        if not key or not equals:
+            raise InputError(f'options must be KEY=VALUE, got {option!r}')
+        try:
+            parsed[key] = parse_value(value)
+        except InputError as error:
+            raise InputError(f'{key}: {error}') from error
+    return parsed
 
 
 def parse_value(text: str) -> Any:
     """Return the value that a text on the command line stands for.
 
-    It reads what MMEngine's ``DictAction`` reads, and leaves spaces in texts and commas in quoted ones, as
-    paths have them.
-
-    Args:
-        text: A number; true, false or None; ``[a,b]`` or ``a,b``, a list; ``(a,b)``, a tuple; else itself.
-            In quotes it is a text whatever it looks like.
+    Unlike MMEngine's ``DictAction`` it leaves spaces in texts and commas in quoted ones, as paths have them.
+    It may be a number; true, false or None; ``[a,b]`` or ``a,b``, a list; ``(a,b)``, a tuple; and is else a
+    text. In quotes it is a text whatever it looks like.
 
     Raises:
-        ValueError: If brackets or quotes in it are not closed.
+        InputError: If brackets in it are not closed.
     """
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] and text[0] in '\'"' and text[0] not in text[1:-1]:
@@ -160,7 +98,22 @@ def parse_value(text: str) -> Any:
             return kind(text)
         except ValueError:
             pass
-    return _WORDS.get(text if text == 'None' else text.lower(), text)
+    return {'true': True, 'false': False, 'None': None}.get(text if text == 'None' else text.lower(), text)
+
+
+class ConfigOptions(argparse.Action):
+    """Argparse action that collects ``KEY=VALUE`` into a dict by :func:`parse_options`."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Add the options to those given before."""
+        try:
+            options = parse_options(values)
+        except InputError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
+
+
+_CLOSING = {'(': ')', '[': ']'}
 
 
 def _split(text: str) -> list[str]:
@@ -185,61 +138,81 @@ def _split(text: str) -> list[str]:
     return items if items[-1].strip() else items[:-1]
 
 
-def load_config(path: str | Path, options: dict[str, Any] | None = None,
-                work_dir: str | Path | None = None) -> Config:
-    """Load a config of either dialect, merge options into it, and check it.
-
-    Args:
-        path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
-        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves
-            every path of the config that begins with the file's own ``data_root``.
-        work_dir: Where logs and checkpoints go; otherwise the config's, otherwise
-            ``work_dirs/<name of the config>``.
-
-    Returns:
-        What the Runner reads of the config (the file's own variables are left out), with ``work_dir``,
-        ``default_scope`` and ``launcher`` set.
+def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
+    """Read a config, its bases, and what its types name; ``readers`` have it as a base.
 
     Raises:
-        FileNotFoundError: If there is no such file; it suggests the nearest one beside it.
-        ConfigError: If the file or one of its bases cannot be read or names what cannot be imported, a key
-            or a type in it or in the options is unknown, or an option names a variable of the file, which
-            would change nothing.
+        ConfigError: If something is wrong; it names the file at fault, which may be a base, and the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path('configs')
-        names = [str(p) for p in folder.rglob('*.py')]
-        near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.4)
-        raise MissingFileError(f'no config at {path}' + (f'; did you mean {near[0]}?' if near else ''))
-    config = read_config(path)
-    with explained_imports(path):
-        check_variables(config)
-        _apply(config, options)
-        check_config(config)
-    if config.get('default_scope') is None:
-        config.default_scope = 'mmsimclr'
-    config.setdefault('launcher', 'none')
-    if work_dir is not None:
-        config.work_dir = str(work_dir)
-    elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / path.stem)
+    try:
+        config = Config.fromfile(str(path))
+        _import_types(config.items())
+    except Exception as error:
+        # The first base that cannot be read by itself is at fault.
+        for line, base, names in _bases(path):
+            if not base.is_file():
+                raise _error(path, line, f'there is no base config {base.resolve()}'
+                             + did_you_mean(base.name, [each.name for each in base.parent.glob('*.py')])
+                             ) from error
+            if base.resolve() in (*readers, path.resolve()):
+                raise _error(path, line, 'a config cannot be a base of itself') from error
+            known = _read(base, (*readers, path.resolve()))
+            for name in names:
+                if name not in known:
+                    raise _error(path, line, f'{base.name} has no {name!r}{did_you_mean(name, known)}'
+                                 ) from error
+        if isinstance(error, RuntimeError) and not str(error):        # of MMEngine's stand-in for an import
+            what = 'what is imported from a package can be named in a config, but not called or changed there'
+        else:
+            what = f'{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}'
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+                 if Path(frame.filename).resolve() == path.resolve()]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        raise _error(path, line, what) from error
     return config
 
 
-def _apply(config: Config, options: dict[str, Any] | None) -> None:
+def _import_types(items: Iterator) -> None:
+    """Have MMEngine import what a lazy config names, which it does as the items are asked for."""
+    for _, value in items:
+        if isinstance(value, dict):
+            _import_types(value.items())
+        elif isinstance(value, list | tuple):
+            _import_types(enumerate(value))
+
+
+def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
+    """Yield the line, the file and the names that are asked for of each base beside a config."""
+    try:
+        statements = ast.parse(path.read_text(encoding='utf-8')).body
+    except (SyntaxError, ValueError):
+        return
+    for node in statements:
+        for each in node.body if isinstance(node, ast.With) else ():
+            if isinstance(each, ast.ImportFrom) and each.level and each.module:
+                base = os.path.join(path.parent, *['..'] * (each.level - 1), *each.module.split('.'))
+                yield each.lineno, Path(f'{base}.py'), [each.name for each in each.names if each.name != '*']
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
+            for text in ast.walk(node.value):
+                if isinstance(text, ast.Constant) and '::' not in text.value:
+                    yield node.lineno, path.parent / text.value, []
+
+
+def _error(path: Path, line: int | None, what: str) -> ConfigError:
+    source = f', line {line}, in {linecache.getline(str(path), line).strip()!r}' if line else ''
+    return ConfigError(f'{path.resolve()}{source}: {what}')
+
+
+def _apply(config: Config, options: dict[str, Any]) -> None:
     """Merge options into a config, and take the file's own variables out."""
-    if options and 'data_root' in options:
-        options = dict(options)
+    if 'data_root' in options:
         _move_data(config, options.pop('data_root'))
-    if options:
-        for key in options:
-            _check_option(key, config)
-        try:
-            config.merge_from_dict(options)
-        except (TypeError, KeyError, IndexError, ValueError) as error:
-            raise ConfigError(f'the options {", ".join(options)} cannot be put into the config: '
-                              f'{error}') from error
+    for key in options:
+        check_option(key, config)
+    try:
+        config.merge_from_dict(options)
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ConfigError(f'the options {", ".join(options)} do not fit into the config: {error}') from error
     # The file's own variables are used up, and an option may have made them untrue.
     for key in set(config) - RUNNER_KEYS:
         config.pop(key)
@@ -254,29 +227,15 @@ def _move_data(config: Config, root: str) -> None:
         raise ConfigError(f'data_root must be the path of a folder, got {root!r}')
     old, new = config.data_root.rstrip('/'), root.rstrip('/') or '/'
 
-    def move(parent: dict | list, place: Any, value: Any) -> None:
+    def moved(value: Any) -> Any:
         if isinstance(value, str) and (value.rstrip('/') == old or value.startswith(f'{old}/')):
-            parent[place] = new + value[len(old):]
-        elif isinstance(value, dict):
+            return new + value[len(old):]
+        if isinstance(value, dict):
             for key, inner in value.items():
-                move(value, key, inner)
+                value[key] = moved(inner)
         elif isinstance(value, list):
-            for index, inner in enumerate(value):
-                move(value, index, inner)
+            value[:] = map(moved, value)
+        return value
 
     for key, value in config.items():
-        move(config, key, value)
-
-
-def _check_option(key: str, config: Config) -> None:
-    """Refuse an option that would change nothing."""
-    root = key.split('.')[0]
-    if root in RUNNER_KEYS:
-        return
-    if root not in config:
-        raise_unknown(root, '', RUNNER_KEYS)
-    read = {name: value for name, value in config.items() if name in RUNNER_KEYS}
-    places = find_places(root, config[root], read)
-    hint = f': {", ".join(places[:4])}' if places else ''
-    raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file '
-                      f'is loaded; override what was made of it{hint}')
+        config[key] = moved(value)

@@ -1,4 +1,4 @@
-"""What drives a run: optimizers, schedules, samplers, hooks, the log."""
+"""Optimizers, schedules, samplers, hooks and metrics of a run."""
 
 from .hooks.atomic_checkpoint import AtomicCheckpointHook
 from .hooks.batch_norm_momentum import BatchNormMomentumHook

@@ -1,6 +1,16 @@
 """Numerics of evaluation: metrics, k-NN, logistic regression, linear SVM, significance."""
 
-from .logistic_regression import fit_logistic_regression, linear_accuracy
-from .metrics import average_precision
+from .knn import knn_accuracy, knn_votes, nearest_neighbours
+from .logistic_regression import fit_logistic_regression, linear_accuracy, regression_path
+from .metrics import (
+    average_precision,
+    eleven_point_map,
+    mean_average_precision,
+    mean_class_accuracy,
+    top_1_accuracy,
+)
+from .significance import mcnemar_test, permutation_test
 
-__all__ = ['average_precision', 'fit_logistic_regression', 'linear_accuracy']
+__all__ = ['average_precision', 'eleven_point_map', 'fit_logistic_regression', 'knn_accuracy', 'knn_votes',
+           'linear_accuracy', 'mcnemar_test', 'mean_average_precision', 'mean_class_accuracy',
+           'nearest_neighbours', 'permutation_test', 'regression_path', 'top_1_accuracy']

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine similarity, and their weighted vote."""
+"""k nearest neighbours by cosine (Wu et al. 2018, section 3.4): search, weighted vote, accuracy."""
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
                        device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
     """Return the features of a bank that are nearest to each query, by cosine.
 
-    The best k so far are merged with those of one piece of the bank after another, so memory is bounded
-    by query_chunk x bank_chunk floats, whatever the bank's size; a memory-mapped array is read piece by
-    piece.
+    Memory is bounded by query_chunk x bank_chunk floats, whatever the bank's size. A memory-mapped array is
+    read piece by piece.
 
     Args:
         queries: Float [Q, D]; need not be unit norm.
@@ -51,25 +50,10 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
             best[chunk] = merged.gather(1, order).cpu()
             rows[chunk] = merged_rows.gather(1, order).cpu()
     if not torch.isfinite(best).all():
-        raise InputError('features must be finite, and some are not: the encoder diverged or is damaged')
+        name = 'bank' if _unit(queries, device).isfinite().all() else 'queries'
+        raise InputError(f'{name} holds features that are not finite: the encoder diverged or its weights '
+                         'are damaged')
     return best.to(device), rows.to(device)
-
-
-def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """Return the votes of neighbours for every class.
-
-    Args:
-        similarity: Cosine similarities, float [Q, k], largest first.
-        neighbour_labels: Classes of the neighbours, int64 [Q, k].
-        num_classes: Number of classes.
-        temperature: Temperature of the votes, dimensionless, > 0.
-
-    Returns:
-        Votes, float32 [Q, num_classes]: exp(similarity / temperature), relative to the best neighbour's,
-        which leaves the ranking as it is and cannot overflow.
-    """
-    weight = ((similarity - similarity[:, :1]) / temperature).exp()
-    return weight.new_zeros(len(weight), num_classes).scatter_add_(1, neighbour_labels, weight)
 
 
 def _unit(rows: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
@@ -78,15 +62,7 @@ def _unit(rows: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
 
 
 def largest(values: Tensor, k: int) -> Tensor:
-    """Return the places of the k largest of each row, largest first, the earlier of equals first.
-
-    Args:
-        values: [N, M].
-        k: From 1 to M.
-
-    Returns:
-        int64 [N, k].
-    """
+    """Return the places [N, k] of the k largest of each row, largest first, the earlier of equals first."""
     top = values.topk(min(k + 1, values.shape[1]), dim=1)
     # topk orders equals, which a bank with duplicates has, as it likes.
     order = top.indices[:, :k].sort(dim=1).values
@@ -96,3 +72,83 @@ def largest(values: Tensor, k: int) -> Tensor:
     if values.shape[1] > k and len(cut):
         order[cut] = values[cut].sort(dim=1, descending=True, stable=True).indices[:, :k]
     return order
+
+
+def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, temperature: float) -> Tensor:
+    """Return the votes of neighbours for every class, float32 [Q, num_classes].
+
+    A vote is exp(similarity / temperature), relative to the best neighbour's, which leaves the ranking as it
+    is and cannot overflow.
+
+    Args:
+        similarity: Cosine similarities, float [Q, k], largest first.
+        neighbour_labels: Classes of the neighbours, int64 [Q, k].
+        num_classes: Number of classes.
+        temperature: Temperature of the votes, dimensionless, > 0.
+    """
+    weight = ((similarity - similarity[:, :1]) / temperature).exp()
+    return weight.new_zeros(len(weight), num_classes).scatter_add_(1, neighbour_labels, weight)
+
+
+def knn_votes(queries: Tensor, bank: Tensor, labels: Tensor, num_classes: int, k: int = 20,
+              temperature: float = 0.07, query_chunk: int = 1024) -> Tensor:
+    """Return the votes of each query's nearest neighbours, float32 [Q, num_classes].
+
+    Args:
+        queries: Features to classify, float [Q, D]; need not be unit norm.
+        bank: Labelled features, float [B, D].
+        labels: Classes of the bank, int64 [B], in [0, num_classes).
+        num_classes: Number of classes.
+        k: Number of neighbours, >= 1; at most the size of the bank is used.
+        temperature: Temperature of the votes, dimensionless, > 0.
+        query_chunk: Queries compared at once.
+
+    Raises:
+        ValueError: If an argument is out of range, shapes disagree, or a feature is not finite.
+    """
+    check_vote(k, temperature)
+    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
+        raise InputError('queries and bank must be [Q, D] and [B, D], got '
+                         f'{list(queries.shape)} and {list(bank.shape)}')
+    if len(bank) == 0 or labels.shape != (len(bank),):
+        raise InputError('the bank must hold at least one feature and as many labels, got '
+                         f'{len(bank)} features and labels of shape {list(labels.shape)}')
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise InputError(f'labels must be in [0, {num_classes}), got {int(labels.min())} to '
+                         f'{int(labels.max())}')
+    similarity, rows = nearest_neighbours(queries, bank, k, query_chunk)
+    return vote(similarity, labels.to(bank.device)[rows], num_classes, temperature)
+
+
+def check_vote(k: int, temperature: float) -> None:
+    """Refuse a number of neighbours below 1, and a temperature that is not > 0."""
+    if k < 1:
+        raise InputError(f'k must be >= 1, got {k}')
+    if not temperature > 0:
+        raise InputError(f'temperature must be > 0, got {temperature} (0.07 is usual)')
+
+
+def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
+                 num_classes: int, k: int = 20, temperature: float = 0.07) -> float:
+    """Return the top-1 accuracy in percent of a weighted k-NN classifier; see :func:`knn_votes`."""
+    votes = knn_votes(test_features, train_features, train_labels, num_classes, k, temperature)
+    return 100.0 * (votes.argmax(dim=1) == test_labels.to(votes.device)).float().mean().item()
+
+
+def top_accuracies(similarity: Tensor, neighbour_labels: Tensor, truth: Tensor, num_classes: int,
+                   temperature: float) -> tuple[float, float, Tensor]:
+    """Return top-1 and top-5 accuracy in percent, and the predicted classes, int64 [Q].
+
+    A class without votes is in no top 5. Of classes with equal votes the one with the lower number goes
+    first. The arguments are those of :func:`vote`, and the true classes, int64 [Q].
+    """
+    hits_1 = hits_5 = 0
+    predicted = []
+    for chunk in torch.arange(len(truth), device=truth.device).split(4096):
+        votes = vote(similarity[chunk], neighbour_labels[chunk], num_classes, temperature)
+        classes = largest(votes, min(5, num_classes))
+        hit = (classes == truth[chunk, None]) & (votes.gather(1, classes) > 0)
+        hits_1 += int(hit[:, 0].sum())
+        hits_5 += int(hit.any(dim=1).sum())
+        predicted.append(classes[:, 0])
+    return 100 * hits_1 / len(truth), 100 * hits_5 / len(truth), torch.cat(predicted)

@@ -12,7 +12,7 @@ from mmsimclr.errors import InputError
 
 #: Costs of the original protocol, in its order: of equal ones the first is chosen.
 COSTS = (1.0, 10.0, 100.0, *(0.5 ** power for power in range(4, 20)))
-#: What does not vary between the SVMs.
+#: Arguments that all SVMs share.
 SVM_SETTINGS = dict(penalty='l2', loss='squared_hinge', dual=True, class_weight={1: 2, -1: 1},
                     intercept_scaling=1.0, tol=1e-4)
 MAX_ITERATIONS = 2000
@@ -47,17 +47,13 @@ def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int = 0
 def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale each feature by 1 / (length + 1e-5), and drop the dimensions in which no training image lies.
 
-    An SVM sees nothing but inner products with training images, so N images of more than N dimensions are
+    An SVM sees nothing but inner products with training images. So N images of more than N dimensions are
     as well described by N coordinates in the space that they span. In the basis of a QR decomposition image
     i has i + 1 of them that are not 0, and liblinear skips zeros: 5,011 images of 9,216 numbers shrink to
     2,506 on average.
 
-    Args:
-        train: Float [N, C].
-        test: Float [M, C].
-
     Returns:
-        Float64 [N, min(N, C)] and [M, min(N, C)].
+        Float64 [N, min(N, C)] and [M, min(N, C)], of features [N, C] and [M, C].
 
     Raises:
         ValueError: If a feature is not finite, or the shapes do not fit.
@@ -65,7 +61,7 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     if not train.ndim == test.ndim == 2 or train.shape[1] != test.shape[1] or not min(train.size, test.size):
         raise InputError('features must be [N, C] and [M, C] with N, M and C >= 1, got '
                          f'{list(train.shape)} and {list(test.shape)}')
-    train, test = (_scaled(rows, name) for rows, name in ((train, 'training'), (test, 'test')))
+    train, test = _scaled(train, 'training'), _scaled(test, 'test')
     if len(train) >= train.shape[1]:
         return train, test
     # torch's, not numpy's: with OpenBLAS's threads on busy cores that takes ten times as long as on one.
@@ -73,21 +69,17 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.ascontiguousarray(coordinates.T), test @ basis
 
 
-def _scaled(rows: np.ndarray, name: str) -> np.ndarray:
+def _scaled(rows: np.ndarray, part: str) -> np.ndarray:
     rows = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(lengths).all():
-        raise InputError(f'the feature of {name} image {int(np.argmin(np.isfinite(lengths)))} is not finite: '
+        raise InputError(f'the feature of {part} image {int(np.argmin(np.isfinite(lengths)))} is not finite: '
                          'the encoder diverged or its weights are damaged')
     return rows / (lengths + 1e-5)
 
 
 def check_costs(costs: Sequence[float]) -> tuple[float, ...]:
-    """Return the costs if there are some, all > 0, each once.
-
-    Raises:
-        ValueError: If not.
-    """
+    """Return the costs; refuse none, one that is not > 0, and the same one twice."""
     if not costs or len(set(costs)) < len(costs) or not all(cost > 0 for cost in costs):
         raise InputError(f'costs must be numbers > 0, each once, got {costs!r} (usual: 1, 10, 100 and '
                          '0.5^4 to 0.5^19)')

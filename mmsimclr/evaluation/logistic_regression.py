@@ -13,18 +13,21 @@ from mmsimclr.errors import InputError
 
 SUFFICIENT_DECREASE = 1e-4                                                  # Nocedal & Wright, Eq. 3.6a
 HALVINGS = 20
+CHUNK_VALUES = 2 ** 25                                                  # numbers in memory at a time
+LEAST_VARIANCE = 1e-12                                                  # of the largest; below is rounding
+# On the squared gradient, in coordinates of curvature about 1: the objective is then within about 1e-6 of
+# its least value, relatively (tests hold it against scikit-learn's).
+TOLERANCE = 1e-8
 
 
 def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, tolerance: float,
              max_iterations: int, history: int = 10) -> tuple[Tensor, bool]:
     """Return where a function is least, and whether the search converged.
 
-    The first step goes along the negative gradient with length 1, so variables should be scaled to
-    curvatures about 1.
-
     Args:
-        function: Returns value and gradient at a point; convex, and positive.
-        start: Where to begin.
+        function: Returns value and gradient at a point; convex, positive, of curvatures about 1, since the
+            first step goes along the negative gradient with length 1.
+        start: The first point.
         tolerance: The search has converged when the squared norm of the gradient is at most this times the
             value, or when no step lowers the value any more, for lack of digits.
         max_iterations: Bound on the number of steps.
@@ -74,10 +77,6 @@ def _dot(left: Tensor, right: Tensor) -> float:
     return (left * right).sum().item()
 
 
-CHUNK_VALUES = 2 ** 25                                                  # numbers in memory at a time
-LEAST_VARIANCE = 1e-12                                                  # of the largest; below is rounding
-
-
 def row_chunks(features: Tensor | np.ndarray, rows: np.ndarray | None = None
                ) -> Iterator[tuple[slice, Tensor]]:
     """Yield places and rows [n, C] of features [N, C], or of the rows of them that are named, in order."""
@@ -91,26 +90,16 @@ def row_chunks(features: Tensor | np.ndarray, rows: np.ndarray | None = None
 
 @dataclass(frozen=True)
 class PrincipalAxes:
-    """An orthogonal basis of the space that centred features span.
+    """An orthogonal basis of the space that centred features span; all in float64."""
 
-    Attributes:
-        mean: float64 [C].
-        axes: Orthonormal columns, float64 [C, R], R at most N - 1.
-        variances: Mean square along each axis, float64 [R], > 0.
-    """
-
-    mean: Tensor
-    axes: Tensor
-    variances: Tensor
+    mean: Tensor                                                                            # [C]
+    axes: Tensor                                                # orthonormal columns, [C, R], R at most N - 1
+    variances: Tensor                                           # mean square along each axis, [R], > 0
 
     @classmethod
     def of(cls, features: Tensor | np.ndarray, rows: np.ndarray | None = None,
            device: str | torch.device = 'cpu') -> 'PrincipalAxes':
-        """Return the axes of features [N, C], by the smaller of their two matrices of products.
-
-        Raises:
-            ValueError: If a feature is not finite.
-        """
+        """Return the axes of features [N, C], by the smaller of their two matrices of products."""
         count, dims = len(features) if rows is None else len(rows), features.shape[1]
         mean = torch.zeros(dims, dtype=torch.float64, device=device)
         for _, chunk in row_chunks(features, rows):
@@ -120,17 +109,18 @@ class PrincipalAxes:
         if count < dims:
             centred = torch.cat([chunk.to(device, torch.float64) - mean
                                  for _, chunk in row_chunks(features, rows)])
-            variances, vectors = torch.linalg.eigh(centred @ centred.T / count)
-            keep = variances > LEAST_VARIANCE * variances.max()
-            variances = variances[keep]
-            return cls(mean, centred.T @ vectors[:, keep] / (variances * count).sqrt(), variances)
-        products = torch.zeros(dims, dims, dtype=torch.float64, device=device)
-        for _, chunk in row_chunks(features, rows):
-            centred = chunk.to(device, torch.float64) - mean
-            products += centred.T @ centred / count
+            products = centred @ centred.T / count
+        else:
+            products = torch.zeros(dims, dims, dtype=torch.float64, device=device)
+            for _, chunk in row_chunks(features, rows):
+                centred = chunk.to(device, torch.float64) - mean
+                products += centred.T @ centred / count
         variances, vectors = torch.linalg.eigh(products)
         keep = variances > LEAST_VARIANCE * variances.max()
-        return cls(mean, vectors[:, keep], variances[keep])
+        variances, vectors = variances[keep], vectors[:, keep]
+        if count < dims:
+            vectors = centred.T @ vectors / (variances * count).sqrt()
+        return cls(mean, vectors, variances)
 
     def rotate(self, features: Tensor | np.ndarray, rows: np.ndarray | None = None) -> Tensor:
         """Return the coordinates [N, R] of features [N, C], in double precision if they are, else single."""
@@ -147,24 +137,12 @@ class PrincipalAxes:
         return weight, bias - weight @ self.mean
 
 
-# On the squared gradient, in coordinates of curvature about 1: the objective is then within about 1e-6 of
-# its least value, relatively (tests hold it against scikit-learn's).
-TOLERANCE = 1e-8
-
-
 @dataclass(frozen=True)
 class LinearClassifier:
-    """Scores are features x weight + bias.
+    """Scores are features x weight + bias, fitted with regularisation ``l2``."""
 
-    Attributes:
-        weight: Float [K, C].
-        bias: Float [K].
-        l2: The regularisation it was fitted with.
-        converged: Whether the fit came to its end within the bound on iterations.
-    """
-
-    weight: Tensor
-    bias: Tensor
+    weight: Tensor                                                                          # [K, C]
+    bias: Tensor                                                                            # [K]
     l2: float
     converged: bool
 
@@ -188,10 +166,8 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
     penalised.
 
     Neither centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. So the
-    search is in the principal axes, each scaled by what the curvature is about; that saves most
-    iterations, and there are never more axes than images. Axes whose variance is below 1e-12 of the
-    largest are left out. Features are kept once more, rotated, in their own precision; what is computed
-    with them is in double precision.
+    search is in the principal axes, each scaled by its curvature, which saves most iterations. Features are
+    kept once more, rotated, in their own precision; what is computed with them is in double precision.
 
     Args:
         features: Float [N, C]; an array may be memory-mapped.
@@ -201,15 +177,15 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
         l2: Regularisations, each >= 0.
         rows: Fit to these rows only.
         device: Where to compute.
-        tolerance: See :func:`~mmsimclr.evaluation.logistic_regression.minimise`.
+        tolerance: See :func:`minimise`.
         max_iterations: Bound on L-BFGS iterations for each fit.
 
     Yields:
         The classifiers, from the strongest regularisation to the weakest.
 
     Raises:
-        ValueError: If shapes disagree, a label is out of range, a class of labels [N, K] has only positive
-            or only negative images, a feature is not finite, or an ``l2`` is negative.
+        ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only
+            positive or only negative images, or a feature is not finite.
     """
     if len(l2) == 0 or not all(value >= 0 for value in l2):
         raise InputError(f'l2 must be >= 0, and at least one number, got {list(l2)}')
@@ -310,18 +286,7 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, num_classes: int, 
                             max_iterations: int = 1000) -> tuple[Tensor, Tensor]:
     """Fit one linear classifier; see :func:`regression_path` for what it minimises.
 
-    Args:
-        features: Float [N, C].
-        labels: int64 [N], in [0, num_classes).
-        num_classes: Number of classes K, >= 2.
-        l2: Strength of the penalty, >= 0. scikit-learn's ``C`` is 1 / (l2 * N).
-        max_iterations: Bound on L-BFGS iterations.
-
-    Returns:
-        Weight [K, C] and bias [K].
-
-    Raises:
-        ValueError: As :func:`regression_path`.
+    Weight [K, C] and bias [K] are of the features' precision.
     """
     classifier, = regression_path(features, labels, num_classes, [l2], device=features.device,
                                   tolerance=1e-10, max_iterations=max_iterations)
@@ -330,17 +295,10 @@ def fit_logistic_regression(features: Tensor, labels: Tensor, num_classes: int, 
 
 def linear_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
                     test_labels: Tensor, num_classes: int, l2: float = 1e-4) -> float:
-    """Return the top-1 accuracy in percent, on the test features, of a probe fitted to the train features.
+    """Return the top-1 accuracy in percent, on test features, of a classifier fitted to training features.
 
-    Features are standardised with the train features' mean and deviation first.
-
-    Args:
-        train_features: Float [N, C].
-        train_labels: int64 [N].
-        test_features: Float [M, C].
-        test_labels: int64 [M].
-        num_classes: Number of classes.
-        l2: Strength of the penalty; see :func:`fit_logistic_regression`.
+    Features, float [N, C] and [M, C], are standardised with the mean and deviation of the training features
+    first. Labels are int64 [N] and [M]; for ``l2`` see :func:`regression_path`.
     """
     mean, std = train_features.mean(dim=0), train_features.std(dim=0).clamp_min(1e-6)
     weight, bias = fit_logistic_regression((train_features - mean) / std, train_labels, num_classes, l2)

@@ -8,11 +8,27 @@ from numpy import ndarray
 from mmsimclr.errors import InputError
 
 
-def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
+    """Return the share of right predictions, in percent, of true and predicted classes, int64 [N] each."""
+    _check_same_shape(labels, predicted, 1)
+    return 100.0 * float((labels == predicted).mean())
+
+
+def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
+    """Return the accuracy of each class, averaged over classes, in percent.
+
+    Classes without test images have no accuracy and are left out; see :func:`absent_classes`.
+    """
+    _check_same_shape(labels, predicted, 1)
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 100.0 * float((np.bincount(places, weights=labels == predicted) / counts).mean())
+
+
+def average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the average precision of scores for one class.
 
-    Images of one score are retrieved together, so that the order of the images decides nothing: scores
-    that say nothing give the share of positives, which is chance.
+    Images of one score are retrieved together, so the order of the images decides nothing: equal scores for
+    all images give the share of positives, which is chance.
 
     Args:
         labels: int [N]: 1 where the class is present, 0 where it is absent, -1 where the image does not
@@ -42,84 +58,38 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
         raise InputError('a score is not finite')
     if not positive.any():
         raise InputError('average precision needs at least one positive image')
-    order = np.argsort(-scores, kind='stable')
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)        # last of each score
-    found = np.cumsum(positive[order])[ends]
-    best = np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
+    found, best = _interpolated_precision(positive, scores)
     return float(np.diff(found, prepend=0) @ best / found[-1])
 
 
-def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
-    """Return the share of right predictions, in percent.
+def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
+    """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more, 0 to 1.
+
+    Images of one score are retrieved together; the development kit takes them in the order of the file.
 
     Args:
-        labels: True classes, int64 [N].
-        predicted: Predicted classes, int64 [N].
+        positive: bool [N], at least one of them true.
+        scores: Float [N]; the higher, the surer.
 
-    Raises:
-        ValueError: If shapes differ, or there are no images.
+    Source:
+        Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
     """
-    return 100.0 * float(_correct(labels, predicted).mean())
+    found, best = _interpolated_precision(positive, scores)
+    # In whole positives: as a quotient, 0.3 of recall might be missed by rounding.
+    first = np.searchsorted(10 * found, np.arange(11) * found[-1])
+    return float(best[first].mean())
 
 
-def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
-    """Return the accuracy of each class, averaged over classes, in percent.
-
-    Classes without test images have no accuracy and are left out; see :func:`absent_classes`.
-
-    Args:
-        labels: True classes, int64 [N].
-        predicted: Predicted classes, int64 [N].
-
-    Raises:
-        ValueError: As :func:`top_1_accuracy`.
-    """
-    correct = _correct(labels, predicted)
-    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return 100.0 * float((np.bincount(places, weights=correct) / counts).mean())
+def _interpolated_precision(positive: ndarray, scores: ndarray) -> tuple[ndarray, ndarray]:
+    """Return, for each score from the highest, the positives found and the best precision from there on."""
+    order = np.argsort(-scores, kind='stable')
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)        # last of each score
+    found = np.cumsum(positive[order])[ends]
+    return found, np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
 
 
-def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
-    """Refuse training and test images whose labels mean different classes.
-
-    Args:
-        train: Names of the classes, in the order of their numbers.
-        test: The same of the test.
-
-    Raises:
-        ValueError: If the names or their order differ.
-    """
-    if list(train) != list(test):
-        different = sorted(map(str, {*train} ^ {*test}))
-        raise InputError(
-            'training and test images are of different classes, so their labels do not mean the same: '
-            f'{len(train)} and {len(test)} classes; '
-            + (f'only one has {", ".join(different[:5])}' if different else 'the order differs'))
-
-
-def require_several_classes(labels: ndarray, part: str) -> None:
-    """Refuse images among which there is nothing to tell apart: any classifier would be right.
-
-    Args:
-        labels: Classes of the images, or the classes that occur, int64 [N].
-        part: Which images, for the message.
-
-    Raises:
-        ValueError: If there are fewer than two classes.
-    """
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        raise InputError(f'the {part} images must be of two classes or more, and are all of class '
-                         f'{classes.tolist()}: there is nothing to tell apart')
-
-
-def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
-    """Return the classes of which no image is in the test, ascending."""
-    return np.setdiff1d(np.arange(num_classes), labels).tolist()
-
-
-def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
-    """Return the 11-point average precision of each class, averaged over classes, in percent.
+def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
+    """Return the :func:`average_precision` of each class, averaged over classes, in percent.
 
     Args:
         labels: int64 [N, K]: 1 present, 0 absent, -1 where the image does not count for the class.
@@ -129,51 +99,19 @@ def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
         ValueError: If shapes differ, a score is not finite, or a class has no positive image.
     """
     _check_scores(labels, scores)
-    values = []
-    for truth, column in zip(labels.T, scores.T, strict=True):
-        counts = truth >= 0
-        values.append(eleven_point_average_precision(truth[counts] == 1, column[counts]))
-    return 100.0 * float(np.mean(values))
-
-
-def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
-    """Return the :func:`average_precision` of each class, averaged over classes, in percent.
-
-    Args:
-        labels: As of :func:`eleven_point_map`.
-        scores: Float [N, K].
-
-    Raises:
-        ValueError: As :func:`eleven_point_map`.
-    """
-    _check_scores(labels, scores)
     return 100.0 * float(np.mean([average_precision(truth, column)
                                   for truth, column in zip(labels.T, scores.T, strict=True)]))
 
 
-def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
-    """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more.
+def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
+    """Return the 11-point average precision of each class, averaged over classes, in percent.
 
-    Images of equal score are retrieved together, so that their order decides nothing; the development
-    kit takes them in the order of the file.
-
-    Args:
-        positive: Which images are positive, bool [N], at least one.
-        scores: Float [N]; the higher, the more likely positive.
-
-    Returns:
-        From 0 to 1.
-
-    Source:
-        Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
+    Labels, scores and errors are as of :func:`mean_average_precision`.
     """
-    order = np.argsort(-scores, kind='stable')
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)        # last of each tie
-    found = np.cumsum(positive[order])[ends]
-    best = np.maximum.accumulate((found / (ends + 1))[::-1])[::-1]
-    # In whole positives: as a quotient, 0.3 of recall might be missed by rounding.
-    first = np.searchsorted(10 * found, np.arange(11) * found[-1])
-    return float(best[first].mean())
+    _check_scores(labels, scores)
+    return 100.0 * float(np.mean([
+        eleven_point_average_precision(truth[truth >= 0] == 1, column[truth >= 0])
+        for truth, column in zip(labels.T, scores.T, strict=True)]))
 
 
 #: Metrics by name, the unit being the suffix; each takes labels and predictions as in ``Predictions``.
@@ -187,9 +125,27 @@ METRICS: Mapping[str, Callable[[ndarray, ndarray], float]] = {
 MULTI_LABEL_METRICS = ('11_point_map_percent', 'map_percent')
 
 
-def _correct(labels: ndarray, predicted: ndarray) -> ndarray:
-    _check_same_shape(labels, predicted, 1)
-    return labels == predicted
+def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
+    """Return the classes of which no image is in the test, ascending."""
+    return np.setdiff1d(np.arange(num_classes), labels).tolist()
+
+
+def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
+    """Refuse training and test images if the names of their classes, or the order of the names, differ."""
+    if list(train) != list(test):
+        different = sorted(map(str, {*train} ^ {*test}))
+        raise InputError(
+            'training and test images are of different classes, so their labels do not mean the same: '
+            f'{len(train)} and {len(test)} classes; '
+            + (f'only one has {", ".join(different[:5])}' if different else 'the order differs'))
+
+
+def require_several_classes(labels: ndarray, part: str) -> None:
+    """Refuse images that are all of one class; ``part`` names them in the message."""
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise InputError(f'the {part} images must be of two classes or more, and are all of class '
+                         f'{classes.tolist()}: there is nothing to tell apart')
 
 
 def _check_scores(labels: ndarray, scores: ndarray) -> None:

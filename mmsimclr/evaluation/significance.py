@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from numpy import ndarray
-from scipy.stats import binomtest, rankdata
 
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
@@ -13,13 +12,14 @@ CHUNK_VALUES = 2 ** 24                                                      # nu
 
 def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray, metric: str,
                      num_exchanges: int = 100_000, seed: int = 0, device: str = 'cpu') -> float:
-    """Return how probable so large a difference of a metric is where it does not matter which model is which.
+    """Return the two-sided p-value of a difference in a metric between two models.
 
-    In each exchange every image's predictions change sides with probability 1/2, all classes together; the
-    differences so found, with the one observed among them, are the distribution. Two-sided.
+    The null hypothesis is that it does not matter which model is which. In each random exchange every
+    image's predictions change sides with probability 1/2, all classes together. The p-value is
+    (1 + number of differences at least as large) / (1 + number of exchanges).
 
-    For accuracies an image matters only if one model is right and the other wrong, and then adds or takes
-    away the same weight as all such images of its class: their sum is drawn from its exact, binomial
+    For accuracies an image matters only if one model is right and the other wrong. It then adds or takes
+    away the same weight as all such images of its class, so their sum is drawn from its exact, binomial
     distribution. For mean average precision each model's scores are first replaced by their ranks within
     the class, which leaves its value and makes the models' scales equal.
 
@@ -31,12 +31,6 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
         num_exchanges: Number of random exchanges, >= 1.
         seed: Decides them.
         device: Where to compute.
-
-    Returns:
-        (1 + number of differences at least as large) / (1 + number of exchanges).
-
-    Raises:
-        ValueError: If the metric is unknown or an argument out of range.
 
     Source:
         Chen et al. 2020, appendix B.8; Phipson & Smyth 2010 for counting the observed one.
@@ -64,16 +58,14 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
 
 
 def mcnemar_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray) -> float:
-    """Return the p-value of the exact McNemar test of two accuracies, two-sided.
-
-    Args:
-        labels: True classes, int64 [N].
-        predicted_a: Predicted classes of one model, int64 [N].
-        predicted_b: Those of the other.
+    """Return the p-value of the exact McNemar test of two accuracies, two-sided; classes, int64 [N] each.
 
     Source:
         McNemar 1947; the exact form is the sign test on the images that one model alone got right.
     """
+    # Here, since it takes a second, and every training imports this room.
+    from scipy.stats import binomtest
+
     right_a, right_b = predicted_a == labels, predicted_b == labels
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return 1.0 if only_a + only_b == 0 else float(binomtest(only_a, only_a + only_b).pvalue)
@@ -102,6 +94,8 @@ class _PooledRanking:
 
     def __init__(self, labels: ndarray, scores_a: ndarray, scores_b: ndarray, device: str,
                  eleven_points: bool) -> None:
+        from scipy.stats import rankdata
+
         self.eleven_points = eleven_points
         counted = np.flatnonzero(labels >= 0)
         ranks = np.concatenate([rankdata(-scores[counted]) for scores in (scores_a, scores_b)])

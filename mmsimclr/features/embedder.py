@@ -23,8 +23,8 @@ from mmsimclr.features.store import decisive_settings
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.models.heads.feature_pooling import pool_feature
 
+NOT_FINITE = 'the weights of the encoder are damaged, or the images are not scaled as it expects'
 STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4', 'pooled')
-POOLINGS = ('average', 'grid')
 _OUT_INDICES = dict(zip(STAGES, ('stem', 0, 1, 2, 3, 3), strict=True))
 _ORDER = ('stem', 0, 1, 2, 3)       # in which networks return their maps, whatever that of out_indices
 
@@ -37,29 +37,17 @@ def out_indices(stages: tuple[str, ...]) -> tuple[int | str, ...]:
 
 def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
                   normalise: bool = False, pooling: str = 'average') -> dict[str, Tensor]:
-    """Run an encoder and make a vector of each of its maps.
+    """Run an encoder on images, float [N, 3, H, W], and pool its maps; return float32 [N, C] by stage.
 
-    Args:
-        backbone: Returns a tuple of maps [N, C, H, W]; its attribute ``out_indices`` says which, in the
-            order of the network. Without that attribute only 'pooled', the last map, can be had.
-        images: Preprocessed images, float [N, 3, H, W].
-        stages: Names out of ``STAGES``; 'pooled' is the last map.
-        normalise: Whether to scale each vector to length 1.
-        pooling: ``'average'`` over all positions; or ``'grid'``, the averages of a grid of windows (see
-            :func:`~mmsimclr.models.heads.feature_pooling.pool_feature`), which 'pooled' does not have.
-
-    Returns:
-        Features by stage, float32 [N, C], on the device of the images.
-
-    Raises:
-        ValueError: If the encoder does not return the map of a stage.
-        TypeError: If the encoder does not return maps.
+    The attribute ``out_indices`` of the encoder says which maps it returns, in the order of the network.
+    Without that attribute only 'pooled', the last map, can be had. For the other arguments see
+    :class:`Embedder`.
     """
     maps = backbone(images)
     maps = tuple(maps) if isinstance(maps, tuple | list) else (maps,)
     if not maps or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
-        raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got '
-                           f'{[list(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps]}')
+        got = [list(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps]
+        raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got {got}')
     returned = [index for index in _ORDER if index in getattr(backbone, 'out_indices', ())]
     by_index = dict(zip(returned, maps, strict=True)) if len(returned) == len(maps) else {}
     features = {}
@@ -69,8 +57,8 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
             raise InputError(f'the encoder does not return the map of {stage!r}: it returns '
                              f'{tuple(by_index) or "the last one only"}; build it with '
                              f'out_indices={out_indices(stages)}')
-        positions = chosen.float()
-        rows = pool_feature(positions, stage) if pooling == 'grid' else positions.mean(dim=(2, 3))
+        chosen = chosen.float()
+        rows = pool_feature(chosen, stage) if pooling == 'grid' else chosen.mean(dim=(2, 3))
         features[stage] = F.normalize(rows, dim=1) if normalise else rows
     return features
 
@@ -90,16 +78,16 @@ def extract_features(model: nn.Module,
     """Run the encoder over a dataset, in order, in eval mode and without gradients.
 
     Args:
-        model: A model whose ``test_step`` returns one element with ``feature`` [C] for each image, such
-            as :class:`~mmsimclr.models.SimCLR`. Its training mode is restored afterwards.
+        model: A model such as :class:`~mmsimclr.models.SimCLR`, whose ``test_step`` returns an element with
+            ``feature`` [C] for each image.
         dataset: Items as :class:`~mmsimclr.transforms.PackImage` makes them.
         batch_size: Images in one forward pass, >= 1.
         num_workers: Loader processes.
         progress: Called with (images done, images in all) after each batch.
 
     Returns:
-        Features, float32 [N, C], on the CPU, row i of image i; and labels, int64 [N], or None if the
-        items have no ``gt_label``.
+        Features, float32 [N, C], on the CPU, row i of image i; and labels, int64 [N], or None without
+        ``gt_label``.
 
     Raises:
         ValueError: If the dataset is empty, or a feature is not finite.
@@ -114,10 +102,9 @@ def extract_features(model: nn.Module,
     with kept_memory(next(model.parameters(), torch.empty(0)).device):
         for batch in loader:
             rows = torch.stack([element.feature for element in model.test_step(batch)])
-            if not torch.isfinite(rows).all():
-                bad = int((~torch.isfinite(rows).all(dim=1)).nonzero()[0]) + done
-                raise InputError(f'the feature of image {bad} is not finite: the encoder diverged or its '
-                                 'weights are damaged')
+            if (bad := first_not_finite(rows)) is not None:
+                raise InputError(f'the feature of image {done + bad} is not finite: the encoder diverged or '
+                                 'its weights are damaged')
             features.append(rows.float().cpu())
             if 'gt_label' in batch['data_samples']:
                 labels.append(batch['data_samples']['gt_label'])
@@ -126,10 +113,6 @@ def extract_features(model: nn.Module,
                 progress(done, len(dataset))
     model.train(was_training)
     return torch.cat(features), torch.cat(labels) if labels else None
-
-
-ACCEPTED = ('a path, a PIL image, an RGB uint8 array [H, W, 3], a list of these, a uint8 array [N, H, W, 3] '
-            'or a uint8 tensor [N, 3, H, W]')
 
 
 class Embedder:
@@ -143,8 +126,7 @@ class Embedder:
         checkpoint: A file, address or model-zoo name (see :func:`mmsimclr.checkpoints.build_encoder`), or
             a backbone, which is moved to the device and put in eval mode.
         device: ``'auto'`` is the GPU if there is one; otherwise as torch names them.
-        stages: What is returned: ``'pooled'``, the last map; or several of ``'stem'``, ``'layer1'`` ...
-            ``'layer4'`` and ``'pooled'``.
+        stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map.
         pooling: ``'average'``: each map is averaged over its positions; ``'grid'``: over the windows of a
             grid, about 9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
@@ -158,9 +140,7 @@ class Embedder:
 
     Attributes:
         report: The :class:`~mmsimclr.checkpoints.LoadReport`; None for a backbone.
-        backbone: The encoder.
         preparation: The :class:`Preparation` of images.
-        input: The :class:`~mmsimclr.checkpoints.InputScale` in use.
         feat_dims: Length of a feature vector by stage.
 
     Raises:
@@ -181,13 +161,13 @@ class Embedder:
         if not self.stages or len(set(self.stages) & set(STAGES)) < len(self.stages):
             raise InputError(f'stages must be one or several of {", ".join(STAGES)}, each once, got '
                              f'{stages!r}')
-        if pooling not in POOLINGS or (pooling == 'grid' and 'pooled' in self.stages):
+        if pooling != 'average' and (pooling != 'grid' or 'pooled' in self.stages):
             raise InputError(f"pooling must be 'average', or 'grid' for stages other than 'pooled', got "
                              f'{pooling!r} for {", ".join(self.stages)}')
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device, self.normalise, self.batch_size = torch.device(device), normalise, batch_size
-        self.pooling = pooling
+        self.device, self.batch_size = torch.device(device), batch_size
+        self.normalise, self.pooling = normalise, pooling
         if isinstance(checkpoint, nn.Module):
             if input is None:
                 raise InputTypeError('a backbone does not say how its images are scaled: give input, e.g. '
@@ -210,35 +190,27 @@ class Embedder:
         return self._one_or_all(self.feat_dims)
 
     def __call__(self, images: Any) -> np.ndarray | dict[str, np.ndarray]:
-        """Return the features of images.
+        """Return the features of images, float32 [N, C]; a dict of them where there are several stages.
 
         Args:
             images: A path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
                 [N, H, W, 3] or a uint8 tensor [N, 3, H, W].
-
-        Returns:
-            float32 [N, C], row i of image i (one image gives one row); a dict of them by stage, where
-            several stages were asked for.
 
         Raises:
             TypeError: If images are something else, e.g. of floats.
             ValueError: If there are none, or a feature is not finite.
             ImageReadError: If a file cannot be read; the message names it.
         """
-        items = _as_items(images)
+        items, batches = _as_items(images), []
         with kept_memory(self.device) if len(items) > self.batch_size else nullcontext():
-            batches = [self._embed_items(items[start:start + self.batch_size], start)
-                       for start in range(0, len(items), self.batch_size)]
-        return self._one_or_all({stage: np.concatenate([batch[stage].numpy() for batch in batches])
+            for start in range(0, len(items), self.batch_size):
+                batch = items[start:start + self.batch_size]
+                batches.append(self.embed_batch(torch.stack([self.preparation(item) for item in batch])))
+                for rows in batches[-1].values():
+                    if (bad := first_not_finite(rows)) is not None:
+                        raise InputError(f'the feature of image {start + bad} is not finite: {NOT_FINITE}')
+        return self._one_or_all({stage: torch.cat([batch[stage] for batch in batches]).numpy()
                                  for stage in self.stages})
-
-    def _embed_items(self, items: Sequence[Any], start: int) -> dict[str, Tensor]:
-        batch = self.embed_batch(torch.stack([self.preparation(item) for item in items]))
-        for rows in batch.values():
-            if (bad := first_not_finite(rows)) is not None:
-                raise InputError(f'the feature of image {start + bad} is not finite: the weights of the '
-                                 'encoder are damaged, or the images are not scaled as it expects')
-        return batch
 
     def embed_batch(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return features by stage, float32 [N, C] on the CPU, of prepared images, uint8 [N, 3, H, W]."""
@@ -251,11 +223,11 @@ class Embedder:
     def describe(self) -> dict[str, Any]:
         """Return what decides the features, in terms JSON can hold: encoder, scale, preparation, stages."""
         report = self.report
-        loaded = {name: getattr(report, name, None) for name in ('sha256', 'layout', 'address')}
+        attributes = dict(sha256='sha256', layout='layout', address='address', tensors_matched='matched',
+                          tensors_expected='expected')
         return dict(
-            encoder=dict(path=str(report.path) if report else None, **loaded,
-                         tensors_matched=report.matched if report else None,
-                         tensors_expected=report.expected if report else None,
+            encoder=dict(path=str(report.path) if report else None,
+                         **{key: getattr(report, name, None) for key, name in attributes.items()},
                          weights_sha256=weights_sha256(self.backbone)),
             input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated),
             preparation=asdict(self.preparation),
@@ -272,11 +244,9 @@ class Embedder:
 
 
 def _as_items(images: Any) -> list[dict]:
-    """Return what LoadImage takes, one dict for each image."""
-    if isinstance(images, Tensor):
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise InputTypeError(
-                f'images must be {ACCEPTED}; got a {images.dtype} tensor {list(images.shape)}')
+    """Return one dict for each image, as LoadImage takes it."""
+    if isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4 and \
+            images.shape[1] == 3:
         images = list(images.permute(0, 2, 3, 1).cpu().numpy())
     elif isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
@@ -295,10 +265,10 @@ def _as_item(image: Any, name: str) -> dict:
         return {'img_path': os.fspath(image)}
     if isinstance(image, Image.Image):
         return {'img': ImageOps.exif_transpose(image)}          # as it is done with files
-    is_rgb = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and \
-        image.shape[2] == 3 and image.size
-    if not is_rgb:
-        got = f'a {image.dtype} array {list(image.shape)}' if isinstance(image, np.ndarray) \
-            else type(image).__name__
-        raise InputTypeError(f'{name} must be {ACCEPTED}; got {got}')
-    return {'img': image}
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and \
+            image.shape[2] == 3 and image.size:
+        return {'img': image}
+    got = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray | Tensor) \
+        else type(image).__name__
+    raise InputTypeError(f'{name} must be a path, a PIL image, an RGB uint8 array [H, W, 3], a list of '
+                         f'these, a uint8 array [N, H, W, 3] or a uint8 tensor [N, 3, H, W]; got {got}')

@@ -19,17 +19,10 @@ from mmsimclr import distributed
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.environment import versions
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.features.embedder import Embedder, first_not_finite
+from mmsimclr.features.embedder import NOT_FINITE, Embedder, first_not_finite
 from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
 from mmsimclr.features.images import ImageFolder, PreparedImages, collate
-from mmsimclr.features.store import (
-    FeatureStore,
-    RowWriter,
-    decisive_settings,
-    map_npz,
-    read_manifest,
-    read_progress,
-)
+from mmsimclr.features.store import FeatureStore, RowWriter, decisive_settings, map_npz, read_manifest
 from mmsimclr.transforms import ImageReadError
 
 DTYPES = ('float32', 'float16')
@@ -52,7 +45,6 @@ class FeatureFiles:
     manifest: dict[str, Any]
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(next(iter(self.stages.values())))
 
     def __str__(self) -> str:
@@ -67,19 +59,15 @@ class FeatureFiles:
 def read_features(path: str | Path) -> FeatureFiles:
     """Read what :func:`extract_to_files` wrote.
 
-    Args:
-        path: A folder or an ``.npz``; its arrays are memory-mapped.
-
     Raises:
-        FileNotFoundError: If it is not there, or not complete.
+        FileNotFoundError: If there is no such folder or ``.npz``, or it is not complete.
         ValueError: If it is something else, or damaged.
     """
     path = Path(path)
-    store = FeatureStore(path)
     if not path.exists():
-        partial = f'; {store.folder} is not complete: repeat the command that makes it' \
-            if store.folder.exists() else ''
-        raise MissingFileError(f'no features at {path}{partial}')
+        partial = FeatureStore(path).folder
+        raise MissingFileError(f'no features at {path}' + (
+            f'; {partial} is not complete: repeat the command that makes it' if partial.exists() else ''))
     manifest = read_manifest(path)
     try:
         if path.is_dir():
@@ -96,7 +84,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
                      num_workers: int = 0, skip_unreadable: bool = False, commit_s: float = 1.0,
                      command: str | None = None,
                      progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
-    """Write the features of a dataset's images to files, in its order, in bounded memory.
+    """Write the features of a dataset's images to files, in its order, in bounded memory, and return them.
 
     An extraction that was interrupted goes on where it stopped when called again. In a process group each
     rank computes a share, in files that all share. The batches are the same however often it was
@@ -114,37 +102,33 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         command: The command that makes the result, for the manifest.
         progress: Called on rank 0 with (images done, images in all) at the start and after each commit.
 
-    Returns:
-        What was written, or was there already.
-
     Raises:
         ValueError: If an argument is out of range; there are no images, or a feature is not finite or too
             large for float16; or ``out`` holds features of something else (it says what differs).
         FileNotFoundError: If there is no such folder, or no image in it.
         ImageReadError: If an image cannot be read and ``skip_unreadable`` is False.
-        RuntimeError: If another run is writing to ``out``.
+        RuntimeError: If another run is writing to ``out``, or the disk has too little room.
     """
     if dtype not in DTYPES:
         raise InputError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
     if num_workers < 0 or commit_s < 0:
         raise InputError(f'num_workers and commit_s must be >= 0, got {num_workers} and {commit_s}')
     dataset = ImageFolder(images) if isinstance(images, str | Path) else images
-    store, manifest = FeatureStore(Path(out)), {}
-    with store.reserved() if distributed.rank() == 0 else nullcontext():      # for all ranks of this run
-        if distributed.rank() == 0:
+    store, manifest, rank, ranks = FeatureStore(Path(out)), {}, distributed.rank(), distributed.world_size()
+    with store.reserved() if rank == 0 else nullcontext():      # for all ranks of this run
+        if rank == 0:
             listed = list_images(dataset)
             manifest = _manifest(embedder, dataset, listed, dtype, command)
             store.prepare(manifest, listed, dataset)
         barrier()
         if not store.is_complete:
             pending = store.pending(embedder.batch_size, skip_unreadable)
-            rank, ranks = distributed.rank(), distributed.world_size()
             batches = pending[rank * len(pending) // ranks:(rank + 1) * len(pending) // ranks]
             barrier()                                   # everyone has read before anyone writes
             _write_rows(embedder, dataset, store, batches, dtype, num_workers, skip_unreadable, commit_s,
-                        progress if distributed.rank() == 0 else None)
+                        progress if rank == 0 else None)
             barrier()
-            if distributed.rank() == 0:
+            if rank == 0:
                 store.finish(manifest)
             barrier()
     features = read_features(out)
@@ -155,17 +139,10 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
 
 
 def extraction_sha256(embedder: Embedder, dataset: Any) -> str:
-    """Return a hash of all that decides the features of a dataset's images, to keep them under.
+    """Return a hash of all that decides the features of a dataset's images, as a name to keep them under.
 
-    That is what :func:`extract_to_files` would refuse to mix, such as another version of torch or another
+    It covers what :func:`extract_to_files` would refuse to mix, such as another version of torch or another
     device; and when each file was last written, as another image may have as many bytes.
-
-    Args:
-        embedder: The encoder.
-        dataset: As of :func:`extract_to_files`.
-
-    Raises:
-        ValueError: As :func:`list_images`.
     """
     listed = list_images(dataset)
     manifest = _manifest(embedder, dataset, listed, DTYPES[0], None)
@@ -187,19 +164,19 @@ def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, c
 def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: list[range], dtype: str,
                 num_workers: int, skip_unreadable: bool, commit_s: float,
                 progress: Callable[[int, int], None] | None) -> None:
-    def commit() -> None:
+    def commit() -> float:
         writer.commit()
         if progress is not None:
-            progress(int(np.count_nonzero(read_progress(store.folder))), len(dataset))
+            progress(int(np.count_nonzero(store.states())), len(dataset))
+        return time.monotonic()
 
     loader = DataLoader(
         PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
         num_workers=num_workers, pin_memory=embedder.device.type == 'cuda',
-        worker_init_fn=_read_in_one_thread,
+        worker_init_fn=_use_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
     with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
-        commit()
-        last_commit = time.monotonic()
+        last_commit = commit()
         for batch, (inputs, reasons) in zip(batches, loader, strict=True):
             if reasons and not skip_unreadable:
                 commit()
@@ -214,22 +191,21 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
                 _check_values(values, dtype, dataset, readable)
             writer.write(batch.start, {stage: values.numpy() for stage, values in rows.items()}, reasons)
             if time.monotonic() - last_commit >= commit_s:
-                commit()
-                last_commit = time.monotonic()
+                last_commit = commit()
         commit()
 
 
 def _check_values(rows: Tensor, dtype: str, dataset: Any, indices: list[int]) -> None:
     """Raise if a row cannot be stored; ``indices`` are the images of the rows."""
-    stored = rows.half() if dtype == 'float16' else rows
-    if (bad := first_not_finite(stored)) is not None:
-        image = dataset.get_data_info(indices[bad]).get('img_path') or f'number {indices[bad]}'
-        if first_not_finite(rows) is None:
-            raise InputError(f'a feature of image {image} is {rows[bad].abs().max():.3g}, too large for '
-                             'float16 (65504); use --dtype float32')
-        raise InputError(f'the feature of image {image} is not finite: the weights of the encoder are '
-                         'damaged, or the images are not scaled as it expects')
+    bad = first_not_finite(rows.half() if dtype == 'float16' else rows)
+    if bad is None:
+        return
+    image = dataset.get_data_info(indices[bad]).get('img_path') or f'number {indices[bad]}'
+    if torch.isfinite(rows[bad]).all():
+        raise InputError(f'a feature of image {image} is {rows[bad].abs().max():.3g}, too large for '
+                         'float16 (65504); use --dtype float32')
+    raise InputError(f'the feature of image {image} is not finite: {NOT_FINITE}')
 
 
-def _read_in_one_thread(worker: int) -> None:
+def _use_one_thread(worker: int) -> None:
     cv2.setNumThreads(0)

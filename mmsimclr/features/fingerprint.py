@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +33,15 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ImageList:
-    """What a dataset holds, without the images.
+    """Paths, sizes and labels of a dataset's images.
 
     Attributes:
         num_images: Number of images N.
-        sha256: Hash of every image's path below the data root and size in bytes (of its pixels, where it
-            lies in memory), and its label, in order.
+        sha256: Hash, in order, of every image's path below the data root, size in bytes and label; of the
+            pixels instead of path and size, where the images lie in memory.
         labels: int64 [N], or [N, K] where a label is K numbers; None without labels.
         longest_path: Characters of the longest path; 0 where the images have no files.
-        times_sha256: Hash of when every image's file was last written, in order.
+        times_sha256: Hash of the times at which the images' files were last written, in order.
     """
 
     num_images: int
@@ -54,9 +54,8 @@ class ImageList:
 def list_images(dataset: Any) -> ImageList:
     """Go once through a dataset's annotations, in order.
 
-    Args:
-        dataset: Has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
-            perhaps ``gt_label``. Neither its pipeline nor its files' contents are used.
+    The dataset has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
+    perhaps ``gt_label``. Neither its pipeline nor its files' contents are used.
 
     Raises:
         TypeError: If it has no ``get_data_info``.
@@ -74,8 +73,12 @@ def list_images(dataset: Any) -> ImageList:
         path, label = info.get('img_path'), info.get('gt_label')
         if path is not None:
             longest_path = max(longest_path, len(path))
-            num_bytes, time_ns = _size_and_time(path)
-            digest.update(os.fsencode(path.removeprefix(root)) + f'\0{num_bytes}'.encode())
+            try:
+                stat = os.stat(path)
+                size, time_ns = stat.st_size, stat.st_mtime_ns
+            except OSError:
+                size, time_ns = -1, 0       # whether that is an error is decided where the image is read
+            digest.update(os.fsencode(path.removeprefix(root)) + f'\0{size}'.encode())
             times.update(f'{time_ns}\n'.encode())
         else:
             pixels = np.ascontiguousarray(info['img'])
@@ -83,28 +86,20 @@ def list_images(dataset: Any) -> ImageList:
             digest.update(pixels)
         labels.append(None if label is None else np.asarray(label).tolist())
         digest.update(f'\0{labels[-1]}\n'.encode())
-    return ImageList(len(dataset), digest.hexdigest(), _stack(labels), longest_path, times.hexdigest())
+    return ImageList(len(dataset), digest.hexdigest(), _as_array(labels), longest_path, times.hexdigest())
 
 
-def _size_and_time(path: str) -> tuple[int, int]:
-    try:
-        file = os.stat(path)
-    except OSError:
-        return -1, 0                # whether that is an error is decided where the image is read
-    return file.st_size, file.st_mtime_ns
-
-
-def _stack(labels: Sequence[Any]) -> np.ndarray | None:
-    missing = sum(label is None for label in labels)
+def _as_array(labels: list) -> np.ndarray | None:
+    missing = labels.count(None)
     if missing == len(labels):
         return None
     if missing:
         raise InputError(f'{missing} of {len(labels)} images have no gt_label; give all of them one, or none')
     try:
-        stacked = np.asarray(labels)
+        array = np.asarray(labels)
     except ValueError:              # lists of different lengths
-        stacked = np.asarray(labels, object)
-    if stacked.dtype.kind not in 'iub':
+        array = np.asarray(labels, object)
+    if array.dtype.kind not in 'iub':
         raise InputError('gt_label must be an integer, or a list of integers of one length (a 0 or 1 for '
                          f'each class, where an image has several); the first is {labels[0]!r}')
-    return stacked.astype(np.int64)
+    return array.astype(np.int64)

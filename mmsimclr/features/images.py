@@ -24,7 +24,7 @@ class Preparation:
 
     Attributes:
         resize_px: Length of the short side after resizing.
-        crop_px: Side of the square that results, at most ``resize_px``.
+        crop_px: Side of the resulting square, at most ``resize_px``.
         interpolation: As in :func:`mmsimclr.transforms.resize`, with antialiasing.
         squash: Whether the square is the whole image, resized once more without regard to its aspect,
             rather than its centre.
@@ -57,39 +57,26 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None, crop_px: 
                     interpolation: str = 'bicubic', squash: bool = False) -> Preparation:
     """Return the preparation an encoder expects: 256 and 224 pixels, or 32 where its stem is CIFAR's.
 
-    Args:
-        backbone: A stem whose first convolution has stride 1 is taken for CIFAR's.
-        resize_px: Another short side; by default in the usual proportion to the crop.
-        crop_px: Another crop.
-        interpolation: See :class:`Preparation`.
-        squash: See :class:`Preparation`.
-
-    Raises:
-        ValueError: As :class:`Preparation`.
+    A stem whose first convolution has stride 1 is taken for CIFAR's. With another crop, the short side is by
+    default in the usual proportion to it. For the other arguments see :class:`Preparation`.
     """
     stride = getattr(getattr(backbone, 'conv1', None), 'stride', None)
-    usual = Preparation(32, 32) if stride in (1, (1, 1)) else Preparation()
+    usual_resize_px, usual_crop_px = (32, 32) if stride in (1, (1, 1)) else (256, 224)
     if crop_px is None:
-        crop_px = usual.crop_px
+        crop_px = usual_crop_px
     if resize_px is None:
-        resize_px = round(crop_px * usual.resize_px / usual.crop_px)
+        resize_px = round(crop_px * usual_resize_px / usual_crop_px)
     return Preparation(resize_px, crop_px, interpolation, squash)
 
 
-LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
-
-
 class ImageFolder:
-    """The images below a folder, in the order of :class:`~mmsimclr.datasets.UnlabeledImageFolder`.
+    """Images below a folder, in the order of :class:`~mmsimclr.datasets.UnlabeledImageFolder`.
 
     Where every image lies in a folder directly below the root, ``root/class/image``, those folders are
     the classes, numbered in the order of their names; otherwise there are no labels.
 
-    Args:
-        root: The folder.
-
     Raises:
-        FileNotFoundError: If it does not exist or holds no image.
+        FileNotFoundError: If ``root`` does not exist or holds no image.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -102,7 +89,6 @@ class ImageFolder:
         self.metainfo = {'classes': tuple(classes)} if classes else {}
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self._images)
 
     def get_data_info(self, index: int) -> dict:
@@ -111,8 +97,10 @@ class ImageFolder:
         return {**info, 'gt_label': self._labels[self._folder(info)]} if self._labels else info
 
     def _folder(self, info: dict) -> str:
-        below = info['img_path'].removeprefix(os.path.join(self.data_root, ''))
-        return os.path.dirname(below)
+        return os.path.dirname(info['img_path'].removeprefix(os.path.join(self.data_root, '')))
+
+
+LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 def named_images(source: str | Path, key: str | None = None,
@@ -131,19 +119,15 @@ def named_images(source: str | Path, key: str | None = None,
         ValueError: If a folder is given with a key or options.
         ConfigError: If the config is wrong, or has no dataset at that place.
     """
-    if Path(source).suffix == '.py' and not Path(source).is_dir():
-        return _dataset_of_config(source, key, options)
-    if key or options:
-        raise InputError(f'{source} is no config (.py), so it has no dataset key and no options')
-    return ImageFolder(source)
-
-
-def _dataset_of_config(path: str | Path, key: str | None, options: Mapping[str, Any] | None) -> Any:
-    config = load_config(path, dict(options) if options else None)
+    if Path(source).suffix != '.py' or Path(source).is_dir():
+        if key or options:
+            raise InputError(f'{source} is no config (.py), so it has no dataset key and no options')
+        return ImageFolder(source)
+    config = load_config(source, dict(options) if options else None)
     if key is None:
         loader = next((name for name in LOADERS if config.get(name)), None)
         if loader is None:
-            raise ConfigError(f'{path} has none of {", ".join(LOADERS)}; name the place of the dataset '
+            raise ConfigError(f'{source} has none of {", ".join(LOADERS)}; name the place of the dataset '
                               '(--dataset-key)')
         key = f'{loader}.dataset'
     node: Any = dict(config.items())
@@ -151,10 +135,10 @@ def _dataset_of_config(path: str | Path, key: str | None, options: Mapping[str, 
         places = {str(i): item for i, item in enumerate(node)} if isinstance(node, list | tuple) else node
         if not isinstance(places, Mapping) or part not in places:
             known = ', '.join(places) if isinstance(places, Mapping) else 'nothing'
-            raise ConfigError(f'{path} has no {key}: where {part!r} should be there is {known}')
+            raise ConfigError(f'{source} has no {key}: where {part!r} should be there is {known}')
         node = places[part]
     if not isinstance(node, Mapping) or 'type' not in node:
-        raise ConfigError(f'{key!r} of {path} must be a dict with the type of a dataset, got '
+        raise ConfigError(f'{key!r} of {source} must be a dict with the type of a dataset, got '
                           f'{type(node).__name__}')
     # Views of a training pipeline have no place here, and need not even be buildable.
     settings = dict(node.items())
@@ -162,39 +146,25 @@ def _dataset_of_config(path: str | Path, key: str | None, options: Mapping[str, 
 
 
 class PreparedImages(Dataset):
-    """Items as the encoder takes them, uint8 [3, H, W]; of an unreadable one, the reason.
-
-    Args:
-        dataset: Has ``len`` and ``get_data_info(i)``.
-        preparation: What makes an image of it.
-    """
+    """Items as the encoder takes them, uint8 [3, H, W]; of an unreadable one, the reason as text."""
 
     def __init__(self, dataset: Any, preparation: Preparation) -> None:
         self.dataset, self.preparation = dataset, preparation
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Tensor | str:
-        """Return image ``index``, or why it cannot be read.
-
-        Raises:
-            ImageReadError: If the machine is short of memory or file handles, no fault of the image.
-        """
         try:
             return self.preparation(self.dataset.get_data_info(index))
         except ImageReadError as error:
-            if error.errno in SHORTAGES:
+            if error.errno in SHORTAGES:            # of memory or file handles: no fault of the image
                 raise
             return str(error)
 
 
 def collate(items: list[Tensor | str]) -> tuple[Tensor | None, dict[int, str]]:
-    """Return the readable images [n, 3, H, W] (None if there are none), and the reasons of the others.
-
-    The reasons are by place in the batch.
-    """
+    """Return the readable images [n, 3, H, W], None if there are none; and the others' reasons by place."""
     reasons = {place: item for place, item in enumerate(items) if isinstance(item, str)}
     readable = [item for item in items if not isinstance(item, str)]
     return torch.stack(readable) if readable else None, reasons

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import reprlib
 import shutil
 import struct
 import zipfile
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap, read_array_header_1_0, read_magic
 
-from mmsimclr.errors import ExistingFileError, InputError
+from mmsimclr.errors import ExistingFileError, InputError, MachineError
 from mmsimclr.features.fingerprint import ImageList
 from mmsimclr.files import atomic_writer, locked_file
 
@@ -31,19 +32,26 @@ def decisive_settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
             if key not in PROVENANCE and (not key.startswith('versions.') or key in DECISIVE_VERSIONS)}
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words which decisive settings of two manifests differ."""
-    before, now = decisive_settings(before), decisive_settings(now)
-    return [f'{key} was {_short(before.get(key))}, is {_short(now.get(key))}'
-            for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def _check_same(place: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise if the features at a place are not those of a manifest."""
+    before, now = decisive_settings(read_manifest(place)), decisive_settings(manifest)
+    different = [f'{key} was {reprlib.repr(before.get(key))}, is {reprlib.repr(now.get(key))}'
+                 for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if different:
+        raise InputError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
+                         'name (--out), or remove it to begin anew')
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
-    """Return the manifest of a folder or an .npz of features.
-
-    Raises:
-        ValueError: If there is none, or it cannot be read.
-    """
+    """Return the manifest of a folder or an .npz of features."""
     try:
         if place.is_dir():
             return json.loads((place / MANIFEST).read_text(encoding='utf-8'))
@@ -59,32 +67,14 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         file.write((json.dumps(manifest, indent=2, allow_nan=False) + '\n').encode())
 
 
-def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'
-
-
 ALIGNMENT = 64              # of each member's first byte, and so, by the .npy format, of its array
-_PADDING_ID = 0xD935        # what zipalign calls its extra field; any reader passes over it
+PADDING_ID = 0xD935         # what zipalign calls its extra field; any reader passes over it
 
 
 def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
     """Copy files ``.npy`` into one uncompressed ``.npz``, whole or not at all.
 
-    Equal content gives equal bytes: members carry no date.
-
-    Args:
-        path: The ``.npz``.
-        arrays: Files of arrays; their names without the ending become the names in the archive.
-        text: Strings by name, stored as arrays of no dimension.
+    Equal content gives equal bytes: members carry no date. ``text`` is stored as arrays of no dimension.
     """
     with atomic_writer(path) as file, zipfile.ZipFile(file, 'w') as archive:
         for name, value in text.items():
@@ -96,39 +86,29 @@ def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
             # Fixed part, name, zip64 sizes and the padding's own head come before the array.
             head = file.tell() + 30 + len(source.name) + 20 + 4
             padding = -head % ALIGNMENT
-            info.extra = struct.pack('<HH', _PADDING_ID, padding) + bytes(padding)
+            info.extra = struct.pack('<HH', PADDING_ID, padding) + bytes(padding)
             with source.open('rb') as array, archive.open(info, 'w', force_zip64=True) as target:
                 shutil.copyfileobj(array, target, 1 << 20)
 
 
 def map_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays that :func:`pack_npz` packed, by name, memory-mapped and read-only.
-
-    Raises:
-        zipfile.BadZipFile: If the file is cut off or no archive.
-        ValueError: If a member is compressed, no array, or one of Python objects.
-    """
+    """Return the arrays that :func:`pack_npz` packed, by name, memory-mapped and read-only."""
+    arrays = {}
     with zipfile.ZipFile(path) as archive, path.open('rb') as file:
-        return {Path(info.filename).stem: _map_member(path, file, archive, info)
-                for info in archive.infolist()}
-
-
-def _map_member(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
-                info: zipfile.ZipInfo) -> np.ndarray:
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise InputError(f'{info.filename} is compressed')
-    with archive.open(info) as member:
-        if read_magic(member) != (1, 0):
-            raise InputError(f'{info.filename} is not in version 1.0 of the .npy format')
-        shape, fortran_order, dtype = read_array_header_1_0(member)
-        if dtype.hasobject:                         # mapped, their bytes would be taken for addresses
-            raise InputError(f'{info.filename} holds Python objects')
-        head = member.tell()
-    # The local header repeats the name and has extra fields of its own (APPNOTE.TXT, 4.3.7).
-    file.seek(info.header_offset + 26)
-    name_length, extra_length = struct.unpack('<HH', file.read(4))
-    offset = info.header_offset + 30 + name_length + extra_length + head
-    return np.memmap(path, dtype, 'r', offset, shape, order='F' if fortran_order else 'C')
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                if info.compress_type != zipfile.ZIP_STORED or read_magic(member) != (1, 0):
+                    raise InputError(f'{info.filename} is compressed, or no .npy of version 1.0')
+                shape, fortran_order, dtype = read_array_header_1_0(member)
+                if dtype.hasobject:                 # mapped, their bytes would be taken for addresses
+                    raise InputError(f'{info.filename} holds Python objects')
+                head = member.tell()
+            # The local header repeats the name and has extra fields of its own (APPNOTE.TXT, 4.3.7).
+            file.seek(info.header_offset + 26)
+            offset = info.header_offset + 30 + sum(struct.unpack('<HH', file.read(4))) + head
+            arrays[Path(info.filename).stem] = np.memmap(path, dtype, 'r', offset, shape,
+                                                         order='F' if fortran_order else 'C')
+    return arrays
 
 
 PENDING, DONE, UNREADABLE = 0, 1, 2
@@ -141,21 +121,15 @@ class RowWriter:
 
     Ordinary writes, not a memory map: they keep the process small, and on network file systems leave the
     neighbouring rows of other machines alone.
-
-    Args:
-        folder: Has ``<stage>.npy``, [N, C], for each stage, and ``progress``, a byte for each of N images.
-        stages: Names of the stages.
-        rank: Number of the process.
     """
 
     def __init__(self, folder: Path, stages: Iterable[str], rank: int) -> None:
-        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
-        self._arrays = {stage: np.load(path, mmap_mode='r') for stage, path in self._paths.items()}
         self._folder, self._rank = folder, rank
+        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
         self._written: list[tuple[int, np.ndarray]] = []
 
     def __enter__(self) -> 'RowWriter':
-        """Open the files."""
+        self._arrays = {stage: np.load(path, mmap_mode='r') for stage, path in self._paths.items()}
         self._files = {stage: path.open('r+b') for stage, path in self._paths.items()}
         self._progress = open(self._folder / PROGRESS, 'r+b')
         self._reasons = open(self._folder / f'{REASONS}-{self._rank}', 'a', encoding='utf-8')
@@ -163,18 +137,11 @@ class RowWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the files; what was not committed does not count."""
         for file in (*self._files.values(), self._progress, self._reasons):
             file.close()
 
     def write(self, start: int, features: Mapping[str, np.ndarray], reasons: Mapping[int, str]) -> None:
-        """Write the rows of a run of images.
-
-        Args:
-            start: Number of the first image.
-            features: [n, C] by stage, of the readable images of the run.
-            reasons: Why the others cannot be read, by place in the run.
-        """
+        """Write rows [n, C] of consecutive images; ``reasons`` tell why others cannot be read, by place."""
         num_rows = len(next(iter(features.values()))) + len(reasons)
         states = np.full(num_rows, DONE, np.uint8)
         states[list(reasons)] = UNREADABLE
@@ -201,21 +168,17 @@ class RowWriter:
         self._written.clear()
 
 
-def read_progress(folder: Path) -> np.ndarray:
-    """Return what is known of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
-    return np.fromfile(folder / PROGRESS, np.uint8)
-
-
-def read_reasons(folder: Path) -> dict[int, str]:
+def _read_reasons(folder: Path) -> dict[int, str]:
     """Return why images cannot be read, by number, of all processes."""
-    entries = []
+    reasons = {}
     for file in sorted(folder.glob(f'{REASONS}-*')):
         for line in file.read_text(encoding='utf-8').splitlines():
             try:
-                entries.append(json.loads(line))
+                entry = json.loads(line)
             except json.JSONDecodeError:            # cut off, so never committed; or empty
                 continue
-    return {entry['image']: entry['reason'] for entry in entries}
+            reasons[entry['image']] = entry['reason']
+    return reasons
 
 
 BLOCK_ROWS = 4096
@@ -227,9 +190,6 @@ class FeatureStore:
     ``<stage>.npy`` for each stage, ``paths.npy`` and ``labels.npy`` have a row for each image, and
     ``progress`` a byte. In the end the rows of unreadable images are taken out, and the folder is renamed,
     or packed if ``out`` ends in ``.npz``.
-
-    Args:
-        out: What is to result: a folder, or a file ``.npz``.
     """
 
     def __init__(self, out: Path) -> None:
@@ -243,40 +203,20 @@ class FeatureStore:
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
-        """Keep other runs off the files during a block, by a lock on ``<out>.lock``; a result needs none.
-
-        Raises:
-            RuntimeError: If another run is at work.
-        """
-        if self.is_complete:
-            yield
-            return
-        lock = self.out.with_name(f'{self.out.name}.lock')
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        """Keep other runs off the files during the block; a complete result needs no lock."""
         with ExitStack() as held:
-            try:
-                held.enter_context(locked_file(lock, wait=False))
-            except BlockingIOError:
-                raise RuntimeError(
-                    f'another run is writing {self.out}. Wait for it and repeat the command, which returns '
-                    'its result or goes on from there; or choose another name (--out)') from None
-            held.callback(lock.unlink, missing_ok=True)
+            if not self.is_complete:
+                self.out.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(locked_file(self.out, wait=False))
+                except BlockingIOError:
+                    raise MachineError(
+                        f'another run is writing {self.out}. Wait for it and repeat the command, which gives '
+                        'its result or goes on from there; or choose another name (--out)') from None
             yield
 
     def prepare(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
-        """Make the files, or see that those there belong to the same extraction.
-
-        Args:
-            manifest: All that decides the rows, with ``stages`` (lengths by stage) and ``dtype``.
-            images: The list of the dataset.
-            dataset: Gives the paths.
-
-        Raises:
-            ValueError: If the result, or a part of it, is there and is of another encoder, of other images
-                or made with other settings; it says which.
-            FileExistsError: If something else has the name of the result.
-            OSError: If the disk has too little room.
-        """
+        """Make the files, or check that those there belong to the same extraction."""
         if self.is_complete:
             _check_same(self.out, manifest)
             shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very end
@@ -290,33 +230,32 @@ class FeatureStore:
             write_manifest(self.folder, manifest)               # last: with it the files count as made
 
     def pending(self, batch_size: int, skip_unreadable: bool) -> list[range]:
-        """Return the batches of images in which something is to be done.
+        """Return the batches in which something is to be done; b begins with image ``b * batch_size``.
 
-        Args:
-            batch_size: Images in a batch; batch b has the images from ``b * batch_size`` on.
-            skip_unreadable: Whether images that were found unreadable are done with.
+        With ``skip_unreadable``, images that were found unreadable are done with.
         """
         if 'num_unreadable' in read_manifest(self.folder)['images']:        # finish() has begun
             return []
-        states = read_progress(self.folder)
+        states = self.states()
         todo = states == PENDING if skip_unreadable else states != DONE
         return [range(start, min(start + batch_size, len(todo))) for start in range(0, len(todo), batch_size)
                 if todo[start:start + batch_size].any()]
+
+    def states(self) -> np.ndarray:
+        """Return the state of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
+        return np.fromfile(self.folder / PROGRESS, np.uint8)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Take out the rows of unreadable images and give the result its name.
 
         Stopped at any point, it can be called again.
-
-        Raises:
-            ValueError: If none of the images could be read.
         """
-        progress, reasons = read_progress(self.folder), read_reasons(self.folder)
-        assert PENDING not in progress, 'some images were not computed'
-        keep = np.flatnonzero(progress == DONE)
-        left_out = [reasons[index] for index in np.flatnonzero(progress == UNREADABLE).tolist()]
+        states, reasons = self.states(), _read_reasons(self.folder)
+        assert PENDING not in states, 'some images were not computed'
+        keep = np.flatnonzero(states == DONE)
+        left_out = [reasons[index] for index in np.flatnonzero(states == UNREADABLE).tolist()]
         if not len(keep):
-            raise InputError(f'none of the {len(progress)} images can be read: {left_out[0]}')
+            raise InputError(f'none of the {len(states)} images can be read: {left_out[0]}')
         write_manifest(self.folder, {**manifest, 'images': {
             **manifest['images'], 'num_unreadable': len(left_out), 'unreadable': left_out}})
         for path in sorted(self.folder.glob('*.npy')):
@@ -332,13 +271,12 @@ class FeatureStore:
 
     def _make_files(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
         num_images, dtype = images.num_images, np.dtype(manifest['dtype'])
-        num_bytes = dtype.itemsize * num_images * sum(manifest['stages'].values())
-        num_bytes += 4 * images.longest_path * num_images
+        row_bytes = dtype.itemsize * sum(manifest['stages'].values()) + 4 * images.longest_path
+        needed = row_bytes * num_images * (2 if self.out.suffix == '.npz' else 1)
         self.folder.mkdir(parents=True)
-        needed = num_bytes * (2 if self.out.suffix == '.npz' else 1)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            raise OSError(
+            raise MachineError(
                 f'the features of {num_images} images need {needed / 1e9:.1f} GB on the disk of '
                 f'{self.folder.parent.absolute()}, which has {free / 1e9:.1f} GB left; float16 needs half, '
                 'and a folder half of what .npz needs')
@@ -352,12 +290,6 @@ class FeatureStore:
                 paths[index] = dataset.get_data_info(index)['img_path']
             paths.flush()
         (self.folder / PROGRESS).write_bytes(bytes(num_images))
-
-
-def _check_same(place: Path, manifest: Mapping[str, Any]) -> None:
-    if different := differences(read_manifest(place), manifest):
-        raise InputError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
-                         'name (--out), or remove it to begin anew')
 
 
 def _keep_rows(path: Path, keep: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Files that arrive whole: downloads that resume, checks, atomic writing. Standard library only."""
+"""Files: downloads that resume, digests, atomic writing, unpacking, locks and progress."""
 
 from .archives import unpack
 from .download import DownloadError, UnreachableError, download

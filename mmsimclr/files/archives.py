@@ -1,7 +1,6 @@
 """Unpacking of tar archives that are not trusted."""
 
 import lzma
-import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -19,27 +18,28 @@ def unpack(archive: Path, folder: Path, file_names: Sequence[str]) -> None:
     Args:
         archive: The tar archive, compressed or not.
         folder: An existing folder.
-        file_names: Names, without folders, of the members to write; others are passed over.
+        file_names: Names without folders.
 
     Raises:
-        ValueError: If the archive cannot be read to its end, or any member has an absolute path,
-            a ``..``, is a link or a device, or is larger than 64 MB. The message names it.
+        ValueError: If the archive cannot be read to its end, or any member would lie or point outside
+            of the folder, is a device, or is larger than 64 MB. The message names it.
         OSError: If a file cannot be written.
     """
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                path = PurePosixPath(member.name.replace('\\', '/'))
-                if path.is_absolute() or '..' in path.parts or not (member.isreg() or
-                                                                    member.isdir()):
-                    raise InputError(f'{archive} is refused: its member {member.name!r} is a link '
-                                     'or would lie outside the folder it is unpacked to')
-                if member.isreg() and path.name in file_names:
+                name = PurePosixPath(member.name.replace('\\', '/'))
+                tarfile.data_filter(member.replace(name=str(name)), folder)
+                if name.is_absolute():
+                    raise tarfile.AbsolutePathError(member)
+                if member.isreg() and name.name in file_names:
                     if member.size > MAX_MEMBER_BYTES:
                         raise InputError(f'{archive} is refused: its member {member.name!r} has '
                                          f'{member.size} bytes')
-                    with open(folder / path.name, 'wb') as file:
-                        shutil.copyfileobj(tar.extractfile(member), file)
+                    tar.extract(member.replace(name=name.name), folder, set_attrs=False, filter='data')
+    except tarfile.FilterError as error:
+        raise InputError(f'{archive} is refused: its member {error.tarinfo.name!r} is a device, or lies or '
+                         'points outside of the folder it is unpacked to') from error
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if getattr(error, 'errno', None) is not None:
             raise  # No fault of the archive: a full disk, missing rights.

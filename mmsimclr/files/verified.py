@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Iterator, Mapping
 
@@ -10,15 +10,7 @@ from mmsimclr.errors import InputError
 
 
 def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
-    """Return the hexadecimal digest of a file, read in pieces.
-
-    Args:
-        path: The file.
-        algorithm: A name :mod:`hashlib` knows, such as ``'md5'`` or ``'sha256'``.
-
-    Returns:
-        Lower-case hexadecimal digest.
-    """
+    """Return the hexadecimal digest of a file by an algorithm of :mod:`hashlib`."""
     # The sums guard against damage, not against an attacker; says so to FIPS builds of OpenSSL.
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, 'rb') as file:
@@ -29,22 +21,18 @@ def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
 
 def difference(path: str | Path, hashes: Mapping[str, str] | None = None,
                size: int | None = None) -> str:
-    """Say how a file differs from what it should be.
+    """Say how an existing file differs from what it should be; return an empty string if it does not.
 
     Args:
-        path: An existing file.
-        hashes: Expected hexadecimal digests by algorithm, e.g. ``{'md5': '...'}``; of each the
-            beginning is enough, 8 digits at least.
-        size: Expected size in bytes; compared first, since it costs nothing.
-
-    Returns:
-        For instance ``'expected 30730000 bytes, got 12'``; the empty string if nothing differs.
+        path: The file.
+        hashes: Expected hexadecimal digests by algorithm, e.g. ``{'md5': '...'}``, or the first 8 digits
+            or more of them.
+        size: Expected size in bytes.
 
     Raises:
         ValueError: If an expected digest has fewer than 8 digits.
     """
-    path = Path(path)
-    actual_size = path.stat().st_size
+    actual_size = Path(path).stat().st_size
     if size is not None and actual_size != size:
         return f'expected {size} bytes, got {actual_size}'
     for algorithm, expected in (hashes or {}).items():
@@ -58,16 +46,10 @@ def difference(path: str | Path, hashes: Mapping[str, str] | None = None,
 
 @contextmanager
 def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing so that it appears whole or not at all.
+    """Open a binary file for writing so that it appears whole or not at all; make missing parent folders.
 
-    The bytes go to a temporary name in the same folder, are flushed to disk, and take the place of
-    ``path`` in one step when the block ends without an error; otherwise ``path`` stays as it was.
-
-    Args:
-        path: The file to write; missing parent folders are made.
-
-    Yields:
-        A binary file object open for writing.
+    The bytes go to a temporary file in the same folder, which takes the place of ``path`` in one step when
+    the block ends without an error; otherwise ``path`` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,14 +66,10 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the folder's entries, so that a rename outlives a power cut, where possible."""
-    try:
+    """Flush a folder's entries, where possible, so that a rename outlives a power cut."""
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,9 +1,11 @@
-"""Protocols: what an encoder is worth."""
+"""Protocols that measure an encoder."""
 
-from .annotation_check import check_annotations, check_benchmark
+from mmsimclr.evaluation import knn_accuracy
+
+from .annotation_check import check_annotations
 from .base import Benchmark, EncoderSource, Protocol, run_benchmark
-from .downstream import Detection, Segmentation
-from .knn import KNN, knn_accuracy, knn_metrics
+from .downstream import Detection, Segmentation, check_benchmark
+from .knn import KNN, knn_metrics
 from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain

@@ -1,4 +1,4 @@
-"""Base class of protocols, and running one on a checkpoint."""
+"""Running a protocol on an encoder: the encoder, the benchmark, the base class of protocols."""
 
 import time
 from abc import ABC, abstractmethod
@@ -16,36 +16,70 @@ from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
 from torch import nn
 
-from mmsimclr import distributed
-from mmsimclr.checkpoints import (
-    UNIT_RANGE,
-    EncoderWeights,
-    InputScale,
-    LoadReport,
-    build_encoder,
-    read_encoder,
-)
+from mmsimclr import checkpoints, distributed
+from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
 from mmsimclr.files import ProgressLine
 from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
 
+ALL_MAPS = ('stem', 0, 1, 2, 3)
+
+
+def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
+                  command: str | None = None, select: str | None = None, cache_dir: str | Path | None = None,
+                  device: str = 'auto') -> Result:
+    """Measure an encoder as a config says.
+
+    Args:
+        config: From :func:`mmsimclr.config.load_config`; it has a ``protocol``.
+        checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
+            whose architecture is then the config's ``encoder``.
+        config_path: Where the config came from, for the result.
+        command: The command that repeats it, for the result.
+        select: Address of the encoder in the checkpoint, where it has several.
+        cache_dir: Folder of extracted features; by default ``features`` beside the work directory, so that
+            all evaluations of an encoder share them.
+        device: Where to compute; 'auto' is the GPU if there is one.
+
+    Returns:
+        The result, which is written into the work directory as well.
+
+    Raises:
+        ConfigError: If the config describes no protocol.
+        CheckpointError: If the checkpoint cannot be used.
+    """
+    if not config.get('protocol'):
+        raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
+                          '(configs/benchmarks/); to pre-train, use tools/train.py')
+    if config.get('launcher', 'none') != 'none':
+        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    work_dir = Path(config.work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    randomness = config.get('randomness') or {}
+    seed = randomness.get('seed') or 0
+    set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
+    MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
+    source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+    benchmark = Benchmark(
+        source, config, work_dir, Path(cache_dir) if cache_dir else work_dir.parent / 'features',
+        config_path=str(config_path) if config_path else None, command=command, seed=seed, device=device,
+        num_workers=config.get('num_workers', 0))
+    return PROTOCOLS.build(config.protocol).run(benchmark)
+
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """Where an encoder comes from; each :meth:`build` makes a fresh one with the same weights.
+    """The encoder that is measured: read and built at first use, then kept.
 
     Attributes:
         checkpoint: A file, folder, address or model-zoo name; None for random initialisation.
         select: Address of the encoder in the checkpoint, where it has several.
-        settings: Arguments of :class:`mmsimclr.models.ResNet` for random initialisation. A checkpoint
-            says them itself.
+        settings: Arguments of :class:`mmsimclr.models.ResNet`, needed for random initialisation only.
         seed: Decides a random initialisation.
-
-    Raises:
-        ValueError: If there is neither a checkpoint nor settings to build a random encoder from.
     """
 
     checkpoint: str | Path | None
@@ -60,50 +94,41 @@ class EncoderSource:
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
-        """What the checkpoint holds, read once; None for random initialisation."""
-        return None if self.checkpoint is None else read_encoder(self.checkpoint, self.select)
+        """The checkpoint's content; None for random initialisation."""
+        return None if self.checkpoint is None else checkpoints.read_encoder(self.checkpoint, self.select)
 
     @property
     def input(self) -> InputScale:
-        """How to scale the encoder's images; the unit range where it is random."""
-        return UNIT_RANGE if self.weights is None else self.weights.input
+        """Scale of the encoder's images; the unit range where it is random."""
+        return checkpoints.UNIT_RANGE if self.weights is None else self.weights.input
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
+        return self._built[0]
+
+    @property
+    def report(self) -> LoadReport | None:
+        """The report of its loading; None where it is random."""
+        return self._built[1]
+
+    @cached_property
+    def _built(self) -> tuple[nn.Module, LoadReport | None]:
+        return self.build(out_indices=ALL_MAPS)
 
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
-        """Return a new encoder, in eval mode, and the report of its loading (None where it is random).
+        """Return a new encoder with the same weights, in eval mode, and the report of its loading.
+
+        The global random state stays as it is.
 
         Args:
             **arguments: Further arguments of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
-
-        Raises:
-            CheckpointError: If the checkpoint does not fill the encoder.
         """
-        if self.weights is not None:
-            return build_encoder(self.weights, **arguments)
         with torch.random.fork_rng(devices=[]):
+            if self.weights is not None:
+                return checkpoints.build_encoder(self.weights, **arguments)
             torch.manual_seed(self.seed)
             return MODELS.build(dict(type='mmsimclr.ResNet', **self.settings, **arguments)).eval(), None
-
-
-@contextmanager
-def clear_dataset_errors() -> Iterator[None]:
-    """Tell as an error of the user's data what other libraries say in their ways: folders without images.
-
-    Raises:
-        FileNotFoundError: If a folder or file of the dataset does not exist.
-        ValueError: If a folder holds no images.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        if error.filename is None:                           # it explains itself
-            raise
-        raise MissingFileError(
-           f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
-           'datasets (another place: --cfg-options data_root=PATH)') from error
-    except RuntimeError as error:
-        if not str(error).startswith('Found 0 files'):
-            raise
-        raise InputError(f'there are no images to measure on: {error}') from error
 
 
 @dataclass
@@ -115,8 +140,7 @@ class Benchmark:
         config: The whole config, for protocols that train by MMEngine's Runner.
         work_dir: Folder of this evaluation.
         cache_dir: Folder of extracted features, which evaluations of one encoder share.
-        config_path: Where the config came from.
-        command: The command that repeats the evaluation.
+        config_path, command: Origin of the config, and the command that repeats the evaluation.
         seed: Seed of everything random in it.
         device: Where to compute.
         num_workers: Processes that read images.
@@ -141,25 +165,22 @@ class Benchmark:
 
     def features(self, dataset: Mapping[str, Any], stages: str | Sequence[str] = 'pooled',
                  **preparation: Any) -> FeatureFiles:
-        """Return an encoder's features of a dataset, extracted once and kept.
+        """Return the encoder's features of a dataset, extracted once and kept.
 
-        They are kept by the hash of the encoder's weights, of how images are prepared and pooled, of the
-        list of images and when each was written, and of the device and the versions that compute, so
-        nothing stale is read. In a process group the ranks share the work.
+        They are kept by the hash of all that decides them: the encoder's weights, how images are prepared
+        and pooled, the list of images and when each was written, the device and the versions. In a process
+        group the ranks share the work.
 
         Args:
             dataset: Config of the dataset; its pipeline is not used.
             stages: See :class:`~mmsimclr.features.Embedder`.
             **preparation: Further arguments of the Embedder, such as ``resize_px``.
-
-        Returns:
-            Features, labels and paths, in the order of the dataset.
         """
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
-        backbone, report = self.encoder.build(out_indices=('stem', 0, 1, 2, 3))
-        embedder = Embedder(backbone, self.device, stages=stages, input=self.encoder.input, **preparation)
-        embedder.report = report
+        embedder = Embedder(self.encoder.backbone, self.device, stages=stages, input=self.encoder.input,
+                            **preparation)
+        embedder.report = self.encoder.report
         # Rank 0 decides: on another machine, copies of the images may have been written at other times.
         name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']
         broadcast_object_list(name)
@@ -173,24 +194,18 @@ class Benchmark:
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
         """Write ``result.json``, with the predictions beside it, and return it.
 
-        Args:
-            protocol: The protocol's name.
-            metrics: Values by name; the unit is the name's suffix, e.g. ``top_1_accuracy_percent``.
-            num_images: Counts of images by part.
-            settings: What decided the values.
-            predictions: What was predicted for each image of the test.
+        The arguments are fields of :class:`Result`.
         """
-        weights, scale = self.encoder.weights, self.encoder.input
-        settings = {**settings, 'input': dict(
-            mean=list(scale.mean), std=list(scale.std), stated=scale.stated)}
+        scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings=dict(settings), config=self.config_path, command=self.command,
-            dataset=self.config.get('dataset_name'), wall_time_s=time.perf_counter() - self.started)
-        if weights is None:
+            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
+                                                stated=scale.stated)},
+            config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
+            wall_time_s=time.perf_counter() - self.started)
+        if report is None:
             result.settings.update(init='random', encoder=dict(self.encoder.settings))
         else:
-            _, report = self.encoder.build()
             result.checkpoint, result.checkpoint_sha256 = str(report.path), report.sha256
             result.checkpoint_layout = report.layout
             result.tensors_loaded = (report.matched, report.expected)
@@ -213,48 +228,29 @@ class Protocol(ABC):
         """
 
 
-def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
-                  command: str | None = None, select: str | None = None, cache_dir: str | Path | None = None,
-                  device: str = 'auto') -> Result:
-    """Measure an encoder as a config says.
-
-    Args:
-        config: From :func:`mmsimclr.config.load_config`; it has a ``protocol``.
-        checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
-            whose architecture is then the config's ``encoder``.
-        config_path: Where the config came from, for the result.
-        command: The command that repeats it, for the result.
-        select: Address of the encoder in the checkpoint, where it has several.
-        cache_dir: Where extracted features are kept; by default ``features`` beside the work directory, so
-            that all evaluations of an encoder share them.
-        device: Where to compute; 'auto' is the GPU if there is one.
-
-    Returns:
-        The result, which is written into the work directory as well.
-
-    Raises:
-        ConfigError: If the config describes no protocol.
-        CheckpointError: If the checkpoint cannot be used.
-    """
-    if not config.get('protocol'):
-        raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
-                          '(configs/benchmarks/); to pre-train, use tools/train.py')
-    if config.get('launcher', 'none') != 'none':
-        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
-    work_dir = Path(config.work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    seed = _seed(config)
-    set_random_seed(seed, deterministic=bool((config.get('randomness') or {}).get('deterministic')))
-    MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
-    source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
-    benchmark = Benchmark(
-        source, config, work_dir, Path(cache_dir) if cache_dir else work_dir.parent / 'features',
-        config_path=str(config_path) if config_path else None, command=command, seed=seed, device=device,
-        num_workers=config.get('num_workers', 0))
-    return PROTOCOLS.build(config.protocol).run(benchmark)
+@contextmanager
+def clear_dataset_errors() -> Iterator[None]:
+    """Turn other libraries' errors about missing files and empty folders into errors of the user's data."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if error.filename is None:                           # it explains itself
+            raise
+        raise MissingFileError(
+            f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
+            'datasets (another place: --cfg-options data_root=PATH)') from error
+    except RuntimeError as error:
+        if not str(error).startswith('Found 0 files'):
+            raise
+        raise InputError(f'there are no images to measure on: {error}') from error
 
 
-def _seed(config: Config) -> int:
-    randomness: dict[str, Any] = config.get('randomness') or {}
-    seed = randomness.get('seed')
-    return 0 if seed is None else seed
+def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
+    """Return the names of the classes of two sets of features, or their numbers; refuse different classes."""
+    names, others = (list(part.manifest['images']['classes']) for part in (train, test))
+    require_same_classes(names, others)
+    if names:
+        return names
+    counts = [0 if part.labels is None else part.labels.shape[1] if part.labels.ndim == 2
+              else int(part.labels.max()) + 1 for part in (train, test)]
+    return [str(number) for number in range(max(counts))]

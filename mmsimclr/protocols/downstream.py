@@ -1,39 +1,44 @@
 """Detection and segmentation: fine-tuning a detector of mmdet or a segmenter of mmseg."""
 
 import copy
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
-from mmengine.dist import broadcast
+import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from torch import nn
 
 from mmsimclr import distributed
+from mmsimclr.checkpoints import InputScale
 from mmsimclr.config import ConfigError
+from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine.metrics import ImageWiseMetric
 from mmsimclr.errors import InputError
 from mmsimclr.files import atomic_writer
+from mmsimclr.models import DownstreamResNet
 from mmsimclr.protocols.annotation_check import check_annotations, classes_of
-from mmsimclr.protocols.base import Benchmark, Protocol
-from mmsimclr.protocols.downstream_model import complete_model, put_encoder_in, unwrap
+from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import check_training_device
-from mmsimclr.registry import PROTOCOLS
+from mmsimclr.protocols.training import broadcast_buffers, training_config, training_settings
+from mmsimclr.registry import MODELS, PROTOCOLS
 from mmsimclr.runner import build_runner
 
 NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper', 'train_cfg',
           'test_cfg')
+STAGE_4 = 'layer4.'
+WIDTH = ('base_channels', 'width_multiplier')
 
 
 class FineTuning(Protocol):
     """Train a whole network of mmdet or mmseg that starts from the encoder and from nothing else.
 
     The config is that of an MMEngine run without what only encoder and data can tell, which
-    :func:`~mmsimclr.protocols.downstream.complete_model` fills in. Before training, all annotations
-    are checked. The metric of ``test_evaluator`` is an :class:`~mmsimclr.engine.metrics.ImageWiseMetric`;
-    what was found in each image is written beside the result, into ``per_image.npz``.
+    :func:`complete_model` fills in. Before training, all annotations are checked. The metric of
+    ``test_evaluator`` is an :class:`~mmsimclr.engine.metrics.ImageWiseMetric`. The findings in each image
+    are written beside the result, into ``per_image.npz``.
 
     Args:
         kind: Name of the protocol in the result, as published results call it, e.g. ``'Mask R-CNN FPN 1x'``.
@@ -46,11 +51,7 @@ class FineTuning(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Train, measure, and return the metrics of the config's evaluator."""
-        config = copy.deepcopy(benchmark.config)
-        lacking = [key for key in NEEDED if not config.get(key)]
-        if lacking:
-            raise ConfigError(f'a protocol that trains needs {", ".join(lacking)} in the config')
-        check_training_device(benchmark.device)
+        config = training_config(benchmark, NEEDED)
         with DefaultScope.overwrite_default_scope(config.default_scope):
             counts = check_annotations(config)
             runner = self.build(benchmark, config)
@@ -58,27 +59,25 @@ class FineTuning(Protocol):
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '
                                  'encoder; raise train_cfg.max_iters or max_epochs')
-            metrics = _test(runner)
+            broadcast_buffers(unwrap_model(runner.model))
+            metrics = {name: float(value) for name, value in runner.test().items()}
         metric, = runner.test_loop.evaluator.metrics
         kept = benchmark.work_dir / 'per_image.npz'
         if distributed.rank() == 0:
             with atomic_writer(kept) as file:
                 np.savez_compressed(file, classes=np.array(metric.dataset_meta['classes']), **metric.rows)
+        over_ranks = config.get('sync_bn') and distributed.world_size() > 1
         return benchmark.result(
             self.kind, metrics, {part: count['images'] for part, count in counts.items()},
-            dict(task=self.task, **_settings(runner, config), by_class=metric.by_class, per_image=kept.name))
+            dict(task=self.task, **training_settings(runner, config),
+                 batch_norm='over all ranks' if over_ranks else 'per process', by_class=metric.by_class,
+                 per_image=kept.name))
 
     @staticmethod
     def build(benchmark: Benchmark, config: Config) -> Runner:
-        """Complete a config in place and build its Runner, the encoder in the model.
-
-        Raises:
-            ConfigError: If the model or the metric is of another kind.
-        """
-        encoder, _ = benchmark.encoder.build()
+        """Complete a config in place and build its Runner, the encoder in the model."""
+        encoder = benchmark.encoder.backbone
         complete_model(config.model, encoder.settings, benchmark.encoder.input, len(classes_of(config)))
-        config.work_dir = str(benchmark.work_dir)
-        config.setdefault('experiment_name', '-'.join(Path(config.work_dir).absolute().parts[-2:]))
         runner = build_runner(config)
         metrics = runner.test_loop.evaluator.metrics
         if len(metrics) != 1 or not isinstance(metrics[0], ImageWiseMetric):
@@ -86,27 +85,6 @@ class FineTuning(Protocol):
                               'mmsimclr.engine')
         put_encoder_in(runner.model, encoder)
         return runner
-
-
-def _test(runner: Runner) -> dict[str, float]:
-    if distributed.world_size() > 1:
-        # Statistics of batch norm differ where they are per process; a checkpoint has those of rank 0.
-        for buffer in unwrap(runner.model).buffers():
-            broadcast(buffer, src=0)
-    metrics = runner.test()
-    return {name: float(value) for name, value in metrics.items()}
-
-
-def _settings(runner: Runner, config: Config) -> dict[str, Any]:
-    optimizer = config.optim_wrapper.optimizer
-    kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
-    ranks = distributed.world_size()
-    return dict(
-        steps=runner.iter, ranks=ranks,
-        global_batch=config.train_dataloader.batch_size * ranks
-        * config.optim_wrapper.get('accumulative_counts', 1),
-        optimizer={**optimizer, 'type': kind},
-        batch_norm='over all ranks' if config.get('sync_bn') and ranks > 1 else 'per process')
 
 
 @PROTOCOLS.register_module()
@@ -129,3 +107,128 @@ class Segmentation(FineTuning):
     """
 
     task = 'segmentation'
+
+
+def check_benchmark(config: Config, checkpoint: str | None = None, select: str | None = None) -> str:
+    """Do only what comes before training: read all annotations, and fit the encoder into the model.
+
+    Without a checkpoint the encoder is left out. The result is a line on each part.
+
+    Raises:
+        ConfigError: If the protocol of the config has no annotations, or its model is for another encoder.
+        CheckpointError: If the checkpoint has no encoder that can be used.
+        ValueError: As :func:`check_annotations`, which see for further errors.
+    """
+    if config.get('default_scope') not in ('mmdet', 'mmseg') or not config.get('train_dataloader'):
+        raise ConfigError('only configs of detection and segmentation have annotations to check')
+    lines = []
+    if checkpoint is not None:
+        source = EncoderSource(checkpoint, select)
+        encoder, report = source.backbone, source.report
+        with DefaultScope.overwrite_default_scope(config.default_scope):
+            complete_model(copy.deepcopy(config.model), encoder.settings, source.input,
+                           len(classes_of(config)))
+        lines = [f'encoder: {report.matched} of {report.expected} tensors of {report.path}: nothing is wrong']
+    counted = 'objects' if config.default_scope == 'mmdet' else 'classes in images'
+    lines += [f'{part}: {count["images"]} images, {count["objects"]} {counted}: nothing is wrong'
+              for part, count in check_annotations(config).items()]
+    return '\n'.join(lines)
+
+
+def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputScale,
+                   num_classes: int) -> None:
+    """Fill in what only the encoder and the data can tell: architecture, channels, strides, scale, classes.
+
+    So one config serves encoders of every depth, width and stem.
+
+    Args:
+        model: Config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
+            :class:`~mmsimclr.models.Stage4Head` as shared head (C4), or of mmseg's ``EncoderDecoder``; its
+            backbone is a :class:`~mmsimclr.models.DownstreamResNet`. It is changed in place.
+        encoder: The encoder's ``settings``.
+        scale: Mean and deviation of its images.
+        num_classes: Classes of the data; of segmentation with the background, if it is one.
+
+    Raises:
+        ConfigError: If the model is of another kind, or names another encoder.
+    """
+    if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
+        raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '
+                          'init_cfg and pretrained out of the model')
+    _require_same_encoder(model.backbone, encoder)
+    model.backbone.update(encoder)
+    with torch.device('meta'):
+        backbone = MODELS.build(model.backbone)
+    if not isinstance(backbone, DownstreamResNet):
+        raise ConfigError('model.backbone must be a mmsimclr.models.DownstreamResNet, which can be what the '
+                          f'encoder is; got {type(backbone).__name__}')
+    model.data_preprocessor.update(mean=scale.mean, std=scale.std)
+    if 'decode_head' in model:
+        for name in ('decode_head', 'auxiliary_head'):
+            if model.get(name):
+                # The heads count among the maps that are returned.
+                stage = model.backbone.out_indices[model[name].in_index]
+                model[name].update(in_channels=backbone.channels[stage], num_classes=num_classes)
+        return
+    if 'roi_head' not in model:
+        raise ConfigError('the model must have a roi_head (Faster or Mask R-CNN) or a decode_head (a '
+                          f'segmenter), got {", ".join(model)}')
+    if model.roi_head.get('shared_head'):
+        model.roi_head.shared_head.update(encoder)
+        _complete_c4(model, backbone)
+    else:
+        _complete_fpn(model, backbone)
+    for name in ('bbox_head', 'mask_head'):
+        if model.roi_head.get(name):
+            model.roi_head[name].update(num_classes=num_classes)
+
+
+def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> None:
+    """Refuse a backbone that names another encoder; take the two parts of its width out."""
+    stated, found = (dict(settings) for settings in (backbone, encoder))
+    for settings in (stated, found):
+        parts = [settings.pop(key, None) for key in WIDTH]
+        if any(parts):
+            settings[' * '.join(WIDTH)] = (parts[0] or 64) * (parts[1] or 1)
+    different = [f'{key} is {value!r} in the checkpoint and {stated[key]!r} in the config'
+                 for key, value in found.items() if stated.get(key, value) != value]
+    if different:
+        raise ConfigError(f'the encoder is another than that of model.backbone: {"; ".join(different)}. Take '
+                          'them out of model.backbone, which becomes what the encoder is, or take another '
+                          'checkpoint')
+    for key in WIDTH:
+        backbone.pop(key, None)
+
+
+def _complete_c4(model: ConfigDict, backbone: DownstreamResNet) -> None:
+    _, _, stage_3, stage_4 = backbone.channels
+    stride = backbone.strides[2]
+    head = model.roi_head
+    head.bbox_roi_extractor.update(out_channels=stage_3, featmap_strides=[stride])
+    model.rpn_head.update(in_channels=stage_3, feat_channels=stage_3)
+    model.rpn_head.anchor_generator.update(strides=[stride])
+    for name in ('bbox_head', 'mask_head'):
+        if head.get(name):
+            head[name].update(in_channels=stage_4)
+
+
+def _complete_fpn(model: ConfigDict, backbone: DownstreamResNet) -> None:
+    channels, strides = ([values[i] for i in backbone.out_indices]
+                         for values in (backbone.channels, backbone.strides))
+    model.neck.update(in_channels=channels)
+    model.rpn_head.anchor_generator.update(
+        strides=[strides[0] * 2**level for level in range(model.neck.num_outs)])
+    for name in ('bbox_roi_extractor', 'mask_roi_extractor'):
+        if model.roi_head.get(name):
+            model.roi_head[name].update(featmap_strides=strides)
+
+
+def put_encoder_in(model: nn.Module, encoder: nn.Module) -> None:
+    """Copy every tensor of an encoder into a model: into its backbone, and stage 4 into a C4 shared head."""
+    model = unwrap_model(model)
+    tensors = encoder.state_dict()
+    shared_head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
+    if shared_head is not None:
+        stage_4 = [key for key in tensors if key.startswith(STAGE_4)]
+        shared_head.layer4.load_state_dict({key.removeprefix(STAGE_4): tensors.pop(key) for key in stage_4})
+    model.backbone.load_state_dict(tensors)

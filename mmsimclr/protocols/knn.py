@@ -4,17 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
-from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.knn import largest, nearest_neighbours, vote
+from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
 from mmsimclr.evaluation.metrics import require_several_classes
-from mmsimclr.models import KNNClassifier
-from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.base import Benchmark, Protocol, class_names
 from mmsimclr.protocols.result import Predictions, Result, feature_names
-from mmsimclr.protocols.svm import class_names
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -22,7 +18,7 @@ from mmsimclr.registry import PROTOCOLS
 class KNN(Protocol):
     """Classify test images by the classes of the nearest training images.
 
-    Features are the encoder's last map averaged over positions; similarity is the cosine, and each
+    Features are the encoder's last map averaged over positions. Similarity is the cosine, and each
     neighbour votes for its class with weight exp(similarity / temperature).
 
     Args:
@@ -33,9 +29,6 @@ class KNN(Protocol):
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
         crop_px: Side of the central crop, in pixels.
 
-    Raises:
-        ValueError: If a number is out of range, or k is empty.
-
     Source:
         Wu et al. 2018, section 3.4; MMSelfSup's benchmark for k and temperature.
     """
@@ -44,8 +37,7 @@ class KNN(Protocol):
                  temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None) -> None:
         if not k:
             raise InputError('k must name at least one number of neighbours')
-        for number in k:
-            KNNClassifier(number, temperature)                              # checks both
+        check_vote(min(k), temperature)
         self.datasets = dict(train=train, test=test)
         self.k, self.temperature = sorted(k), temperature
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
@@ -58,21 +50,21 @@ class KNN(Protocol):
             train.stages['pooled'], train.labels, test.stages['pooled'], test.labels, self.k,
             self.temperature, benchmark.device)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
-        images = feature_names(test)
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
             dict(k=self.k, temperature=self.temperature, feature='average of the last map',
                  similarity='cosine', predictions=f'k={best}, the best on test',
                  **train.manifest['preparation']),
-            Predictions(test.labels, predicted[best], images))
+            Predictions(test.labels, predicted[best], feature_names(test)))
 
 
 def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray,
                 k: Sequence[int], temperature: float, device: str = 'cpu'
                 ) -> tuple[dict[str, float], dict[int, np.ndarray]]:
-    """Return top-1 and top-5 accuracy in percent, and the predicted classes, for each k.
+    """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
-    In a process group every rank compares a share of the queries, and all get the whole result.
+    A class without votes is in no top 5. Of classes with equal votes the one with the lower number goes
+    first. In a process group every rank compares a share of the queries, and all get the whole result.
 
     Args:
         bank: Features, float [B, D]; may be memory-mapped.
@@ -83,22 +75,22 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
         temperature: Temperature of the votes.
         device: Where to compute.
 
-    Returns:
-        Metrics by name, and int64 [Q] by k. A class without votes is in no top 5; of classes with equal
-        votes the one with the lower number goes first.
-
     Raises:
         ValueError: If labels are missing, are not one class an image or all the same, a class of the test is
             not in the bank, or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
     num_classes = int(bank_labels.max()) + 1
-    similarity, rows = _neighbours_over_ranks(queries, bank, max(k), device)
-    labels = torch.from_numpy(np.array(bank_labels)).to(similarity.device)[rows]              # [Q, k]
-    truth = torch.from_numpy(np.array(query_labels)).to(similarity.device)
+    rank, ranks = distributed.rank(), distributed.world_size()
+    share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
+    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
+    similarity, rows = (torch.from_numpy(np.concatenate(parts)).to(device)
+                        for parts in zip(*distributed.from_every_rank(found), strict=True))
+    labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
+    truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}
     for number in k:
-        top_1, top_5, classes = _accuracies(
+        top_1, top_5, classes = top_accuracies(
             similarity[:, :number], labels[:, :number], truth, num_classes, temperature)
         metrics[f'top_1_accuracy_k{number}_percent'] = top_1
         metrics[f'top_5_accuracy_k{number}_percent'] = top_5
@@ -118,46 +110,3 @@ def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
     if len(unknown):
         raise InputError(f'{len(unknown)} classes of the test images are not among the training images: '
                          f'{unknown[:10].tolist()}')
-
-
-def _neighbours_over_ranks(queries: np.ndarray, bank: np.ndarray, k: int, device: str
-                           ) -> tuple[Tensor, Tensor]:
-    rank, ranks = distributed.rank(), distributed.world_size()
-    own = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
-    found = [part.cpu().numpy() for part in nearest_neighbours(own, bank, k, device=device)]
-    similarity, rows = (np.concatenate(parts) for parts in zip(*all_gather_object(found), strict=True))
-    return torch.from_numpy(similarity).to(device), torch.from_numpy(rows).to(device)
-
-
-def _accuracies(similarity: Tensor, labels: Tensor, truth: Tensor, num_classes: int, temperature: float
-                ) -> tuple[float, float, Tensor]:
-    hits_1 = hits_5 = 0
-    predicted = []
-    for chunk in torch.arange(len(truth), device=truth.device).split(4096):
-        votes = vote(similarity[chunk], labels[chunk], num_classes, temperature)
-        classes = largest(votes, min(5, num_classes))
-        hit = (classes == truth[chunk, None]) & (votes.gather(1, classes) > 0)
-        hits_1 += int(hit[:, 0].sum())
-        hits_5 += int(hit.any(dim=1).sum())
-        predicted.append(classes[:, 0])
-    return 100 * hits_1 / len(truth), 100 * hits_5 / len(truth), torch.cat(predicted)
-
-
-def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
-                 num_classes: int, k: int = 20, temperature: float = 0.07) -> float:
-    """Return the top-1 accuracy in percent of a weighted k-NN classifier.
-
-    Args:
-        train_features: The bank, float [B, C].
-        train_labels: Its classes, int64 [B].
-        test_features: What is classified, float [Q, C].
-        test_labels: The true classes, int64 [Q].
-        num_classes: Number of classes.
-        k: Number of neighbours.
-        temperature: Temperature of the votes.
-
-    Raises:
-        ValueError: As :class:`~mmsimclr.models.KNNClassifier`.
-    """
-    votes = KNNClassifier(k, temperature)(test_features, train_features, train_labels, num_classes)
-    return 100.0 * (votes.argmax(dim=1) == test_labels.to(votes.device)).float().mean().item()

@@ -1,12 +1,10 @@
 """Linear evaluation, on the last feature or on each of five."""
 
-from collections.abc import Mapping
-
 from mmsimclr.config import ConfigError
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import require_frozen, train_classifier
+from mmsimclr.protocols.training import check_model, train_classifier
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -23,12 +21,10 @@ class LinearEvaluation(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
-        require_frozen(benchmark.config, num_heads=1)
+        check_model(benchmark.config, frozen=True)
         trained = train_classifier(benchmark)
-        head, = trained.evaluation.ranked
-        return benchmark.result(
-            'linear', trained.evaluation.metrics(head), trained.num_images, trained.settings,
-            trained.evaluation.predictions(head, trained.test_set))
+        metrics, predictions = trained.answers()
+        return benchmark.result('linear', metrics, trained.num_images, trained.settings, predictions)
 
 
 @PROTOCOLS.register_module()
@@ -47,23 +43,17 @@ class LinearPerLayer(Protocol):
 
         The predictions that are kept are those of the feature with the best top-1 accuracy.
         """
-        require_frozen(benchmark.config)
-        self._check_heads(benchmark.config.model.heads)
-        trained = train_classifier(benchmark)
-        by_feature = {f'feature_{POOLED_FEATURES.index(feature) + 1}': trained.evaluation.metrics(feature)
-                      for feature in trained.evaluation.ranked}
-        best = max(by_feature, key=lambda feature: by_feature[feature]['top_1_accuracy_percent'])
-        metrics = {f'{feature}_{name}': value for feature, values in by_feature.items()
-                   for name, value in values.items()}
-        head = list(trained.evaluation.ranked)[list(by_feature).index(best)]
-        return benchmark.result(
-            'linear on each feature', metrics, trained.num_images,
-            {**trained.settings, 'predictions_of': best},
-            trained.evaluation.predictions(head, trained.test_set))
-
-    @staticmethod
-    def _check_heads(heads: Mapping[str, Mapping]) -> None:
-        for name, head in heads.items():
+        check_model(benchmark.config, frozen=True, num_heads=None)
+        for name, head in benchmark.config.model.heads.items():
             if name not in POOLED_FEATURES or head.get('feature') != name:
-                raise ConfigError(f'model.heads must be named as their features, '
+                raise ConfigError('model.heads must be named as their features, '
                                   f'{", ".join(POOLED_FEATURES)}; got {name!r} on {head.get("feature")!r}')
+        trained = train_classifier(benchmark)
+        by_head = {head: trained.evaluation.metrics(head) for head in trained.evaluation.ranked}
+        best = max(by_head, key=lambda head: by_head[head]['top_1_accuracy_percent'])
+        numbered = {head: f'feature_{POOLED_FEATURES.index(head) + 1}' for head in by_head}
+        metrics = {f'{numbered[head]}_{name}': value for head, values in by_head.items()
+                   for name, value in values.items()}
+        return benchmark.result('linear on each feature', metrics, trained.num_images,
+                                {**trained.settings, 'predictions_of': numbered[best]},
+                                trained.answers(best)[1])

@@ -1,31 +1,20 @@
 """Low-shot VOC07 SVM: linear SVMs on a few images of each class."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, check_costs, fit_svm, svm_features
+from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, check_costs, fit_svm
 from mmsimclr.evaluation.metrics import average_precision
-from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES
+from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.svm import (
-    class_names,
-    class_predictions,
-    multi_labels,
-    run_in_parallel,
-    svm_settings,
-    unusable_classes,
-    voc07_preparation,
-    worker_processes,
-    write_csv,
-)
+from mmsimclr.protocols.svm import VOC07Features, run_in_parallel, worker_processes, write_csv
 from mmsimclr.registry import PROTOCOLS
-
-TABLE = 'low_shot_svm.csv'
 
 
 @PROTOCOLS.register_module()
@@ -49,15 +38,7 @@ class LowShotSVM(Protocol):
         num_samples: How many times images are drawn, independently, >= 1.
         negatives_per_positive: Negative images for each positive one, >= 1; as many as there are other
             classes, in the original protocol.
-        costs: See :class:`~mmsimclr.protocols.SVM`.
-        stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
-        resize_px: Short side of the images, in pixels; by default what the encoder expects.
-        crop_px: Side of the square that they are then squashed into.
-        max_iterations: Bound on the passes of an SVM.
-        num_processes: Processes that fit SVMs; by default one for each core.
-
-    Raises:
-        ValueError: If an argument is out of range.
+        costs: As of :class:`~mmsimclr.protocols.SVM`; so are the further arguments.
 
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
@@ -76,28 +57,21 @@ class LowShotSVM(Protocol):
         self.k, self.num_samples = sorted(set(k)), num_samples
         self.negatives_per_positive = negatives_per_positive
         self.costs, self.stages = check_costs(costs), tuple(stages)
-        self.preparation = voc07_preparation(resize_px, crop_px)
+        self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
         self.max_iterations, self.num_processes = max_iterations, num_processes
 
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features, fit the SVMs, and return mean and deviation of the best layer's mean AP by k."""
-        train, test = (benchmark.features(dataset, self.stages, **self.preparation)
-                       for dataset in self.datasets.values())
-        names = class_names(train, test)
-        train_labels = multi_labels(train.labels, len(names), 'training')
-        test_labels = multi_labels(test.labels, len(names), 'test')
-        left_out = unusable_classes(train_labels, test_labels, names, 1)
-        classes = [number for number, name in enumerate(names) if name not in left_out]
-        too_large = self._too_large(train_labels, names, classes)
+        data = VOC07Features.extract(benchmark, self.datasets, self.stages, self.preparation, 1)
+        too_large = self._too_large(data)
         ks = [k for k in self.k if k not in too_large]
         if not ks:
             raise InputError(f'no k can be evaluated: with k={self.k[0]}, {too_large[self.k[0]]}')
         layers, failed = {}, 0
         with worker_processes():
             for stage in self.stages:
-                maps, count = self._evaluate(train.stages[stage], test.stages[stage], train_labels,
-                                             test_labels, ks, classes, benchmark.seed)
-                layers[stage], failed = maps, failed + count
+                layers[stage], count = self._evaluate(stage, data, ks, benchmark.seed)
+                failed += count
         best = max(layers, key=lambda stage: layers[stage].mean(axis=2).max(axis=1).mean())
         means, deviations = layers[best].mean(axis=2), layers[best].std(axis=2)              # [k, cost]
         chosen = means.argmax(axis=1)
@@ -109,54 +83,54 @@ class LowShotSVM(Protocol):
             benchmark.logger.info(f'{failed} SVMs did not converge within {self.max_iterations} passes')
         predictions = None
         if distributed.rank() == 0:
-            self._write_table(layers, ks, benchmark)
-            features = svm_features(train.stages[best], test.stages[best])
-            cost = self.costs[chosen[-1]]
+            self._write_table(layers, ks, benchmark.work_dir / 'low_shot_svm.csv')
+            cost, features = self.costs[chosen[-1]], data.rows(best)
             scores = np.concatenate([
-                low_shot_scores(*features, train_labels, [cost], self.negatives_per_positive, benchmark.seed,
-                                self.max_iterations, ks[-1], 0, number)[0] for number in classes], axis=1)
-            predictions = class_predictions(test, test_labels, classes, scores)
+                low_shot_scores(*features, data.train_labels, [cost], self.negatives_per_positive,
+                                benchmark.seed, self.max_iterations, ks[-1], 0, number)[0]
+                for number in data.classes], axis=1)
+            predictions = data.predictions(scores)
+        by_layer = {stage: (100 * maps.mean(axis=2).max(axis=1)).tolist() for stage, maps in layers.items()}
         return benchmark.result(
-            'low-shot SVM', metrics, dict(train=len(train), test=len(test)),
+            'low-shot SVM', metrics, dict(train=len(data.train), test=len(data.test)),
             dict(best_layer=best, best_layer_chosen_on='test, by the mean over k', cost_chosen_on='test',
                  cost={str(k): self.costs[cost] for k, cost in zip(ks, chosen, strict=True)},
                  average_precision='area under the interpolated precision-recall curve',
                  std='over samples, population (divided by their number)',
-                 map_percent_by_layer={stage: dict(zip(
-                     map(str, ks), (100 * maps.mean(axis=2).max(axis=1)).tolist(), strict=True))
-                     for stage, maps in layers.items()},
+                 map_percent_by_layer={stage: dict(zip(map(str, ks), values, strict=True))
+                                       for stage, values in by_layer.items()},
                  k=ks, k_left_out={str(k): why for k, why in too_large.items()},
                  num_samples=self.num_samples, negatives_per_positive=self.negatives_per_positive,
-                 costs=list(self.costs), classes_left_out=left_out, num_not_converged=failed,
-                 predictions=f'sample 1 of k={ks[-1]}', **svm_settings(self.max_iterations, train)),
+                 costs=list(self.costs), classes_left_out=data.left_out, num_not_converged=failed,
+                 predictions=f'sample 1 of k={ks[-1]}', **data.settings(self.max_iterations)),
             predictions)
 
-    def _too_large(self, labels: np.ndarray, names: Sequence[str], classes: Sequence[int]) -> dict[int, str]:
+    def _too_large(self, data: VOC07Features) -> dict[int, str]:
         """Return why a k cannot be had, by k."""
         reasons: dict[int, str] = {}
-        for number in classes:
-            positives, negatives = ((labels[:, number] == value).sum() for value in (1, 0))
+        for number in data.classes:
+            positives, negatives = ((data.train_labels[:, number] == value).sum() for value in (1, 0))
             for k in self.k:
                 if positives < k or negatives < k * self.negatives_per_positive:
-                    reasons.setdefault(k, f'{names[number]} has {positives} positive and {negatives} '
+                    reasons.setdefault(k, f'{data.names[number]} has {positives} positive and {negatives} '
                                           f'negative training images; {k} and '
                                           f'{k * self.negatives_per_positive} are needed')
         return dict(sorted(reasons.items()))
 
-    def _evaluate(self, train: np.ndarray, test: np.ndarray, train_labels: np.ndarray,
-                  test_labels: np.ndarray, ks: Sequence[int], classes: Sequence[int], seed: int
+    def _evaluate(self, stage: str, data: VOC07Features, ks: Sequence[int], seed: int
                   ) -> tuple[np.ndarray, int]:
         """Return mean AP over classes, [k, cost, sample], of a layer, and how many SVMs did not converge."""
-        tasks = [(k, sample, number) for k in ks for sample in range(self.num_samples) for number in classes]
+        tasks = [(k, sample, number) for k in ks for sample in range(self.num_samples)
+                 for number in data.classes]
         outcomes = run_in_parallel(
             _average_precisions, tasks,
-            (*svm_features(train, test), train_labels, test_labels, self.costs, self.negatives_per_positive,
+            (*data.rows(stage), data.train_labels, data.test_labels, self.costs, self.negatives_per_positive,
              seed, self.max_iterations), self.num_processes, 'samples')
         values = np.array([aps for aps, _ in outcomes])
-        values = values.reshape(len(ks), self.num_samples, len(classes), len(self.costs)).mean(axis=2)
+        values = values.reshape(len(ks), self.num_samples, len(data.classes), len(self.costs)).mean(axis=2)
         return values.transpose(0, 2, 1), sum(failed for _, failed in outcomes)
 
-    def _write_table(self, layers: Mapping[str, np.ndarray], ks: Sequence[int], benchmark: Benchmark) -> None:
+    def _write_table(self, layers: Mapping[str, np.ndarray], ks: Sequence[int], path: Path) -> None:
         samples = range(1, self.num_samples + 1)
         rows: list[Sequence[Any]] = [('layer', 'k', 'cost', 'map_mean_percent', 'map_std_percent',
                                       *(f'map_sample_{number}_percent' for number in samples))]
@@ -164,44 +138,23 @@ class LowShotSVM(Protocol):
             for k, by_cost in zip(ks, 100 * maps, strict=True):
                 rows += [(stage, k, cost, *(f'{value:.4f}' for value in (row.mean(), row.std(), *row)))
                          for cost, row in zip(self.costs, by_cost, strict=True)]
-        write_csv(benchmark.work_dir / TABLE, rows)
+        write_csv(path, rows)
 
 
-def draw_images(labels: np.ndarray, k: int, negatives_per_positive: int, seed: Sequence[int]) -> np.ndarray:
-    """Return the numbers of k positive images and of some negative ones, ascending.
-
-    Args:
-        labels: Of one class, int [N]: 1 present, 0 absent, -1 left out.
-        k: Number of positive images.
-        negatives_per_positive: Negative images for each positive one.
-        seed: Integers that decide the draw.
-    """
-    random = np.random.default_rng(seed)
-    drawn = [random.choice(np.flatnonzero(labels == value), number, replace=False)
-             for value, number in ((1, k), (0, k * negatives_per_positive))]
-    return np.sort(np.concatenate(drawn))
+def _average_precisions(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray,
+                        test_labels: np.ndarray, costs: Sequence[float], *settings: int
+                        ) -> tuple[list[float], int]:
+    """Return the AP for each cost, and how many SVMs did not converge; arguments as in low_shot_scores."""
+    scores, failed = low_shot_scores(train, test, train_labels, costs, *settings)
+    return [average_precision(test_labels[:, settings[-1]], column) for column in scores.T], failed
 
 
 def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray, costs: Sequence[float],
                     negatives_per_positive: int, seed: int, max_iterations: int, k: int, sample: int,
                     number: int) -> tuple[np.ndarray, int]:
-    """Fit one sample of one class with each cost.
+    """Fit one sample of class ``number``; return scores [M, number of costs], and the SVMs not converged.
 
-    Args:
-        train: Features, float [N, C].
-        test: Features, float [M, C].
-        train_labels: int [N, K].
-        costs: One for each SVM.
-        negatives_per_positive: Negative images for each positive one.
-        seed: Seed of the evaluation; with k, sample and class it decides the draw, which is therefore the
-            same for every layer and every cost.
-        max_iterations: Bound on the passes of an SVM.
-        k: Number of positive images.
-        sample: Number of the sample.
-        number: The class.
-
-    Returns:
-        Scores of the test images, float32 [M, number of costs], and how many SVMs did not converge.
+    Seed, k, sample and class decide the draw, which is therefore the same for every layer and every cost.
     """
     labels = train_labels[:, number]
     images = draw_images(labels, k, negatives_per_positive, (seed, k, sample, number))
@@ -211,9 +164,12 @@ def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarra
     return (test @ weights.T + biases).astype(np.float32), sum(not converged for _, converged in fits)
 
 
-def _average_precisions(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray,
-                        test_labels: np.ndarray, costs: Sequence[float], *settings: int
-                        ) -> tuple[list[float], int]:
-    """Return the AP for each cost, and how many SVMs did not converge; arguments as in low_shot_scores."""
-    scores, failed = low_shot_scores(train, test, train_labels, costs, *settings)
-    return [average_precision(test_labels[:, settings[-1]], column) for column in scores.T], failed
+def draw_images(labels: np.ndarray, k: int, negatives_per_positive: int, seed: Sequence[int]) -> np.ndarray:
+    """Return the numbers of k positive images and of k x ``negatives_per_positive`` others, ascending.
+
+    Labels are of one class, int [N]: 1 present, 0 absent, -1 left out.
+    """
+    random = np.random.default_rng(seed)
+    drawn = [random.choice(np.flatnonzero(labels == value), number, replace=False)
+             for value, number in ((1, k), (0, k * negatives_per_positive))]
+    return np.sort(np.concatenate(drawn))

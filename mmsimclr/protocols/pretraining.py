@@ -26,14 +26,7 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     runner = build_runner(config)
     started = time.perf_counter()
     runner.train()
-    result = _result(runner, config_path, command, time.perf_counter() - started)
-    if distributed.rank() == 0:
-        path = result.write(Path(runner.work_dir) / 'result.json')
-        runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
-    return result
-
-
-def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: float) -> Result:
+    wall_time_s = time.perf_counter() - started
     info = runner.message_hub.runtime_info
     metrics = {f'{name}_percent': float(info[name])
                for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
@@ -42,8 +35,9 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
     if not resumed_from:
         metrics['pretraining_s'] = wall_time_s
     checkpoint = info.get('last_ckpt')
-    has_checkpoint = checkpoint is not None and Path(checkpoint).is_file()
-    return Result(
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        checkpoint = None
+    result = Result(
         protocol='pretraining',
         metrics=metrics,
         num_images=dict(train=len(runner.train_dataloader.dataset),
@@ -54,11 +48,15 @@ def _result(runner: Runner, config_path: str | Path, command: str, wall_time_s: 
             global_batch=runner.train_dataloader.batch_size * distributed.world_size(),
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
             **info.get('knn_settings', {})),
-        checkpoint=str(checkpoint) if has_checkpoint else None,
-        checkpoint_sha256=sha256(checkpoint) if has_checkpoint and distributed.rank() == 0 else None,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path),
         command=command,
         wall_time_s=wall_time_s)
+    if distributed.rank() == 0:
+        path = result.write(Path(runner.work_dir) / 'result.json')
+        runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
+    return result
 
 
 def num_unreadable(runner: Runner) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Results and predictions of a protocol, and their files."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -11,9 +10,7 @@ import numpy as np
 from mmsimclr.environment import flags, hardware, versions
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.files import atomic_writer
-
-FILE_NAME = 'predictions.npz'
+from mmsimclr.files import atomic_writer, file_digest
 
 
 @dataclass(frozen=True)
@@ -32,28 +29,33 @@ class Predictions:
     images: np.ndarray
 
     def __post_init__(self) -> None:
-        if not len(self.labels) == len(self.predicted) == len(self.images) or \
-                self.labels.shape != self.predicted.shape:
+        if self.labels.shape != self.predicted.shape or len(self.labels) != len(self.images):
             raise InputError('labels, predicted and images must be of the same images, got shapes '
                              f'{self.labels.shape}, {self.predicted.shape} and {self.images.shape}')
 
     def write(self, folder: str | Path) -> Path:
         """Write ``predictions.npz`` into a folder, whole or not at all; return its path."""
-        path = Path(folder) / FILE_NAME
+        path = Path(folder) / 'predictions.npz'
         with atomic_writer(path) as file:
             np.savez_compressed(file, labels=self.labels, predicted=self.predicted, images=self.images)
         return path
 
 
+def read_predictions(path: str | Path) -> Predictions:
+    """Read what :meth:`Predictions.write` wrote; FileNotFoundError or ValueError if it is not there."""
+    if not Path(path).is_file():
+        raise MissingFileError(f'no predictions at {path}')
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return Predictions(**{name: archive[name] for name in archive.files})
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        raise InputError(f'{path} holds no predictions: {error}') from error
+
+
 def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> np.ndarray:
-    """Return the images' paths below the root of their data, str [N]; their numbers where they have no files.
+    """Return the images' paths below the root of their data, str [N], or their numbers where it has no files.
 
     So two results on the same images compare wherever the data lay.
-
-    Args:
-        root: Folder of the data; None or empty leaves the paths as they are.
-        paths: The images' files, str [N], or None.
-        num_images: How many they are.
     """
     if paths is None:
         return np.arange(num_images).astype(str)
@@ -62,28 +64,9 @@ def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> 
 
 
 def feature_names(features: FeatureFiles) -> np.ndarray:
-    """Return the names of the images that features are of, str [N], as :func:`names_below` makes them.
-
-    Their paths are those of the data when they were extracted, which may have lain elsewhere.
-    """
+    """Return the names of the images that features are of, str [N], as :func:`names_below` makes them."""
+    # The root too is that of the data when they were extracted, which may have lain elsewhere.
     return names_below(features.manifest['images'].get('root'), features.paths, len(features))
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """Read what :meth:`Predictions.write` wrote.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f'no predictions at {path}')
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return Predictions(**{name: archive[name] for name in archive.files})
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        raise InputError(f'{path} holds no predictions: {error}') from error
 
 
 @dataclass
@@ -98,17 +81,13 @@ class Result:
         settings: What decided the values: k, temperature, pooling, crop, ...
         checkpoint: Path of the encoder's file, relative if it lies below the folder of the run; None for
             random initialisation.
-        checkpoint_sha256: Its content's hash.
-        checkpoint_layout: The layout it was recognised to have.
+        checkpoint_sha256, checkpoint_layout: Its content's hash, and the layout it was recognised to have.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
-        predictions: File of the predictions for each image, beside the result; see
-            :func:`write_predictions`.
+        predictions: File of the predictions for each image, beside the result.
         dataset: Name of the data, as published results call it.
-        config: Path of the config.
-        command: The command that makes this result.
+        config, command: Path of the config, and the command that makes this result.
         wall_time_s: Seconds it took.
-        versions: Versions of what ran.
-        hardware: What it ran on.
+        versions, hardware: Versions of what ran, and what it ran on.
         flags: Whether only deterministic algorithms ran, number of threads, and the like; empty in results
             that are older than it.
     """
@@ -139,21 +118,14 @@ class Result:
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'.{path.name}.{os.getpid()}')
-        partial.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + '\n', encoding='utf-8')
-        partial.replace(path)
-        return path
+        content = json.dumps(asdict(self), indent=2, allow_nan=False) + '\n'
+        with atomic_writer(path) as file:
+            file.write(content.encode())
+        return Path(path)
 
 
 def read_result(path: str | Path) -> Result:
-    """Read a result written by :meth:`Result.write`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a result; the message names the file.
-    """
+    """Read a result written by :meth:`Result.write`; FileNotFoundError or ValueError if it is none."""
     text = Path(path).read_text(encoding='utf-8')
     try:
         return Result(**{'flags': {}, **json.loads(text)})
@@ -169,6 +141,4 @@ def portable_path(path: str | Path) -> str:
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') \
-            else hashlib.sha256(file.read()).hexdigest()
+    return file_digest(path, 'sha256')

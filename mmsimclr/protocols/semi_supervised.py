@@ -3,11 +3,10 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import TrainedClassifier, train_classifier
+from mmsimclr.protocols.training import check_model, train_classifier
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -45,35 +44,19 @@ class SemiSupervised(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
-        model = benchmark.config.get('model') or {}
-        if model.get('frozen') or len(model.get('heads') or ()) != 1:
-            raise ConfigError('semi-supervised learning trains the whole network under one head: set '
-                              'model.frozen=False and name one head in model.heads')
-        if not self.points:
-            return self._result(benchmark, train_classifier(benchmark), {})
-        best, rows = None, []
+        check_model(benchmark.config, frozen=False)
+        best, chosen, rows, metric = None, {}, [], 'top_1_accuracy_percent'
         for point in self.points:
-            trained = self._train(benchmark, **point)
-            rows.append({**point, **_metrics(trained)})
-            if best is None or rows[-1]['top_1_accuracy_percent'] > best[1]['top_1_accuracy_percent']:
-                best = trained, rows[-1]
-        chosen = {key: best[1][key] for key in self.points[0]}
-        return self._result(benchmark, best[0], dict(grid=rows, chosen=chosen, selected_on='test'))
-
-    @staticmethod
-    def _train(benchmark: Benchmark, lr: float, head_lr_multiplier: float) -> TrainedClassifier:
-        return train_classifier(benchmark, {
-            'optim_wrapper.optimizer.lr': lr,
-            'optim_wrapper.paramwise_cfg': dict(custom_keys={'heads': dict(lr_mult=head_lr_multiplier)}),
-        }, name=f'lr{lr:g}_head{head_lr_multiplier:g}')
-
-    def _result(self, benchmark: Benchmark, trained: TrainedClassifier, settings: Mapping) -> Result:
-        head, = trained.evaluation.ranked
-        return benchmark.result(
-            f'semi-supervised {self.labels}', _metrics(trained), trained.num_images,
-            {**trained.settings, **settings}, trained.evaluation.predictions(head, trained.test_set))
-
-
-def _metrics(trained: TrainedClassifier) -> dict[str, float]:
-    head, = trained.evaluation.ranked
-    return trained.evaluation.metrics(head)
+            trained = train_classifier(benchmark, {
+                'optim_wrapper.optimizer.lr': point['lr'],
+                'optim_wrapper.paramwise_cfg': dict(
+                    custom_keys={'heads': dict(lr_mult=point['head_lr_multiplier'])}),
+            }, name=f'lr{point["lr"]:g}_head{point["head_lr_multiplier"]:g}')
+            rows.append({**point, **trained.answers()[0]})
+            if best is None or rows[-1][metric] > max(row[metric] for row in rows[:-1]):
+                best, chosen = trained, point
+        best = best or train_classifier(benchmark)
+        selection = dict(grid=rows, chosen=chosen, selected_on='test') if rows else {}
+        metrics, predictions = best.answers()
+        return benchmark.result(f'semi-supervised {self.labels}', metrics, best.num_images,
+                                {**best.settings, **selection}, predictions)

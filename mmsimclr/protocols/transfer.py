@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import difflib
 import re
 import time
 from abc import abstractmethod
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.logistic_regression import LinearClassifier, regression_path
+from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.evaluation.logistic_regression import regression_path
 from mmsimclr.evaluation.metrics import METRICS, absent_classes, require_several_classes
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
@@ -24,37 +23,19 @@ from mmsimclr.registry import PROTOCOLS
 
 @dataclass(frozen=True)
 class TransferDataset:
-    """One dataset of a transfer benchmark.
+    """One dataset of a transfer benchmark; the parts are configs of images."""
 
-    Attributes:
-        name: Its name, as published results call it.
-        metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`.
-        train: Config of the training images.
-        test: Config of the test images.
-        val: Config of the official validation images, which are not among ``train``; None where there are
-            none, and a share of ``train`` is held out.
-        trainval: Config of both together; needed with ``val`` where the encoder is trained.
-        held_out: That share, of each class, > 0 and < 1.
-        root: Folder of the files; None where there are none.
-        needs: What must be in it: paths, or patterns such as ``'batches-*'``, relative.
-        source: Where to fetch it.
-        note: What else is to be known of source or layout.
-
-    Raises:
-        ValueError: If the metric is unknown, or the share out of range.
-    """
-
-    name: str
-    metric: str
+    name: str                                   # as published results call it
+    metric: str                                 # a key of mmsimclr.evaluation.metrics.METRICS
     train: Mapping[str, Any]
     test: Mapping[str, Any]
-    val: Mapping[str, Any] | None = None
-    trainval: Mapping[str, Any] | None = None
-    held_out: float = 0.2
-    root: str | None = None
-    needs: Sequence[str] = ()
-    source: str = ''
-    note: str = ''
+    val: Mapping[str, Any] | None = None        # official, not among train; else some is held out
+    trainval: Mapping[str, Any] | None = None   # both together; needed with val where the encoder is trained
+    held_out: float = 0.2                       # the share of train, of each class, > 0 and < 1
+    root: str | None = None                     # folder of the files; None where there are none
+    needs: Sequence[str] = ()                   # paths, or patterns such as 'batches-*', that must be in it
+    source: str = ''                            # where to fetch it
+    note: str = ''                              # further remarks on source or layout
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -70,10 +51,8 @@ class TransferDataset:
 
     @property
     def missing(self) -> list[str]:
-        """What the dataset needs and is not there, relative to ``root``."""
-        if self.root is None:
-            return []
-        return [part for part in self.needs if not any(Path(self.root).glob(part))]
+        """Those of ``needs`` that are not there."""
+        return [part for part in self.needs if not any(Path(self.root).glob(part))] if self.root else []
 
     def explain_missing(self) -> str:
         """Return from where to fetch the dataset, and in what layout."""
@@ -82,112 +61,17 @@ class TransferDataset:
                 + (f'. {self.note}' if self.note else ''))
 
 
-def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str] | None,
-                    skip_missing: bool) -> tuple[list[TransferDataset], list[str]]:
-    """Return the datasets to run, and why others are skipped.
-
-    Args:
-        tasks: All datasets.
-        names: Names of those to run, in any order; all by default.
-        skip_missing: Leave out those whose files are not there.
-
-    Raises:
-        ValueError: If there is no dataset of a name; the nearest is suggested.
-        FileNotFoundError: If files are missing; the message says what to fetch, for all datasets at once.
-            Also if ``skip_missing`` leaves none.
-    """
-    known = {task.name: task for task in tasks}
-    names = list(known) if names is None else [names] if isinstance(names, str) else list(names)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
-            raise InputError(f'no dataset {name!r} in this benchmark'
-                             + (f'; did you mean {near[0]!r}?' if near else '')
-                             + f' (all: {", ".join(known)})')
-    chosen = [known[name] for name in dict.fromkeys(names)]
-    here = [task for task in chosen if not task.missing]
-    reasons = [task.explain_missing() for task in chosen if task.missing]
-    if reasons and (not skip_missing or not here):
-        raise MissingFileError(
-           '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])
-           + ('' if skip_missing else '\nTo run the others: --cfg-options protocol.skip_missing=True, or '
-                                      'name them, protocol.datasets=...'))
-    return here, reasons
-
-
-def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split images into those to fit to and those to validate on, the same share of each class.
-
-    Args:
-        labels: Classes, int64 [N].
-        share: Share to validate on, rounded for each class; a class of two or more images keeps at least
-            one on either side, and a single image is fitted to.
-        seed: Decides the split.
-
-    Returns:
-        Places of both, ascending int64.
-
-    Raises:
-        ValueError: If labels are not [N], or no class has two images.
-    """
-    if labels.ndim != 1:
-        raise InputError('images of several classes cannot be held out by class; give a val dataset')
-    generator = np.random.default_rng(seed)
-    validate = []
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        count = min(max(1, round(share * len(places))), len(places) - 1)
-        validate.append(generator.permutation(places)[:count])
-    validate = np.sort(np.concatenate(validate)) if validate else np.empty(0, np.int64)
-    if not len(validate):
-        raise InputError('no class has two training images, so none can be held out for validation')
-    return np.setdiff1d(np.arange(len(labels)), validate), validate
-
-
-def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray) -> int:
-    """Return the number of classes, after checking that the parts agree.
-
-    Args:
-        name: Name of the dataset, for messages.
-        train_labels: int64 [N] or [N, K].
-        *other_labels: Of validation and test.
-
-    Raises:
-        ValueError: If labels are missing or negative, or a class is in another part and not in ``train``.
-    """
-    parts = [train_labels, *other_labels]
-    if any(labels is None for labels in parts):
-        raise InputError(f'{name}: the images have no labels')
-    if train_labels.ndim == 2:
-        if len({labels.shape[1:] for labels in parts}) > 1:
-            raise InputError(f'{name}: parts differ in the number of classes: '
-                             f'{[labels.shape[1:] for labels in parts]}')
-        return train_labels.shape[1]
-    known = np.unique(train_labels)
-    if known[0] < 0:
-        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
-    require_several_classes(known, f'{name} training')
-    foreign = np.setdiff1d(np.concatenate(other_labels), known)
-    if len(foreign):
-        raise InputError(f'{name}: classes {foreign.tolist()} are in validation or test and have no training '
-                         'image')
-    return int(known[-1]) + 1
-
-
 class Transfer(Protocol):
-    """What protocols have in common that measure an encoder on several datasets.
+    """Base of protocols that measure an encoder on several datasets.
 
     Each dataset's result is written into a folder of its own below the work directory, with predictions,
-    and the result of all into the work directory; where there is one dataset only, that is its result.
+    and the result of all into the work directory. Where there is one dataset only, that is its result.
 
     Args:
         tasks: The datasets, arguments of :class:`TransferDataset`.
         datasets: Names of those to run; all by default.
         skip_missing: Leave out datasets whose files are not there, and say so in the result, rather than
-            stop before the first.
-
-    Raises:
-        ValueError: If an argument is out of range.
+            stop with an error before the first.
     """
 
     protocol = 'transfer'
@@ -199,11 +83,7 @@ class Transfer(Protocol):
         self.datasets, self.skip_missing = datasets, skip_missing
 
     def run(self, benchmark: Benchmark) -> Result:
-        """Measure the encoder on each dataset and return the result of all, or of the only one.
-
-        Raises:
-            FileNotFoundError: If a dataset is missing; before anything is computed.
-        """
+        """Measure the encoder on each dataset and return the result of all, or of the only one."""
         tasks, skipped = choose_datasets(self.tasks, self.datasets, self.skip_missing)
         for reason in skipped:
             benchmark.logger.warning('skipped %s', reason)
@@ -211,20 +91,25 @@ class Transfer(Protocol):
             return self.measure(_part(benchmark, tasks[0], ''), tasks[0])
         results = {task.slug: self.measure(_part(benchmark, task, task.slug), task) for task in tasks}
         return benchmark.result(
-            self.protocol_name(benchmark),
+            self.protocol,
             {f'{slug}_{name}': value for slug, result in results.items()
              for name, value in result.metrics.items()},
             {f'{slug}_{part}': count for slug, result in results.items()
              for part, count in result.num_images.items()},
             dict(parts={task.name: f'{task.slug}/result.json' for task in tasks}, skipped=skipped))
 
-    def protocol_name(self, benchmark: Benchmark) -> str:
-        """Return what results call the protocol."""
-        return self.protocol
-
     @abstractmethod
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Measure the encoder on one dataset and return the result."""
+
+
+def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark:
+    """Return the benchmark of one dataset, which works in its own folder."""
+    config = copy.deepcopy(benchmark.config)
+    config.dataset_name = task.name
+    work_dir = benchmark.work_dir / folder
+    work_dir.mkdir(parents=True, exist_ok=True)
+    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter())
 
 
 @PROTOCOLS.register_module()
@@ -237,12 +122,10 @@ class TransferLinear(Transfer):
     regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
 
     Args:
-        tasks: See :class:`Transfer`.
+        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
         l2: Regularisations, each > 0, of the mean loss.
         image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
             where the encoder's stem is CIFAR's.
-        datasets: See :class:`Transfer`.
-        skip_missing: See :class:`Transfer`.
         max_iterations: Bound on L-BFGS iterations for each regularisation.
 
     Source:
@@ -262,19 +145,13 @@ class TransferLinear(Transfer):
 
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Choose the regularisation on validation images, fit to all training images, and test."""
-        side = self.image_px or preparation_for(benchmark.encoder.build()[0]).crop_px
+        side = self.image_px or preparation_for(benchmark.encoder.backbone).crop_px
         train, val, test = (
             None if dataset is None else benchmark.features(dataset, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
-        metric = METRICS[task.metric]
-        others = [part.labels for part in (val, test) if part is not None]
-        num_classes = count_classes(task.name, train.labels, *others)
-
-        def path(features: np.ndarray, labels: np.ndarray, l2: Sequence[float], rows: np.ndarray | None
-                 ) -> list[LinearClassifier]:
-            return regression_path(features, labels, num_classes, l2, rows=rows, device=benchmark.device,
-                                   max_iterations=self.max_iterations)
-
+        metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
+        num_classes = count_classes(task.name, train.labels,
+                                    *(part.labels for part in (val, test) if part is not None))
         features, labels = train.stages['pooled'], train.labels
         if val is None:
             fit, validate = hold_out(labels, task.held_out, benchmark.seed)
@@ -283,13 +160,13 @@ class TransferLinear(Transfer):
             labels = np.concatenate([labels, val.labels])
             fit, validate = np.split(np.arange(len(labels)), [len(train)])
         by_l2 = {}
-        for classifier in path(features, labels, self.l2, fit):
+        for classifier in regression_path(features, labels, num_classes, self.l2, rows=fit, **path):
             predicted = _predicted(classifier.scores(features, validate), labels)
             by_l2[classifier.l2] = metric(labels[validate], predicted)
             benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2,
                                   by_l2[classifier.l2])
         best = max(by_l2, key=by_l2.get)
-        classifier, = path(features, labels, [best], None)
+        classifier, = regression_path(features, labels, num_classes, [best], **path)
         predicted = _predicted(classifier.scores(test.stages['pooled']), labels)
         settings = dict(
             l2=best, l2_is_at_end=len(self.l2) > 1 and best in (min(self.l2), max(self.l2)),
@@ -299,7 +176,7 @@ class TransferLinear(Transfer):
             feature='average of the last map', **train.manifest['preparation'],
             **about_classes(test.labels, num_classes))
         return benchmark.result(
-            self.protocol_name(benchmark), {task.metric: metric(test.labels, predicted)},
+            self.protocol, {task.metric: metric(test.labels, predicted)},
             dict(train=len(fit), val=len(validate), test=len(test)), settings,
             Predictions(test.labels, predicted, feature_names(test)))
 
@@ -308,17 +185,77 @@ def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return scores.argmax(axis=1) if labels.ndim == 1 else scores
 
 
+def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str] | None,
+                    skip_missing: bool) -> tuple[list[TransferDataset], list[str]]:
+    """Return the datasets to run, and why others are skipped.
+
+    Raises:
+        ValueError: If there is no dataset of a name.
+        FileNotFoundError: If files are missing and not to be skipped, or no dataset is left.
+    """
+    known = {task.name: task for task in tasks}
+    names = list(known) if names is None else [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in known:
+            raise InputError(f'no dataset {name!r} in this benchmark{did_you_mean(name, known, cutoff=0.3)} '
+                             f'(all: {", ".join(known)})')
+    chosen = [known[name] for name in dict.fromkeys(names)]
+    here = [task for task in chosen if not task.missing]
+    reasons = [task.explain_missing() for task in chosen if task.missing]
+    if reasons and (not skip_missing or not here):
+        raise MissingFileError(
+           '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])
+           + ('' if skip_missing else '\nTo run the others: --cfg-options protocol.skip_missing=True, or '
+                                      'name them, protocol.datasets=...'))
+    return here, reasons
+
+
+def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split images of classes [N] into those to fit to and those to validate on, ascending.
+
+    A share of each class, rounded, is validated on. A class of two or more images keeps at least one on
+    either side; a single image is fitted to.
+
+    Raises:
+        ValueError: If labels are not [N], or no class has two images.
+    """
+    if labels.ndim != 1:
+        raise InputError('images of several classes cannot be held out by class; give a val dataset')
+    generator = np.random.default_rng(seed)
+    validate = []
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        count = min(max(1, round(share * len(places))), len(places) - 1)
+        validate.append(generator.permutation(places)[:count])
+    validate = np.sort(np.concatenate(validate)) if validate else np.empty(0, np.int64)
+    if not len(validate):
+        raise InputError('no class has two training images, so none can be held out for validation')
+    return np.setdiff1d(np.arange(len(labels)), validate), validate
+
+
+def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray) -> int:
+    """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
+    parts = [train_labels, *other_labels]
+    if any(labels is None for labels in parts):
+        raise InputError(f'{name}: the images have no labels')
+    if train_labels.ndim == 2:
+        if len({labels.shape[1:] for labels in parts}) > 1:
+            raise InputError(f'{name}: parts differ in the number of classes: '
+                             f'{[labels.shape[1:] for labels in parts]}')
+        return train_labels.shape[1]
+    known = np.unique(train_labels)
+    if known[0] < 0:
+        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
+    require_several_classes(known, f'{name} training')
+    foreign = np.setdiff1d(np.concatenate(other_labels), known)
+    if len(foreign):
+        raise InputError(f'{name}: classes {foreign.tolist()} are in validation or test and have no training '
+                         'image')
+    return int(known[-1]) + 1
+
+
 def about_classes(test_labels: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """Return what a result says of the classes; int64 [N] or [N, K], the labels of the test."""
+    """Return what a result says of the classes, given the labels of the test, int64 [N] or [N, K]."""
     if test_labels.ndim == 2:
         return dict(num_classes=num_classes)
     return dict(num_classes=num_classes, classes_absent_from_test=absent_classes(test_labels, num_classes))
-
-
-def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark:
-    """Return the benchmark of one dataset, which works in its own folder."""
-    config = copy.deepcopy(benchmark.config)
-    config.dataset_name = task.name
-    work_dir = benchmark.work_dir / folder
-    work_dir.mkdir(parents=True, exist_ok=True)
-    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter())

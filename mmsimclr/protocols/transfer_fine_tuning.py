@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import broadcast_object_list
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
@@ -16,8 +15,8 @@ from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images, settings_sha256
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.base import Benchmark
-from mmsimclr.protocols.result import Predictions, Result
-from mmsimclr.protocols.training import TrainedClassifier, train_classifier
+from mmsimclr.protocols.result import Result
+from mmsimclr.protocols.training import TrainedClassifier, check_model, train_classifier
 from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
@@ -38,17 +37,12 @@ class TransferFineTuning(Transfer):
     ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``.
 
     Args:
-        tasks: See :class:`Transfer`.
+        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
         lr: Learning rates, each > 0.
         weight_decay: Weight decays, each >= 0; the optimizer's is this divided by the learning rate.
         train_pipeline: Transforms of training images.
         test_pipeline: Transforms of validation and test images.
         from_scratch: Whether the encoder must be randomly initialised, rather than from a checkpoint.
-        datasets: See :class:`Transfer`.
-        skip_missing: See :class:`Transfer`.
-
-    Raises:
-        ValueError: If the grid is empty or a number out of range.
 
     Source:
         Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
@@ -69,12 +63,7 @@ class TransferFineTuning(Transfer):
         self.protocol = 'transfer random init' if from_scratch else 'transfer fine-tuned'
 
     def run(self, benchmark: Benchmark) -> Result:
-        """Measure the encoder on each dataset and return the result of all, or of the only one.
-
-        Raises:
-            ConfigError: If the encoder is not of the kind that ``from_scratch`` says, or would be frozen.
-            FileNotFoundError: If a dataset is missing; before anything is computed.
-        """
+        """Check that the encoder is of the kind that ``from_scratch`` says; then as :class:`Transfer`."""
         is_random = benchmark.encoder.weights is None
         if self.from_scratch and not is_random:
             raise ConfigError('this config trains from random initialisation: give no CHECKPOINT, but --init '
@@ -82,34 +71,33 @@ class TransferFineTuning(Transfer):
         if is_random and not self.from_scratch:
             raise ConfigError('this config fine-tunes a pre-trained encoder: give a CHECKPOINT (for random '
                               'initialisation there is transfer-random-init.py)')
-        model = benchmark.config.get('model') or {}
-        if model.get('frozen') or len(model.get('heads') or ()) != 1:
-            raise ConfigError('fine-tuning trains the whole network under one head: set model.frozen=False '
-                              'and name one head in model.heads')
+        check_model(benchmark.config, frozen=False)
         return super().run(benchmark)
 
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Choose the pair on validation images, train on all training images, and test."""
         fit, validate, everything = self._parts(task, benchmark.seed)
-        rows, images = [], [_listed(part) for part in (fit, validate)]
+        listed = [list_images(_build(part)) for part in (fit, validate)]
+        rows, images = [], [[part.sha256, part.times_sha256] for part in listed]
         for pair in self.grid:
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
             folder = benchmark.work_dir / name
-            asked = _hash(dict(pair, train=fit, val=validate, images=images, **self._asked(benchmark, task)))
-            score = _read_point(folder, asked)
+            asked = dict(pair, train=fit, val=validate, images=images, **self._asked(benchmark, task))
+            asked = settings_sha256(json.loads(json.dumps(asked, default=_plain)))
+            score = distributed.from_first_rank(_read_point, folder, asked)
             if score is None:
-                trained = self._train(benchmark, name, pair, fit, validate)
-                answers = _answers(trained)
+                _, answers = self._train(benchmark, name, pair, fit, validate).answers()
                 score = METRICS[task.metric](answers.labels, answers.predicted)
                 if distributed.rank() == 0:
-                    _write_point(folder, asked, score)
+                    with atomic_writer(folder / POINT) as file:
+                        file.write(json.dumps(dict(validation=score, settings_sha256=asked)).encode())
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
             rows.append({**pair, 'validation': round(score, 4)})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
         trained = self._train(benchmark, 'best', self.grid[best], everything, task.test)
-        answers = _answers(trained)
+        _, answers = trained.answers()
         return benchmark.result(
-            self.protocol_name(benchmark),
+            self.protocol,
             {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
             dict(trained.num_images, val=len(_build(validate))),
             dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
@@ -153,40 +141,18 @@ def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
 
 
-def _listed(dataset: Mapping[str, Any]) -> list[str]:
-    """Return hashes of what images there are and when they were written."""
-    listed = list_images(_build(dataset))
-    return [listed.sha256, listed.times_sha256]
-
-
 def _labels_of(dataset: Any) -> np.ndarray | None:
     return list_images(dataset).labels
 
 
-def _answers(trained: TrainedClassifier) -> Predictions:
-    head, = trained.evaluation.ranked
-    return trained.evaluation.predictions(head, trained.test_set)
-
-
-def _hash(settings: Mapping[str, Any]) -> str:
-    """Return a hash of settings, types of components among them."""
-    return settings_sha256(json.loads(json.dumps(settings, default=_plain)))
-
-
 def _plain(value: Any) -> Any:
+    """Return what stands for a value, such as the type of a component, in a hash of settings."""
     return dict(value) if isinstance(value, Mapping) else getattr(value, '__qualname__', None) or str(value)
 
 
 def _read_point(folder: Path, asked: str) -> float | None:
-    """Return what a point of the grid gave before, if it was the same; every rank gets rank 0's answer."""
-    known = [None]
-    if distributed.rank() == 0 and (folder / POINT).is_file():
-        point = json.loads((folder / POINT).read_text(encoding='utf-8'))
-        known = [point['validation'] if point['settings_sha256'] == asked else None]
-    broadcast_object_list(known)
-    return known[0]
-
-
-def _write_point(folder: Path, asked: str, score: float) -> None:
-    with atomic_writer(folder / POINT) as file:
-        file.write(json.dumps(dict(validation=score, settings_sha256=asked)).encode())
+    """Return the validation metric of a point of the grid that was trained before with the same settings."""
+    if not (folder / POINT).is_file():
+        return None
+    point = json.loads((folder / POINT).read_text(encoding='utf-8'))
+    return point['validation'] if point['settings_sha256'] == asked else None

@@ -1,4 +1,4 @@
-"""Two results on the same images: how much they differ, and whether that could be chance."""
+"""Comparison of two results on the same images, with tests of whether their difference could be chance."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Comparison:
 
     Attributes:
         metric: Name of the metric, in percent.
-        titles: What the two are.
+        titles: Encoder, protocol and data of both.
         values: The metric of both.
         num_images: Number of test images.
         num_exchanges: Number of random exchanges.
@@ -72,13 +72,15 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     if results[0].dataset != results[1].dataset:
         raise InputError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
     check_comparable(*predictions)
-    labels = predictions[0].labels
-    metric = metric or _common_metric(results, labels.ndim == 2)
-    if metric not in METRICS or (labels.ndim == 2) != (metric in MULTI_LABEL_METRICS):
+    labels, pair = predictions[0].labels, tuple(one.predicted for one in predictions)
+    several_classes = labels.ndim == 2
+    if metric is None:
+        shared = [name for name in METRICS if all(name in result.metrics for result in results)]
+        metric = shared[0] if shared else 'map_percent' if several_classes else 'top_1_accuracy_percent'
+    if metric not in METRICS or several_classes != (metric in MULTI_LABEL_METRICS):
         raise InputError(f'metric must be one of {", ".join(METRICS)}, the last two for images of several '
                          f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
-    pair = tuple(one.predicted for one in predictions)
-    if labels.ndim == 2:
+    if several_classes:
         evaluated = (labels != -1).any(axis=0)              # the others were left out by the protocol
         labels, pair = labels[:, evaluated], tuple(scores[:, evaluated] for scores in pair)
     return Comparison(
@@ -96,24 +98,13 @@ def _predictions_of(path: Path, result: Result) -> Predictions:
     return read_predictions(path.parent / result.predictions)
 
 
-def _common_metric(results: tuple[Result, Result], several_classes: bool) -> str:
-    for metric in METRICS:
-        if all(metric in result.metrics for result in results):
-            return metric
-    return 'map_percent' if several_classes else 'top_1_accuracy_percent'
-
-
 def _title(result: Result) -> str:
     encoder = result.checkpoint or 'random initialisation'
     return f'{encoder}, {result.protocol}, {result.dataset or "data without name"}'
 
 
 def check_comparable(a: Predictions, b: Predictions) -> None:
-    """Refuse predictions that are not for the same images with the same labels, in the same order.
-
-    Raises:
-        ValueError: If they are not; it says what differs.
-    """
+    """Raise if predictions are not for the same images with the same labels, in the same order."""
     if a.labels.shape != b.labels.shape:
         raise InputError(f'the results are of different data: labels {list(a.labels.shape)} and '
                          f'{list(b.labels.shape)}')

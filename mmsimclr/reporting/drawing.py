@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib import get_data_path
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 LEAST_SIDE_PX = 480                          # of the longer side; smaller images are enlarged to it
 OPACITY = 0.5
@@ -34,21 +38,20 @@ def draw_objects(pixels: ndarray, boxes: ndarray, scores: ndarray, labels: ndarr
     Returns:
         The picture: the image, enlarged by a whole number if it is small.
     """
+    image, factor, font = _canvas(pixels)
     order = np.argsort(scores, kind='stable')
-    factor = _factor(pixels)
-    if masks is not None:
-        pixels = pixels.copy()
-        for i in order:
-            pixels[masks[i]] = _blend(pixels[masks[i]], colours[labels[i]])
-    picture = _enlarge(pixels, factor)
-    draw, font = ImageDraw.Draw(picture), _font(picture)
-    line = max(2, font.size // 6)
-    for i in order:
-        box = [float(side) * factor for side in boxes[i]]
-        draw.rectangle(box, outline=colours[labels[i]], width=line)
-    for i in order:                                       # no line through a name
-        corner = [float(side) * factor for side in boxes[i][:2]]
-        _draw_tag(draw, font, corner, f'{classes[labels[i]]} {scores[i]:.2f}', colours[labels[i]])
+    found = [(f'{classes[labels[i]]} {scores[i]:.2f}', colours[labels[i]]) for i in order]
+    corners = torch.from_numpy(boxes[order]) * factor
+    if found and masks is not None:
+        surest_first = _enlarge(torch.from_numpy(masks[order[::-1]]), factor)
+        surest_first &= surest_first.cumsum(dim=0) == 1         # torchvision blackens where masks overlap
+        image = draw_segmentation_masks(image, surest_first, OPACITY, [colour for _, colour in found[::-1]])
+    if found:
+        image = draw_bounding_boxes(image, corners, colors=[colour for _, colour in found],
+                                    width=max(2, font.size // 6))
+    picture = to_pil_image(image)
+    for box, (text, colour) in zip(corners.tolist(), found, strict=True):       # no line through a name
+        _draw_tag(ImageDraw.Draw(picture), font, box, text, colour)
     return picture
 
 
@@ -65,12 +68,13 @@ def draw_classes(pixels: ndarray, labels: ndarray, classes: Sequence[str],
     Returns:
         The picture: the image, enlarged by a whole number if it is small, and the legend.
     """
-    pixels, shares = pixels.copy(), np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-    for label in np.flatnonzero(shares):
-        if classes[label] != BACKGROUND:
-            pixels[labels == label] = _blend(pixels[labels == label], colours[label])
-    image = _enlarge(pixels, _factor(pixels))
-    font = _font(image)
+    image, factor, font = _canvas(pixels)
+    shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    painted = [label for label in np.flatnonzero(shares) if classes[label] != BACKGROUND]
+    if painted:
+        masks = _enlarge(torch.from_numpy(np.stack([labels == label for label in painted])), factor)
+        image = draw_segmentation_masks(image, masks, OPACITY, [colours[label] for label in painted])
+    image = to_pil_image(image)
     entries = [(f'{classes[label]} {100 * shares[label]:.1f} %',
                 'white' if classes[label] == BACKGROUND else colours[label])
                for label in np.argsort(-shares, kind='stable') if shares[label]]
@@ -82,7 +86,7 @@ def draw_classes(pixels: ndarray, labels: ndarray, classes: Sequence[str],
             x, y = font.size // 2, y + height
         places.append((x, y))
         x += width + font.size
-    picture = Image.new('RGB', (image.width, math.ceil(y + height)), 'white')
+    picture = Image.new('RGB', (image.width, y + height), 'white')
     picture.paste(image)
     draw = ImageDraw.Draw(picture)
     for (text, colour), (x, y) in zip(entries, places, strict=True):
@@ -98,31 +102,25 @@ def distinct_colours(count: int) -> list[Colour]:
     return [tuple(round(255 * part) for part in colour) for colour in parts]
 
 
-def _factor(pixels: ndarray) -> int:
-    return math.ceil(LEAST_SIDE_PX / max(pixels.shape[:2]))
-
-
-def _enlarge(pixels: ndarray, factor: int) -> Image.Image:
-    height, width = pixels.shape[:2]
-    return Image.fromarray(pixels).resize((width * factor, height * factor), Image.Resampling.NEAREST)
-
-
-def _blend(pixels: ndarray, colour: Colour) -> ndarray:
-    return (pixels * (1 - OPACITY) + np.array(colour) * OPACITY).astype(np.uint8)
-
-
-def _font(picture: Image.Image) -> ImageFont.FreeTypeFont:
+def _canvas(pixels: ndarray) -> tuple[Tensor, int, ImageFont.FreeTypeFont]:
+    """Return an image as a tensor, enlarged by a whole number if it is small; that number; and a font."""
+    factor = math.ceil(LEAST_SIDE_PX / max(pixels.shape[:2]))
+    image = _enlarge(torch.from_numpy(pixels.copy()).permute(2, 0, 1), factor)
     # Comes with matplotlib, and has the letters of most languages.
-    return ImageFont.truetype(str(Path(get_data_path(), 'fonts/ttf/DejaVuSans.ttf')),
-                              max(14, max(picture.size) // 45))
+    font = Path(get_data_path(), 'fonts/ttf/DejaVuSans.ttf')
+    return image, factor, ImageFont.truetype(str(font), max(14, max(image.shape) // 45))
 
 
-def _draw_tag(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, corner: Sequence[float], text: str,
+def _enlarge(maps: Tensor, factor: int) -> Tensor:
+    return maps.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+
+
+def _draw_tag(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, box: Sequence[float], text: str,
               colour: Colour) -> None:
-    """Write above a corner, or where the picture has room next to it."""
+    """Write above the upper left corner of a box, or where the picture has room next to it."""
     width, height = font.getlength(text) + font.size // 2, font.size * 5 // 4
-    x = max(0, min(corner[0], draw.im.size[0] - width))
-    y = max(0, corner[1] - height)
+    x = max(0, min(box[0], draw.im.size[0] - width))
+    y = max(0, box[1] - height)
     draw.rectangle((x, y, x + width, y + height), fill=colour)
     is_bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140                       # ITU-R BT.601
     draw.text((x + font.size // 4, y), text, fill='black' if is_bright else 'white', font=font)

@@ -27,24 +27,18 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
 
 
 def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
-    """Draw loss, contrastive accuracy and online k-NN accuracy against the iteration.
-
-    Args:
-        scalars: What :func:`read_scalars` returned.
-        path: Picture to write.
-
-    Returns:
-        The path.
+    """Draw loss, contrastive accuracy and online k-NN accuracy of :func:`read_scalars`; return the path.
 
     Raises:
         ValueError: If the scalars hold no loss.
     """
-    losses = [(entry['step'], entry['loss']) for entry in scalars if 'loss' in entry]
+    def points_of(name: str, factor: float = 1.0) -> list[tuple[int, float]]:
+        return [(entry['step'], factor * entry[name]) for entry in scalars if name in entry]
+
+    losses, knn = points_of('loss'), points_of('knn_accuracy')
+    accuracy = points_of('contrastive_accuracy', 100)
     if not losses:
         raise InputError('the scalars hold no loss: was this a pre-training run?')
-    accuracy = [(entry['step'], 100 * entry['contrastive_accuracy']) for entry in scalars
-                if 'contrastive_accuracy' in entry]
-    knn = [(entry['step'], entry['knn_accuracy']) for entry in scalars if 'knn_accuracy' in entry]
 
     figure = Figure(figsize=(8, 3.4), layout='constrained')
     left, right = figure.subplots(1, 2)
@@ -60,24 +54,14 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
     for axis in (left, right):
         axis.grid(alpha=0.25)
         axis.spines[['top', 'right']].set_visible(False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, facecolor='white')
-    return path
+    return _save(figure, path)
 
 
 RIGHT, WRONG = '#2a9d55', '#d1495b'
 
 
 def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[ndarray]]:
-    """Return an image as its views' pipeline receives it, and the views.
-
-    Args:
-        dataset: A dataset whose pipeline has a ``MultiView`` step.
-        index: Which image.
-
-    Returns:
-        The image, uint8 [H, W, 3], RGB; and its views, each uint8 [h, w, 3].
+    """Return an image as its ``MultiView`` step receives it, RGB, uint8 [H, W, 3]; and the views.
 
     Raises:
         ValueError: If the pipeline has no ``MultiView`` step.
@@ -97,16 +81,13 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
 
 def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
                      num_draws: int = 4) -> Path:
-    """Draw images beside several random draws of their views.
+    """Draw images beside several random draws of their views; return the path.
 
     Args:
         dataset: A dataset whose pipeline has a ``MultiView`` step.
         path: Picture to write.
         indices: Images to show, one a row.
         num_draws: Draws of the whole set of views per image, >= 1.
-
-    Returns:
-        The path.
     """
     rows = []
     for index in indices:
@@ -134,7 +115,9 @@ def save_neighbour_sheet(path: str | Path,
                          query_labels: Sequence[int],
                          blocks: dict[str, tuple[Sequence[Sequence[ndarray]], Sequence[Sequence[int]]]],
                          class_names: Sequence[str]) -> Path:
-    """Draw query images and, for each of several encoders, their nearest neighbours.
+    """Draw query images and, for each of several encoders, their nearest neighbours; return the path.
+
+    Neighbours of the query's class have a green frame, others a red one.
 
     Args:
         path: Picture to write.
@@ -143,9 +126,6 @@ def save_neighbour_sheet(path: str | Path,
         blocks: For each encoder, by its title: for each query its neighbours' images and classes,
             nearest first.
         class_names: Name of each class.
-
-    Returns:
-        The path. Neighbours of the query's class have a green frame, others a red one.
     """
     widths = [len(images[0]) for images, _ in blocks.values()]
     columns = 1 + sum(widths) + len(widths)                  # an empty column before each block
@@ -164,11 +144,8 @@ def save_neighbour_sheet(path: str | Path,
                 axis = axes[row][column + offset]
                 axis.imshow(image, interpolation='nearest')
                 axis.set_axis_on()
-                axis.set_xticks([])
-                axis.set_yticks([])
-                for spine in axis.spines.values():
-                    spine.set_color(RIGHT if neighbour == label else WRONG)
-                    spine.set_linewidth(3)
+                axis.set(xticks=[], yticks=[])
+                axis.spines[:].set(color=RIGHT if neighbour == label else WRONG, linewidth=3)
             if row == 0:
                 axes[0][column].set_title(title, fontsize=10, loc='left')
             column += len(images[row])

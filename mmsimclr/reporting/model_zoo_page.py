@@ -1,4 +1,4 @@
-"""The model zoo as text: the table of models, all about one, and the page of docs."""
+"""Tables and pages of the model zoo."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,7 @@ measured with this code is in [results.md](results.md). How to fetch and use the
 def models_table(entries: Sequence[ModelEntry], markdown: bool = False) -> str:
     """Return a table with a line for each model: size, training, published linear accuracy, weights.
 
-    Args:
-        entries: The models.
-        markdown: Whether to draw Markdown's bars and link to the configs.
+    In Markdown it links to the configs.
     """
     header = ['model', 'epochs', 'batch', 'parameters', 'FLOPs', 'linear top-1', 'weights']
     rows = []
@@ -80,7 +78,6 @@ def _results_table(results: Sequence[PublishedResult], markdown: bool = False) -
 
 
 def _linear_top_1(entry: ModelEntry) -> str:
-    for result in entry.results:
-        if result.protocol == 'linear':
-            return f"{result.metrics['Top 1 Accuracy']} % ({result.source})"
-    return ''
+    values = [f"{result.metrics['Top 1 Accuracy']} % ({result.source})" for result in entry.results
+              if result.protocol == 'linear']
+    return values[0] if values else ''

@@ -18,17 +18,17 @@ from mmsimclr.config import ConfigError
 from mmsimclr.datasets.annotations import UnreadableImageError, image_size
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer
-from mmsimclr.protocols.downstream_model import complete_model
+from mmsimclr.protocols.downstream import complete_model
 from mmsimclr.reporting.drawing import Colour, distinct_colours, draw_classes, draw_objects
 
 SCOPES = ('mmdet', 'mmseg')
 
 
 class Predictor:
-    """A detector or segmenter out of the work directory of its benchmark.
+    """A detector or segmenter that a benchmark has fine-tuned.
 
     Args:
-        config: The benchmark's config; architecture, scale of the images and classes come from the
+        config: The benchmark's config; the encoder, the scale of the images and the classes come from the
             checkpoint.
         checkpoint: File or work directory of the fine-tuning.
         device: Where to compute; 'auto' is the GPU if there is one.
@@ -59,8 +59,9 @@ class Predictor:
             self.pipeline = Compose(steps)
             self.colours = _colours(config.test_dataloader.dataset, self.classes)
         fill_model(self.model, file.tree, file.path)
-        self.model.to('cuda' if device == 'auto' and torch.cuda.is_available() else
-                      'cpu' if device == 'auto' else device)
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.model.to(device)
 
     @torch.no_grad()
     def predict(self, path: str | Path) -> Any:
@@ -80,11 +81,8 @@ class Predictor:
 
         Args:
             path: The image.
-            picture: The PNG file to write; its folder is made, and what it was before is replaced.
+            picture: The PNG file to write or replace; its folder is made.
             score: Detections that are less sure are not drawn, in [0, 1].
-
-        Raises:
-            ValueError: If the score is out of range; as :meth:`predict`, which see for further errors.
         """
         if not 0 <= score <= 1:
             raise InputError(f'score must be in [0, 1], got {score}')
@@ -96,8 +94,7 @@ class Predictor:
             masks = found.masks.numpy() if 'masks' in found else None
             drawn = draw_objects(pixels, found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(),
                                  self.classes, self.colours, masks)
-        Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_writer(Path(picture)) as file:
+        with atomic_writer(picture) as file:
             drawn.save(file, format='PNG')
 
 
@@ -105,7 +102,7 @@ def _pixels(path: str | Path) -> np.ndarray:
     """Return an image as the pipeline reads it, turned as its EXIF entry says, but RGB."""
     if not Path(path).is_file():
         raise MissingFileError(f'no image at {path}')
-    image_size(Path(path))                           # OpenCV is content with half an image
+    image_size(Path(path))                           # refuses half an image, which OpenCV accepts
     pixels = mmcv.imread(str(path))
     if pixels is None:
         raise UnreadableImageError(f'{path} is not an image that OpenCV can read')
@@ -113,14 +110,9 @@ def _pixels(path: str | Path) -> np.ndarray:
 
 
 def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
-    """Return where the picture of each image goes: as below its folder, and ``NAME.png``.
+    """Return where the pictures of images below ``root`` go: to the same places below ``out``, ``NAME.png``.
 
     Where two images have the same name with another ending, all pictures keep the ending: ``NAME.jpg.png``.
-
-    Args:
-        images: The images, below ``root``.
-        root: Their folder.
-        out: Folder of the pictures.
 
     Raises:
         ValueError: If a picture would take the place of an image.
@@ -138,12 +130,12 @@ def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
 
 
 def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]:
-    """Return the colours that published pictures of a dataset have, or some of our own."""
+    """Return the colours of published pictures of a dataset, or others that are distinct."""
     kind = dataset['type']
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
     known = getattr(kind, 'METAINFO', {})
-    # A dataset of one's own in the layout of a published one has other classes.
+    # A user's dataset in the layout of a published one has other classes.
     if known.get('palette') and tuple(known.get('classes', ())) == tuple(classes):
         return [tuple(colour) for colour in known['palette']]
     return distinct_colours(len(classes))

@@ -28,9 +28,6 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     Args:
         results_dir: Folder of result files (``*.json``, at any depth).
         configs_dir: Folder of leaf configs whose headers say command, hardware and expectation.
-
-    Raises:
-        ValueError: If a file is not a result.
     """
     measurements: dict[tuple[str, str], Runs] = defaultdict(list)
     for path in sorted(Path(results_dir).rglob('*.json')):
@@ -47,7 +44,8 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
             alike[_circumstances(result)].append((path, result))
         for circumstances, entries in alike.items():
             parts += [*(_origin(path, result) for path, result in entries), circumstances, '']
-    parts.append(_versions([result for runs in measurements.values() for _, result in runs]))
+    versions = {_versions(result) for runs in measurements.values() for _, result in runs}
+    parts += ['## Versions', '', *(f'* {name}: {text}' for text, name in sorted(versions)), '']
     parts.append(_not_run({config for config, _ in measurements}, Path(configs_dir)))
     return '\n'.join(parts)
 
@@ -60,7 +58,7 @@ def config_header(path: Path) -> dict[str, str]:
 
 
 def _encoder(result: Result) -> str:
-    return ENCODERS[0] if result.checkpoint else ENCODERS[1]
+    return ENCODERS[0 if result.checkpoint else 1]
 
 
 def _percentages(runs: Runs) -> list[str]:
@@ -109,7 +107,7 @@ def _circumstances(result: Result) -> str:
         '  * images: ' + ', '.join(f'{count:,} {part}' for part, count in result.num_images.items()),
         '  * settings: ' + ', '.join(f'{name} {text}' for name, text in settings.items() if name not in long)
         + (f'; in the file: {", ".join(long)}' if long else ''),
-        f'  * hardware: {devices}; versions {_fingerprint(result)}',
+        f'  * hardware: {devices}; versions {_versions(result)[1]}',
         f'  * command: `{command}`'])
 
 
@@ -119,34 +117,23 @@ def _origin(path: Path, result: Result) -> str:
         facts.append(f'`{result.checkpoint}`')
     if result.tensors_loaded:
         facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
-    seconds = result.metrics.get('pretraining_s')
-    if seconds:
+    if seconds := result.metrics.get('pretraining_s'):
         facts.append(f'pre-trained in {seconds / 60:.1f} min')
     return f'* `{path.name}`, seed {result.seed}: {", ".join(facts)}'
 
 
-def _version_text(result: Result) -> str:
-    return ', '.join(f'{name} {version}' for name, version in result.versions.items() if version)
-
-
-def _fingerprint(result: Result) -> str:
-    return hashlib.sha256(_version_text(result).encode()).hexdigest()[:4]
-
-
-def _versions(results: list[Result]) -> str:
-    found = {_fingerprint(result): _version_text(result) for result in results}
-    lines = [f'* {name}: {text}' for name, text in sorted(found.items(), key=lambda item: item[1])]
-    return '\n'.join(['## Versions', '', *lines, ''])
+def _versions(result: Result) -> tuple[str, str]:
+    """Return the versions that a result was made with, and a short name for them."""
+    text = ', '.join(f'{name} {version}' for name, version in result.versions.items() if version)
+    return text, hashlib.sha256(text.encode()).hexdigest()[:4]
 
 
 def _not_run(done: set[str], configs_dir: Path) -> str:
-    lines = []
-    for path in sorted(configs_dir.glob('*.py')):
-        if path.stem not in done:
-            header = config_header(path)
-            lines.append(f"* `{path.stem}`: {header.get('Hardware', '')} "
-                         f"Expected: {header.get('Expected', '')}")
-    if not lines:
+    headers = {path.stem: config_header(path) for path in sorted(configs_dir.glob('*.py'))
+               if path.stem not in done}
+    if not headers:
         return ''
+    lines = [f"* `{name}`: {header.get('Hardware', '')} Expected: {header.get('Expected', '')}"
+             for name, header in headers.items()]
     return '\n'.join(['## Not run here', '', 'These configs have no result file: not measured yet.', '',
                       *lines, ''])

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,7 +27,7 @@ class PublishedValue:
     """A number that others have published.
 
     Attributes:
-        model: Name of the model, or what the setting is.
+        model: Name of the model, or description of the setting.
         value: The number, in percent.
         source: Who published it, a key of :func:`mmsimclr.checkpoints.zoo_index.sources`.
         note: What it depends on besides; may be empty.
@@ -44,16 +44,9 @@ class PublishedValue:
 
 
 def published_values(protocol: str, dataset: str | None, metric: str) -> list[PublishedValue]:
-    """Return the numbers of the model zoo's index for the same protocol, dataset and metric.
+    """Return the numbers of the model zoo's index for a protocol, a dataset and a metric of a result.
 
-    Args:
-        protocol: Name of the protocol, as in a result.
-        dataset: Name of the data; there are no numbers for data without name.
-        metric: Name of the metric, as in a result: ``top_1_accuracy_k20_percent`` is the index's
-            ``Top 1 Accuracy at k=20``.
-
-    Returns:
-        In the order of the index.
+    The result's ``top_1_accuracy_k20_percent`` is the index's ``Top 1 Accuracy at k=20``.
     """
     models = [(entry.name, entry.results) for entry in model_entries()]
     models += [(other.setting, other.results) for other in other_settings()]
@@ -64,8 +57,14 @@ def published_values(protocol: str, dataset: str | None, metric: str) -> list[Pu
             for title, value in result.metrics.items() if _words(title) == _words(metric)]
 
 
+def _words(metric: str) -> list[str]:
+    """Return the words and numbers of a metric's name, without its unit and little words."""
+    words = re.findall(r'[a-z]+|\d+', metric.lower().removesuffix('_percent'))
+    return [word for word in words if word not in ('at', 'of')]
+
+
 def result_text(result: Result) -> str:
-    """Return a result's metrics, one on a line, each with what others have published for the same."""
+    """Return a result's metrics, one on a line, each with the numbers that others have published."""
     datasets = {f'{Path(path).parent.name}_': name for name, path in result.settings.get('parts', {}).items()}
     lines = []
     for metric, value in result.metrics.items():
@@ -76,12 +75,7 @@ def result_text(result: Result) -> str:
     return '\n'.join(lines)
 
 
-def _words(metric: str) -> list[str]:
-    """Return the words and numbers of a metric's name, without its unit and little words."""
-    words = re.findall(r'[a-z]+|\d+', metric.lower().removesuffix('_percent'))
-    return [word for word in words if word not in ('at', 'of')]
-
-
+Row = tuple[str, str, str, str]
 TITLE = 'Summary of results'
 # Options that change no row: seeds make further runs of one, the encoder has a column, data have a name.
 NOT_OF_THE_ROW = re.compile(
@@ -91,21 +85,16 @@ EXPLANATION = ('Percent. Where a cell holds several runs it shows mean ± standa
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --muted: #777; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; font-weight: 600; margin-bottom: .3rem; }
-p, caption { color: var(--muted); max-width: 60rem; margin-top: 0; }
+h1 { font-size: 1.4rem; }
+p, td.published, small { color: var(--muted); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; text-align: right; vertical-align: top;
-         border-bottom: 1px solid var(--line); }
-thead th { vertical-align: bottom; border-bottom-width: 2px; font-weight: 600; max-width: 16rem;
-           overflow-wrap: break-word; }
-tbody th { font-weight: 400; text-align: left; }
-th:nth-child(2), td.published { text-align: left; }
-tbody tr:hover { background: var(--soft); }
+th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); }
+thead th { max-width: 16rem; overflow-wrap: break-word; }
+tbody th { font-weight: 400; }
+tbody th, th:nth-child(2), .published { text-align: left; }
 tr.group th { font-weight: 600; background: var(--soft); }
 td.best { font-weight: 600; }
-td.published { color: var(--muted); font-size: .85em; }
-small { color: var(--muted); font-weight: 400; display: block; }
 """.strip()
 
 
@@ -117,46 +106,41 @@ class Summary:
         encoders: Titles of the columns.
         rows: (protocol, dataset, config, metric) of each row.
         cells: Values by (row, encoder), a list of one for each run.
-        published: What others have published, by row.
+        published: Numbers that others have published, by row.
     """
 
     encoders: Sequence[str]
-    rows: Sequence[tuple[str, str, str, str]]
-    cells: Mapping[tuple[tuple[str, str, str, str], str], Sequence[float]]
-    published: Mapping[tuple[str, str, str, str], Sequence[PublishedValue]]
+    rows: Sequence[Row]
+    cells: Mapping[tuple[Row, str], Sequence[float]]
+    published: Mapping[Row, Sequence[PublishedValue]]
 
     def markdown(self) -> str:
         """Return the table in Markdown, with a title."""
-        header = ['protocol and data', 'metric', *self.encoders, 'published']
-        # A group's title stands in its first row only.
-        titles = [_row_title(row) if not place or row[:3] != self.rows[place - 1][:3] else ''
-                  for place, row in enumerate(self.rows)]
-        table = [[title, metric_title(row[3]),
-                  *(_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders),
-                  '<br>'.join(map(str, self.published[row]))]
-                 for title, row in zip(titles, self.rows, strict=True)]
-        escaped = [[cell.replace('|', '\\|') for cell in line] for line in [header, *table]]
-        return f'# {TITLE}\n\n{EXPLANATION}\n\n{text_table(escaped[0], escaped[1:], markdown=True)}\n'
+        table = [['protocol and data', 'metric', *self.encoders, 'published']]
+        for title, row in zip(self._titles(), self.rows, strict=True):
+            cells = [_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders]
+            table.append([title, metric_title(row[3]), *cells, '<br>'.join(map(str, self.published[row]))])
+        header, *rows = [[cell.replace('|', '\\|') for cell in line] for line in table]
+        return f'# {TITLE}\n\n{EXPLANATION}\n\n{text_table(header, rows, markdown=True)}\n'
 
     def html(self) -> str:
         """Return a page that needs no other file."""
         heads = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in ('metric', *self.encoders))
-        body, group = [], None
-        for row in self.rows:
-            if row[:3] != group:
-                group = row[:3]
+        body = []
+        for title, row in zip(self._titles(), self.rows, strict=True):
+            if title:
                 body.append(f'<tr class="group"><th colspan="{len(self.encoders) + 3}">'
-                            f'{html.escape(_row_title(row))}</th></tr>')
+                            f'{html.escape(title)}</th></tr>')
             body.append(self._html_row(row))
         return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>\n'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
                 f'<style>\n{STYLE}\n</style></head>\n<body><h1>{TITLE}</h1><p>{EXPLANATION} '
                 f'Bold is the best of a row. {date.today():%-d %B %Y}.</p>\n'
                 f'<div class="scroll"><table>\n<thead><tr><th></th>{heads}'
-                '<th scope="col" style="text-align:left">published</th></tr></thead>\n<tbody>\n'
+                '<th scope="col" class="published">published</th></tr></thead>\n<tbody>\n'
                 + '\n'.join(body) + '\n</tbody></table></div></body></html>\n')
 
-    def _html_row(self, row: tuple[str, str, str, str]) -> str:
+    def _html_row(self, row: Row) -> str:
         values = {encoder: self.cells.get((row, encoder), ()) for encoder in self.encoders}
         means = {encoder: statistics.mean(found) for encoder, found in values.items() if found}
         # Of deviations none is the best.
@@ -166,6 +150,11 @@ class Summary:
         published = '<br>'.join(html.escape(str(value)) for value in self.published[row])
         return (f'<tr><th></th><th scope="row">{html.escape(metric_title(row[3]))}</th>{cells}'
                 f'<td class="published">{published}</td></tr>')
+
+    def _titles(self) -> list[str]:
+        """Return protocol, data and config of each row, once for rows that have the same."""
+        titles = [', '.join(filter(None, row[:2])) + (f' ({row[2]})' if row[2] else '') for row in self.rows]
+        return ['' if place and titles[place - 1] == title else title for place, title in enumerate(titles)]
 
 
 def summarise(folders: Sequence[str | Path]) -> Summary:
@@ -186,8 +175,7 @@ def summarise(folders: Sequence[str | Path]) -> Summary:
         result = read_result(path)
         if result not in results and not result.settings.get('parts'):
             results.append(result)
-    titles = _encoder_titles(results)
-    cells = defaultdict(list)
+    titles, cells = _encoder_titles(results), defaultdict(list)
     for result in results:
         for metric, value in result.metrics.items():
             if metric.endswith('_percent'):
@@ -237,23 +225,19 @@ def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
 
     Random ones are told apart by their architecture where there are several.
     """
-    first = {_encoder(result): result for result in reversed(results)}
-    titles = {encoder: '/'.join(Path(result.checkpoint).parts[-2:]) if result.checkpoint
-              else 'random initialisation' for encoder, result in first.items()}
-    return {encoder: title if list(titles.values()).count(title) == 1
-            else f'{title} ({_distinction(encoder, first[encoder])})' for encoder, title in titles.items()}
-
-
-def _distinction(encoder: str, result: Result) -> str:
-    if result.checkpoint:
-        return encoder[:8]
-    return ', '.join(f'{name} {value}' for name, value in (result.settings.get('encoder') or {}).items()) \
-        or 'architecture not recorded'
-
-
-def _row_title(row: tuple[str, str, str, str]) -> str:
-    protocol, dataset, config, _ = row
-    return ', '.join(filter(None, [protocol, dataset])) + (f' ({config})' if config else '')
+    titles, distinctions = {}, {}
+    for result in reversed(results):
+        encoder, settings = _encoder(result), result.settings.get('encoder') or {}
+        if result.checkpoint:
+            titles[encoder] = '/'.join(Path(result.checkpoint).parts[-2:])
+            distinctions[encoder] = encoder[:8]
+        else:
+            titles[encoder] = 'random initialisation'
+            distinctions[encoder] = ', '.join(f'{name} {value}' for name, value in settings.items()) \
+                or 'architecture not recorded'
+    counts = Counter(titles.values())
+    return {encoder: f'{title} ({distinctions[encoder]})' if counts[title] > 1 else title
+            for encoder, title in titles.items()}
 
 
 def _cell(values: Sequence[float]) -> str:

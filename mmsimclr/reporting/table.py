@@ -13,29 +13,23 @@ _USUAL = ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'),
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
     """Return a table with the first column left-aligned and the others right-aligned.
 
-    Args:
-        header: Column titles.
-        rows: Cells, as many in each row as there are titles.
-        markdown: Whether to draw Markdown's bars.
-
     Raises:
-        ValueError: If a row has another number of cells.
+        ValueError: If a row has not as many cells as the header.
     """
     for row in rows:
         if len(row) != len(header):
             raise InputError(f'every row must have {len(header)} cells, got {len(row)}: {list(row)}')
     table = [list(map(str, row)) for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
     def line(row: Sequence[str]) -> str:
-        cells = [cell.ljust(width) if column == 0 else cell.rjust(width)
-                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         return f'| {" | ".join(cells)} |' if markdown else '  '.join(cells).rstrip()
 
-    rule = line(['-' * width for width in widths])
     if markdown:
-        rule = '|' + '|'.join('-' * (w + 2) if c == 0 else '-' * (w + 1) + ':'
-                              for c, w in enumerate(widths)) + '|'
+        rule = '|'.join(['', '-' * (widths[0] + 2), *('-' * (width + 1) + ':' for width in widths[1:]), ''])
+    else:
+        rule = line(['-' * width for width in widths])
     return '\n'.join([line(table[0]), rule, *map(line, table[1:])])
 
 

@@ -1,6 +1,7 @@
-"""Running a config: build, train, resume, save."""
+"""Runs: build, train, resume, save, and explain failures."""
 
-from .build import build_runner, set_amp, set_auto_scale_lr, set_deterministic
+from .adapt import set_amp, set_auto_scale_lr, set_deterministic
+from .build import build_runner
 from .checkpointing import (
     SaveError,
     Search,

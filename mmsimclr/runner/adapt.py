@@ -1,16 +1,22 @@
-"""Adapting a config to its options: views on the device, unreadable images."""
+"""Adapting a config to its switches and to this machine; each step changes the config in place."""
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 
-from mmsimclr.config.errors import ConfigError
+from mmsimclr import distributed
+from mmsimclr.config import ConfigError
 from mmsimclr.datasets import InMemoryImages
-from mmsimclr.models import SimCLR, ViewPreprocessor
-from mmsimclr.registry import MODELS, TRANSFORMS
+from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
+from mmsimclr.errors import InputError
+from mmsimclr.models import ViewPreprocessor
+from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms import (
     DeviceViews,
     LoadImage,
@@ -21,16 +27,54 @@ from mmsimclr.transforms import (
     SimCLRView,
 )
 
-# By name: the config is dumped as text.
+AMP_DTYPES = ('bf16', 'fp16')
+PLACES_OF_VIEWS = ('loader', 'device')
+# Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
 
 
-def allow_bad_images(config: Config) -> None:
-    """Put :class:`~mmsimclr.datasets.ReplaceUnreadable` around the training set as ``bad_images`` says.
+def set_amp(config: Config, dtype: str) -> None:
+    """Put a config's optimizer in a mixed-precision wrapper.
 
-    Args:
-        config: A config to train with. ``bad_images=dict(max_fraction=f)`` allows that part of the training
-            images to be unreadable; with 0, or without it, the first one ends the run. The key is taken out.
+    ``dtype`` is ``'bf16'`` (CPU or GPU) or ``'fp16'`` (GPU; with loss scaling).
+
+    Raises:
+        InputError: If it is neither, or fp16 is asked for without a GPU.
+    """
+    if dtype not in AMP_DTYPES:
+        raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
+    if dtype == 'fp16' and not torch.cuda.is_available():
+        raise InputError('fp16 training needs a GPU; use --amp bf16 on a CPU')
+    for name in ('enabled', 'dtype', 'loss_scale', 'use_fsdp'):      # of the wrapper it had before
+        config.optim_wrapper.pop(name, None)
+    if dtype == 'bf16':
+        config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled=True)
+    else:
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+
+
+def set_auto_scale_lr(config: Config) -> None:
+    """Have the learning rate scaled to the real global batch, by the config's rule.
+
+    Raises:
+        InputError: If the config does not say for which batch its learning rate is.
+    """
+    if not config.get('auto_scale_lr'):
+        raise InputError('the config has no auto_scale_lr=dict(base_batch_size=..., rule=...), so the batch '
+                         'its learning rate is for is not known')
+    config.auto_scale_lr.enable = True
+
+
+def set_deterministic(config: Config) -> None:
+    """Have a config's run use torch's deterministic algorithms only, and fail where torch has none."""
+    config.randomness = {'seed': None, **(config.get('randomness') or {}), 'deterministic': True}
+
+
+def allow_bad_images(config: Config) -> None:
+    """Let a part of the training images be unreadable, as ``bad_images=dict(max_fraction=...)`` says.
+
+    The training set is put into :class:`~mmsimclr.datasets.ReplaceUnreadable`, and the key is taken out.
+    With 0, or without the key, the first unreadable image ends the run.
     """
     allowed = (config.pop('bad_images', None) or {}).get('max_fraction', 0)
     if not allowed:
@@ -44,28 +88,27 @@ def place_views(config: Config) -> None:
     """Have the views made where the config's ``views`` says, and take that key out.
 
     With 'device', the loader ships whole images and the model's preprocessor makes the views, by the same
-    policy. Images that need no reading (those of CIFAR10 and Shapes) are put on the device as a whole, and
-    the loader needs no processes.
-
-    Args:
-        config: A config to train with, whose pipeline ends in ``MultiView`` of one ``SimCLRView`` and
-            ``PackViews``; changed in place.
+    policy. The pipeline must end in ``MultiView`` of one ``SimCLRView`` and ``PackViews``. Images that need
+    no reading (those of CIFAR10 and Shapes) are put on the device as a whole, without loader processes.
 
     Raises:
         ConfigError: If the views are others than the device can make, or images in memory may be bad.
     """
-    if config.pop('views', 'loader') != 'device':
+    place = config.pop('views', 'loader')
+    if place not in PLACES_OF_VIEWS:
+        raise ConfigError(f'views must be one of {", ".join(PLACES_OF_VIEWS)}, got {place!r}')
+    if place == 'loader':
         return
     loader, owner = config.train_dataloader, config.train_dataloader.dataset
     while not owner.get('pipeline') and isinstance(owner.get('dataset'), Mapping):
         owner = owner.dataset
-    reading, num_views, policy = _split(owner.get('pipeline') or [])
+    reading, num_views, policy = _split_pipeline(owner.get('pipeline') or [])
     preprocessor = config.model.get('data_preprocessor') or dict(type=ViewPreprocessor)
     config.model.data_preprocessor = {**preprocessor,
                                       'views': dict(type=DeviceViews, num_views=num_views, **policy)}
     if reading:
         owner.pipeline = [*reading, dict(type=PackForDevice)]
-        loader.collate_fn = dict(type='default_collate')      # by name: the config is dumped as text
+        loader.collate_fn = dict(type='default_collate')
         source = 'of the images that the loader reads'
     elif loader.dataset.get('type') == REPLACING:
         raise ConfigError("bad_images is about files, and this dataset has its images in memory with "
@@ -79,7 +122,7 @@ def place_views(config: Config) -> None:
     print_log(f'views are made on the device, {source}', 'current', logging.INFO)
 
 
-def _split(pipeline: list) -> tuple[list, int, dict]:
+def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
     """Return the steps before the views, the number of views, and the arguments of SimCLRView."""
     *reading, views, pack = pipeline if len(pipeline) >= 2 else (None, None)
     if _is(views, MultiView) and _is(pack, PackViews):
@@ -98,34 +141,62 @@ def _split(pipeline: list) -> tuple[list, int, dict]:
 
 
 def _is(step: Any, kind: type) -> bool:
-    """Whether a step of a pipeline is the config of a component, named by class or by string."""
+    """Whether a step of a pipeline is the config of a component, named by class or as text."""
     name = step.get('type') if isinstance(step, Mapping) else None
     return (TRANSFORMS.get(name) if isinstance(name, str) else name) is kind
 
 
-def check_view_sizes(config: Mapping[str, Any]) -> None:
-    """Refuse views of several sizes for SimCLR, which takes all of them through the encoder together.
+def adapt_to_determinism(config: Config) -> None:
+    """Have cuDNN and cuBLAS be deterministic if the run is to be."""
+    if (config.get('randomness') or {}).get('deterministic'):
+        config.setdefault('env_cfg', {}).update(cudnn_benchmark=False)
+        # Read once, when cuBLAS starts: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
-    Raises:
-        ConfigError: If the pipelines of a ``MultiView`` say different sizes.
-    """
-    kind = config['model'].get('type')
-    if (MODELS.get(kind) if isinstance(kind, str) else kind) is not SimCLR:
+
+def adapt_to_device(config: Config) -> None:
+    """Take out what torch refuses on a CPU, and options of loader processes where there are none."""
+    loader = config.get('train_dataloader')
+    if loader and not loader.get('num_workers'):
+        loader.update(persistent_workers=False)
+        loader.pop('prefetch_factor', None)
+    if torch.cuda.is_available():
         return
-    dataset = config['train_dataloader'].get('dataset')
-    while isinstance(dataset, Mapping) and isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    for step in (dataset or {}).get('pipeline') or ():
-        pipelines = step.get('transforms') if isinstance(step, Mapping) else None
-        if pipelines and all(isinstance(pipeline, list | tuple) for pipeline in pipelines):
-            sizes = {str(_size(pipeline)): None for pipeline in pipelines if _size(pipeline) is not None}
-            if len(sizes) > 1:
-                raise ConfigError(f'all views of an image must have one size, and those of '
-                                  f'train_dataloader.dataset.pipeline are {" and ".join(sizes)}: give their '
-                                  'last crops one size')
+    if config.get('sync_bn'):
+        config.sync_bn = None
+        if distributed.is_distributed():
+            print_log('no GPU: batch norm statistics are per process (sync_bn is for GPUs)', 'current',
+                      logging.WARNING)
+    if distributed.is_distributed():
+        wrapper = config.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel',
+                                                          broadcast_buffers=False)
+        config.model_wrapper_cfg = {**wrapper, 'device_ids': None}
 
 
-def _size(pipeline: Any) -> Any:
-    """Return the size that the last step to name one makes."""
-    return next((step['size'] for step in reversed(pipeline)
-                 if isinstance(step, Mapping) and step.get('size') is not None), None)
+def save_atomically(config: Config) -> None:
+    """Have every checkpoint hook of MMEngine's be ours, however the config names it."""
+    if config.get('default_hooks') is None:
+        config.default_hooks = {}
+    config.default_hooks.setdefault('checkpoint', dict(interval=1))
+    if config.default_hooks.checkpoint is not None:
+        config.default_hooks.checkpoint.setdefault('type', 'CheckpointHook')
+    for hook in (*config.default_hooks.values(), *(config.get('custom_hooks') or ())):
+        if isinstance(hook, dict) and hook.get('type') in (CheckpointHook, 'CheckpointHook',
+                                                           'mmengine.CheckpointHook'):
+            hook['type'] = 'mmsimclr.AtomicCheckpointHook'
+
+
+def scale_learning_rate(config: Config) -> None:
+    """Scale the learning rate to the real global batch if ``auto_scale_lr`` is enabled."""
+    scaling = config.get('auto_scale_lr')
+    if not scaling or not scaling.pop('enable', False):
+        return
+    batch = config.train_dataloader.batch_size * distributed.world_size()
+    batch *= config.optim_wrapper.get('accumulative_counts', 1)
+    rule = scaling.get('rule', 'linear')
+    optimizer = config.optim_wrapper.optimizer
+    written_for = scaled_lr(1.0, scaling.base_batch_size, rule)
+    lr = optimizer.lr * scaled_lr(1.0, batch, rule) / written_for
+    print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
+              f'{lr:g} at {batch} ({rule} rule)', 'current')
+    optimizer.lr = lr

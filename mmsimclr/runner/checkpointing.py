@@ -23,7 +23,7 @@ from mmsimclr.errors import InputTypeError, MissingFileError, UserError
 from mmsimclr.files import atomic_writer, difference
 from mmsimclr.runner.resume import run_settings, state_of
 
-RESUMABLE_KEYS = ('state_dict', 'optimizer', 'message_hub')
+RESUMABLE_KEYS = {'state_dict', 'optimizer', 'message_hub'}
 LEFTOVER = re.compile(r'\.(.+\.pth(\.json)?|last_checkpoint|run_id)\.\d+\.tmp')
 
 
@@ -33,21 +33,13 @@ class SaveError(UserError, OSError):
 
 @dataclass
 class Search:
-    """What a folder holds for a run to go on from.
+    """The checkpoints in the folders of a run that it may go on from."""
 
-    Attributes:
-        path: The newest intact checkpoint; None if there is none.
-        iteration: Its iteration.
-        notes: Why others were passed over, one line each.
-        damaged: Checkpoints of this run that are not intact.
-        of_other_runs: Checkpoints that an earlier run in the same folder left.
-    """
-
-    path: Path | None = None
+    path: Path | None = None                                          # the newest that is intact
     iteration: int = -1
-    notes: list[str] = field(default_factory=list)
-    damaged: list[Path] = field(default_factory=list)
-    of_other_runs: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)                    # why others were passed over
+    damaged: list[Path] = field(default_factory=list)                 # of this run
+    of_other_runs: list[Path] = field(default_factory=list)           # left in the folder by an earlier run
 
 
 def manifest_of(path: Path) -> Path:
@@ -56,12 +48,7 @@ def manifest_of(path: Path) -> Path:
 
 
 def save_whole(tree: Mapping, path: Path, run_id: str) -> None:
-    """Write a checkpoint, then its manifest, then the folder's ``run_id``; each whole or not at all.
-
-    Args:
-        tree: What to save, with ``iter`` and ``epoch`` in its ``meta``.
-        path: Where; the folder must exist.
-        run_id: Names the run.
+    """Write a checkpoint, then its manifest; each whole or not at all.
 
     Raises:
         SaveError: If the folder is gone or cannot be written to. A checkpoint of that name that was there
@@ -96,18 +83,6 @@ def _require_folder(path: Path) -> None:
         raise MissingFileError(errno.ENOENT, 'the folder has vanished', str(path.parent))
 
 
-def read_run_id(folder: Path) -> str | None:
-    """Return the run that saved in a folder last; None if that was not written down."""
-    path = folder / 'run_id'
-    return path.read_text(encoding='utf-8').strip() if path.is_file() else None
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint, then its manifest."""
-    path.unlink(missing_ok=True)
-    manifest_of(path).unlink(missing_ok=True)
-
-
 def remove_leftovers(folder: Path) -> list[str]:
     """Remove what killed runs left half-written, and manifests without a checkpoint; return the names."""
     leftovers = [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]
@@ -118,15 +93,15 @@ def remove_leftovers(folder: Path) -> list[str]:
 
 
 def newest_checkpoint(folders: list[Path]) -> Search:
-    """Find the checkpoint with the most iterations that is intact, of the run that saved there last.
+    """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
-    A checkpoint with a manifest is intact if its size and SHA-256 are those; one without, as MMEngine
-    writes them or a kill at the wrong moment leaves, if it can be read to its end.
-
-    Args:
-        folders: The work directory first, which has the ``run_id``.
+    A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine writes
+    them or a kill at the wrong moment leaves, is intact if it can be read to its end. The work directory,
+    which has the ``run_id``, is the first of the folders.
     """
-    run_id, search = read_run_id(folders[0]), Search()
+    named = folders[0] / 'run_id'
+    run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None
+    search = Search()
     paths = [path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')]
     described = {path: manifest for path in paths if (manifest := _read_manifest(path, search))}
     for path, manifest in sorted(described.items(), key=lambda item: item[1]['iteration'], reverse=True):
@@ -169,14 +144,10 @@ def _consider(path: Path, run_id: str | None, search: Search) -> None:
 def require_any(search: Search, may_start_anew: bool) -> None:
     """Refuse to start from nothing where there are checkpoints.
 
-    Args:
-        search: What was found.
-        may_start_anew: Whether checkpoints of an earlier run are no reason to refuse: a run that a launcher
-            restarts before it has saved anything starts from the beginning.
-
     Raises:
         DamagedCheckpointError: If all that could be resumed is damaged.
-        CheckpointError: If all is of an earlier run.
+        CheckpointError: If all is of an earlier run, and the run may not start anew. One that a launcher
+            restarts before it has saved anything may.
     """
     if search.path is None and search.damaged:
         raise DamagedCheckpointError(
@@ -190,7 +161,7 @@ def require_any(search: Search, may_start_anew: bool) -> None:
 
 
 def _is_resumable(tree: Mapping) -> bool:
-    return all(key in tree for key in RESUMABLE_KEYS)
+    return RESUMABLE_KEYS.issubset(tree)
 
 
 def _read_manifest(path: Path, search: Search) -> dict | None:
@@ -233,6 +204,7 @@ class _HashedFile:
         """Do nothing: the file is flushed when it is complete."""
 
     def raise_if_failed(self) -> None:
+        """Raise the error of the first write that failed."""
         if self.error is not None:
             raise self.error
 
@@ -247,26 +219,16 @@ def folders_of_run(work_dir: Path) -> Iterator[Path]:
             yield folder
 
 
-def bare_model(runner) -> torch.nn.Module:
-    """Return a runner's model without the wrapper that shares it among ranks."""
-    return unwrap_model(runner.model)
-
-
 def checkpoint_content(runner, meta: dict[str, Any], random_states: list[dict], save_optimizer: bool = True,
                        save_param_scheduler: bool = True) -> dict[str, Any]:
-    """Return what MMEngine's checkpoints hold, the encoder's record and what a resumed run needs; on the CPU.
+    """Return a checkpoint on the CPU: what MMEngine's hold, the encoder's record, and what resuming needs.
 
-    Args:
-        runner: The run.
-        meta: What the run alone knows: its config, its id, its place.
-        random_states: Of every rank.
-        save_optimizer: Whether the optimizer's state is wanted.
-        save_param_scheduler: Whether those of the schedules are.
+    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank.
 
     Raises:
-        TypeError: If the optimizer has a wrapper that is not MMEngine's.
+        InputTypeError: If the optimizer has a wrapper that is not MMEngine's.
     """
-    model = bare_model(runner)
+    model = unwrap_model(runner.model)
     record = describe_model(model)
     meta = {
         **meta, 'seed': runner.seed, 'experiment_name': runner.experiment_name,

@@ -15,9 +15,8 @@ from mmsimclr.registry import LOG_PROCESSORS
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub, whose scalars are read on the host when they are asked for.
 
-    MMEngine's hooks hand the losses of each iteration to the hub, which takes their values at once: the host
-    waits for the device at each step. Here they stay there, detached, until a log line or a checkpoint needs
-    them. What is read is the same.
+    MMEngine's takes the values of the losses at once, so that the host waits for the device at each step.
+    Here they stay on the device, detached, until a log line or a checkpoint needs them.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -60,8 +59,10 @@ class DeferredMessageHub(MessageHub):
 DeferredMessageHub._instance_dict = MessageHub._instance_dict
 
 
-# Shown with these names, in this order; whatever else the model logs follows under its own.
+# Names in a line of the log, in this order; whatever else the model logs follows under its own.
 SHORT_NAMES = {'loss': 'loss', 'contrastive_accuracy': 'accuracy', 'contrastive_entropy': 'entropy'}
+NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter',
+                'memory'}
 
 
 @LOG_PROCESSORS.register_module()
@@ -82,15 +83,12 @@ class PretrainLogProcessor(LogProcessor):
 
         parts, steps = [], runner.max_iters
         if self.by_epoch:
-            steps = len(runner.train_dataloader)
-            width = len(str(runner.max_epochs))
-            parts = [f'epoch {runner.epoch + 1:>{width}}/{runner.max_epochs}']
+            steps, epochs = len(runner.train_dataloader), runner.max_epochs
+            parts = [f'epoch {runner.epoch + 1:>{len(str(epochs))}}/{epochs}']
         parts += [f'step {batch_idx + 1:>{len(str(steps))}}/{steps}']
         parts += [f'{name} {tag[key]:.4f}' for key, name in SHORT_NAMES.items() if key in tag]
-        known = {*SHORT_NAMES, 'lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter', 'memory'}
         parts += [f'{key} {value:.4f}' for key, value in tag.items()
-                  if key not in known and isinstance(value, float) and not key.endswith('/lr')
-                  and key != 'base_lr']
+                  if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]
         parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
         parts += [f'{tag["images_per_second"]:,.0f} images/s']
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []

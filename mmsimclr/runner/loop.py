@@ -37,9 +37,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     sampler they are decoded and dropped.
 
     Attributes:
-        random_state: What :func:`random_state` returned when the checkpoint was saved; None in a run that was
-            not resumed. The generators are put into it when the first batch is due, so that nothing the
-            start of a run draws is missing or comes twice.
+        random_state: Of the checkpoint; None in a run that was not resumed. The generators are put into it
+            when the first batch is due, so that no draw is missing or comes twice.
     """
 
     random_state: dict | None = None
@@ -58,19 +57,17 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         state, self.random_state = self.random_state, None
         if state and not done:
             set_random_state(state)
-        sampler = getattr(self.dataloader, 'sampler', None)
+        sampler, num_dropped = getattr(self.dataloader, 'sampler', None), done
         place = f'epoch {self._epoch + 1}: {done} of {len(self.dataloader)} steps'
         if done and hasattr(sampler, 'pass_over'):
             self.runner.logger.info(f'{place} are done and passed over')
             sampler.pass_over(done * self.dataloader.batch_size)
-            done_again = 0
-        else:
-            done_again = done
-            if done:
-                self.runner.logger.warning(f'{place} are done; their images are loaded again and dropped: '
-                                           f'{type(sampler).__name__} cannot pass over them')
+            num_dropped = 0
+        elif done:
+            self.runner.logger.warning(f'{place} are done; their images are loaded again and dropped: '
+                                       f'{type(sampler).__name__} cannot pass over them')
         batches = iter(self.dataloader)
-        for _ in range(done_again):
+        for _ in range(num_dropped):
             next(batches)
         if state and done:                        # an iterator draws a seed, as the interrupted one did
             set_random_state(state)

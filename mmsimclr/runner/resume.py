@@ -11,14 +11,14 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.runner.loop import ResumableTrainLoop
 
-# What moves while a schedule runs; the rest is what it was told.
+# Parts of a schedule's state that are no settings; those of the second line are of ReduceOnPlateauLR.
 MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose',
-          'best', 'num_bad_epochs', 'cooldown_counter'}                      # the latter of ReduceOnPlateauLR
+          'best', 'num_bad_epochs', 'cooldown_counter'}
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 def num_restarts() -> int:
-    """Return how often torchrun or Slurm, as they say in the environment, have restarted this run."""
+    """Return how often torchrun or Slurm have restarted this run, as the environment says."""
     return sum(int(os.environ.get(name) or 0) for name in RESTARTS)
 
 
@@ -36,7 +36,7 @@ def run_settings(runner) -> dict[str, int]:
 
 
 def settings_of(runner) -> dict[str, Any]:
-    """Return what optimizer and schedules were told, by the key of a config that tells it, and the seed."""
+    """Return the seed and the settings of optimizer and schedules, by their keys in a config."""
     settings = {}
     if runner._randomness_cfg.get('seed') is not None:
         settings['randomness.seed'] = runner.seed
@@ -55,17 +55,10 @@ def settings_of(runner) -> dict[str, Any]:
 
 
 def check_settings(runner, configured: dict[str, Any], path: str) -> None:
-    """Compare what the config says with what a checkpoint has put in its place.
+    """Raise ConfigError if the config says other settings than a checkpoint has put in their place.
 
-    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing.
-
-    Args:
-        runner: It has resumed.
-        configured: :func:`settings_of` it before.
-        path: The checkpoint.
-
-    Raises:
-        ConfigError: If they differ; it names both values of each setting.
+    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing. ``configured`` is
+    :func:`settings_of` the runner before it resumed.
     """
     resumed = settings_of(runner)
     # A setting that only one of them knows comes from another version of torch.
@@ -79,16 +72,12 @@ def check_settings(runner, configured: dict[str, Any], path: str) -> None:
 
 
 def check_data(runner, meta: dict, path: str) -> None:
-    """Compare batch, data and ranks with those of a checkpoint, and its place with the length of an epoch.
-
-    Raises:
-        ConfigError: If the place inside an epoch would be another, or the train loop cannot go on inside one.
-    """
+    """Raise ConfigError if data or batch are others, or the loop cannot go on inside an epoch."""
     now, then = run_settings(runner), meta.get('run') or {}
     steps = now['steps_per_epoch']
     different = [f'{key} {then[key]} in the checkpoint, {now[key]} now'
-                 for key in ('num_images', 'global_batch', 'steps_per_epoch') if key in then
-                 and then[key] != now[key]]
+                 for key in ('num_images', 'global_batch', 'steps_per_epoch')
+                 if then.get(key, now[key]) != now[key]]
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     if not different and by_epoch and not 0 <= runner.iter - runner.epoch * steps <= steps:
         different = [f'iteration {runner.iter} after {runner.epoch} epochs in the checkpoint, {steps} steps '
@@ -103,7 +92,7 @@ def check_data(runner, meta: dict, path: str) -> None:
         raise ConfigError(
             f'{path} was saved {inside} steps into an epoch of {steps}, and '
             f'{type(runner.train_loop).__name__} would begin that epoch again: derive the loop from '
-            'mmsimclr.engine.ResumableTrainLoop, or resume from the end of an epoch (--resume FILE)')
+            'mmsimclr.runner.ResumableTrainLoop, or resume from the end of an epoch (--resume FILE)')
     if then.get('world_size', now['world_size']) != now['world_size']:
         print_log(f'{path} was saved by {then["world_size"]} process(es), and there are {now["world_size"]}: '
                   'the run goes on with the same images, but not bit by bit', 'current', logging.WARNING)

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import mmengine
 import torch
@@ -16,14 +15,13 @@ from torch import nn
 
 from mmsimclr import distributed
 from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
-from mmsimclr.config.errors import ConfigError
+from mmsimclr.config import ConfigError
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine import PreemptionHook
 from mmsimclr.errors import InputError
 from mmsimclr.runner.checkpointing import (
     Search,
-    bare_model,
     checkpoint_content,
     folders_of_run,
     newest_checkpoint,
@@ -45,6 +43,8 @@ from mmsimclr.runner.resume import (
     settings_of,
 )
 
+LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
+
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
     """Compile a model's encoder in place; its name, its parameters and their keys stay what they are.
@@ -52,16 +52,13 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     The encoder is nearly all of a step's computing. The loss has loops and, over ranks, communication, which
     a compiler only breaks into pieces; views, head and optimizer have fused operations of their own.
 
-    Args:
-        model: With a ``backbone``; bare, or wrapped for many processes.
-        options: Arguments of ``torch.compile``, such as ``mode``.
+    ``options`` are arguments of ``torch.compile``, such as ``mode``.
 
     Raises:
-        ValueError: If there is no backbone, the options are not torch's, or torch cannot compile on this
+        InputError: If there is no backbone, the options are not torch's, or torch cannot compile on this
             machine.
     """
-    inner = unwrap_model(model)
-    options = dict(options or {})
+    inner, options = unwrap_model(model), dict(options or {})
     if not isinstance(getattr(inner, 'backbone', None), nn.Module):
         raise InputError(f'compile: {type(inner).__name__} has no backbone to compile; compile=False trains '
                          'without it')
@@ -76,62 +73,47 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
         given = ', '.join(f'{name}={value!r}' for name, value in options.items()) or 'its defaults'
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f'compile: torch.compile with {given} does not work on this machine '
-            f'({reason}); on a CPU it needs a C++ compiler (Debian: apt install '
-            "g++), on a GPU the package triton; compile=False trains without it") from error
+            f'compile: torch.compile with {given} does not work on this machine ({reason}); on a CPU it '
+            'needs a C++ compiler (Debian: apt install g++), on a GPU the package triton; compile=False '
+            'trains without it') from error
 
 
 def check_widths(model: nn.Module) -> None:
-    """Refuse a projection head that does not take as many channels as the encoder's last map has.
+    """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
     Both must say their widths: the encoder as our ResNet and those of MMPretrain do (``feat_dim``,
-    ``out_indices``), the head by a first layer ``fc0`` on pooled features. Of others nothing is known here.
-
-    Raises:
-        ConfigError: If they differ; it names both.
+    ``out_indices``), the head by a first layer ``fc0`` on pooled features. Others are not checked.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
-    first, gives = getattr(neck, 'fc0', None), _channels_of_last_map(encoder)
-    if gives is None or not isinstance(first, nn.Linear) or not getattr(neck, 'with_avg_pool', True):
-        return
-    if first.in_features != gives:
-        raise ConfigError(
-            f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {gives} "
-            f'channels: set model.neck.in_channels={gives}, or another depth, width or out_indices of '
-            'model.backbone')
-
-
-def _channels_of_last_map(encoder: Any) -> int | None:
-    """Return the channels of the last map that a ResNet returns; None if it does not say."""
     width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
-    if not isinstance(width, int) or not indices:
-        return None
-    stages = [index for index in indices if index in STAGES]
-    if not stages:                                                   # 'stem' alone
-        return encoder.conv1.out_channels
-    return width // 2**(getattr(encoder, 'num_stages', len(STAGES)) - 1 - max(stages))
-
-
-STAGES = (0, 1, 2, 3)
-LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
+    first = getattr(neck, 'fc0', None)
+    if not (isinstance(first, nn.Linear) and getattr(neck, 'with_avg_pool', True)
+            and isinstance(width, int) and indices):
+        return
+    stages = [index for index in indices if isinstance(index, int)]
+    if stages:
+        width //= 2**(getattr(encoder, 'num_stages', 4) - 1 - max(stages))
+    else:                                                                       # the stem alone
+        width = encoder.conv1.out_channels
+    if first.in_features != width:
+        raise ConfigError(
+            f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {width} "
+            f'channels: set model.neck.in_channels={width}, or another depth, width or out_indices of '
+            'model.backbone')
 
 
 class PretrainRunner(Runner):
     """MMEngine's Runner for runs that may end at any moment.
 
-    Loading runs nothing that is in the file and fills the whole model or stops. What is saved is whole, says
-    how its encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
+    Loading runs no code of the file, and fills the whole model or stops. A checkpoint is whole, says how its
+    encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
     """
 
     _run_id: str | None = None
     _loaded: dict | None = None
 
     def train(self) -> torch.nn.Module:
-        """Train; a failure that is not the model's is explained in one line.
-
-        Raises:
-            RunError: If a loader process died, memory ran out, a disk failed, or other ranks fell silent.
-        """
+        """Train; raise RunError if a process died, memory ran out or a disk failed."""
         preemption = [hook for hook in self.hooks if isinstance(hook, PreemptionHook)]
         for hook in preemption:
             hook.listen()
@@ -144,11 +126,7 @@ class PretrainRunner(Runner):
                 hook.release()
 
     def build_model(self, model):
-        """Build the model.
-
-        Raises:
-            ConfigError: If its parts do not fit each other.
-        """
+        """Build the model; raise ConfigError if its parts do not fit each other."""
         model = super().build_model(model)
         check_widths(model)
         return model
@@ -164,28 +142,23 @@ class PretrainRunner(Runner):
             self.logger.info('the encoder is compiled: the first steps take a minute or so longer')
 
     def load_or_resume(self) -> None:
-        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself.
-
-        Raises:
-            CheckpointError: If it is to resume and no checkpoint in the work directory is intact.
-        """
+        """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself."""
         if self._has_loaded:
             return
         distributed.from_first_rank(self._tidy)
         restarts = num_restarts()
-        automatic = self._resume and self._load_from is None
         newest = None
-        if automatic or restarts:
+        if restarts or (self._resume and self._load_from is None):
             search = distributed.from_first_rank(self._search)
             for note in search.notes:
                 self.logger.warning(note)
             require_any(search, may_start_anew=restarts > 0)
             newest = search.path
-            self.logger.info(
-                (f'restart {restarts}: ' if restarts else '')
-                + (f'resuming from the newest intact checkpoint, {newest}' if newest else
-                   f'no checkpoint in {self.work_dir}'
-                   + (': starting from the beginning' if self._load_from is None else '')))
+            found = f'resuming from the newest intact checkpoint, {newest}'
+            if not newest:
+                found = f'no checkpoint in {self.work_dir}' + (
+                    ': starting from the beginning' if self._load_from is None else '')
+            self.logger.info(f'restart {restarts}: {found}' if restarts else found)
         if newest:
             self.resume(str(newest))
         elif self._load_from is not None:
@@ -242,11 +215,8 @@ class PretrainRunner(Runner):
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
         """Load a checkpoint of this model, all of it, and return its content.
 
-        Args:
-            filename: A file, folder, address or model-zoo name.
-            map_location: MMEngine's; the file is read on the CPU.
-            strict: MMEngine's; loading is always strict.
-            revise_keys: MMEngine's; a prefix ``module.`` is taken off.
+        ``filename`` may be a file, folder, address or model-zoo name. The other arguments are MMEngine's: the
+        file is always read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
 
         Raises:
             CheckpointError: If the file is damaged, would run code, or does not fill the model.
@@ -264,9 +234,8 @@ class PretrainRunner(Runner):
     def _init_model_weights(self) -> None:
         """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
         super()._init_model_weights()
-        model = bare_model(self)
-        scale = getattr(getattr(model, 'backbone', None), 'expected_input', None)
-        if scale is not None:
+        model = unwrap_model(self.model)
+        if scale := getattr(getattr(model, 'backbone', None), 'expected_input', None):
             check_scale(model, scale, 'init_cfg')
 
     @cached_property
@@ -307,7 +276,7 @@ class PretrainRunner(Runner):
         """Build the train loop; one by epochs can be resumed inside an epoch.
 
         Raises:
-            ValueError: If an epoch would have no steps.
+            InputError: If the run, or an epoch, would have no steps.
         """
         if isinstance(loop, dict) and (loop.get('type') in LOOPS_BY_EPOCH if 'type' in loop else
                                        loop.get('by_epoch')):
@@ -320,4 +289,6 @@ class PretrainRunner(Runner):
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
                 f'process(es) do not fill one batch of {loader.batch_size}; lower '
                 'train_dataloader.batch_size')
+        if loop.max_iters < 1:
+            raise InputError('the run would have no steps: train_cfg.max_epochs (or max_iters) must be >= 1')
         return loop

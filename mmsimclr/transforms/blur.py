@@ -11,20 +11,14 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import (
-    Transform,
-    check_image,
-    check_positive_int,
-    check_probability,
-    check_range,
-)
+from mmsimclr.transforms.base import ImageTransform, check_positive_int, check_probability, check_range
 
-# Taps beyond this many sigmas weigh less than half a grey level together.
-_TAPS_SIGMAS = 3.0
+#: Beyond three sigmas a Gaussian weighs less than 1 % of its centre.
+TAPS_SIGMAS = 3.0
 
 
 @TRANSFORMS.register_module()
-class GaussianBlur(Transform):
+class GaussianBlur(ImageTransform):
     """Blur with a sigma uniform in ``sigma``, with probability ``prob``.
 
     Args:
@@ -54,30 +48,21 @@ class GaussianBlur(Transform):
         """Draw a sigma, in pixels."""
         return random.uniform(*self.sigma)
 
-    def transform(self, results: dict) -> dict:
-        """Blur ``img`` or leave it."""
-        img = check_image(results['img'], 'GaussianBlur')
-        if random.random() < self.prob:
-            kernel_size = self.kernel_size or int(img.shape[0] * self.kernel_size_fraction)
-            results['img'] = gaussian_blur(img, self.get_params(), kernel_size // 2 * 2 + 1)
-        return results
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        if random.random() >= self.prob:
+            return img
+        kernel_size = self.kernel_size or int(img.shape[0] * self.kernel_size_fraction)
+        return gaussian_blur(img, self.get_params(), kernel_size // 2 * 2 + 1)
 
 
 def gaussian_blur(img: np.ndarray, sigma: float, kernel_size: int) -> np.ndarray:
     """Return ``img`` blurred, mirrored at the border as torchvision does.
 
-    The kernel is as long as ``sigma`` needs (3 sigmas to each side) and at most ``kernel_size``.
-
-    Args:
-        img: uint8 [H, W, 3].
-        sigma: Standard deviation, in pixels, > 0.
-        kernel_size: Largest kernel, in pixels, odd.
-
-    Returns:
-        uint8 [H, W, 3]; ``img`` itself where the blur is below half a grey level.
+    The kernel is as long as ``sigma`` (in pixels, > 0) needs, 3 sigmas to each side, and at most
+    ``kernel_size`` pixels, odd. Where the blur is below half a grey level, ``img`` itself is returned.
     """
-    radius = min(kernel_size // 2, math.ceil(_TAPS_SIGMAS * sigma))
-    neighbour = math.exp(-0.5 / sigma**2)  # weight of the next pixel, relative to the centre
+    radius = min(kernel_size // 2, math.ceil(TAPS_SIGMAS * sigma))
+    neighbour = math.exp(-0.5 / sigma**2)                # weight of the next pixel, relative to the centre
     if radius == 0 or 4 * neighbour * 255 < 0.5:
         return img
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)

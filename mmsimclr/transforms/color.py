@@ -1,4 +1,4 @@
-"""Colour transforms: jitter, grey, solarisation, PCA lighting."""
+"""Colour: operations on the pixels, then the random transforms that draw their factors."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_choice, check_image, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_choice, check_probability, check_range
 
 # ITU-R BT.601, to the four digits that torchvision and TensorFlow use.
 _LUMA = (0.2989, 0.587, 0.114)
-# The four digits sum to 0.9999; the grey of white is to be white.
-_RED, _GREEN, _BLUE = (weight / sum(_LUMA) for weight in _LUMA)
+#: Weights of red, green and blue in grey. The four digits sum to 0.9999; the grey of white is to be white.
+GREY_WEIGHTS = tuple(weight / sum(_LUMA) for weight in _LUMA)
+# Of the covariance of ImageNet's RGB values, on the 0-255 scale; component j is column j. As published with
+# fb.resnet.torch (Facebook, 2016), on the scale of 0 to 1: 0.2175, 0.0188, 0.0045.
+EIGENVALUES = np.array([0.2175, 0.0188, 0.0045]) * 255
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
+                         [-0.5808, -0.0045, -0.8140],
+                         [-0.5836, -0.6948, 0.4203]])
 
 
 def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.ndarray:
     """Return ``img`` after the named operations, in the given order.
 
-    Args:
-        img: uint8 [H, W, 3], RGB.
-        factors: Pairs (operation, factor); the operations are the keys of :data:`OPERATIONS`.
+    Brightness, contrast and saturation are composed and applied together where nothing is clipped between.
 
-    Returns:
-        uint8 [H, W, 3]; ``img`` itself if nothing is to be done.
+    ``factors`` are pairs (operation, factor); the operations are the keys of :data:`OPERATIONS`.
     """
     group = None
     for name, factor in factors:
@@ -63,9 +66,9 @@ class _AffineGroup:
     def contrast(self, factor: float) -> None:
         """Append x -> f·x + (1 - f)·m, with m the mean grey of the image so far."""
         if self._mean_grey is None:
-            red, green, blue, _ = cv2.sumElems(self.img)
-            self._mean_grey = (_RED * red + _GREEN * green + _BLUE * blue) / (
-                self.img.shape[0] * self.img.shape[1])
+            red, green, blue = (weight * total for weight, total in zip(
+                GREY_WEIGHTS, cv2.sumElems(self.img)[:3], strict=True))
+            self._mean_grey = (red + green + blue) / (self.img.shape[0] * self.img.shape[1])
         mean = (self.a + self.b) * self._mean_grey + self.c
         self.brightness(factor)
         self.c += (1 - factor) * mean
@@ -80,7 +83,7 @@ class _AffineGroup:
         a, b, c = self.a, self.b, self.c
         if b == 0:
             return cv2.addWeighted(self.img, a, self.img, 0, c)
-        red, green, blue = b * _RED, b * _GREEN, b * _BLUE
+        red, green, blue = (b * weight for weight in GREY_WEIGHTS)
         return cv2.transform(self.img, np.array((
             (a + red, green, blue, c),
             (red, a + green, blue, c),
@@ -133,9 +136,7 @@ def adjust_contrast_per_channel(img: np.ndarray, factor: float) -> np.ndarray:
     """Scale the distance to the mean of each channel (TensorFlow's ``adjust_contrast``)."""
     sums = cv2.sumElems(img)[:3]
     offsets = [(1 - factor) * total / (img.shape[0] * img.shape[1]) for total in sums]
-    matrix = np.array([[factor * (row == column) for column in range(3)] + [offsets[row]]
-                       for row in range(3)], np.float32)
-    return cv2.transform(img, matrix)
+    return cv2.transform(img, np.column_stack([factor * np.eye(3), offsets]).astype(np.float32))
 
 
 def adjust_saturation_hsv(img: np.ndarray, factor: float) -> np.ndarray:
@@ -156,11 +157,19 @@ OPERATIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 
-Factors = list[tuple[str, float]]
+def to_grayscale(img: np.ndarray) -> np.ndarray:
+    """Return the luma (ITU-R BT.601) of ``img`` in three equal channels."""
+    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def solarize(img: np.ndarray, threshold: int = 128) -> np.ndarray:
+    """Return ``img`` with the values of at least ``threshold`` inverted."""
+    values = np.arange(256)
+    return cv2.LUT(img, np.where(values < threshold, values, 255 - values).astype(np.uint8))
 
 
 @TRANSFORMS.register_module()
-class ColorJitter(Transform):
+class ColorJitter(ImageTransform):
     """Change brightness, contrast, saturation and hue by random factors, in random order.
 
     A strength is a float s (factor uniform in [max(0, 1 - s), 1 + s]; for hue a shift uniform in
@@ -174,10 +183,7 @@ class ColorJitter(Transform):
     a shift uniform in [-s, s] (of the full range).
 
     Args:
-        brightness: Strength or range.
-        contrast: Strength or range.
-        saturation: Strength or range.
-        hue: Strength or range, in turns.
+        brightness, contrast, saturation, hue: Strength or range.
         prob: Probability that the image is changed at all.
         style: 'torchvision' or 'official'.
         additive_brightness: The official code's v1 brightness.
@@ -186,11 +192,9 @@ class ColorJitter(Transform):
         Chen et al. 2020, appendix A.
     """
 
-    def __init__(self, brightness: float | Sequence[float] = 0.8,
-                 contrast: float | Sequence[float] = 0.8,
-                 saturation: float | Sequence[float] = 0.8,
-                 hue: float | Sequence[float] = 0.2, prob: float = 0.8,
-                 style: str = 'torchvision', additive_brightness: bool = False) -> None:
+    def __init__(self, brightness: float | Sequence[float] = 0.8, contrast: float | Sequence[float] = 0.8,
+                 saturation: float | Sequence[float] = 0.8, hue: float | Sequence[float] = 0.2,
+                 prob: float = 0.8, style: str = 'torchvision', additive_brightness: bool = False) -> None:
         self.prob = check_probability(prob, 'ColorJitter.prob')
         self.style = check_choice(style, 'ColorJitter.style', ('torchvision', 'official'))
         self.additive_brightness = additive_brightness
@@ -198,108 +202,67 @@ class ColorJitter(Transform):
         self.contrast = _factor_range(contrast, 'contrast')
         self.saturation = _factor_range(saturation, 'saturation')
         self.hue = _factor_range(hue, 'hue', shift=True, limit=0.5)
-        names = {'brightness': 'brightness', 'contrast': 'contrast',
-                 'saturation': 'saturation', 'hue': 'hue'}
-        if additive_brightness:
-            names['brightness'] = 'brightness_shift'
-        if style == 'official':
-            names.update(contrast='contrast_per_channel', saturation='saturation_hsv')
+        official = style == 'official'
+        ranges = {'brightness_shift' if additive_brightness else 'brightness': self.brightness,
+                  'contrast_per_channel' if official else 'contrast': self.contrast,
+                  'saturation_hsv' if official else 'saturation': self.saturation,
+                  'hue': self.hue}
         neutral = {'hue': 0.0, 'brightness_shift': 0.0}
-        ranges = [(name, *getattr(self, argument)) for argument, name in names.items()
-                  if getattr(self, argument) != (neutral.get(name, 1.0),) * 2]
-        self._orders = list(itertools.permutations(ranges))
-        assert all(name in OPERATIONS for name in names.values())
+        self._orders = list(itertools.permutations(
+            (name, *bounds) for name, bounds in ranges.items() if bounds != (neutral.get(name, 1.0),) * 2))
 
-    def get_params(self) -> Factors:
+    def get_params(self) -> list[tuple[str, float]]:
         """Draw the factors, in the order in which they are to be applied."""
         order = self._orders[int(random.random() * len(self._orders))]
         return [(name, low + (high - low) * random.random()) for name, low, high in order]
 
-    def transform(self, results: dict) -> dict:
-        """Change the colours of ``img`` or leave them."""
-        img = check_image(results['img'], 'ColorJitter')
-        if random.random() < self.prob:
-            results['img'] = adjust_color(img, self.get_params())
-        return results
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return adjust_color(img, self.get_params()) if random.random() < self.prob else img
 
 
 def _factor_range(value: float | Sequence[float], name: str, shift: bool = False,
                   limit: float = 1e6) -> tuple[float, float]:
     name = f'ColorJitter.{name}'
-    low = -limit if shift else 0.0
-    if isinstance(value, Real) and not isinstance(value, bool):
-        if not 0 <= value <= limit:
-            raise InputError(f'{name} must be a strength in [0, {limit:g}] or a range, '
-                             f'got {value!r}')
-        return (-float(value), float(value)) if shift else (max(0.0, 1.0 - value), 1.0 + value)
-    return check_range(value, name, low=low, high=limit)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return check_range(value, name, low=-limit if shift else 0.0, high=limit)
+    if not 0 <= value <= limit:
+        raise InputError(f'{name} must be a strength in [0, {limit:g}] or a range, got {value!r}')
+    return (-float(value), float(value)) if shift else (max(0.0, 1.0 - value), 1.0 + value)
 
 
 @TRANSFORMS.register_module()
-class RandomGrayscale(Transform):
+class RandomGrayscale(ImageTransform):
     """Replace the colours by their grey (three equal channels) with probability ``prob``."""
 
     def __init__(self, prob: float = 0.2) -> None:
         self.prob = check_probability(prob, 'RandomGrayscale.prob')
 
-    def transform(self, results: dict) -> dict:
-        """Make ``img`` grey or leave it."""
-        img = check_image(results['img'], 'RandomGrayscale')
-        if random.random() < self.prob:
-            results['img'] = to_grayscale(img)
-        return results
-
-
-def to_grayscale(img: np.ndarray) -> np.ndarray:
-    """Return the luma (ITU-R BT.601) of ``img`` in three equal channels."""
-    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return to_grayscale(img) if random.random() < self.prob else img
 
 
 @TRANSFORMS.register_module()
-class RandomSolarize(Transform):
+class RandomSolarize(ImageTransform):
     """Invert the values of at least ``threshold`` with probability ``prob`` (Grill et al. 2020)."""
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
         self.prob = check_probability(prob, 'RandomSolarize.prob')
-        if isinstance(threshold, bool) or not isinstance(threshold, int) or (
-                not 0 <= threshold <= 256):
-            raise InputError(f'RandomSolarize.threshold must be an integer in [0, 256], '
-                             f'got {threshold!r}')
+        if isinstance(threshold, bool) or not isinstance(threshold, int) or not 0 <= threshold <= 256:
+            raise InputError(f'RandomSolarize.threshold must be an integer in [0, 256], got {threshold!r}')
         self.threshold = threshold
 
-    def transform(self, results: dict) -> dict:
-        """Solarise ``img`` or leave it."""
-        img = check_image(results['img'], 'RandomSolarize')
-        if random.random() < self.prob:
-            results['img'] = solarize(img, self.threshold)
-        return results
-
-
-def solarize(img: np.ndarray, threshold: int = 128) -> np.ndarray:
-    """Return ``img`` with the values of at least ``threshold`` inverted."""
-    values = np.arange(256)
-    return cv2.LUT(img, np.where(values < threshold, values, 255 - values).astype(np.uint8))
-
-
-# Of the covariance of ImageNet's RGB values, on the 0-255 scale; component j is column j. As published with
-# fb.resnet.torch (Facebook, 2016), on the scale of 0 to 1: 0.2175, 0.0188, 0.0045.
-EIGENVALUES = np.array([0.2175, 0.0188, 0.0045]) * 255
-EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
-                         [-0.5808, -0.0045, -0.8140],
-                         [-0.5836, -0.6948, 0.4203]])
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return solarize(img, self.threshold) if random.random() < self.prob else img
 
 
 @TRANSFORMS.register_module()
-class PCALighting(Transform):
+class PCALighting(ImageTransform):
     """Add to every pixel the same random colour, drawn along the principal components.
 
     The colour is ``sum_j alpha_j * eigenvalue_j * eigenvector_j``, each alpha normal.
 
     Args:
         alpha_std: Deviation of the alphas, >= 0.
-
-    Raises:
-        ValueError: If alpha_std is negative or not finite.
 
     Source:
         Krizhevsky et al. 2012, section 4.1.
@@ -311,15 +274,7 @@ class PCALighting(Transform):
                              '(0.1 is usual)')
         self.alpha_std = alpha_std
 
-    def transform(self, results: dict) -> dict:
-        """Change the light of ``img``."""
-        img = check_image(results['img'], 'PCALighting')
+    def apply(self, img: np.ndarray) -> np.ndarray:
         # Not random.gauss, which keeps every second number for the next image.
         alphas = [random.normalvariate(0.0, self.alpha_std) for _ in EIGENVALUES]
-        results['img'] = add_colour(img, EIGENVECTORS @ (alphas * EIGENVALUES))
-        return results
-
-
-def add_colour(img: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Return uint8 [H, W, 3] plus a colour [3] on the 0-255 scale, rounded and clipped."""
-    return (img + colour).round().clip(0, 255).astype(np.uint8)
+        return (img + EIGENVECTORS @ (alphas * EIGENVALUES)).round().clip(0, 255).astype(np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
+    ImageTransform,
     Transform,
     check_image,
     check_probability,
@@ -20,7 +21,7 @@ from mmsimclr.transforms.base import (
 from mmsimclr.transforms.resize import check_interpolation, resize
 
 Box = tuple[int, int, int, int]                                # top, left, height, width, in pixels
-_CROP_ATTEMPTS = 10
+CROP_ATTEMPTS = 10
 
 
 @TRANSFORMS.register_module()
@@ -53,9 +54,9 @@ class RandomResizedCrop(Transform):
         self.antialias = antialias
         self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
 
-    def get_params(self, height: int, width: int) -> Box:
+    def draw_box(self, height: int, width: int) -> Box:
         """Draw a box (top, left, height, width) inside an image of the given size."""
-        for _ in range(_CROP_ATTEMPTS):
+        for _ in range(CROP_ATTEMPTS):
             area = height * width * random.uniform(*self.scale)
             aspect = math.exp(random.uniform(*self._log_ratio))
             crop_width = round(math.sqrt(area * aspect))
@@ -65,9 +66,10 @@ class RandomResizedCrop(Transform):
                 top = int(random.random() * (height - crop_height + 1))
                 left = int(random.random() * (width - crop_width + 1))
                 return top, left, crop_height, crop_width
-        return self._central_box(height, width)
+        return self.central_box(height, width)
 
-    def _central_box(self, height: int, width: int) -> Box:
+    def central_box(self, height: int, width: int) -> Box:
+        """Return the largest central box within ``ratio``."""
         crop_height, crop_width = height, width
         if width / height < self.ratio[0]:
             crop_height = max(1, min(height, round(width / self.ratio[0])))
@@ -78,7 +80,7 @@ class RandomResizedCrop(Transform):
     def transform(self, results: dict) -> dict:
         """Crop and resize ``img``; the box is ``crop_box`` if it was drawn before the image was decoded."""
         img = check_image(results['img'], 'RandomResizedCrop')
-        box = results.pop('crop_box', None) or self.get_params(*img.shape[:2])
+        box = results.pop('crop_box', None) or self.draw_box(*img.shape[:2])
         results['img'] = resized_crop(img, box, self.size, self.interpolation, self.antialias)
         return results
 
@@ -91,15 +93,11 @@ def resized_crop(img: np.ndarray, box: Box, size: tuple[int, int], interpolation
 
 
 @TRANSFORMS.register_module()
-class RandomHorizontalFlip(Transform):
+class RandomHorizontalFlip(ImageTransform):
     """Mirror left and right with probability ``prob``."""
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = check_probability(prob, 'RandomHorizontalFlip.prob')
 
-    def transform(self, results: dict) -> dict:
-        """Flip ``img`` or leave it."""
-        img = check_image(results['img'], 'RandomHorizontalFlip')
-        if random.random() < self.prob:
-            results['img'] = cv2.flip(img, 1)
-        return results
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return cv2.flip(img, 1) if random.random() < self.prob else img

@@ -1,4 +1,4 @@
-"""From arrays to what the model is given."""
+"""Packing of images into the tensors and data samples that the model is given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SMALL = 64 * 64 * 3
 
 
 class _Pack(Transform):
-    """What both packers share: which keys go into ``data_samples``."""
+    """Packing with the entries of ``results`` named by ``keys``, where present, as ``data_samples``."""
 
     def __init__(self, keys: Sequence[str] = ('sample_idx', 'gt_label')) -> None:
         if isinstance(keys, str):
@@ -27,8 +27,9 @@ class _Pack(Transform):
                                  f'string {keys!r}; write ({keys!r},)')
         self.keys = tuple(keys)
 
-    def _data_samples(self, results: dict) -> dict[str, Any]:
-        return {key: _plain(results[key]) for key in self.keys if key in results}
+    def _packed(self, results: dict, inputs: Tensor | list[Tensor]) -> dict[str, Any]:
+        return {'inputs': inputs,
+                'data_samples': {key: _plain(results[key]) for key in self.keys if key in results}}
 
 
 @TRANSFORMS.register_module()
@@ -44,31 +45,23 @@ class PackViews(_Pack):
     """
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         views = results['img']
         if not isinstance(views, list | tuple):
             raise InputTypeError('PackViews needs a list of views in results["img"], got '
                                  f'{type(views).__name__}; put MultiView before it, or use PackImage '
                                  'for a single image')
-        return {'inputs': [image_to_tensor(view) for view in views],
-                'data_samples': self._data_samples(results)}
+        return self._packed(results, [image_to_tensor(view) for view in views])
 
 
 @TRANSFORMS.register_module()
 class PackImage(_Pack):
-    """Pack one image: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``.
-
-    Args:
-        keys: Entries of ``results`` to carry in ``data_samples`` when present.
-    """
+    """Pack one image, as :class:`PackViews`: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``."""
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         if isinstance(results['img'], list | tuple):
             raise InputTypeError(f'PackImage needs one image in results["img"], got a list of '
                                  f'{len(results["img"])}; use PackViews')
-        return {'inputs': image_to_tensor(results['img']),
-                'data_samples': self._data_samples(results)}
+        return self._packed(results, image_to_tensor(results['img']))
 
 
 def image_to_tensor(img: np.ndarray) -> Tensor:

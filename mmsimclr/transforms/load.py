@@ -16,12 +16,20 @@ from PIL import Image, ImageOps
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
-from mmsimclr.transforms.crop import Box, RandomResizedCrop
+from mmsimclr.transforms.crop import Box
 
 # What a decompression bomb claims to have; Pillow's own limit, which it applies to what it decodes.
 MAX_PIXELS = 2 * 89_478_485
 # Formats of pictures in pixels: Pillow would hand an EPS file, which is a program, to Ghostscript.
 FORMATS = {'JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'ICO', 'TGA'}
+# Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF_ORIENTATION = 0x0112                                     # from 5 on, sides are swapped
+# OpenCV's flags by reduction. Those of the colour reductions would mean BGR; these, with RGB, do not.
+_FLAGS = {1: cv2.IMREAD_COLOR_RGB,
+          2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+          4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+          8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB}
 
 
 class ImageReadError(UserError, OSError):
@@ -45,8 +53,8 @@ class LoadImage(Transform):
         img = results.get('img')
         if img is None:
             if results.get('img_path') is None:
-                raise KeyError('LoadImage needs results["img_path"] or results["img"]; '
-                               f'got the keys {sorted(results)}')
+                raise InputError('LoadImage needs results["img_path"] or results["img"]; '
+                                 f'got the keys {sorted(results)}')
             img = read_image(results['img_path'])
         elif isinstance(img, bytes):
             img = decode_image(img, results.get('img_path', '<bytes>'))
@@ -57,6 +65,91 @@ class LoadImage(Transform):
         results['img'] = check_image(img, 'LoadImage')
         results['ori_shape'] = img.shape[:2]
         return results
+
+
+@TRANSFORMS.register_module()
+class LoadImageForCrops(LoadImage):
+    """Read ``img_path`` as :class:`LoadImage` does, but leave JPEG files to be decoded for their crops.
+
+    :class:`MultiView` or :class:`RandomView` must follow, and begin with :class:`RandomResizedCrop` or
+    :class:`SimCLRView`. They draw the boxes of all views first, from the size in the file's header, and
+    decode once, at a half, a quarter or an eighth of the size where no crop then has fewer pixels than its
+    view. It pays where crops are much larger than views: photographs of megapixels, or small views. The
+    views of a seed are others than :class:`LoadImage` gives, since the boxes are drawn before all else.
+
+    Args:
+        max_reduction: Largest divisor of the size: 1 (decode in full), 2, 4 or 8.
+    """
+
+    def __init__(self, max_reduction: int = 8) -> None:
+        if max_reduction not in _FLAGS:
+            raise InputError(f'LoadImageForCrops.max_reduction must be one of {tuple(_FLAGS)}, '
+                             f'got {max_reduction!r}')
+        self.max_reduction = max_reduction
+
+    def transform(self, results: dict) -> dict:
+        """Fill ``img``, for a JPEG with an :class:`EncodedImage`, and ``ori_shape`` (height, width)."""
+        data, name = results.get('img'), results.get('img_path', '<bytes>')
+        if data is None and 'img_path' in results:
+            data = read_bytes(name)
+        if not isinstance(data, bytes) or not is_plain_jpeg(data):
+            return super().transform({**results, 'img': data})
+        try:
+            results['img'] = EncodedImage(data, os.fspath(name), self.max_reduction)
+        except Exception:                                      # a header that OpenCV may yet accept
+            results['img'] = decode_image(data, os.fspath(name))
+        results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+class EncodedImage:
+    """A complete JPEG, its size known, its pixels not decoded; ``name`` is for error messages."""
+
+    def __init__(self, data: bytes, name: str, max_reduction: int) -> None:
+        self._data = data
+        self._name = name
+        self._max_reduction = max_reduction
+        with Image.open(io.BytesIO(data)) as header:           # reads no pixels
+            width, height = header.size
+            turned = header.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        self.shape = (width, height) if turned else (height, width)
+
+    def decode(self, reduction: int = 1) -> np.ndarray:
+        """Return RGB uint8 [ceil(H / reduction), ceil(W / reduction), 3]."""
+        img = cv2.imdecode(np.frombuffer(self._data, np.uint8), _FLAGS[reduction])
+        if img is None:                                        # let it say why, or read it after all
+            height, width = (-(-side // reduction) for side in self.shape)
+            whole = decode_image(self._data, self._name)
+            img = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+        return img
+
+    def decode_for(self, steps: Sequence[object]) -> tuple[np.ndarray, list[dict]]:
+        """Draw the boxes of random crops, then decode at the smallest size at which none is enlarged.
+
+        Args:
+            steps: The first step of each view. A random crop has a ``size`` and a method
+                ``draw_box(height, width)``, and takes the box from ``results['crop_box']``.
+
+        Returns:
+            The image, and for each view its ``crop_box``, the edges rounded to the image's pixels. If a step
+            draws no box: the whole image, and nothing.
+        """
+        if not all(hasattr(step, 'draw_box') for step in steps):
+            return self.decode(), [{}] * len(steps)
+        boxes = [step.draw_box(*self.shape) for step in steps]
+        enough = min(min(height / step.size[0], width / step.size[1])
+                     for step, (_, _, height, width) in zip(steps, boxes, strict=True))
+        reduction = max(r for r in _FLAGS if r == 1 or r <= min(enough, self._max_reduction))
+        img = self.decode(reduction)
+        return img, [{'crop_box': _reduced(box, reduction, img.shape)} for box in boxes]
+
+
+def _reduced(box: Box, reduction: int, shape: tuple[int, ...]) -> Box:
+    top, left, height, width = box
+    bottom = min(round((top + height) / reduction), shape[0])
+    right = min(round((left + width) / reduction), shape[1])
+    top, left = round(top / reduction), round(left / reduction)
+    return top, left, bottom - top, right - left
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -107,10 +200,6 @@ def _known_formats() -> tuple[str, ...]:
     return tuple(FORMATS & set(Image.OPEN))
 
 
-# Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
 def is_plain_jpeg(data: bytes) -> bool:
     """Tell whether ``data`` is a JPEG of one or three components, of a sane size, with its end marker."""
     if data[:2] != b'\xff\xd8' or data[-2:] != b'\xff\xd9':
@@ -149,95 +238,3 @@ def _to_8_bits(grey: np.ndarray) -> np.ndarray:
     if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
         grey = grey * 255
     return grey.clip(0, 255).round().astype(np.uint8)
-
-
-# OpenCV's flags. Those of the colour reductions would mean BGR; these, with RGB, do not.
-_FLAGS = {1: cv2.IMREAD_COLOR_RGB,
-          2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
-          4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-          8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB}
-_ORIENTATION = 0x0112                                          # the EXIF tag; from 5 on, sides are swapped
-
-
-@TRANSFORMS.register_module()
-class LoadImageForCrops(LoadImage):
-    """Read ``img_path`` as :class:`LoadImage` does, but leave JPEG files to be decoded for their crops.
-
-    :class:`MultiView` or :class:`RandomView` must follow, and begin with :class:`RandomResizedCrop` or
-    :class:`SimCLRView`. They draw the boxes of all views first, from the size in the file's header, and
-    decode once, at a half, a quarter or an eighth of the size where no crop then has fewer pixels than its
-    view. It pays where crops are much larger than views: photographs of megapixels, or small views. The
-    views of a seed are others than :class:`LoadImage` gives, since the boxes are drawn before all else.
-
-    Args:
-        max_reduction: Largest divisor of the size: 1 (decode in full), 2, 4 or 8.
-    """
-
-    def __init__(self, max_reduction: int = 8) -> None:
-        if max_reduction not in _FLAGS:
-            raise InputError(f'LoadImageForCrops.max_reduction must be one of {tuple(_FLAGS)}, '
-                             f'got {max_reduction!r}')
-        self.max_reduction = max_reduction
-
-    def transform(self, results: dict) -> dict:
-        """Fill ``img``, for a JPEG with an :class:`EncodedImage`, and ``ori_shape`` (height, width)."""
-        data, name = results.get('img'), results.get('img_path', '<bytes>')
-        if data is None and 'img_path' in results:
-            data = read_bytes(name)
-        if not isinstance(data, bytes) or not is_plain_jpeg(data):
-            return super().transform({**results, 'img': data})
-        try:
-            results['img'] = EncodedImage(data, os.fspath(name), self.max_reduction)
-        except Exception:                                      # a header that OpenCV may yet accept
-            results['img'] = decode_image(data, os.fspath(name))
-        results['ori_shape'] = results['img'].shape[:2]
-        return results
-
-
-class EncodedImage:
-    """A complete JPEG, its size known, its pixels not decoded.
-
-    Args:
-        data: The file's content.
-        name: For the message of :class:`ImageReadError`.
-        max_reduction: Largest divisor of the size.
-    """
-
-    def __init__(self, data: bytes, name: str, max_reduction: int) -> None:
-        self._data = data
-        self._name = name
-        self._max_reduction = max_reduction
-        with Image.open(io.BytesIO(data)) as header:           # reads no pixels
-            width, height = header.size
-            turned = header.getexif().get(_ORIENTATION, 1) >= 5
-        self.shape = (width, height) if turned else (height, width)
-
-    def decode(self, reduction: int = 1) -> np.ndarray:
-        """Return RGB uint8 [ceil(H / reduction), ceil(W / reduction), 3]."""
-        img = cv2.imdecode(np.frombuffer(self._data, np.uint8), _FLAGS[reduction])
-        if img is None:                                        # let it say why, or read it after all
-            height, width = (-(-side // reduction) for side in self.shape)
-            whole = decode_image(self._data, self._name)
-            img = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
-        return img
-
-    def decode_for(self, crops: Sequence[RandomResizedCrop]) -> tuple[np.ndarray, list[Box]]:
-        """Draw the crops' boxes, then decode at the smallest size at which none has to be enlarged for it.
-
-        Returns:
-            The image, and the boxes in it, their edges rounded to its pixels.
-        """
-        boxes = [crop.get_params(*self.shape) for crop in crops]
-        enough = min(min(height / crop.size[0], width / crop.size[1])
-                     for crop, (_, _, height, width) in zip(crops, boxes, strict=True))
-        reduction = max(r for r in _FLAGS if r == 1 or r <= min(enough, self._max_reduction))
-        img = self.decode(reduction)
-        return img, [_reduced(box, reduction, img.shape) for box in boxes]
-
-
-def _reduced(box: Box, reduction: int, shape: tuple[int, ...]) -> Box:
-    top, left, height, width = box
-    bottom = min(round((top + height) / reduction), shape[0])
-    right = min(round((left + width) / reduction), shape[1])
-    top, left = round(top / reduction), round(left / reduction)
-    return top, left, bottom - top, right - left

@@ -1,4 +1,4 @@
-"""SimCLR's policy as one component: the random view of Chen et al. 2020, appendix A."""
+"""SimCLR's random view, from Chen et al. 2020, appendix A, as one component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform
 from mmsimclr.transforms.blur import GaussianBlur
 from mmsimclr.transforms.color import ColorJitter, RandomGrayscale
-from mmsimclr.transforms.crop import RandomHorizontalFlip, RandomResizedCrop
+from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCrop
 
 
 def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
@@ -29,25 +29,21 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
         antialias: Whether resizing antialiases; the official code does not.
         style: Colour operations, 'torchvision' or 'official' (see :class:`ColorJitter`).
         additive_brightness: The official code's v1 brightness.
-
-    Returns:
-        One pipeline, to be given to :class:`MultiView`.
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
         raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
                          f'0.5), got {strength!r}')
     steps = [
-        {'type': RandomResizedCrop, 'size': size, 'scale': scale,
-         'interpolation': interpolation, 'antialias': antialias},
-        {'type': RandomHorizontalFlip, 'prob': 0.5},
-        {'type': ColorJitter, 'brightness': 0.8 * strength, 'contrast': 0.8 * strength,
-         'saturation': 0.8 * strength, 'hue': 0.2 * strength, 'prob': 0.8, 'style': style,
-         'additive_brightness': additive_brightness},
-        {'type': RandomGrayscale, 'prob': 0.2},
+        dict(type=RandomResizedCrop, size=size, scale=scale, interpolation=interpolation,
+             antialias=antialias),
+        dict(type=RandomHorizontalFlip, prob=0.5),
+        dict(type=ColorJitter, brightness=0.8 * strength, contrast=0.8 * strength,
+             saturation=0.8 * strength, hue=0.2 * strength, prob=0.8, style=style,
+             additive_brightness=additive_brightness),
+        dict(type=RandomGrayscale, prob=0.2),
     ]
     if blur:
-        steps.append({'type': GaussianBlur, 'sigma': (0.1, 2.0), 'prob': 0.5,
-                      'kernel_size_fraction': 0.1})
+        steps.append(dict(type=GaussianBlur, sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1))
     return steps
 
 
@@ -55,9 +51,8 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
 class SimCLRView(Transform):
     """The pipeline of :func:`simclr_view` as one transform, with the same arguments.
 
-    A config of the lazy dialect cannot call functions; it names this class:
-    ``dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=32, strength=0.5,
-    blur=False)])``.
+    A config names it: ``dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=32,
+    strength=0.5, blur=False)])``.
     """
 
     def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
@@ -67,8 +62,16 @@ class SimCLRView(Transform):
         self.steps = [TRANSFORMS.build(step) for step in simclr_view(
             size, strength, blur, scale, interpolation, antialias, style, additive_brightness)]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Size of the view, (height, width) in pixels."""
+        return self.steps[0].size
+
+    def draw_box(self, height: int, width: int) -> Box:
+        """Draw the crop's box for an image of this size; the view then takes it as ``crop_box``."""
+        return self.steps[0].draw_box(height, width)
+
     def transform(self, results: dict) -> dict:
-        """Make one random view of ``img``."""
         for step in self.steps:
             results = step.transform(results)
         return results

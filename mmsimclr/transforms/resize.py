@@ -10,13 +10,7 @@ import torch
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import (
-    Transform,
-    check_choice,
-    check_image,
-    check_positive_int,
-    check_size,
-)
+from mmsimclr.transforms.base import ImageTransform, check_choice, check_positive_int, check_size
 
 _CV2_INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST_EXACT,
@@ -33,19 +27,13 @@ _ANTIALIASED = {
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
            antialias: bool = True) -> np.ndarray:
-    """Return ``img`` resized to ``size``.
+    """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width).
 
     With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow and in
     torchvision's default; torch's vectorised uint8 kernel does it, about ten times faster than
     Pillow and equal to it within 2 grey levels (mean 0.01). Without, OpenCV's filters of fixed
     width are used, which is what TensorFlow does in the official code (there bicubic has a = -0.5,
     here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
-
-    Args:
-        img: uint8 [H, W, 3].
-        size: (height, width) of the result.
-        interpolation: 'nearest', 'bilinear', 'bicubic' or 'area'.
-        antialias: Whether the filter widens with the reduction.
 
     Returns:
         uint8 [height, width, 3], contiguous; ``img`` itself if it has that size already.
@@ -72,15 +60,10 @@ def check_interpolation(value: str, owner: str) -> str:
 
 
 @TRANSFORMS.register_module()
-class ResizeShortSide(Transform):
-    """Resize the shorter side to ``size``, keeping the aspect.
+class ResizeShortSide(ImageTransform):
+    """Resize the shorter side to ``size`` pixels; the longer is rounded down, as torchvision does.
 
-    The longer side is rounded down, as torchvision does.
-
-    Args:
-        size: Length of the shorter side, in pixels.
-        interpolation: See :func:`resize`.
-        antialias: See :func:`resize`.
+    ``interpolation`` and ``antialias`` are those of :func:`resize`.
     """
 
     def __init__(self, size: int, interpolation: str = 'bicubic', antialias: bool = True) -> None:
@@ -88,24 +71,18 @@ class ResizeShortSide(Transform):
         self.interpolation = check_interpolation(interpolation, 'ResizeShortSide')
         self.antialias = antialias
 
-    def transform(self, results: dict) -> dict:
-        """Resize ``img``."""
-        img = check_image(results['img'], 'ResizeShortSide')
+    def apply(self, img: np.ndarray) -> np.ndarray:
         height, width = img.shape[:2]
         short = min(height, width)
         size = int(self.size * height / short), int(self.size * width / short)
-        results['img'] = resize(img, size, self.interpolation, self.antialias)
-        return results
+        return resize(img, size, self.interpolation, self.antialias)
 
 
 @TRANSFORMS.register_module()
-class Resize(Transform):
-    """Resize to exactly ``size``, whatever the aspect.
+class Resize(ImageTransform):
+    """Resize to exactly ``size``, a side or (height, width) in pixels, whatever the aspect.
 
-    Args:
-        size: Side or (height, width), in pixels.
-        interpolation: See :func:`resize`.
-        antialias: See :func:`resize`.
+    ``interpolation`` and ``antialias`` are those of :func:`resize`.
     """
 
     def __init__(self, size: int | Sequence[int], interpolation: str = 'bicubic',
@@ -114,32 +91,22 @@ class Resize(Transform):
         self.interpolation = check_interpolation(interpolation, 'Resize')
         self.antialias = antialias
 
-    def transform(self, results: dict) -> dict:
-        """Resize ``img``."""
-        img = check_image(results['img'], 'Resize')
-        results['img'] = resize(img, self.size, self.interpolation, self.antialias)
-        return results
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return resize(img, self.size, self.interpolation, self.antialias)
 
 
 @TRANSFORMS.register_module()
-class CenterCrop(Transform):
-    """Cut the centre out. An image smaller than ``size`` is an error: resize first.
-
-    Args:
-        size: Side or (height, width) of the crop, in pixels.
-    """
+class CenterCrop(ImageTransform):
+    """Cut out the centre: ``size`` is its side or (height, width) in pixels, at most those of the image."""
 
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = check_size(size, 'CenterCrop.size')
 
-    def transform(self, results: dict) -> dict:
-        """Crop ``img``."""
-        img = check_image(results['img'], 'CenterCrop')
+    def apply(self, img: np.ndarray) -> np.ndarray:
         height, width = self.size
         if height > img.shape[0] or width > img.shape[1]:
             raise InputError(f'CenterCrop.size {height}×{width} does not fit into an image of '
                              f'{img.shape[0]}×{img.shape[1]}; put ResizeShortSide before it')
         # round, half to even, as torchvision does.
         top, left = round((img.shape[0] - height) / 2), round((img.shape[1] - width) / 2)
-        results['img'] = img[top:top + height, left:left + width]
-        return results
+        return img[top:top + height, left:left + width]

@@ -11,9 +11,6 @@ import numpy as np
 from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform
-from mmsimclr.transforms.crop import RandomResizedCrop
-from mmsimclr.transforms.load import EncodedImage
-from mmsimclr.transforms.policy import SimCLRView
 
 Step = dict | Callable[[dict], dict]
 
@@ -29,6 +26,9 @@ class MultiView(Transform):
     such integers), the generators of ``random`` and ``numpy.random`` are first seeded from the
     three, so the views of a sample in an epoch are the same whatever the number of workers and
     ranks, and after a resume. Otherwise they are left alone.
+
+    An ``img`` that is not decoded yet has a method ``decode_for(first_steps)``. It is given the first step
+    of each view and returns the pixels and a dictionary of additional results for each view.
 
     Args:
         transforms: One pipeline (a list of transforms or of their configs) for all views, or a list
@@ -46,7 +46,7 @@ class MultiView(Transform):
     def transform(self, results: dict) -> dict:
         """Replace ``img`` by the list of its views."""
         if 'img' not in results:
-            raise KeyError('MultiView needs results["img"]; put LoadImage before it')
+            raise InputError('MultiView needs results["img"]; put LoadImage before it')
         index = results.get('sample_idx')
         if hasattr(index, 'epoch') and hasattr(index, 'seed'):
             seed = sample_seed(index.seed, index.epoch, int(index))
@@ -55,11 +55,12 @@ class MultiView(Transform):
         pipelines = [pipeline for pipeline, count in zip(self.pipelines, self.num_views, strict=True)
                      for _ in range(count)]
         starts = [{}] * len(pipelines)
-        if isinstance(results['img'], EncodedImage):
-            results['img'], starts = _decode_for(pipelines, results['img'])
+        if hasattr(results['img'], 'decode_for'):
+            first_steps = [pipeline[0] if pipeline else None for pipeline in pipelines]
+            results['img'], starts = results['img'].decode_for(first_steps)
         views = []
         for pipeline, start in zip(pipelines, starts, strict=True):
-            view = {**results, **start}  # shallow: the image is shared, never copied
+            view = {**results, **start}                         # shallow: the image is shared, never copied
             for step in pipeline:
                 view = step(view)
             views.append(view['img'])
@@ -67,14 +68,25 @@ class MultiView(Transform):
         return results
 
 
-def _decode_for(pipelines: list[list], img: EncodedImage) -> tuple[np.ndarray, list[dict]]:
-    """Return the image as the pipelines' crops need it, and what each starts with: its box."""
-    firsts = [pipeline[0] if pipeline else None for pipeline in pipelines]
-    crops = [first.steps[0] if isinstance(first, SimCLRView) else first for first in firsts]
-    if not all(isinstance(crop, RandomResizedCrop) for crop in crops):
-        return img.decode(), [{}] * len(pipelines)
-    decoded, boxes = img.decode_for(crops)
-    return decoded, [{'crop_box': box} for box in boxes]
+@TRANSFORMS.register_module()
+class RandomView(MultiView):
+    """Run random transforms on ``img``, seeded by run, epoch and image as :class:`MultiView` does.
+
+    Args:
+        transforms: One pipeline: a list of transforms or of their configs.
+    """
+
+    def __init__(self, transforms: Sequence[Step]) -> None:
+        super().__init__(transforms, num_views=1)
+
+    def transform(self, results: dict) -> dict:
+        """Replace ``img`` by its view."""
+        results = super().transform(results)
+        results['img'], = results['img']
+        return results
+
+
+_MASK = (1 << 64) - 1
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -92,42 +104,32 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
     return state
 
 
-_MASK = (1 << 64) - 1
-
-
 def _as_pipelines(transforms: Any) -> list[list]:
     if isinstance(transforms, str | dict) or not isinstance(transforms, Sequence):
         raise InputTypeError('MultiView.transforms must be a list of transforms, or a list of such '
                              f'lists, got {type(transforms).__name__}')
     nested = [isinstance(item, Sequence) and not isinstance(item, str) for item in transforms]
-    if transforms and all(nested):
-        return [list(pipeline) for pipeline in transforms]
-    if any(nested):
+    if any(nested) and not all(nested):
         raise InputTypeError('MultiView.transforms mixes transforms and lists of transforms; give one '
                              'pipeline (a flat list) or a list of pipelines')
-    return [list(transforms)]
+    return [list(pipeline) for pipeline in transforms] if any(nested) else [list(transforms)]
 
 
 def _check_num_views(num_views: Any, num_pipelines: int) -> list[int]:
-    accepted = (f'an integer >= 1, or a list of {num_pipelines} such integers '
-                f'(one per pipeline)')
-    if isinstance(num_views, bool) or not isinstance(num_views, int | Sequence) or isinstance(
-            num_views, str):
+    """Return the number of views of each pipeline."""
+    accepted = f'an integer >= 1, or a list of {num_pipelines} such integers (one per pipeline)'
+    if isinstance(num_views, bool | str) or not isinstance(num_views, int | Sequence):
         raise InputTypeError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
+    counts = num_views
     if isinstance(num_views, int):
-        if num_pipelines == 1:
-            num_views = [num_views]
-        elif num_views == num_pipelines:
-            num_views = [1] * num_pipelines
-        else:
-            raise InputError(f'MultiView.num_views={num_views} does not fit {num_pipelines} '
-                             f'pipelines; give a list of {num_pipelines} integers, or '
-                             f'{num_pipelines} for one view each')
-    counts = list(num_views)
+        if num_pipelines not in (1, num_views):
+            raise InputError(f'MultiView.num_views={num_views} does not fit {num_pipelines} pipelines; '
+                             f'give a list of {num_pipelines} integers, or {num_pipelines} for one view each')
+        counts = [num_views] if num_pipelines == 1 else [1] * num_pipelines
     if len(counts) != num_pipelines or any(
             isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
         raise InputError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
-    return counts
+    return list(counts)
 
 
 def _build(step: Any) -> Callable[[dict], dict]:
@@ -137,24 +139,3 @@ def _build(step: Any) -> Callable[[dict], dict]:
         return step
     raise InputTypeError('MultiView.transforms holds transforms (callables) or their configs '
                          f'(dictionaries with a type), got {step!r}')
-
-
-@TRANSFORMS.register_module()
-class RandomView(MultiView):
-    """Run random transforms on ``img``, seeded by run, epoch and image as :class:`MultiView` does.
-
-    A pipeline that ends in :class:`PackImage` is then the same whatever the number of workers and ranks,
-    and after a resume.
-
-    Args:
-        transforms: One pipeline: a list of transforms or of their configs.
-    """
-
-    def __init__(self, transforms: Sequence[Step]) -> None:
-        super().__init__(transforms, num_views=1)
-
-    def transform(self, results: dict) -> dict:
-        """Replace ``img`` by its view."""
-        results = super().transform(results)
-        results['img'], = results['img']
-        return results

@@ -45,6 +45,11 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model) if distributed.is_distributed() else model
 
 
+def several(tasks: dict[str, tuple]) -> dict:
+    """Return what each (function, *arguments) gives, by name; one group of processes computes all."""
+    return {name: function(*arguments) for name, (function, *arguments) in tasks.items()}
+
+
 def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
     """Return for each case the loss, the metrics and every parameter gradient after DDP's averaging."""
     view_1, view_2 = own_rows(batch(6, seed=1)), own_rows(batch(6, seed=2))
@@ -59,6 +64,28 @@ def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
             metrics=contrastive_metrics(*projections, temperature, normalize),
             gradients={name.removeprefix('module.'): parameter.grad.clone()
                        for name, parameter in model.named_parameters()})
+    return results
+
+
+def losses_of_many_views() -> dict:
+    """Return, by number of views and way of computing, the head's output, gradients and what was gathered."""
+    results, gather = {}, distributed.gather_rows
+    for num_views in (3, 4):
+        views = [own_rows(batch(6, seed=10 + view)) for view in range(num_views)]
+        for streamed in (True, False):
+            for gradient in ('exact', 'openmmlab'):
+                head = MODELS.build(dict(type='mmsimclr.ContrastiveHead', temperature=0.3, loss=dict(
+                    type='mmsimclr.NTXentLoss', streamed=streamed, gradient=gradient)))
+                model, gathered = wrap(mlp()), []
+                distributed.gather_rows = lambda rows, gathered=gathered: (
+                    gathered.append(tuple(rows.shape)), gather(rows))[1]
+                output = head.loss(model(torch.cat(views)).chunk(num_views))
+                distributed.gather_rows = gather
+                output['loss'].backward()
+                results[num_views, streamed, gradient] = dict(
+                    output={name: value.detach() for name, value in output.items()}, gathered=gathered,
+                    gradients={name.removeprefix('module.'): parameter.grad.clone()
+                               for name, parameter in model.named_parameters()})
     return results
 
 

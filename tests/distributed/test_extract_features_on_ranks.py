@@ -16,6 +16,7 @@ from mmsimclr.features import Embedder, extract_to_files
 from mmsimclr.features.store import FeatureStore
 from mmsimclr.models import ResNet
 
+pytestmark = pytest.mark.slow
 BATCH_SIZE = 4
 
 
@@ -58,8 +59,7 @@ def folder(tmp_path) -> Path:
     return tmp_path / 'images'
 
 
-@pytest.mark.parametrize('world_size', [2, 4])
-@pytest.mark.parametrize('form', ['feats.npz', 'feats'])
+@pytest.mark.parametrize('world_size, form', [(2, 'feats.npz'), (4, 'feats')])
 def test_ranks_share_the_work_and_the_file_is_that_of_one_process(folder, tmp_path, form, world_size):
     extract(folder, tmp_path / 'want' / form)
     results = run_ranks(extract, world_size, folder, tmp_path / form, folder=tmp_path / 'ranks')

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on(tmp_path, quickstart_co
     finally:
         end(process)
     text = log(work_dir)
-    assert 'process 0 of 2 lost another one at iteration' in text
+    assert 'process 0 of 2 stopped at iteration' in text
     assert 'resuming from the newest intact checkpoint' in text and text.count('epoch 1/8  step 1/5') == 1
     assert torch.load(work_dir / 'epoch_8.pth', weights_only=False)['meta']['iter'] == 40
 
@@ -135,6 +135,6 @@ def test_a_machine_that_falls_silent_ends_the_job_on_the_other(two_hosts, tmp_pa
         for process in processes:
             end(process)
     error, = (line for line in log(tmp_path / 'host0').splitlines() if line.startswith('error: '))
-    assert 'process 0 of 2 lost another one' in error
+    assert 'process 0 of 2 stopped at iteration' in error
     assert 'sent nothing for 10 s (env_cfg.dist_cfg.timeout)' in error
     assert 'The last whole checkpoint is' in error

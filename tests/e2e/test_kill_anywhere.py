@@ -125,7 +125,7 @@ def test_two_ranks_killed_one_at_a_time_end_in_the_same_bits(tmp_path):
     assert_identical(got, state(tmp_path / 'whole' / name))
     assert len(got['torch_generators']) == 2
     text = log(work_dir, 0) + log(work_dir, 1)
-    assert 'lost another one at iteration' in text and 'Traceback' not in text
+    assert 'of 2 stopped at iteration' in text and 'Traceback' not in text
 
 
 def _ranks(work_dir, epochs, rendezvous):

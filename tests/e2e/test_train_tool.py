@@ -3,12 +3,10 @@
 import hashlib
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
-from processes import ROOT, run_tool
+from processes import Tool, run_tool
 
 
 def scalars(work_dir) -> list[dict]:
@@ -20,11 +18,10 @@ def scalars(work_dir) -> list[dict]:
 def finished(tmp_path_factory, quickstart_config, tiny):
     """Run the tool once as a user does, from another folder; return its work directory and output."""
     folder = tmp_path_factory.mktemp('train')
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / 'train.py'), str(quickstart_config), '--work-dir', 'run',
-         *tiny()], cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / 'run', done.stdout + done.stderr
+    status, log = Tool(folder / 'log', 'train.py', quickstart_config, '--work-dir', 'run', *tiny(),
+                       cwd=folder).wait()
+    assert status == 0, log
+    return folder / 'run', log
 
 
 def test_log_begins_with_what_decides_the_run(finished):
@@ -103,7 +100,7 @@ MISTAKES = {
     'misspelt key of a section': (['--cfg-options', 'train_cfg.max_epoch=1'], "did you mean 'max_epochs'?"),
     'misspelt argument of a component': (['--cfg-options', 'model.backbone.dept=18'],
                                          "unknown key 'dept' in model.backbone; did you mean 'depth'?"),
-    'option that only the file reads': (['--cfg-options', 'max_epochs=1'], 'train_cfg.max_epochs'),
+    'option that only the file reads': (['--cfg-options', 'epochs=1'], 'train_cfg.max_epochs'),
     'value out of range': (['--cfg-options', 'model.head.temperature=-0.1'],
                            'temperature must be > 0 and finite, got -0.1'),
     'widths that do not fit': (['--cfg-options', 'model.neck.in_channels=512'],

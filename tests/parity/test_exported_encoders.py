@@ -40,7 +40,7 @@ def assert_same(got: Tensor, want: Tensor) -> None:
     assert (got - want).abs().max() <= 1e-5 * want.abs().max()
 
 
-@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('depth', [18, pytest.param(50, marks=pytest.mark.slow)])
 def test_torchvision_loads_it_strictly_and_gives_the_same_features(depth, tmp_path):
     want = write_source(tmp_path / 'source.pth', depth=depth)
     path = convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.pth', 'torchvision')
@@ -51,7 +51,7 @@ def test_torchvision_loads_it_strictly_and_gives_the_same_features(depth, tmp_pa
         assert_same(model(IMAGES), want)
 
 
-@pytest.mark.parametrize('depth', [18, 50])
+@pytest.mark.parametrize('depth', [18, pytest.param(50, marks=pytest.mark.slow)])
 def test_timm_loads_it_strictly_and_gives_the_same_features(depth, tmp_path):
     timm = pytest.importorskip('timm', reason='timm is not installed')
     want = write_source(tmp_path / 'source.pth', depth=depth)
@@ -140,8 +140,9 @@ def detectron2_resnet(config: dict) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize('settings', [dict(depth=18), dict(depth=50), dict(depth=50, width_multiplier=0.25)],
-                         ids=str)
+@pytest.mark.parametrize('settings', [
+    dict(depth=18), dict(depth=50, width_multiplier=0.25),
+    pytest.param(dict(depth=50), marks=pytest.mark.slow)], ids=str)
 def test_detectron2s_structure_takes_it_completely_and_gives_the_same_features(settings, tmp_path):
     want = write_source(tmp_path / 'source.pth', **settings)
     path = convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.pkl', 'detectron2')

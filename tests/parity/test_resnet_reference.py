@@ -27,6 +27,7 @@ def randomise(model: torch.nn.Module) -> None:
             value.copy_(0.2 * torch.randn(value.shape, generator=generator))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depth', [18, 34, 50, 101])
 def test_keys_and_maps_equal_torchvisions(depth):
     theirs = getattr(torchvision.models, f'resnet{depth}')()

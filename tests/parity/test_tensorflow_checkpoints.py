@@ -174,6 +174,7 @@ def model_of_objects(tensorflow, variables: dict[str, np.ndarray], depth: int):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tag', [
     'r18_w1_imagenet96', 'r18_w1_cifar32', 'r50_w1_imagenet64', 'r50_w2_imagenet64'])
 def test_features_survive_the_tensorflow1_form(tag, reference_run, tensorflow, tmp_path):
@@ -198,6 +199,7 @@ def test_features_survive_the_tensorflow1_form(tag, reference_run, tensorflow, t
         assert 0.02 < last < 0.12, "torch's max pool should not reproduce TensorFlow's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('tag', 'as_saved_model'), [
     ('r18_w1_imagenet96', False), ('r18_w1_imagenet96', True), ('r50_w1_imagenet64', False)])
 def test_features_survive_the_tensorflow2_form(tag, as_saved_model, reference_run, tensorflow, tmp_path):

@@ -161,7 +161,7 @@ def test_crop_boxes_have_torchvisions_distribution(shape):
     random.seed(0)
     torch.manual_seed(0)
     ours = RandomResizedCrop(224)
-    boxes = np.array([ours.get_params(*shape) for _ in range(3000)], float)
+    boxes = np.array([ours.draw_box(*shape) for _ in range(3000)], float)
     blank = torch.empty(1, *shape)
     reference = np.array([tv.RandomResizedCrop.get_params(blank, (0.08, 1.0), (3 / 4, 4 / 3))
                           for _ in range(3000)], float)

@@ -31,9 +31,10 @@ def test_our_components_are_found_from_our_registry_and_from_mmengines_root(tree
         assert getattr(roots, tree).get(f'mmsimclr.{name}') is component
 
 
-def test_importing_the_package_is_enough_for_a_name_to_resolve():
-    code = ("import mmsimclr; from mmengine.registry import MODELS; "
-            "print(MODELS.get('mmsimclr.NTXentLoss').__name__)")
+@pytest.mark.slow
+@pytest.mark.parametrize('imports', ['import mmsimclr, mmengine', 'import mmengine, mmsimclr'])
+def test_importing_the_package_is_enough_for_a_name_to_resolve(imports):
+    code = f"{imports}; print(mmengine.registry.MODELS.get('mmsimclr.NTXentLoss').__name__)"
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
     assert done.stdout.split()[-1:] == ['NTXentLoss'], done.stderr
 

@@ -19,6 +19,7 @@ def plan(root):
     return scaling_plan
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_table_as_computed(plan, root):
     page = (root / 'docs' / 'scaling.md').read_text(encoding='utf-8')
     for table in plan.TABLES:

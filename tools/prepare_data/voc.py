@@ -1,29 +1,6 @@
-"""Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing."""
+"""Check a PASCAL VOC devkit for detection: python tools/prepare_data/voc.py."""
 
-import argparse
-import sys
-
-from mmsimclr.prepare.devkits import WHERE, prepare_voc
-
-
-def parse_args() -> argparse.Namespace:
-    """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--data-root', default='data/VOCdevkit', help='folder of the data')
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Prepare and check; return the exit status."""
-    args = parse_args()
-    try:
-        prepare_voc(args.data_root)
-    except (OSError, ValueError) as error:
-        print(f'error: {error}\nneeded: {WHERE["voc"]}', file=sys.stderr)
-        return 1
-    return 0
-
+from mmsimclr.cli.prepare import voc
 
 if __name__ == '__main__':
-    sys.exit(main())
+    voc()

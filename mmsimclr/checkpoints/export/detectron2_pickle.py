@@ -1,20 +1,16 @@
-"""Detectron2's pickle of numpy arrays."""
+"""Encoders written as Detectron2's pickle of numpy arrays."""
 
 import pickle
-from dataclasses import replace
 from typing import BinaryIO
 
-from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.export.tensor_files import refuse_what_it_lacks
 from mmsimclr.checkpoints.key_maps.detectron2 import to_detectron2
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
 def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write what ``MODEL.WEIGHTS`` of a Detectron2 config takes: arrays under its names.
-
-    Raises:
-        UnsupportedEncoderError: If Detectron2's ResNet cannot be this encoder.
+    """Write a file for ``MODEL.WEIGHTS`` of a Detectron2 config: arrays under its names.
 
     Source:
         detectron2/checkpoint/detection_checkpoint.py: a .pkl with ``model`` and ``__author__``; its
@@ -23,23 +19,18 @@ def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
     refuse_what_it_lacks('Detectron2', encoder)
     arrays = {to_detectron2(key): value.detach().cpu().contiguous().numpy()
               for key, value in encoder.tensors.items()}
-    record = pack_record(replace(encoder, neck={}, neck_settings={}))
-    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True, RECORD_KEY: record},
-                file, protocol=4)
+    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True,
+                 RECORD_KEY: pack_record(encoder, with_neck=False)}, file, protocol=4)
 
 
 def detectron2_config(encoder: EncoderWeights, weights: str) -> str:
-    """Return the lines of a Detectron2 config, YAML, that build this encoder.
+    """Return the lines of a Detectron2 config, YAML, that build this encoder from the file ``weights``.
 
     Without them it would build MSRA's ResNet: stride in the first convolution of a block, BGR images.
-
-    Args:
-        encoder: What the file holds.
-        weights: The file's name.
     """
     depth, width = encoder.settings['depth'], encoder.settings.get('width_multiplier', 1)
     channels = ''
-    if depth in (18, 34):
+    if depth in BASIC_DEPTHS:
         channels = '\n    RES2_OUT_CHANNELS: 64'
     elif width != 1:
         channels = (f'\n    STEM_OUT_CHANNELS: {int(64 * width)}\n    WIDTH_PER_GROUP: {int(64 * width)}'

@@ -1,8 +1,7 @@
-"""ONNX: the encoder as a graph, compared with the original before it gets its name."""
+"""Encoders written as ONNX graphs, compared with the original before they are saved."""
 
 import json
 import warnings
-from dataclasses import replace
 from types import ModuleType
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ from mmsimclr.checkpoints.encoder_weights import EncoderWeights
 from mmsimclr.checkpoints.errors import CheckpointError, UnsupportedEncoderError
 from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
+from mmsimclr.errors import MachineError
 
 # Of the largest value. Rounding errors average out in the features, not in the map: measured with ResNet-152,
 # 5e-6 and 1.1e-5.
@@ -29,12 +29,16 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     [N, C, H/32, W/32] (CIFAR stem: H/8).
 
     Raises:
-        ImportError: If onnx, onnxscript or onnxruntime is missing.
+        MachineError: If onnx, onnxscript or onnxruntime is missing.
         UnsupportedEncoderError: If the encoder is too large for one ONNX file (2 GiB).
-        CheckpointError: If onnxruntime's features differ from the encoder's by more than 1e-5 of the
-            largest, or its map by more than 1e-4; nothing is left behind.
+        CheckpointError: If onnxruntime's results differ from the encoder's by more than ``TOLERANCES``.
     """
-    onnx, onnxruntime = _import_onnx()
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise MachineError(f"writing ONNX needs {error.name}: pip install 'mmsimclr[onnx]'") from error
     num_bytes = sum(value.numel() * 4 for value in encoder.tensors.values())
     if num_bytes >= PROTOBUF_BYTES:
         raise UnsupportedEncoderError(f'an ONNX file holds at most 2 GiB, and the encoder has {num_bytes} '
@@ -42,7 +46,8 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     backbone, _ = build_encoder(encoder)
     backbone.warns_of_small_images = False
     model = _PooledEncoder(backbone).eval()
-    content = _graph(onnx, model, json.dumps(pack_record(replace(encoder, neck={})))).SerializeToString()
+    record = json.dumps(pack_record(encoder, with_neck=False))
+    content = _graph(onnx, model, record).SerializeToString()
     _compare(onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider']), model)
     file.write(content)
 
@@ -57,33 +62,20 @@ class _PooledEncoder(nn.Module):
         return last.mean(dim=(2, 3)), last
 
 
-def _import_onnx() -> tuple[ModuleType, ModuleType]:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401 - torch's exporter needs it
-    except ImportError as error:
-        raise ImportError(f"writing ONNX needs {error.name}: pip install 'mmsimclr[onnx]'") from error
-    return onnx, onnxruntime
-
-
 def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
-    """Return the ONNX model; ``onnx.ModelProto``."""
+    """Return the ``onnx.ModelProto`` of a model, with a record in its metadata."""
     pads_as_tensorflow = model.backbone.stem_pool == 'same'
     if pads_as_tensorflow:
         # Its padding depends on the size, which tracing would fix. ONNX has an attribute for it.
         model.backbone.set_stem_pool('torch')
-    sizes = {0: 'batch', 2: 'height', 3: 'width'}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                  # of torch, about its own parts
-            program = torch.onnx.export(
-                model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
-                input_names=['images'], output_names=['features', 'map'],
-                dynamic_shapes=({place: torch.export.Dim(name) for place, name in sizes.items()},))
-    finally:
-        if pads_as_tensorflow:
-            model.backbone.set_stem_pool('same')
+    sizes = {place: torch.export.Dim(name) for place, name in ((0, 'batch'), (2, 'height'), (3, 'width'))}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                      # of torch, about its own parts
+        program = torch.onnx.export(
+            model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
+            input_names=['images'], output_names=['features', 'map'], dynamic_shapes=(sizes,))
+    if pads_as_tensorflow:
+        model.backbone.set_stem_pool('same')
     graph = program.model_proto
     for node in graph.graph.node:
         del node.metadata_props[:]                           # stack traces with this machine's paths

@@ -3,28 +3,24 @@
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from typing import BinaryIO
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.errors import UnsupportedEncoderError
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
 def lacking(library: str, encoder: EncoderWeights) -> list[str]:
-    """Return what a library's stock ResNet lacks to compute an encoder's features.
+    """Return the features of an encoder that a library's stock ResNet lacks.
 
-    Args:
-        library: 'torchvision', 'timm', 'Detectron2' or 'OpenMMLab'.
-        encoder: What is to be written for it.
+    Libraries are 'torchvision', 'timm', 'Detectron2' and 'OpenMMLab'.
     """
     settings = encoder.settings
-    small = settings['depth'] in (18, 34)
+    basic = settings['depth'] in BASIC_DEPTHS
     width = settings.get('width_multiplier', 1)
     eps = settings.get('norm_eps', 1e-5)
     lacks = []
@@ -34,11 +30,11 @@ def lacking(library: str, encoder: EncoderWeights) -> list[str]:
         lacks.append(f'stem_padding={settings["stem_padding"]} (it pads its 7x7 convolution by 3)')
     if settings.get('stem_pool', 'torch') == 'same':
         lacks.append("stem_pool='same' (its max pool is padded on both sides, TensorFlow's is not)")
-    if small and settings.get('project_first_shortcut', False):
+    if basic and settings.get('project_first_shortcut', False):
         lacks.append('project_first_shortcut (its first block has a plain shortcut)')
     # OpenMMLab has base_channels. Detectron2's bottlenecks take any width; it asserts 64 channels for the
     # others (build_resnet_backbone).
-    if width != 1 and (library in ('torchvision', 'timm') or (library == 'Detectron2' and small)):
+    if width != 1 and (library in ('torchvision', 'timm') or (library == 'Detectron2' and basic)):
         lacks.append(f'width_multiplier={width} (its ResNet-{settings["depth"]} has width 1 only)')
     if eps != 1e-5:
         lacks.append(f'norm_eps={eps} (its norms use 1e-05)')
@@ -46,15 +42,7 @@ def lacking(library: str, encoder: EncoderWeights) -> list[str]:
 
 
 def refuse_what_it_lacks(library: str, encoder: EncoderWeights) -> None:
-    """Refuse an encoder that a library's stock ResNet would run differently, or not at all.
-
-    Args:
-        library: See :func:`lacking`.
-        encoder: What is to be written for it.
-
-    Raises:
-        UnsupportedEncoderError: If the library lacks something; the message lists everything.
-    """
+    """Raise UnsupportedEncoderError if a library's stock ResNet would run the encoder differently."""
     if lacks := lacking(library, encoder):
         raise UnsupportedEncoderError(
             f"{library} would not compute this encoder's features. Its ResNet lacks {'; '.join(lacks)}. "
@@ -62,11 +50,7 @@ def refuse_what_it_lacks(library: str, encoder: EncoderWeights) -> None:
 
 
 def write_openmmlab(encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write encoder and projection head as a model: ``state_dict`` of ``backbone.*`` and ``neck.*``.
-
-    Raises:
-        UnsupportedEncoderError: If the source has no projection head of known structure.
-    """
+    """Write encoder and projection head as a model: ``state_dict`` of ``backbone.*`` and ``neck.*``."""
     if not encoder.neck:
         raise UnsupportedEncoderError(
             f"'openmmlab' is the full model, and {encoder.path} has no projection head of known structure; "
@@ -78,42 +62,29 @@ def write_openmmlab(encoder: EncoderWeights, file: BinaryIO) -> None:
 
 def write_openmmlab_backbone(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder as MMSelfSup extracts it: a ``state_dict`` without prefixes."""
-    torch.save({'meta': {RECORD_KEY: _record(encoder)}, 'state_dict': own_tensors(encoder.tensors)}, file)
+    torch.save({'meta': {RECORD_KEY: pack_record(encoder, with_neck=False)},
+                'state_dict': own_tensors(encoder.tensors)}, file)
 
 
 def write_bare(library: str, encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write a bare state dict under torchvision's keys, which are timm's too, without ``fc``.
 
-    Args:
-        library: 'torchvision' or 'timm', whose ResNet is to load it strictly.
-        encoder: What to write.
-        file: Where to.
-
-    Raises:
-        UnsupportedEncoderError: If the library's ResNet cannot be this encoder.
+    The ResNet of the library, 'torchvision' or 'timm', loads it strictly.
     """
     refuse_what_it_lacks(library, encoder)
     tensors = own_tensors(encoder.tensors)
     # An entry would be an unexpected key to a strict load. Torch keeps a state dict's own attribute
     # ``_metadata``, looks up modules' names in it, and passes over others.
-    tensors._metadata = {RECORD_KEY: _record(encoder)}
+    tensors._metadata = {RECORD_KEY: pack_record(encoder, with_neck=False)}
     torch.save(tensors, file)
-
-
-write_torchvision = partial(write_bare, 'torchvision')
-write_timm = partial(write_bare, 'timm')
 
 
 def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder's tensors under torchvision's keys; the record is JSON in the metadata."""
-    metadata = {'format': 'pt', RECORD_KEY: json.dumps(_record(encoder))}
+    metadata = {'format': 'pt', RECORD_KEY: json.dumps(pack_record(encoder, with_neck=False))}
     file.write(safetensors.torch.save(own_tensors(encoder.tensors), metadata))
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """Return the tensors on the CPU, contiguous, each with a storage of its own and no larger."""
     return OrderedDict((key, value.detach().cpu().contiguous().clone()) for key, value in tensors.items())
-
-
-def _record(encoder: EncoderWeights) -> dict[str, object]:
-    return pack_record(replace(encoder, neck={}, neck_settings={}))

@@ -20,7 +20,6 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner) -> None:
-        """Make the folder, and take over which checkpoints are to be kept."""
         steps = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
         super().before_train(runner)
         if '://' not in str(self.out_dir):
@@ -40,13 +39,13 @@ class AtomicCheckpointHook(CheckpointHook):
             save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
             backend_args=self.backend_args, is_last=True)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
-        if is_main_process():
-            for path in (Path(runner.work_dir, INTERRUPTED), Path(runner.work_dir, f'{INTERRUPTED}.json')):
-                path.unlink(missing_ok=True)
+        replaced = []
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
-            old = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(
-                self.keep_ckpt_ids.popleft()))
-            if is_main_process():
-                for path in (old, f'{old}.json'):
+            replaced.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+        if is_main_process():
+            for suffix in ('', '.json'):                     # the checkpoint and its manifest
+                Path(runner.work_dir, f'{INTERRUPTED}{suffix}').unlink(missing_ok=True)
+                for old in replaced:
+                    path = self.file_backend.join_path(self.out_dir, f'{old}{suffix}')
                     if self.file_backend.isfile(path):
                         self.file_backend.remove(path)

@@ -18,14 +18,8 @@ class BatchNormMomentumHook(Hook):
     """
 
     def before_train(self, runner) -> None:
-        """Set it on the model that is about to be trained."""
-        momentum = batch_norm_momentum(len(runner.train_dataloader.dataset) / (
-            runner.train_dataloader.batch_size * runner.world_size))
+        loader = runner.train_dataloader
+        steps_per_epoch = len(loader.dataset) / (loader.batch_size * runner.world_size)
         for module in runner.model.modules():
             if isinstance(module, _BatchNorm):
-                module.momentum = momentum
-
-
-def batch_norm_momentum(steps_per_epoch: float) -> float:
-    """Return torch's momentum, the share of the new statistics, in ]0, 0.1]."""
-    return 1 - max(1 - 10 / steps_per_epoch, 0.9)
+                module.momentum = 1 - max(1 - 10 / steps_per_epoch, 0.9)

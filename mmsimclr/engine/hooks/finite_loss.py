@@ -1,10 +1,14 @@
-"""Stop at a loss that is not finite, before a checkpoint is overwritten with damaged weights."""
+"""A stop at a loss that is not finite, before damaged weights overwrite a checkpoint."""
 
 import torch
 from mmengine.hooks import Hook
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, UserError
 from mmsimclr.registry import HOOKS
+
+
+class DivergedError(UserError, FloatingPointError):
+    """Training made a loss or a weight that is not finite."""
 
 
 @HOOKS.register_module()
@@ -13,15 +17,13 @@ class FiniteLossHook(Hook):
 
     The loss is remembered on its device at every iteration and read on the host every ``interval``
     iterations, at the end of each epoch and before each checkpoint. Before a checkpoint the weights are
-    looked at too, because an update can damage them after a loss that was still finite: so does a gradient
-    that is not finite, which therefore needs no look of its own.
+    read too: an update with a gradient that is not finite damages them after a loss that was finite.
 
     Args:
         interval: Iterations between looks, >= 1. At each the host waits for the device.
 
     Raises:
-        ValueError: If interval is < 1.
-        FloatingPointError: During training, at a loss or, before a checkpoint, a weight that is not
+        DivergedError: During training, at a loss or, before a checkpoint, a weight that is not
             finite.
     """
 
@@ -35,11 +37,9 @@ class FiniteLossHook(Hook):
         self._first_bad = None
 
     def before_train(self, runner) -> None:
-        """Forget what an earlier run of the same hook saw."""
         self._first_bad = None
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Remember whether this iteration's loss is finite; look now and then."""
         loss = outputs.get('loss') if isinstance(outputs, dict) else None
         if loss is not None:
             loss = torch.as_tensor(loss).detach()
@@ -51,28 +51,23 @@ class FiniteLossHook(Hook):
             self._check_loss(runner)
 
     def after_train_epoch(self, runner) -> None:
-        """Look before other hooks work with the weights."""
         self._check_loss(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Look at what is about to be saved, by whichever hook; the Runner calls this on rank 0."""
         self._check_loss(runner)
-        _check_weights(runner, checkpoint['state_dict'], checkpoint['meta']['iter'])
+        for name, tensor in checkpoint['state_dict'].items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                _stop(runner, f'{name} is not finite after iteration {checkpoint["meta"]["iter"]}')
 
     def _check_loss(self, runner) -> None:
         if self._first_bad is not None and self._first_bad.item() >= 0:
             _stop(runner, f'the loss is not finite at iteration {self._first_bad.item() + 1}')
 
 
-def _check_weights(runner, state_dict: dict[str, torch.Tensor], iteration: int) -> None:
-    for name, tensor in state_dict.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            _stop(runner, f'{name} is not finite after iteration {iteration}')
-
-
 def _stop(runner, what: str) -> None:
     last = runner.message_hub.runtime_info.get('last_ckpt')
-    raise FloatingPointError(
+    raise DivergedError(
         f'{what}: stopped. '
         + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
         + 'A resumed run keeps its learning rate and schedule and would come here again: start anew with a '

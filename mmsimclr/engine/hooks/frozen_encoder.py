@@ -1,4 +1,4 @@
-"""Prove that a frozen encoder stayed as it was."""
+"""A check that a frozen encoder stays as it was."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,12 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.errors import UserError
 from mmsimclr.registry import HOOKS
+
+
+class ChangedEncoderError(UserError, RuntimeError):
+    """An encoder that is to be frozen has changed."""
 
 
 @HOOKS.register_module()
@@ -23,7 +28,7 @@ class FrozenEncoderHook(Hook):
         sha256: The encoder's fingerprint.
 
     Raises:
-        RuntimeError: During training, if the encoder has changed.
+        ChangedEncoderError: During training.
     """
 
     # Before CheckpointHook, so that no changed encoder is saved.
@@ -35,29 +40,23 @@ class FrozenEncoderHook(Hook):
 
     def before_run(self, runner) -> None:
         """Take the fingerprint, before a checkpoint is loaded to resume from."""
-        self.sha256 = self._of(runner)
+        self.sha256 = self._fingerprint(unwrap_model(runner.model).backbone)
 
     def before_train(self, runner) -> None:
-        """Check what initialisation and resuming left."""
         self._check(runner, 'what is resumed from was trained on another encoder, or an init_cfg '
                             'changed it: start anew in an empty work directory')
 
     def after_train_epoch(self, runner) -> None:
-        """Check after the epoch's updates."""
         self._check(runner, 'it was trained, or its norms were in training mode, in epoch '
                             f'{runner.epoch + 1}')
 
     def after_train(self, runner) -> None:
-        """Check once more when all is done."""
         self._check(runner, 'it was trained, or its norms were in training mode')
 
     def _check(self, runner, reason: str) -> None:
-        now = self._of(runner)
+        now = self._fingerprint(unwrap_model(runner.model).backbone)
         if now != self.sha256:
-            raise RuntimeError(f'the encoder is to be frozen and has changed: {reason}. Its fingerprint was '
-                               f'{self.sha256[:16]} and is {now[:16]}; what it would measure is not the '
-                               'encoder of the checkpoint')
-
-    def _of(self, runner) -> str:
-        model = unwrap_model(runner.model)
-        return self._fingerprint(model.backbone)
+            raise ChangedEncoderError(
+                f'the encoder is to be frozen and has changed: {reason}. Its fingerprint was '
+                f'{self.sha256[:16]} and is {now[:16]}; what it would measure is not the encoder of the '
+                'checkpoint')

@@ -1,7 +1,5 @@
 """k-NN accuracy of the encoder while it is being pre-trained."""
 
-import math
-
 import torch
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Subset, default_collate
@@ -19,18 +17,12 @@ class OnlineKNNHook(Hook):
     over the ranks. Memory is bounded by ``max_bank`` features and by the classifier's chunks.
 
     Args:
-        bank: Config of the labelled dataset; items are packed images with ``gt_label``.
-        queries: Config of the held-out dataset, packed alike.
+        bank, queries: Configs of the labelled and the held-out dataset, packed images with ``gt_label``.
         interval: Epochs between evaluations, >= 1; the last epoch is always evaluated.
         classifier: Config of the classifier; :class:`KNNClassifier` with k = 20 by default.
-        max_bank: At most this many images of the bank, evenly spaced, >= 1.
-        max_queries: At most this many queries, evenly spaced, >= 1.
-        batch_size: Images in one forward pass, per device.
-        num_workers: Loader processes per device.
+        max_bank, max_queries: At most this many images of each, evenly spaced, >= 1.
+        batch_size, num_workers: Images in one forward pass, and loader processes, per device.
         at_start: Whether to evaluate before the first step too: what random initialisation is worth.
-
-    Raises:
-        ValueError: If a number is out of range, or a dataset has no labels.
     """
 
     # After FiniteLossHook (BELOW_NORMAL), which says more about a diverged encoder.
@@ -39,8 +31,8 @@ class OnlineKNNHook(Hook):
     def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
                  max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
                  num_workers: int = 0, at_start: bool = True) -> None:
-        for name, value in (('interval', interval), ('max_bank', max_bank),
-                            ('max_queries', max_queries), ('batch_size', batch_size)):
+        for name, value in dict(interval=interval, max_bank=max_bank, max_queries=max_queries,
+                                batch_size=batch_size).items():
             if value < 1:
                 raise InputError(f'{name} must be >= 1, got {value}')
         self.interval = interval
@@ -53,12 +45,12 @@ class OnlineKNNHook(Hook):
     def before_train(self, runner) -> None:
         """Build the datasets, so that a wrong path fails before the first step; evaluate at the start."""
         self.prepare()
-        info = runner.message_hub
-        info.update_info('knn_images', {name: len(dataset) for name, dataset in self._datasets.items()})
-        info.update_info('knn_settings', dict(k=self._classifier.k,
-                                              knn_temperature=self._classifier.temperature))
+        sizes = {name: len(dataset) for name, dataset in self._datasets.items()}
+        runner.message_hub.update_info('knn_images', sizes)
+        runner.message_hub.update_info('knn_settings', dict(
+            k=self._classifier.k, knn_temperature=self._classifier.temperature))
         if self.at_start and runner.iter == 0:
-            self._evaluate_and_log(runner, 'knn_accuracy_at_start')
+            self._evaluate_and_log(runner, 'knn_accuracy_at_start', 'at the start')
 
     def prepare(self) -> None:
         """Build the classifier and the two datasets."""
@@ -75,15 +67,13 @@ class OnlineKNNHook(Hook):
             self._datasets[name] = Subset(dataset, rows.tolist())
 
     def after_train_epoch(self, runner) -> None:
-        """Evaluate, and log ``knn_accuracy`` in percent."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
-            self._evaluate_and_log(runner, 'knn_accuracy')
+            self._evaluate_and_log(runner, 'knn_accuracy', f'epoch {runner.epoch + 1}')
 
-    def _evaluate_and_log(self, runner, name: str) -> None:
+    def _evaluate_and_log(self, runner, name: str, when: str) -> None:
         accuracy = self.evaluate(runner.model)
         runner.message_hub.update_info(name, accuracy)
         runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
-        when = 'at the start' if name == 'knn_accuracy_at_start' else f'epoch {runner.epoch + 1}'
         runner.logger.info(
             f'{when}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
             f'{len(self._datasets["bank"])} in the bank, {len(self._datasets["queries"])} queries)')
@@ -105,7 +95,7 @@ class OnlineKNNHook(Hook):
     def _features(self, model: torch.nn.Module, dataset: Subset) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [N, C] and labels [N] of the whole dataset, on every rank."""
         world_size, total = distributed.world_size(), len(dataset)
-        per_rank = math.ceil(total / world_size)
+        per_rank = -(-total // world_size)
         # Every rank takes as many; what wraps around the end is cut off below.
         own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
         loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,
@@ -117,6 +107,5 @@ class OnlineKNNHook(Hook):
             labels.append(torch.as_tensor(batch['data_samples']['gt_label']))
         features = torch.stack(features).float()
         labels = torch.cat(labels).to(features.device)
-        gathered = [distributed.gather_rows(rows.contiguous()).unflatten(0, (world_size, per_rank))
-                    .transpose(0, 1).flatten(0, 1)[:total] for rows in (features, labels)]
-        return gathered[0], gathered[1]
+        return tuple(distributed.gather_rows(rows.contiguous()).unflatten(0, (world_size, per_rank))
+                     .transpose(0, 1).flatten(0, 1)[:total] for rows in (features, labels))

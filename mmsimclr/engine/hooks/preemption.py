@@ -1,4 +1,4 @@
-"""A scheduler's signal: finish the iteration, save, and end with a status that asks for another start."""
+"""Preemption: at a scheduler's signal save, and end with a status that asks for another start."""
 
 import os
 import signal
@@ -35,32 +35,29 @@ class PreemptionHook(Hook):
         signals: Names of the signals. Loader processes take no notice of them.
 
     Raises:
-        ValueError: If a signal is unknown.
         Preempted: During training, when it has saved.
     """
 
     # After CheckpointHook (VERY_LOW), the schedules and the log.
     priority = 'LOWEST'
+    _received, _flag, _under_way = 0, None, None
 
     def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1')) -> None:
         unknown = [name for name in signals if name not in signal.Signals.__members__]
         if unknown:
             raise InputError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
         self.signals = [signal.Signals[name] for name in signals]
-        self._received, self._process = 0, os.getpid()
         self._replaced: dict[int, object] = {}
-        self._flag, self._under_way = None, None
 
     def listen(self) -> None:
         """Take the signals, until :meth:`release`.
 
-        :class:`mmsimclr.config.PretrainRunner` does both around its training, and not around a test or a
+        :class:`mmsimclr.runner.PretrainRunner` does both around its training, and not around a test or a
         validation alone, which have nothing to save and must end at once.
         """
-        self._received, self._flag, self._under_way = 0, None, None
-        self._process = os.getpid()
-        # Python lets the main thread only.
-        if threading.current_thread() is threading.main_thread():
+        self._received, self._process = 0, os.getpid()
+        self._flag, self._under_way = None, None
+        if threading.current_thread() is threading.main_thread():    # Python lets no other
             self._replaced = {number: signal.signal(number, self._note) for number in self.signals}
 
     def release(self) -> None:
@@ -79,7 +76,6 @@ class PreemptionHook(Hook):
             os.kill(os.getpid(), number)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Stop if a rank was told to."""
         number = self._agreed(runner)
         if not number or not runner.optim_wrapper.should_update():
             return

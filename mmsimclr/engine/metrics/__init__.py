@@ -1,4 +1,4 @@
-"""What detectors and segmenters are measured by, image by image and class by class."""
+"""Metrics of detectors and segmenters, with values by class and by image."""
 
 from .image_wise_metric import ImageWiseMetric
 from .segmentation_metric import SegmentationMetric

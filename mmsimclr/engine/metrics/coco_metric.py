@@ -25,49 +25,35 @@ class COCOMetric(ImageWiseMetric):
         kinds: What is measured: 'box', 'mask'.
         **arguments: Of MMEngine's ``BaseMetric``.
 
-    Raises:
-        ValueError: If a kind is unknown.
-
     Source:
         Lin et al. 2014; pycocotools.
     """
 
     def __init__(self, ann_file: str, kinds: Sequence[str] = ('box', 'mask'), **arguments) -> None:
         super().__init__(**arguments)
-        unknown = [kind for kind in kinds if kind not in KINDS]
-        if unknown or not kinds:
+        if not kinds or any(kind not in KINDS for kind in kinds):
             raise InputError(f'kinds must be of {", ".join(KINDS)}, got {list(kinds)}')
         self.ann_file, self.kinds = ann_file, kinds
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the detections of a batch."""
         for sample in data_samples:
-            found = sample['pred_instances']
-            result = dict(image=self.image_name(sample), id=sample['img_id'], **{
-                key: found[of].detach().cpu().numpy() for key, of in (
-                    ('boxes', 'bboxes'), ('scores', 'scores'), ('labels', 'labels'))})
+            result = dict(self.detections(sample), id=sample['img_id'])
             if 'mask' in self.kinds:
-                masks = found['masks'].cpu().numpy().astype(np.uint8)                # [n, H, W]
+                masks = sample['pred_instances']['masks'].cpu().numpy().astype(np.uint8)         # [n, H, W]
                 result['masks'] = [run_lengths.encode(np.asfortranarray(mask)) for mask in masks]
             self.results.append(result)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Return the means over the classes."""
-        self.keep_boxes(*([result[key] for result in results] for key in (
-            'image', 'boxes', 'scores', 'labels')))
+        self.keep_detections(results)
+        self.by_class, metrics, classes = {}, {}, self.dataset_meta['classes']
         with contextlib.redirect_stdout(io.StringIO()):                                # pycocotools prints
             truth = COCO(self.ann_file)
-            ids = truth.getCatIds(catNms=list(self.dataset_meta['classes']))
+            ids = truth.getCatIds(catNms=list(classes))
             tables = {kind: self._precision(truth, results, kind, ids) for kind in self.kinds}
-        metrics, self.by_class = {}, {}
         for kind, table in tables.items():
-            for name, rows in (('ap', slice(None)), ('ap50', slice(0, 1)), ('ap75', slice(5, 6))):
-                of_class = [table[rows, :, i] for i in range(len(ids))]
-                key = f'{kind}_{name}_percent'
-                self.by_class[key] = {
-                    cls: 100 * float(values.mean()) for cls, values in
-                    zip(self.dataset_meta['classes'], of_class, strict=True) if values.min(initial=1) >= 0}
-                metrics[key] = float(np.mean(list(self.by_class[key].values())))
+            by_class = {name: table[:, :, i] for i, name in enumerate(classes)
+                        if table[:, :, i].min(initial=1) >= 0}
+            metrics.update(self.mean_precisions(f'{kind}_{{}}_percent', by_class))
         return metrics
 
     @staticmethod

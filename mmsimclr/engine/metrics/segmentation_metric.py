@@ -29,19 +29,17 @@ class SegmentationMetric(ImageWiseMetric):
         self.ignore_index = ignore_index
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of each class in the images of a batch."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             predicted, truth = (sample[key]['data'].squeeze().cpu().numpy().astype(np.int64)
                                 for key in ('pred_sem_seg', 'gt_sem_seg'))
             counts = truth != self.ignore_index
             predicted, truth = predicted[counts], truth[counts]
-            areas = [np.bincount(labels, minlength=num_classes) for labels in (
-                truth[truth == predicted], truth, predicted)]
+            areas = [np.bincount(labels, minlength=num_classes)
+                     for labels in (truth[truth == predicted], truth, predicted)]
             self.results.append((self.image_name(sample), np.stack(areas)))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Return the means; pixels of all images count alike."""
         areas = np.stack([rows for _, rows in results])                              # [N, 3, C]
         self.rows = dict(images=np.array([name for name, _ in results]), right=areas[:, 0],
                          truth=areas[:, 1], predicted=areas[:, 2])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy import ndarray
 
-from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric, to_array
 from mmsimclr.errors import InputError
 from mmsimclr.registry import METRICS
 
@@ -28,37 +28,23 @@ class VOCBoxMetric(ImageWiseMetric):
     """
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the detections and the objects of a batch."""
         for sample in data_samples:
-            found, objects, ignored = (sample[key] for key in (
-                'pred_instances', 'gt_instances', 'ignored_instances'))
+            objects, ignored = ({key: to_array(sample[kind][key]) for key in ('bboxes', 'labels')}
+                                for kind in ('gt_instances', 'ignored_instances'))
             self.results.append(dict(
-                image=self.image_name(sample), boxes=_array(found['bboxes']), scores=_array(found['scores']),
-                labels=_array(found['labels']),
-                truth=np.concatenate([_array(objects['bboxes']), _array(ignored['bboxes'])]),
-                truth_labels=np.concatenate([_array(objects['labels']), _array(ignored['labels'])]),
+                self.detections(sample), truth=np.concatenate([objects['bboxes'], ignored['bboxes']]),
+                truth_labels=np.concatenate([objects['labels'], ignored['labels']]),
                 difficult=np.repeat([False, True], [len(objects['labels']), len(ignored['labels'])])))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Return the means over the classes."""
-        self.keep_boxes(*([result[key] for result in results] for key in (
-            'image', 'boxes', 'scores', 'labels')))
+        self.keep_detections(results)
+        self.by_class = {}
         values = {name: aps for label, name in enumerate(self.dataset_meta['classes'])
                   if (aps := _class_precision(results, label)) is not None}          # each [10, 2]
         if not values:
             raise InputError('the test has no objects, so there is no average precision')
-        self.by_class, metrics = {}, {}
-        for column, way in enumerate(('', '_area')):
-            for name, rows in (('ap', slice(None)), ('ap50', slice(0, 1)), ('ap75', slice(5, 6))):
-                key = f'{name}{way}_percent'
-                self.by_class[key] = {
-                    cls: 100 * float(aps[rows, column].mean()) for cls, aps in values.items()}
-                metrics[key] = float(np.mean(list(self.by_class[key].values())))
-        return metrics
-
-
-def _array(tensor) -> ndarray:
-    return tensor.detach().cpu().numpy()
+        return {**self.mean_precisions('{}_percent', {name: aps[:, 0] for name, aps in values.items()}),
+                **self.mean_precisions('{}_area_percent', {name: aps[:, 1] for name, aps in values.items()})}
 
 
 def _class_precision(results: Sequence[dict], label: int) -> ndarray | None:
@@ -79,13 +65,10 @@ def _class_precision(results: Sequence[dict], label: int) -> ndarray | None:
 
 def match_detections(boxes: ndarray, truth: ndarray, difficult: ndarray,
                      thresholds: Sequence[float] = THRESHOLDS) -> ndarray:
-    """Say which detections of one class in one image are right.
+    """Match the detections of one class in one image, the surest first, with the objects.
 
-    Args:
-        boxes: Detections, the surest first, float [D, 4] as x1, y1, x2, y2, last pixel included.
-        truth: Objects, float [G, 4].
-        difficult: Which of them do not count, bool [G].
-        thresholds: Overlaps (intersection over union) from which on a detection fits its object, [T].
+    Detections [D, 4] and objects [G, 4] are x1, y1, x2, y2, last pixel included; ``difficult`` [G] objects do
+    not count; ``thresholds`` [T] are the overlaps (IoU) from which on a detection fits its object.
 
     Returns:
         int8 [D, T]: 1 is right, 0 is wrong (its object is too far, or another detection has it), -1 does not
@@ -116,9 +99,7 @@ def _overlaps(boxes: ndarray, truth: ndarray) -> ndarray:
 def eleven_point_and_area(hits: ndarray, num_objects: int) -> tuple[float, float]:
     """Return the average precision at recalls 0, 0.1, ..., 1, and as area under the interpolated curve.
 
-    Args:
-        hits: 1 where a detection is right, 0 where not, the surest first, int [D].
-        num_objects: Number of objects to find, > 0.
+    ``hits`` [D] are 1 where a detection is right, 0 where not, the surest first.
     """
     right = np.cumsum(hits)
     recall = right / num_objects

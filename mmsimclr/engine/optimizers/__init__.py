@@ -1,4 +1,4 @@
-"""Optimizers, and the rule for the parameters they treat apart."""
+"""LARS, its parameter groups, and mixed precision."""
 
 from .autocast import BFloat16OptimWrapper, native_bfloat16
 from .constructor import LARSOptimWrapperConstructor, is_skipped, skipped_names

@@ -22,9 +22,6 @@ class BFloat16OptimWrapper(OptimWrapper):
         enabled: ``True``, ``False``, or ``'auto'``: only where the device computes bfloat16 natively
             (elsewhere it is emulated, and slower than float32).
         **kwargs: Those of ``OptimWrapper``.
-
-    Raises:
-        ValueError: If ``enabled`` is none of these.
     """
 
     def __init__(self, enabled: bool | str = True, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Which parameters LARS scaling and weight decay skip: a rule on parameters, not on names."""
+"""Parameter groups for LARS: norms and biases skip scaling and weight decay."""
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
@@ -12,9 +12,7 @@ NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(
 def is_skipped(module: nn.Module, name: str) -> bool:
     """Whether LARS scaling and weight decay skip a parameter: those of norms, and every bias.
 
-    Args:
-        module: The module that holds the parameter itself.
-        name: The parameter's name in that module.
+    ``module`` holds the parameter itself, under ``name``.
 
     Source:
         Chen et al. 2020, appendix B.9 (batch norm parameters and biases are left out of weight decay
@@ -35,13 +33,8 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Put norms and biases, wherever they are, in a group without weight decay and LARS scaling.
 
     A ``paramwise_cfg``, such as the OpenMMLab recipes' ``custom_keys={'bn': dict(decay_mult=0,
-    lars_exclude=True), ...}``, is followed instead of the rule. Either way,
-    parameters with equal settings share one group, so that the optimizer updates them together.
-
-    Args:
-        optim_wrapper_cfg: Config of the wrapper, with the optimizer's under ``optimizer``.
-        paramwise_cfg: As MMEngine's ``DefaultOptimWrapperConstructor`` takes it; None or empty for the
-            rule.
+    lars_exclude=True), ...}``, replaces the rule. Parameters with equal settings share one group, so that
+    the optimizer updates them together.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -51,7 +44,6 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    is_dcn_module: int | float | None = None) -> None:
-        """Add the parameters of a module tree to the list of groups."""
         if not self._by_rule:
             super().add_params(params, module, prefix, is_dcn_module)
             return
@@ -65,7 +57,6 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         params.extend(group for group in groups if group['params'])
 
     def __call__(self, model: nn.Module):
-        """Build the optimizer wrapper, with one group for each distinct setting."""
         wrapper = super().__call__(model)
         _merge_equal_groups(wrapper.optimizer.param_groups)
         return wrapper
@@ -74,11 +65,10 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 def _merge_equal_groups(groups: list[dict]) -> None:
     merged = []
     for group in groups:
-        settings = {key: value for key, value in group.items() if key != 'params'}
-        for other in merged:
-            if {key: value for key, value in other.items() if key != 'params'} == settings:
-                other['params'] = [*other['params'], *group['params']]
-                break
-        else:
+        equal = next((other for other in merged
+                      if {**other, 'params': None} == {**group, 'params': None}), None)
+        if equal is None:
             merged.append(group)
+        else:
+            equal['params'] = [*equal['params'], *group['params']]
     groups[:] = merged

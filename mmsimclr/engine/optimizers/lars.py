@@ -38,10 +38,7 @@ class LARS(Optimizer):
     ``weight_decay``; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
 
     Args:
-        params: Parameters or parameter groups.
-        lr: Learning rate, >= 0.
-        momentum: Momentum, in [0, 1).
-        weight_decay: L2 weight decay, >= 0.
+        params, lr, momentum, weight_decay: As torch's SGD takes them.
         eta: Trust coefficient, > 0.
         nesterov: Whether to look ahead.
         trust_ratio: ``'official'`` or ``'openmmlab'``.
@@ -50,35 +47,23 @@ class LARS(Optimizer):
             ratio only).
         lars_exclude: Default for groups that do not set it.
 
-    Raises:
-        ValueError: If a hyper-parameter is out of range, NaN or unknown.
-
     Source:
         You et al. 2017, https://arxiv.org/abs/1708.03888; google-research/simclr,
         tf2/lars_optimizer.py; MMSelfSup 1.x, ``mmselfsup.engine.optimizers.LARS``.
     """
 
-    def __init__(self,
-                 params: Iterable,
-                 lr: float,
-                 momentum: float = 0.9,
-                 weight_decay: float = 0.0,
-                 eta: float = 0.001,
-                 nesterov: bool = False,
-                 trust_ratio: str = 'official',
-                 momentum_style: str = 'classic',
-                 lars_exclude: bool = False) -> None:
+    def __init__(self, params: Iterable, lr: float, momentum: float = 0.9, weight_decay: float = 0.0,
+                 eta: float = 0.001, nesterov: bool = False, trust_ratio: str = 'official',
+                 momentum_style: str = 'classic', lars_exclude: bool = False) -> None:
         super().__init__(params, dict(
             lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, nesterov=nesterov,
             trust_ratio=trust_ratio, momentum_style=momentum_style, lars_exclude=lars_exclude))
 
     def add_param_group(self, param_group: dict) -> None:
-        """Add a group, after checking the hyper-parameters it will have."""
         _check_hyper_parameters({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore momentum buffers and hyper-parameters, after checking the latter."""
         for group in state_dict['param_groups']:
             _check_hyper_parameters({**self.defaults, **group})
         super().load_state_dict(state_dict)
@@ -91,17 +76,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient.
-
-        Args:
-            closure: Recomputes the loss, with gradients, and returns it.
-
-        Returns:
-            What the closure returned.
-
-        Raises:
-            ValueError: If a gradient is sparse.
-        """
+        """Update every parameter that has a gradient; return the loss that a ``closure`` recomputes."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

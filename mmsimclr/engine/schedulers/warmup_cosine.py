@@ -19,9 +19,6 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
         rule: ``'linear'``: base_lr * global_batch / 256; ``'sqrt'``: base_lr * sqrt(global_batch), which
             does better at small batches and short schedules; ``'none'``: base_lr.
 
-    Raises:
-        ValueError: If the rule is unknown, or a number is out of range.
-
     Source:
         Chen et al. 2020, sections 2.2 and B.1.
     """
@@ -35,15 +32,8 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
 def warmup_cosine_lr(step: int, base_lr: float, warmup_steps: int, total_steps: int) -> float:
     """Return the learning rate of an update.
 
-    Args:
-        step: Updates made before this one; the first update, step 0, has rate 0 if there is a warm-up.
-        base_lr: The peak, reached at ``step == warmup_steps``.
-        warmup_steps: Updates of linear warm-up, >= 0.
-        total_steps: Updates in the whole run, warm-up included.
-
-    Returns:
-        ``base_lr * step / warmup_steps`` during warm-up, then half a cosine from base_lr to 0 at
-        ``total_steps``; 0 beyond.
+    It is ``base_lr * step / warmup_steps`` during warm-up, so the first update, step 0, has rate 0; then half
+    a cosine from ``base_lr`` to 0 at ``total_steps``, warm-up included; 0 beyond.
 
     Source:
         google-research/simclr, tf2/model.py, ``WarmUpAndCosineDecay``.
@@ -67,9 +57,6 @@ class WarmupCosineLR(_ParamScheduler):
         last_step, verbose: As in MMEngine's schedulers.
         by_epoch: Unit of ``warmup`` and ``total``. Epochs are turned into steps when the run starts
             (put ``convert_to_iter_based=True`` in the config).
-
-    Raises:
-        ValueError: If warmup is negative or not shorter than total, or epochs were not converted.
     """
 
     def __init__(self, optimizer, warmup: float, total: float | None = None, last_step: int = -1,
@@ -87,17 +74,17 @@ class WarmupCosineLR(_ParamScheduler):
                          by_epoch=by_epoch, verbose=verbose)
 
     @classmethod
-    def build_iter_from_epoch(cls, *args, warmup: float, epoch_length: int,
-                              total: float | None = None, by_epoch: bool = True, begin: int = 0,
-                              end: int = INF, **kwargs) -> 'WarmupCosineLR':
+    def build_iter_from_epoch(cls, *args, warmup: float, epoch_length: int, total: float | None = None,
+                              by_epoch: bool = True, begin: int = 0, end: int = INF,
+                              **kwargs) -> 'WarmupCosineLR':
         """Build the schedule from lengths in epochs of ``epoch_length`` steps; MMEngine calls this."""
         if not by_epoch:
             raise InputError('convert_to_iter_based=True goes with by_epoch=True')
         total = end if total is None else total
         _check_lengths(warmup, total, 'epochs')
-        steps = [INF if epochs == INF else epochs * epoch_length for epochs in (total, begin, end)]
-        return cls(*args, warmup=warmup * epoch_length, total=steps[0], by_epoch=False, begin=steps[1],
-                   end=steps[2], **kwargs)
+        total, begin, end = (INF if n == INF else n * epoch_length for n in (total, begin, end))
+        return cls(*args, warmup=warmup * epoch_length, total=total, by_epoch=False, begin=begin, end=end,
+                   **kwargs)
 
     def _get_value(self) -> list[float]:
         return [warmup_cosine_lr(self.last_step, base, self.warmup_steps, self.total_steps)

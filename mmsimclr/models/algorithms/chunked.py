@@ -1,4 +1,4 @@
-"""Large batches on small hardware: one piece of the batch on the way at a time, the gradient of the whole."""
+"""Projections of a large batch in little memory, with the gradient of the whole batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,20 +13,15 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
                       model: nn.Module) -> list[Tensor]:
     """Return each view's projections, keeping activations of one chunk of images at a time.
 
-    The forward pass keeps the projections, and of the last chunk all that its backward pass needs. The
-    backward pass begins there, and goes through the other chunks again, one after the other. So the loss has
-    the negatives of the whole batch, and the gradient is the whole batch's, for one more forward pass of all
-    chunks but one. Batch norm sees the statistics of one chunk (all views of its images); its running
-    statistics are updated once for each chunk.
+    The backward pass computes all chunks but the last again, one after the other: one more forward pass.
+    Batch norm sees the statistics of one chunk (all views of its images); its running statistics are
+    updated once for each chunk.
 
     Args:
         project: From images [M, 3, H, W] to projections [M, D].
         views: V views, each float [N, 3, H, W].
         chunk_size: Images in a chunk, each with all its views.
         model: Holds the batch norms that ``project`` goes through.
-
-    Returns:
-        V projections, each [N, D].
 
     Source:
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
@@ -36,7 +31,7 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
     projections = [
         checkpoint(project, torch.cat(chunk), use_reentrant=False,
                    context_fn=lambda: (nullcontext(), _statistics_kept(model))) for chunk in earlier]
-    # Autograd goes backwards from what came last: its memory is free before another chunk is computed again.
+    # Autograd goes backwards from the last: its memory is free before another chunk is computed again.
     projections.append(project(torch.cat(last)))
     pieces = [chunk.chunk(len(views)) for chunk in projections]
     return [torch.cat(view) for view in zip(*pieces, strict=True)]

@@ -1,4 +1,4 @@
-"""An encoder with linear classifiers on it: frozen, to be probed, or trained along."""
+"""Linear classifiers on an encoder that is frozen (a probe) or trained along (fine-tuning)."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmsimclr.errors import InputError
+from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.registry import MODELS, in_own_scope
 
 MODES = ('tensor', 'loss', 'predict')
-MAPS = {'stem': 'stem', 'layer1': 0, 'layer2': 1, 'layer3': 2, 'layer4': 3, 'pooled': 3}
 
 
 @MODELS.register_module()
 class Classifier(BaseModel):
     """Classify images by one or several heads on one forward pass of the encoder.
 
-    The losses of the heads are summed; as no head sees another's, several learn as they would alone
-    where the encoder is frozen.
+    The losses of the heads are summed. No head sees another's, so on a frozen encoder each learns as it
+    would alone.
 
     Args:
         backbone: Config of the encoder, whose ``out_indices`` name the maps of the heads' features.
@@ -28,9 +28,6 @@ class Classifier(BaseModel):
         frozen: Whether the encoder stays as it is: in eval mode, without gradients.
         data_preprocessor: Config of what moves and scales the images; :class:`ViewPreprocessor` by default.
         init_cfg: Initialisation, as MMEngine takes it.
-
-    Raises:
-        ValueError: If there are no heads, or the encoder does not return the map of one's feature.
     """
 
     def __init__(self, backbone: dict, heads: Mapping[str, dict], frozen: bool = False,
@@ -43,10 +40,10 @@ class Classifier(BaseModel):
         self.heads = nn.ModuleDict({name: MODELS.build(head) for name, head in heads.items()})
         self.frozen = frozen
         for name, head in self.heads.items():
-            if MAPS[head.feature] not in self.backbone.out_indices:
+            index = STAGE_INDICES[head.feature]
+            if index not in self.backbone.out_indices:
                 raise InputError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
-                                 f'returns {self.backbone.out_indices}; put {MAPS[head.feature]!r} in its '
-                                 'out_indices')
+                                 f'returns {self.backbone.out_indices}; put {index!r} in its out_indices')
         if frozen:
             self.backbone.requires_grad_(False)
         self.to(memory_format=getattr(self.data_preprocessor, 'memory_format', torch.preserve_format))
@@ -70,21 +67,16 @@ class Classifier(BaseModel):
                 accuracies in percent for the log; ``'predict'``: a ``BaseDataElement`` for each image with
                 ``pred_score`` [num_classes], the probabilities of the last head, ``pred_label`` and, where
                 it is known, ``gt_label``, as mmpretrain's metrics take them.
-
-        Raises:
-            ValueError: If the mode is unknown.
         """
         if mode not in MODES:
             raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
-        logits = self._logits(inputs)
-        if mode == 'loss':
-            return self._losses(logits, data_samples['gt_label'])
-        return logits if mode == 'tensor' else self._predictions(logits, data_samples)
-
-    def _logits(self, images: Tensor) -> dict[str, Tensor]:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = dict(zip(self.backbone.out_indices, self.backbone(images), strict=True))
-        return {name: head(maps[MAPS[head.feature]]) for name, head in self.heads.items()}
+            maps = dict(zip(self.backbone.out_indices, self.backbone(inputs), strict=True))
+        logits = {name: head(maps[STAGE_INDICES[head.feature]]) for name, head in self.heads.items()}
+        if mode == 'tensor':
+            return logits
+        return self._losses(logits, data_samples['gt_label']) if mode == 'loss' else self._predictions(
+            logits, data_samples or {})
 
     @staticmethod
     def _losses(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
@@ -92,19 +84,20 @@ class Classifier(BaseModel):
         for name, rows in logits.items():
             if labels.ndim == 2:
                 losses[f'loss_{name}'] = _binary_losses(rows, labels)
-                continue
-            losses[f'loss_{name}'] = F.cross_entropy(rows, labels)
-            losses[f'accuracy_{name}'] = 100 * (rows.argmax(dim=1) == labels).float().mean()
+            else:
+                losses[f'loss_{name}'] = F.cross_entropy(rows, labels)
+                losses[f'accuracy_{name}'] = 100 * (rows.argmax(dim=1) == labels).float().mean()
         return losses
 
     @staticmethod
     def _predictions(logits: Mapping[str, Tensor],
-                     data_samples: Mapping[str, Tensor] | None) -> list[BaseDataElement]:
+                     data_samples: Mapping[str, Tensor]) -> list[BaseDataElement]:
         scores = list(logits.values())[-1].softmax(dim=1)
-        truth = (data_samples or {}).get('gt_label')
-        known = [{}] * len(scores) if truth is None else [dict(gt_label=label.view(1)) for label in truth]
-        return [BaseDataElement(pred_score=row, pred_label=row.argmax().view(1), **label)
-                for row, label in zip(scores, known, strict=True)]
+        predictions = [BaseDataElement(pred_score=row, pred_label=row.argmax().view(1)) for row in scores]
+        if data_samples.get('gt_label') is not None:
+            for prediction, label in zip(predictions, data_samples['gt_label'], strict=True):
+                prediction.gt_label = label.view(1)
+        return predictions
 
 
 def _binary_losses(logits: Tensor, labels: Tensor) -> Tensor:

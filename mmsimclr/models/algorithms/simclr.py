@@ -19,31 +19,21 @@ class SimCLR(BaseModel):
     """A simple framework for contrastive learning of visual representations.
 
     Args:
-        backbone: Config of the encoder f(.); its forward returns a tuple of feature maps, the last of
-            which is projected.
+        backbone: Config of the encoder f(.); of the feature maps it returns, the last is projected.
         neck: Config of the projection head g(.).
         head: Config of the contrastive head.
-        data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by
-            default.
+        data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Smaller chunks
             need less memory, with the same negatives and gradient, for up to one more forward pass; batch
             norm then sees one chunk at a time (see :func:`project_in_chunks`).
         init_cfg: Initialisation, as MMEngine takes it.
 
-    Raises:
-        ValueError: If chunk_size is not >= 1.
-
     Source:
         Chen et al. 2020, https://arxiv.org/abs/2002.05709
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 neck: dict,
-                 head: dict,
-                 data_preprocessor: dict | None = None,
-                 chunk_size: int | None = None,
-                 init_cfg: dict | list | None = None) -> None:
+    def __init__(self, backbone: dict, neck: dict, head: dict, data_preprocessor: dict | None = None,
+                 chunk_size: int | None = None, init_cfg: dict | list | None = None) -> None:
         if data_preprocessor is None:
             data_preprocessor = dict(type='mmsimclr.ViewPreprocessor')
         if isinstance(data_preprocessor, dict):
@@ -58,10 +48,8 @@ class SimCLR(BaseModel):
         # Weights laid out as the images are, so that no convolution converts them at every step.
         self.to(memory_format=getattr(data_preprocessor, 'memory_format', torch.preserve_format))
 
-    def forward(self,
-                inputs: Tensor | Sequence[Tensor],
-                data_samples: object = None,
-                mode: str = 'tensor') -> tuple[Tensor, ...] | dict[str, Tensor] | list:
+    def forward(self, inputs: Tensor | Sequence[Tensor], data_samples: object = None,
+                mode: str = 'tensor') -> tuple[Tensor, ...] | dict[str, Tensor] | list[BaseDataElement]:
         """Run the model in one of MMEngine's modes.
 
         Args:
@@ -71,9 +59,6 @@ class SimCLR(BaseModel):
                 is logged; ``'predict'``: one ``BaseDataElement`` for each image with its pooled
                 ``feature`` [C] and its ``projection`` [D]. 'tensor' and 'predict' take one view (the
                 first, if there is a list).
-
-        Raises:
-            ValueError: If the mode is unknown, or 'loss' is given fewer than two views.
         """
         if mode == 'loss':
             return self.loss(inputs)

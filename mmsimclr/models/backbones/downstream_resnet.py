@@ -26,9 +26,6 @@ class DownstreamResNet(ResNet):
         channels: Channels of the stages' maps.
         strides: Their strides, in pixels.
 
-    Raises:
-        ValueError: If an argument is out of range, or a stage to return is not there.
-
     Source:
         Chen et al. 2017, Rethinking Atrous Convolution, section 3.1.
     """
@@ -45,6 +42,7 @@ class DownstreamResNet(ResNet):
             raise InputError(f'output_stride must be {stem} to 64, the first being the stride of the first '
                              f'stage, got {output_stride}')
         self.num_stages = num_stages
+        self.warns_of_small_images = False
         self.strides = tuple(min(stride, output_stride or stride) for stride in natural)
         self.channels = tuple(self.feat_dim // 2**(3 - stage) for stage in range(4))
         for stage in range(4):
@@ -52,15 +50,6 @@ class DownstreamResNet(ResNet):
                 delattr(self, f'layer{stage + 1}')
             elif natural[stage] > self.strides[stage]:
                 _dilate(getattr(self, f'layer{stage + 1}'), natural[stage] // self.strides[stage])
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps named by ``out_indices`` for the images ``x``, float [N, 3, H, W]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
-        for stage in range(self.num_stages):
-            x = getattr(self, f'layer{stage + 1}')(x)
-            maps.append(x)
-        return tuple(maps[index] for index in self.out_indices)
 
 
 def _dilate(stage: nn.Sequential, dilation: int) -> None:

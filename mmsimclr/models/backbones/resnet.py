@@ -1,16 +1,28 @@
 """ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
 
-import difflib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.registry import MODELS, in_own_scope
+
+#: The map, as ``out_indices`` names it, that each named feature is taken from, in the order of the network.
+STAGE_INDICES = {'stem': 'stem', 'layer1': 0, 'layer2': 1, 'layer3': 2, 'layer4': 3, 'pooled': 3}
+MAP_INDICES = tuple(dict.fromkeys(STAGE_INDICES.values()))
+NORMS = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm, 'GN': nn.GroupNorm}
+STEM_POOLS = ('torch', 'same')
+SMALL_IMAGE_PX = 64          # up to this side the 7x7 stem leaves a last map of 2x2 or less
+
+
+def out_indices_of(stages: Iterable[str]) -> tuple[int | str, ...]:
+    """Return the ``out_indices`` of a :class:`ResNet` that returns the maps of some ``STAGE_INDICES``."""
+    wanted = {STAGE_INDICES[stage] for stage in stages}
+    return tuple(index for index in MAP_INDICES if index in wanted)
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -19,7 +31,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
 
 
 class StemPool(nn.Module):
-    """3x3 max pool of stride 2.
+    """Max pool of 3x3 and stride 2.
 
     Args:
         padding: 'torch' pads by 1 on both sides; 'same' as TensorFlow's 'SAME': an even side by 0 before
@@ -38,7 +50,6 @@ class StemPool(nn.Module):
         return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
 
     def extra_repr(self) -> str:
-        """Show the padding."""
         return f'padding={self.padding!r}'
 
 
@@ -93,12 +104,7 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
-NORMS = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm, 'GN': nn.GroupNorm}
-SMALL_IMAGE_PX = 64  # up to this side the 7x7 stem leaves a last map of 2x2 or less
-
-
-STEM_POOLS = ('torch', 'same')
-ARCHITECTURES = {  # depth: (block, blocks per stage); He et al. 2016, Table 1
+ARCHITECTURES = {            # depth: (block, blocks per stage); He et al. 2016, Table 1
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -141,15 +147,14 @@ class ResNet(BaseModule):
 
     Attributes:
         feat_dim: Channels of the last stage.
-        settings: The arguments that another encoder needs to compute the same from the same tensors, by
-            name, as plain values: what a checkpoint records.
-
-    Raises:
-        ValueError: If an argument has a value that is not listed above.
+        settings: Arguments of an encoder that computes the same from the same tensors, as plain values.
+            A checkpoint records them.
 
     Source:
         He et al. 2016; width and blocks as in Chen et al. 2020 and google-research/simclr.
     """
+
+    num_stages = 4
 
     def __init__(self, depth: int = 50, width_multiplier: float = 1, stem: str = 'imagenet',
                  base_channels: int = 64, out_indices: Sequence[int | str] = (3,),
@@ -166,13 +171,13 @@ class ResNet(BaseModule):
         if isinstance(out_indices, str) or not isinstance(out_indices, Sequence) or not out_indices:
             raise InputError(f'out_indices must be a non-empty sequence, got {out_indices!r}')
         for index in out_indices:
-            _check('out_indices', index, ('stem', 0, 1, 2, 3))
+            _check('out_indices', index, MAP_INDICES)
         width = base_channels * width_multiplier
         if width < 1 or width != int(width):
             raise InputError('base_channels * width_multiplier must be a whole number of channels, '
                              f'got {base_channels} * {width_multiplier} = {width}')
 
-        self.out_indices = tuple(out_indices)
+        self.out_indices = tuple(index for index in MAP_INDICES if index in out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.warns_of_small_images = stem == 'imagenet'
@@ -195,11 +200,9 @@ class ResNet(BaseModule):
             self.settings['stem_pool'] = stem_pool
         in_channels = width
         for stage in range(4):
-            channels = width * 2**stage
-            layer = self._stage(block, num_blocks[stage], in_channels, channels,
-                                stride=1 if stage == 0 else 2,
-                                project=stage == 0 and project_first_shortcut)
-            self.add_module(f'layer{stage + 1}', layer)
+            channels, project = width * 2**stage, stage == 0 and project_first_shortcut
+            self.add_module(f'layer{stage + 1}', self._stage(
+                block, num_blocks[stage], in_channels, channels, 1 if stage == 0 else 2, project))
             in_channels = channels * block.expansion
         self.feat_dim = in_channels
 
@@ -215,22 +218,17 @@ class ResNet(BaseModule):
         x = self.relu(self.bn1(self.conv1(x)))
         maps = {'stem': x}
         x = self.maxpool(x)
-        for stage in range(4):
+        for stage in range(self.num_stages):
             x = maps[stage] = getattr(self, f'layer{stage + 1}')(x)
-        return tuple(maps[index] for index in maps if index in self.out_indices)
+        return tuple(maps[index] for index in self.out_indices)
 
     def train(self, mode: bool = True) -> 'ResNet':
-        """Switch the mode, except where frozen."""
         super().train(mode)
         self._freeze()
         return self
 
     def set_stem_pool(self, stem_pool: str) -> None:
-        """Change the max pool of the 7x7 stem to 'torch' or 'same'; it has no weights.
-
-        Raises:
-            ValueError: If it is neither, or the stem has no pool.
-        """
+        """Change the max pool of the 7x7 stem to 'torch' or 'same'; it has no weights."""
         _check('stem_pool', stem_pool, STEM_POOLS)
         if self.settings['stem'] == 'cifar':
             raise InputError('the CIFAR stem has no max pool')
@@ -282,6 +280,5 @@ class ResNet(BaseModule):
 
 def _check(name: str, value: object, accepted: tuple) -> None:
     if value not in accepted:
-        close = difflib.get_close_matches(str(value), map(str, accepted), n=1, cutoff=0.4)
-        hint = f'; did you mean {close[0]!r}?' if close and isinstance(value, str) else ''
+        hint = did_you_mean(value, accepted, cutoff=0.4) if isinstance(value, str) else ''
         raise InputError(f'{name} must be one of {accepted}, got {value!r}{hint}')

@@ -1,4 +1,4 @@
-"""The head that turns projections of views into a loss and what is logged beside it."""
+"""The contrastive head: projections of views in, loss and metrics out."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,17 +17,14 @@ class ContrastiveHead(BaseModule):
 
     Args:
         loss: Config of the loss, a module called as ``loss(view_1, view_2, temperature)``. If it has a
-            method ``metrics`` with the same arguments, what that returns is logged too.
+            method ``metrics`` with the same arguments, what that returns is logged too. If it has a method
+            ``all_pairs(views, temperature)``, more than two views go there, once: it returns a dict with
+            the ``loss`` averaged over all pairs and the metrics of the first two views.
         temperature: Softmax temperature, dimensionless, > 0.
         init_cfg: Initialisation, as MMEngine takes it.
-
-    Raises:
-        ValueError: If temperature is not > 0.
     """
 
-    def __init__(self,
-                 loss: dict | None = None,
-                 temperature: float = 0.1,
+    def __init__(self, loss: dict | None = None, temperature: float = 0.1,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         if not 0 < temperature < float('inf'):
@@ -36,25 +33,19 @@ class ContrastiveHead(BaseModule):
         self.temperature = temperature
 
     def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the loss averaged over all pairs of views, and the loss module's metrics.
+        """Return the ``loss`` averaged over all pairs of views, and metrics such as ``contrastive_accuracy``.
 
-        Args:
-            views: Projections of V >= 2 views, each float [N, D], rows aligned by image.
-
-        Returns:
-            ``loss`` (scalar, differentiable), ``contrastive_accuracy`` and ``contrastive_entropy``
-            (scalars for the log).
-
-        Raises:
-            ValueError: If there are fewer than two views.
+        ``views`` are the projections of V >= 2 views, each float [N, D], rows aligned by image.
         """
         if len(views) < 2:
             raise InputError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
                              'MultiView(num_views=2, ...) in the pipeline')
-        pairs = list(combinations(views, 2))
-        losses = [self.loss_module(first, second, self.temperature) for first, second in pairs]
-        output = dict(loss=torch.stack(losses).mean())
-        if hasattr(self.loss_module, 'metrics'):
-            metrics = self.loss_module.metrics(views[0], views[1], self.temperature)
-            output.update({f'contrastive_{name}': value for name, value in metrics.items()})
-        return output
+        module, temperature = self.loss_module, self.temperature
+        if len(views) > 2 and getattr(module, 'all_pairs', None):
+            metrics = module.all_pairs(views, temperature)
+            loss = metrics.pop('loss')
+        else:
+            losses = [module(first, second, temperature) for first, second in combinations(views, 2)]
+            loss = torch.stack(losses).mean()
+            metrics = module.metrics(*views[:2], temperature) if hasattr(module, 'metrics') else {}
+        return dict(loss=loss, **{f'contrastive_{name}': value for name, value in metrics.items()})

@@ -1,12 +1,10 @@
-"""The pooling that makes features 1 to 5 of a network comparable: about 9,000 dimensions each."""
+"""Grid pooling that brings the maps of stem and stages to about 9,000 dimensions each."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmsimclr.errors import InputError
 
-#: Features 1 to 5: the stem and the four stages.
-POOLED_FEATURES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
 # By feature: side of the map at 224 pixels; kernel, stride and padding there; side of the pooled grid.
 _AT_224 = {
     'stem': (112, 10, 10, 4, 12),
@@ -15,15 +13,13 @@ _AT_224 = {
     'layer3': (14, 8, 3, 0, 3),
     'layer4': (7, 6, 1, 0, 2),
 }
+#: Features 1 to 5: the stem and the four stages.
+POOLED_FEATURES = tuple(_AT_224)
 
 
 def pooled_side(feature: str, map_side: int) -> int:
-    """Return the side of the grid that :func:`pool_feature` makes of a square map of this side.
-
-    Raises:
-        ValueError: If the feature is unknown.
-    """
-    return min(_entry(feature)[-1], map_side)
+    """Return the side of the grid that :func:`pool_feature` makes of a square map of this side."""
+    return min(_windows(feature)[-1], map_side)
 
 
 def pool_feature(maps: Tensor, feature: str) -> Tensor:
@@ -41,14 +37,11 @@ def pool_feature(maps: Tensor, feature: str) -> Tensor:
         [N, C * S * S]; S is 12, 6, 4, 3 and 2 for features 1 to 5. With ResNet-50 that is 9216, 9216, 8192,
         9216 and 8192 numbers.
 
-    Raises:
-        ValueError: If the feature is unknown.
-
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
         as VISSL and MMSelfSup implement it for ResNet-50.
     """
-    side_at_224, kernel, stride, padding, grid = _entry(feature)
+    side_at_224, kernel, stride, padding, grid = _windows(feature)
     height, width = maps.shape[-2:]
     if height == width == side_at_224:
         pooled = F.avg_pool2d(maps, kernel, stride, padding)
@@ -57,7 +50,7 @@ def pool_feature(maps: Tensor, feature: str) -> Tensor:
     return pooled.flatten(1)
 
 
-def _entry(feature: str) -> tuple[int, ...]:
+def _windows(feature: str) -> tuple[int, ...]:
     if feature not in _AT_224:
         raise InputError(f'feature must be one of {", ".join(POOLED_FEATURES)}, got {feature!r}')
     return _AT_224[feature]

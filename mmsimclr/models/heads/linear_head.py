@@ -25,9 +25,6 @@ class LinearHead(BaseModule):
             The bias starts at zero.
         init_cfg: Initialisation, as MMEngine takes it.
 
-    Raises:
-        ValueError: If a number is out of range or the feature unknown.
-
     Source:
         The order pooling, norm, classifier: MMSelfSup 1.x and VISSL.
     """

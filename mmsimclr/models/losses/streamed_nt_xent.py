@@ -1,4 +1,4 @@
-"""NT-Xent without the similarity matrix: blocks of it are made, used and forgotten.
+"""NT-Xent without the similarity matrix: its blocks are computed, used and dropped.
 
 Let z be unit rows scaled by 1 / sqrt(temperature), S = z z^T, p(i) the positive of anchor i, and n_i the
 log-sum-exp of S_ij over its negatives. The loss of anchor i is log(1 + exp(n_i - S_ip(i))), which is exact to
@@ -15,6 +15,7 @@ standing for its mirror image as well.
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -30,38 +31,54 @@ MAX_EXPONENT = 80.0
 
 
 class StreamedNTXent(torch.autograd.Function):
-    """Mean NT-Xent loss of this rank's anchors.
+    """Mean NT-Xent loss of this rank's anchors over all pairs of views.
 
     The gradient is that of the sum of all ranks' values, on the understanding that each rank's value enters
     its loss with the same factor, as with DDP and loss scaling.
 
-    ``apply(rows, temperature, bounded)`` takes ``rows``, float [2n, D], this rank's first views, then its
-    second views (row i and i + n are of one image); the temperature, > 0; and whether rows have at most unit
-    norm.
+    ``apply(views, everyone, temperature, bounded)`` takes this rank's views, float [V, n, D]; those of all
+    ranks, without gradient, [W, V, n, D]; the temperature, > 0; and whether rows have at most unit norm.
     """
 
     @staticmethod
-    def forward(ctx, rows: Tensor, temperature: float, bounded: bool) -> Tensor:
+    def forward(ctx, views: Tensor, everyone: Tensor, temperature: float, bounded: bool) -> Tensor:
         """Return the loss, a scalar."""
-        own = rows / math.sqrt(temperature)
-        everyone = distributed.gather_rows(own)                                    # [W * 2n, D]
+        views, everyone = views / math.sqrt(temperature), everyone / math.sqrt(temperature)
         # |S| is at most 1 / temperature: a fixed shift does where its range fits into the exponent.
         shift = 1 / temperature if bounded and 2 / temperature < MAX_EXPONENT else None
-        positive = (own * _partners(own)).sum(dim=1)
-        losses = F.softplus(_log_sum_exp(own, everyone, shift) - positive, threshold=40)
-        ctx.save_for_backward(own, everyone, losses, distributed.gather_rows(positive + losses))
+        losses, lses = [], []
+        for own, all_rows in _pairs(views, everyone):
+            positive = (own * _partners(own)).sum(dim=1)
+            losses.append(F.softplus(_log_sum_exp(own, all_rows, shift) - positive, threshold=40))
+            lses.append(positive + losses[-1])
+        losses = torch.stack(losses)                                                     # [P, 2n]
+        lse = distributed.gather_rows(torch.stack(lses).unsqueeze(0))                    # [W, P, 2n]
+        ctx.save_for_backward(views, everyone, losses, lse.transpose(0, 1).flatten(1))
         ctx.temperature, ctx.shift = temperature, shift
         return losses.mean()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient with respect to the rows."""
-        own, everyone, losses, lse = ctx.saved_tensors
-        pulls = _weighted_rows(own, everyone, lse, ctx.shift)
-        short = torch.expm1(-losses)                           # how far from 1 the positive's share is
-        pulls += (short + _partners(short))[:, None] * _partners(own)
-        return pulls.mul_(grad / (len(own) * math.sqrt(ctx.temperature))), None, None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient with respect to the views."""
+        views, everyone, losses, lses = ctx.saved_tensors
+        total = torch.zeros_like(views)
+        indices = combinations(range(len(views)), 2)
+        for pair, (own, all_rows), loss, lse in zip(indices, _pairs(views, everyone), losses, lses,
+                                                    strict=True):
+            pulls = _weighted_rows(own, all_rows, lse, ctx.shift)
+            short = torch.expm1(-loss)                         # how far from 1 the positive's share is
+            pulls += (short + _partners(short))[:, None] * _partners(own)
+            for view, rows in zip(pair, pulls.chunk(2), strict=True):
+                total[view] += rows
+        return total.mul_(grad / (losses.numel() * math.sqrt(ctx.temperature))), None, None, None
+
+
+def _pairs(views: Tensor, everyone: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows of each pair of views, [2n, D], and those of all ranks, [W * 2n, D]."""
+    for first, second in combinations(range(len(views)), 2):
+        yield (torch.cat((views[first], views[second])),
+               torch.stack((everyone[:, first], everyone[:, second]), dim=1).flatten(0, 2))
 
 
 def _log_sum_exp(own: Tensor, everyone: Tensor, shift: float | None) -> Tensor:
@@ -82,7 +99,7 @@ def _log_sum_exp(own: Tensor, everyone: Tensor, shift: float | None) -> Tensor:
 def _weighted_rows(own: Tensor, everyone: Tensor, lse: Tensor, shift: float | None) -> Tensor:
     """Return each own row's sum over its negatives, the gradient's first line, [2n, D]."""
     pulls = torch.zeros_like(own)
-    first = _first_row(own)
+    first = distributed.rank() * len(own)
     inverse = (shift - lse).exp_() if shift is not None else None
     for block, rows, columns, mirrored in _blocks(own, everyone, shift):
         own_rows = slice(first + rows.start, first + rows.stop)
@@ -105,7 +122,7 @@ def _blocks(own: Tensor, everyone: Tensor, shift: float | None
     which is not yielded.
     """
     size = BLOCK_ROWS.get(own.device.type, DEFAULT_BLOCK_ROWS)
-    first = _first_row(own)
+    first = distributed.rank() * len(own)
     alone = len(own) == len(everyone)
     buffer = own.new_empty(min(size, len(own)) * min(size, len(everyone)))
     offset = own.new_full((), 0.0 if shift is None else -shift)      # new_tensor would wait for a GPU
@@ -140,7 +157,3 @@ def _leave_negatives(block: Tensor, top: int, left: int, num_images: int, value:
 def _partners(rows: Tensor) -> Tensor:
     """Return, for each row, the row of the same image's other view."""
     return rows.roll(len(rows) // 2, dims=0)
-
-
-def _first_row(own: Tensor) -> int:
-    return distributed.rank() * len(own)

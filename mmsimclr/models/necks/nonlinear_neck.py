@@ -1,12 +1,11 @@
 """The projection head g(.) of SimCLR."""
 
-import difflib
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.registry import MODELS
 
 NORMS = {'BN': nn.BatchNorm1d, 'BN1d': nn.BatchNorm1d, 'SyncBN': nn.SyncBatchNorm}
@@ -21,40 +20,25 @@ class NonLinearNeck(BaseModule):
     ``num_layers=3, hid_channels=in_channels, with_last_bn_affine='scale'``.
 
     Args:
-        in_channels: Channels of the encoder's last feature map.
-        hid_channels: Width of the hidden layers.
-        out_channels: Width D of the projection.
+        in_channels, hid_channels, out_channels: Width of the features, the hidden layers, the projection.
         num_layers: Number of fully connected layers; 0 is the identity (the loss acts on the pooled
             features), 1 a linear projection.
-        with_bias: Whether the hidden fc layers have a bias.
+        with_bias, with_last_bias: Whether the hidden fc layers, and whether the last one has a bias.
         with_last_bn: Whether a norm follows the last fc.
         with_last_bn_affine: Affine part of that norm: True (scale and shift), False (neither), or
             ``'scale'`` (gamma without beta, as in the official code).
-        with_last_bias: Whether the last fc has a bias.
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
         norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments. The default ``BN1d`` runs
             on a CPU and on one GPU; ``sync_bn='torch'`` in a config makes it global on many.
         init_cfg: Initialisation, as MMEngine takes it.
 
-    Raises:
-        ValueError: If a width is not positive, num_layers is negative, or the norm or the affine mode
-            is unknown.
-
     Source:
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 hid_channels: int,
-                 out_channels: int,
-                 num_layers: int = 2,
-                 with_bias: bool = False,
-                 with_last_bn: bool = True,
-                 with_last_bn_affine: bool | str = True,
-                 with_last_bias: bool = False,
-                 with_avg_pool: bool = True,
-                 norm_cfg: dict | None = None,
+    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, num_layers: int = 2,
+                 with_bias: bool = False, with_last_bn: bool = True, with_last_bn_affine: bool | str = True,
+                 with_last_bias: bool = False, with_avg_pool: bool = True, norm_cfg: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
         for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
@@ -66,34 +50,22 @@ class NonLinearNeck(BaseModule):
         if with_last_bn_affine not in (True, False, 'scale'):
             raise InputError("with_last_bn_affine must be True, False or 'scale' (gamma without "
                              f'beta), got {with_last_bn_affine!r}')
-        norm_cfg = dict(norm_cfg or dict(type='BN1d'))
+        norm_cfg = norm_cfg or dict(type='BN1d')
 
         self.num_layers = num_layers
         self.with_avg_pool = with_avg_pool
         self.relu = nn.ReLU(inplace=True)
+        widths = [in_channels, *[hid_channels] * (num_layers - 1), out_channels]
         for i in range(num_layers):
             last = i == num_layers - 1
-            width_in = in_channels if i == 0 else hid_channels
-            width_out = out_channels if last else hid_channels
             bias = with_last_bias if last else with_bias
-            self.add_module(f'fc{i}', nn.Linear(width_in, width_out, bias=bias))
-            if not last:
-                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, affine=True))
-            elif with_last_bn:
-                self.add_module(f'bn{i}', _build_norm(norm_cfg, width_out, with_last_bn_affine))
+            self.add_module(f'fc{i}', nn.Linear(widths[i], widths[i + 1], bias=bias))
+            if not last or with_last_bn:
+                affine = with_last_bn_affine if last else True
+                self.add_module(f'bn{i}', _build_norm(norm_cfg, widths[i + 1], affine))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
-        """Project features.
-
-        Args:
-            x: One feature map in a tuple, float [N, C, H, W], or [N, C] if already pooled.
-
-        Returns:
-            The projection in a tuple, float [N, D].
-
-        Raises:
-            ValueError: If there is more than one feature map.
-        """
+        """Project features: one map [N, C, H, W], or [N, C] if already pooled, in a tuple, to ([N, D],)."""
         if len(x) != 1:
             raise InputError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
                              "backbone's out_indices to its last stage only")
@@ -116,12 +88,9 @@ def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Mod
     kind, requires_grad = cfg.pop('type'), cfg.pop('requires_grad', True)
     norm_class = NORMS.get(kind, kind)
     if isinstance(norm_class, str):
-        near = difflib.get_close_matches(kind, NORMS, n=1)
         raise InputError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
-                         + (f'; did you mean {near[0]!r}?' if near else ''))
+                         + did_you_mean(kind, NORMS))
     norm = norm_class(num_features, affine=bool(affine), **cfg)
     if affine == 'scale':
         norm.register_parameter('bias', None)
-    for parameter in norm.parameters():
-        parameter.requires_grad = requires_grad
-    return norm
+    return norm.requires_grad_(requires_grad)

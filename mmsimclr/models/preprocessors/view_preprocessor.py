@@ -20,8 +20,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
     subtract the ImageNet mean and divide by its deviation; both are on the 0-255 scale here.
 
     Args:
-        mean: Mean of the three RGB channels, on the 0-255 scale.
-        std: Deviation of the three RGB channels, on the 0-255 scale, > 0.
+        mean, std: Mean and deviation, > 0, of the three RGB channels, on the 0-255 scale.
         channels_last: Whether to lay images out channels-last, which is faster in bfloat16 on CPUs and
             on recent GPUs.
         non_blocking: Whether the copy to the device may overlap with computing.
@@ -29,17 +28,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
             (:class:`mmsimclr.transforms.batch.DeviceViews`), where the loader does not; ``views='device'``
             in a config sets it.
         dtype: Type of the result: 'float32', or 'bfloat16' or 'float16' where the model computes in it.
-
-    Raises:
-        ValueError: If mean or std has not three values, a std is not > 0, or the dtype is unknown.
     """
 
-    def __init__(self,
-                 mean: Sequence[float] = (0., 0., 0.),
-                 std: Sequence[float] = (255., 255., 255.),
-                 channels_last: bool = False,
-                 non_blocking: bool = True,
-                 views: dict | None = None,
+    def __init__(self, mean: Sequence[float] = (0., 0., 0.), std: Sequence[float] = (255., 255., 255.),
+                 channels_last: bool = False, non_blocking: bool = True, views: dict | None = None,
                  dtype: str = 'float32') -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -64,21 +56,15 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
         Returns:
             The same dict, ``inputs`` float on the device.
-
-        Raises:
-            ValueError: If images are not [3, H, W], or views are to be made of views.
         """
         if training and self.views is not None:
             data = {**data, 'inputs': self._make_views(data)}
         data = self.cast_data(data)
         inputs = data['inputs']
-        if not isinstance(inputs, Tensor) and isinstance(inputs[0], Tensor) and inputs[0].ndim == 3:
-            inputs = torch.stack(list(inputs))
-        if isinstance(inputs, Tensor):
+        if isinstance(inputs, Tensor) or (isinstance(inputs[0], Tensor) and inputs[0].ndim == 3):
             inputs = self._normalise(inputs)
         else:
-            inputs = [self._normalise(v if isinstance(v, Tensor) else torch.stack(list(v)))
-                      for v in inputs]
+            inputs = [self._normalise(view) for view in inputs]
         return {**data, 'inputs': inputs, 'data_samples': data.get('data_samples')}
 
     def _make_views(self, data: dict) -> list[Tensor]:
@@ -91,7 +77,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         return self.views(self.cast_data(images), *(samples[key].cpu() for key in (
             'image_size', 'seed', 'epoch', 'sample_idx')))
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def _normalise(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        images = images if isinstance(images, Tensor) else torch.stack(list(images))
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(f'images must be [N, 3, H, W], got {list(images.shape)}')
         images = images.to(dtype=torch.float32, memory_format=self.memory_format)

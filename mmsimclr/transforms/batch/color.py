@@ -1,4 +1,4 @@
-"""Colour operations with a factor for each image, in an order of each image's own.
+"""Colour operations on a batch, with another factor and another order for each image.
 
 Brightness, contrast, saturation and grey are one family: with g the grey of a pixel and m the mean of g over
 the image, each maps x to ``a·x + b·g + k·m``, clipped to [0, 255]. So a step of the order is one expression
@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from mmsimclr.transforms.batch.parameters import JITTER
-from mmsimclr.transforms.color import _BLUE, _GREEN, _RED
+from mmsimclr.transforms.color import GREY_WEIGHTS
 
 _HUE = JITTER.index('hue')
 # x -> a·x + b·g + k·m of each operation with factor f, as (constant, slope in f).
@@ -25,13 +25,8 @@ _K = np.array([(0.0, 0.0), (1.0, -1.0), (0.0, 0.0), (0.0, 0.0)])
 def adjust_batch(images: Tensor, order: ndarray, factors: ndarray) -> Tensor:
     """Return images after colour jitter, step by step, clipped after each as torchvision does.
 
-    Args:
-        images: Float [M, H, 3, W] on the 0-255 scale; may be overwritten.
-        order: Operations of :data:`JITTER` in the order of application, int64 [M, 4].
-        factors: Their factors, in the order of :data:`JITTER`, float64 [M, 4].
-
-    Returns:
-        Float [M, H, 3, W].
+    ``images`` are float [M, H, 3, W] on the 0-255 scale, and may be overwritten; ``order`` and ``factors``
+    are those of :class:`ViewParameters`.
     """
     for operation in order.T:
         factor = factors[np.arange(len(factors)), operation]
@@ -55,11 +50,7 @@ def to_grey(images: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Return images with the hue of HSV turned, saturation and value kept.
-
-    Args:
-        images: Float [M, H, 3, W], RGB.
-        turns: Turns of the colour circle, float [M].
+    """Return RGB images, float [M, H, 3, W], with the hue of HSV turned by float [M] of the colour circle.
 
     Source:
         Smith 1978, "Color gamut transform pairs". A channel is V - C·clamp(min(k, 4 - k), 0, 1), with C the
@@ -86,4 +77,5 @@ def on_device(values: ndarray, like: Tensor, dtype: torch.dtype | None = None) -
 def _grey(images: Tensor) -> Tensor:
     """Return the grey of every pixel, float [M, H, 1, W]."""
     red, green, blue = images.split(1, dim=2)
-    return (red * _RED).add_(green, alpha=_GREEN).add_(blue, alpha=_BLUE)
+    of_red, of_green, of_blue = GREY_WEIGHTS
+    return (red * of_red).add_(green, alpha=of_green).add_(blue, alpha=of_blue)

@@ -1,4 +1,4 @@
-"""SimCLR views of a whole batch on the device."""
+"""SimCLR views of a whole batch on the device, and the packing of images for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from mmsimclr.transforms.base import Transform, check_image, check_positive_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
+from mmsimclr.transforms.blur import TAPS_SIGMAS
 from mmsimclr.transforms.policy import SimCLRView
 from mmsimclr.transforms.resize import resize
+
+# Of the images worked on at a time, unless a chunk's size is given: of 128 canvases of 512 x 512.
+_CHUNK_PIXELS = 128 * 512 ** 2
 
 
 @TRANSFORMS.register_module()
@@ -37,7 +41,6 @@ class PackForDevice(Transform):
         self.canvas_px = check_positive_int(canvas_px, 'PackForDevice.canvas_px')
 
     def transform(self, results: dict) -> dict:
-        """Return a new dictionary with ``inputs`` and ``data_samples``."""
         img = check_image(results['img'], 'PackForDevice')
         longer = max(img.shape[:2])
         if longer > self.canvas_px:
@@ -51,12 +54,6 @@ class PackForDevice(Transform):
                    'seed': index.seed if hasattr(index, 'seed') else random.getrandbits(63),
                    'image_size': torch.tensor((height, width))}
         return {'inputs': torch.from_numpy(canvas), 'data_samples': samples}
-
-
-# Beyond three sigmas a Gaussian weighs less than 1 % of its centre; the CPU path ends there too.
-_TAPS_SIGMAS = 3.0
-# Of the images worked on at a time, unless a chunk's size is given: of 128 canvases of 512 x 512.
-_CHUNK_PIXELS = 128 * 512 ** 2
 
 
 @TRANSFORMS.register_module()
@@ -74,9 +71,6 @@ class DeviceViews:
             None: 128 of that size, more of smaller ones, as many operations on little take time for nothing.
         **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
             crops and the colour operations of torchvision are here.
-
-    Raises:
-        ValueError: If a number is out of range, or the policy has a variant that is not here.
     """
 
     def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
@@ -94,25 +88,18 @@ class DeviceViews:
                                  f"{got!r}; make these views in the loader (views='loader')")
         self.policy = SimCLRView(size, strength, blur, scale, interpolation)
         self.interpolation = interpolation
-        self.size, _ = self.policy.steps[0].size
+        self.size, _ = self.policy.size
         self.radius = 0
         for step in self.policy.steps[4:]:
             largest = (step.kernel_size or int(self.size * step.kernel_size_fraction)) // 2
-            self.radius = min(largest, int(np.ceil(_TAPS_SIGMAS * step.sigma[1])))
+            self.radius = min(largest, int(np.ceil(TAPS_SIGMAS * step.sigma[1])))
 
     def __call__(self, images: Tensor, sizes: Tensor, seed: Tensor, epoch: Tensor,
                  index: Tensor) -> list[Tensor]:
-        """Return the views of a batch.
+        """Return ``num_views`` views, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
 
-        Args:
-            images: uint8 [N, H, W, 3], each image in the upper left corner of its canvas.
-            sizes: (height, width) of the images, int64 [N, 2], on the CPU.
-            seed: Of the run, int64 [N], on the CPU.
-            epoch: int64 [N], on the CPU.
-            index: Of the images in their dataset, int64 [N], on the CPU.
-
-        Returns:
-            ``num_views`` tensors, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
+        ``images`` are uint8 [N, H, W, 3], each in the upper left corner of its canvas; ``sizes`` their
+        (height, width), int64 [N, 2]. Sizes, seeds, epochs and indices, int64 [N], lie on the CPU.
         """
         seeds = sample_seeds(*(values.numpy() for values in (seed, epoch, index)))
         parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)
@@ -132,12 +119,7 @@ class DeviceViews:
 
     @torch.no_grad()
     def render(self, images: Tensor, parameters: ViewParameters) -> Tensor:
-        """Return views with given parameters, float32 [M, size, 3, size].
-
-        Args:
-            images: uint8 [N, H, W, 3].
-            parameters: Of M = N · V views.
-        """
+        """Return M = N · V views of images, uint8 [N, H, W, 3]: float32 [M, size, 3, size]."""
         images = images.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
         views = self._crop(images, parameters)
         views = adjust_batch(views, parameters.order, parameters.factors)
@@ -148,8 +130,8 @@ class DeviceViews:
         blurred = np.flatnonzero(parameters.sigma_px)
         if len(blurred) and self.radius:
             rows = on_device(blurred, views, torch.int64)
-            matrices = blur_matrices(on_device(parameters.sigma_px[blurred], views), self.size, self.radius)
-            matrices = matrices.unsqueeze(1)
+            sigma_px = on_device(parameters.sigma_px[blurred], views)
+            matrices = blur_matrices(sigma_px, self.size, self.radius).unsqueeze(1)
             views.index_copy_(0, rows, filter_rows_and_columns(views[rows], matrices, matrices))
         return views
 

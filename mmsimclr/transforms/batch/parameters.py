@@ -8,21 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy import ndarray
 
-from mmsimclr.transforms.color import ColorJitter
-from mmsimclr.transforms.crop import _CROP_ATTEMPTS, RandomResizedCrop
+from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop
 from mmsimclr.transforms.policy import SimCLRView
 
+#: The operations of colour jitter; their numbers are places in this tuple.
+JITTER = ('brightness', 'contrast', 'saturation', 'hue')
+_NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
+_ORDERS = np.array(list(itertools.permutations(range(len(JITTER)))))
+_NUM_DRAWS = 4 * CROP_ATTEMPTS + 10                            # random numbers for a view
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def sample_seeds(seed: ndarray, epoch: ndarray, index: ndarray) -> ndarray:
-    """Return :func:`mmsimclr.transforms.sample_seed` of many samples, uint64 [N].
-
-    Args:
-        seed: Seeds of the run, int64 [N].
-        epoch: Epochs, int64 [N].
-        index: Indices of the images, int64 [N].
-    """
+    """Return :func:`mmsimclr.transforms.sample_seed` of N samples: from int64 [N] each to uint64 [N]."""
     state = np.zeros(len(index), np.uint64)
     for value in (seed, epoch, index):
         state = _mix((state ^ np.asarray(value, np.int64).view(np.uint64)) + _WEYL)
@@ -30,11 +28,7 @@ def sample_seeds(seed: ndarray, epoch: ndarray, index: ndarray) -> ndarray:
 
 
 def uniforms(seeds: ndarray, num: int) -> ndarray:
-    """Return the first ``num`` numbers of each seed's own stream, uniform in [0, 1), float64 [N, num].
-
-    Args:
-        seeds: One seed for each stream, uint64 [N].
-        num: Numbers of each stream.
+    """Return the first ``num`` numbers, uniform in [0, 1), of the streams of seeds [N]: float64 [N, num].
 
     Source:
         SplitMix64 (Steele, Lea and Flood 2014): output i is a hash of the seed plus i times an odd constant.
@@ -48,13 +42,6 @@ def _mix(state: ndarray) -> ndarray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
-
-
-#: The operations of colour jitter; their numbers are places in this tuple.
-JITTER = ('brightness', 'contrast', 'saturation', 'hue')
-_NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
-_ORDERS = np.array(list(itertools.permutations(range(len(JITTER)))))
-_NUM_DRAWS = 4 * _CROP_ATTEMPTS + 10
 
 
 @dataclass(frozen=True)
@@ -85,24 +72,19 @@ class ViewParameters:
 def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_views: int = 2) -> ViewParameters:
     """Draw the parameters of ``num_views`` views of each image, with the distributions of ``policy``.
 
-    Args:
-        policy: The view of the CPU path.
-        seeds: One for each image, uint64 [N]; nothing else decides what is drawn.
-        sizes: (height, width) of each image in pixels, int64 [N, 2].
-        num_views: Views of each image, V.
-
-    Returns:
-        Parameters of N · V views, those of one image next to each other.
+    Nothing but the images' seeds, uint64 [N], decides what is drawn. ``sizes`` are (height, width) in
+    pixels, int64 [N, 2]. The parameters of one image's views lie next to each other.
     """
     crop, flip, jitter, grey, *blur = policy.steps
     drawn = uniforms(seeds, num_views * _NUM_DRAWS).reshape(-1, _NUM_DRAWS)
-    draw = iter(drawn.T)
-    boxes = _boxes(crop, np.stack([next(draw) for _ in range(4 * _CROP_ATTEMPTS)], 1),
+    boxes = _boxes(crop, drawn[:, :4 * CROP_ATTEMPTS],
                    np.repeat(np.asarray(sizes, np.float64), num_views, axis=0))
+    draw = iter(drawn[:, 4 * CROP_ATTEMPTS:].T)
     flipped = next(draw) < flip.prob
     jittered = next(draw) < jitter.prob
     order = _ORDERS[(next(draw) * len(_ORDERS)).astype(np.int64)]
-    factors = np.where(jittered[:, None], _factors(jitter, [next(draw) for _ in JITTER]), _NEUTRAL)
+    factors = np.stack([_between(getattr(jitter, name), next(draw)) for name in JITTER], axis=1)
+    factors = np.where(jittered[:, None], factors, _NEUTRAL)
     is_grey = next(draw) < grey.prob
     blurred, place = next(draw), next(draw)
     sigma_px = np.zeros(len(drawn))
@@ -113,7 +95,7 @@ def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_view
 
 def _boxes(crop: RandomResizedCrop, draws: ndarray, sizes: ndarray) -> ndarray:
     """Return the first box of each row's attempts that fits, or the central one: int64 [M, 4]."""
-    area, aspect, down, right = draws.reshape(len(draws), 4, _CROP_ATTEMPTS).transpose(1, 0, 2)
+    area, aspect, down, right = draws.reshape(len(draws), 4, CROP_ATTEMPTS).transpose(1, 0, 2)
     height, width = sizes[:, :1], sizes[:, 1:]
     area = height * width * _between(crop.scale, area)
     aspect = np.exp(_between(np.log(crop.ratio), aspect))
@@ -124,13 +106,8 @@ def _boxes(crop: RandomResizedCrop, draws: ndarray, sizes: ndarray) -> ndarray:
     boxes = np.stack([top, left, crop_height, crop_width], axis=2).astype(np.int64)
     boxes = boxes[np.arange(len(boxes)), fits.argmax(axis=1)]
     for row in np.flatnonzero(~fits.any(axis=1)):
-        boxes[row] = crop._central_box(*sizes[row].astype(np.int64).tolist())
+        boxes[row] = crop.central_box(*sizes[row].astype(np.int64).tolist())
     return boxes
-
-
-def _factors(jitter: ColorJitter, draws: list[ndarray]) -> ndarray:
-    return np.stack([_between(getattr(jitter, name), draw)
-                     for name, draw in zip(JITTER, draws, strict=True)], axis=1)
 
 
 def _between(bounds: tuple[float, float], draw: ndarray) -> ndarray:

@@ -1,4 +1,4 @@
-"""Crop, resize, flip and blur as two small matrices for each view: one for its rows, one for its columns.
+"""Crop, resize, flip and blur as two matrix products: one over an image's rows, one over its columns.
 
 Images lie as [M, H, 3, W], so that both products are plain batched ones, without a copy between them.
 """
@@ -14,15 +14,10 @@ _CUBIC_A = -0.5
 
 
 def filter_rows_and_columns(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return ``rows @ image @ columns^T`` of every channel.
+    """Return ``rows @ image @ columns^T`` of every channel, V results for each image.
 
-    Args:
-        images: Float [N, H, 3, W].
-        rows: Float [N, V, h, H]: V results for each image.
-        columns: Float [N, V, w, W].
-
-    Returns:
-        Float [N · V, h, 3, w]; the results of one image lie next to each other.
+    From images [N, H, 3, W], rows [N, V, h, H] and columns [N, V, w, W] it makes [N · V, h, 3, w]; the
+    results of one image lie next to each other.
     """
     num_images, height, channels, width = images.shape
     num_views, new_height = rows.shape[1:3]
@@ -38,16 +33,9 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
     The filter widens when shrinking and sees nothing outside of the stretch: torch's and torchvision's
     ``antialias=True``, with one row of weights for each pixel of the result.
 
-    Args:
-        starts: First pixel of the stretch, float [M].
-        lengths: Its pixels, float [M], >= 1.
-        size: Pixels of the result.
-        canvas: Pixels of the line.
-        interpolation: 'bicubic' or 'bilinear'.
-        mirrored: Whether to turn the result around, bool [M].
-
-    Returns:
-        Float [M, size, canvas], rows of sum 1.
+    The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1. The line has ``canvas`` pixels
+    and the result ``size``, turned around where ``mirrored`` [M]. The matrices are [M, size, canvas], and
+    their rows have the sum 1.
     """
     pixels = torch.arange(canvas, dtype=starts.dtype, device=starts.device) + 0.5
     places = torch.arange(size, dtype=starts.dtype, device=starts.device) + 0.5
@@ -61,15 +49,9 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
 
 
 def blur_matrices(sigma_px: Tensor, size: int, radius: int) -> Tensor:
-    """Return matrices that blur a line of pixels, mirrored at its ends as torchvision does.
+    """Return matrices [M, size, size] that blur a line of pixels, mirrored at its ends as torchvision does.
 
-    Args:
-        sigma_px: Deviation of each Gaussian in pixels, float [M], > 0.
-        size: Pixels of the line.
-        radius: Taps to each side of the centre, less than ``size``.
-
-    Returns:
-        Float [M, size, size], rows of sum 1.
+    ``sigma_px`` [M] are the deviations of the Gaussians, > 0; ``radius`` their taps to each side, < ``size``.
     """
     taps = torch.arange(-radius, radius + 1, device=sigma_px.device)
     weights = torch.exp(-0.5 * (taps / sigma_px[:, None]).square())
@@ -81,10 +63,6 @@ def blur_matrices(sigma_px: Tensor, size: int, radius: int) -> Tensor:
     return matrices.scatter_add_(2, target.expand(shape), weights[:, None].expand(shape))
 
 
-def _triangle(distance: Tensor) -> Tensor:
-    return (1 - distance).clamp(min=0)
-
-
 def _cubic(distance: Tensor) -> Tensor:
     """Return Keys' cubic convolution kernel (1981) of a distance >= 0."""
     near = ((_CUBIC_A + 2) * distance - (_CUBIC_A + 3)) * distance * distance + 1
@@ -92,4 +70,4 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
 
 
-_FILTERS = {'bilinear': _triangle, 'bicubic': _cubic}
+_FILTERS = {'bilinear': lambda distance: (1 - distance).clamp(min=0), 'bicubic': _cubic}

@@ -42,6 +42,19 @@ def trained(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+def small_resnet18() -> nn.Module:
+    """Return a narrow ResNet-18 with torchvision's keys, a classifier too."""
+    model = ResNet(depth=18, width_multiplier=0.125)
+    model.fc = nn.Linear(64, 10)
+    return trained(model)
+
+
+@pytest.fixture(scope='module')
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return small_resnet18()
+
+
 @pytest.fixture(scope='module')
 def resnet18() -> nn.Module:
     torch.manual_seed(0)
@@ -76,7 +89,7 @@ def wrappings(model: nn.Module) -> dict[str, tuple[dict, str]]:
     """Return, by name, a checkpoint as others save it, and how its layout must be called."""
     bare = without_fc(model)
     other = {key: torch.zeros_like(value) for key, value in bare.items()}
-    neck = {'neck.fc0.weight': torch.ones(64, 512), 'neck.bn0.weight': torch.ones(64)}
+    neck = {'neck.fc0.weight': torch.ones(32, 64), 'neck.bn0.weight': torch.ones(32)}
     return {
         'bare': (bare, 'ResNet keys without a prefix'),
         'torchvision': (model.state_dict(), 'torchvision/timm'),
@@ -111,21 +124,21 @@ def wrappings(model: nn.Module) -> dict[str, tuple[dict, str]]:
     }
 
 
-@pytest.mark.parametrize('name', wrappings(torchvision.models.resnet18()))
-def test_encoder_is_found_in_every_wrapping(name, resnet18, tmp_path):
-    content, layout = wrappings(resnet18)[name]
+@pytest.mark.parametrize('name', wrappings(small_resnet18()))
+def test_encoder_is_found_in_every_wrapping(name, small, tmp_path):
+    content, layout = wrappings(small)[name]
     torch.save(content, tmp_path / 'x.pth')
     found = read_encoder(tmp_path / 'x.pth')
     assert found.layout.startswith(layout)
-    assert found.tensors.keys() == without_fc(resnet18).keys()
-    for key, tensor in without_fc(resnet18).items():
+    assert found.tensors.keys() == without_fc(small).keys()
+    for key, tensor in without_fc(small).items():
         assert torch.equal(found.tensors[key], tensor), key
-    assert found.settings['depth'] == 18 and found.settings['width_multiplier'] == 1
+    assert found.settings['depth'] == 18 and found.settings['width_multiplier'] == 0.125
 
 
 @pytest.mark.parametrize('name', ['MoCo', 'timm EMA', 'mmcv EMA', 'OpenMMLab BYOL'])
-def test_the_slow_copy_is_taken_only_when_named(name, resnet18, tmp_path):
-    content, _ = wrappings(resnet18)[name]
+def test_the_slow_copy_is_taken_only_when_named(name, small, tmp_path):
+    content, _ = wrappings(small)[name]
     torch.save(content, tmp_path / 'x.pth')
     [address] = read_encoder(tmp_path / 'x.pth').alternatives
     found = read_encoder(tmp_path / 'x.pth', select=address)
@@ -133,9 +146,9 @@ def test_the_slow_copy_is_taken_only_when_named(name, resnet18, tmp_path):
     assert 'moving average' in found.layout or 'encoder_k' in found.layout
 
 
-def test_two_encoders_that_differ_must_be_told_apart_by_the_user(resnet18, tmp_path):
-    other = torchvision.models.resnet18()
-    torch.save({**prefixed('left.', without_fc(resnet18)), **prefixed('right.', without_fc(other))},
+def test_two_encoders_that_differ_must_be_told_apart_by_the_user(small, tmp_path):
+    other = small_resnet18()
+    torch.save({**prefixed('left.', without_fc(small)), **prefixed('right.', without_fc(other))},
                tmp_path / 'x.pth')
     with pytest.raises(LayoutError, match=r"several encoders that differ: :left\., :right\.\. Say which"):
         read_encoder(tmp_path / 'x.pth')
@@ -145,8 +158,8 @@ def test_two_encoders_that_differ_must_be_told_apart_by_the_user(resnet18, tmp_p
         read_encoder(tmp_path / 'x.pth', select='middle.')
 
 
-def test_twice_the_same_encoder_is_no_question(resnet18, tmp_path):
-    torch.save({'a': prefixed('left.', without_fc(resnet18)), 'b': without_fc(resnet18)}, tmp_path / 'x.pth')
+def test_twice_the_same_encoder_is_no_question(small, tmp_path):
+    torch.save({'a': prefixed('left.', without_fc(small)), 'b': without_fc(small)}, tmp_path / 'x.pth')
     assert read_encoder(tmp_path / 'x.pth').alternatives == ('b:',)
 
 
@@ -196,6 +209,7 @@ def test_solo_learn_pads_its_cifar_stem_by_two(tmp_path):
     assert report.applied == {'stem_padding': 2}
 
 
+@pytest.mark.slow
 def test_timm(tmp_path):
     model = trained(timm.create_model('resnet50', num_classes=7))
     torch.save(model.state_dict(), tmp_path / 'x.pth')
@@ -259,13 +273,18 @@ def test_architecture_is_seen_in_the_tensors(arguments, tmp_path):
     assert read_encoder(tmp_path / 'x.pth').settings == expected
 
 
+def shallow_torchvision(**arguments) -> nn.Module:
+    """Return a network of torchvision's with one block per stage."""
+    return torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1], **arguments)
+
+
 @pytest.mark.parametrize(('model', 'message'), [
-    (lambda: torchvision.models.wide_resnet50_2(), 'wide ResNet or ResNeXt'),
-    (lambda: torchvision.models.resnext50_32x4d(), 'wide ResNet or ResNeXt'),
+    (lambda: shallow_torchvision(width_per_group=128), 'wide ResNet or ResNeXt'),
+    (lambda: shallow_torchvision(groups=32, width_per_group=4), 'wide ResNet or ResNeXt'),
+    (lambda: shallow_torchvision(groups=2, width_per_group=32), r'x\.pth: grouped'),
     (lambda: timm.create_model('resnet18d'), 'deep stem'),
-    (lambda: timm.create_model('vit_tiny_patch16_224'), 'vision transformer'),
     (lambda: timm.create_model('resnet14t'), 'deep stem'),
-    (lambda: torchvision.models.resnet50(groups=2, width_per_group=32), r'x\.pth: '),
+    (lambda: timm.create_model('vit_tiny_patch16_224', depth=1), 'vision transformer'),
 ])
 def test_what_is_not_built_here_is_refused_by_name(model, message, tmp_path):
     torch.save(model().state_dict(), tmp_path / 'x.pth')
@@ -308,9 +327,9 @@ def test_mmengines_average_is_taken_and_the_raw_weights_are_offered(tmp_path):
     assert torch.equal(other.tensors['conv1.weight'], raw.conv1.weight) and 'raw weights' in other.layout
 
 
-def test_a_prefix_that_fits_two_encoders_is_not_enough(resnet18, tmp_path):
-    other = trained(torchvision.models.resnet18())
-    torch.save({'a': prefixed('backbone.', without_fc(resnet18)),
+def test_a_prefix_that_fits_two_encoders_is_not_enough(small, tmp_path):
+    other = small_resnet18()
+    torch.save({'a': prefixed('backbone.', without_fc(small)),
                 'b': prefixed('backbone.', without_fc(other))}, tmp_path / 'x.pth')
     with pytest.raises(LayoutError, match='several encoders that differ'):
         read_encoder(tmp_path / 'x.pth', select='backbone.')
@@ -337,7 +356,7 @@ def test_detectron2_files_of_others_are_refused(tmp_path):
 
 
 def test_a_tree_that_holds_itself_or_is_deep_is_no_endless_search(tmp_path):
-    tree = {'state_dict': without_fc(torchvision.models.resnet18())}
+    tree = {'state_dict': without_fc(small_resnet18())}
     tree['again'] = tree
     torch.save(tree, tmp_path / 'x.pth')
     assert read_encoder(tmp_path / 'x.pth').alternatives == ()
@@ -380,10 +399,10 @@ CONFIG_TEXTS = {
 
 
 @pytest.mark.parametrize('name', CONFIG_TEXTS)
-def test_the_scale_is_read_out_of_the_config_that_openmmlab_saves(name, resnet18, tmp_path):
+def test_the_scale_is_read_out_of_the_config_that_openmmlab_saves(name, small, tmp_path):
     text, scale = CONFIG_TEXTS[name]
     torch.save({'meta': {'mmengine_version': '0.10.1', 'cfg': text},
-                'state_dict': prefixed('backbone.', without_fc(resnet18))}, tmp_path / 'x.pth')
+                'state_dict': prefixed('backbone.', without_fc(small))}, tmp_path / 'x.pth')
     found = read_encoder(tmp_path / 'x.pth').input
     assert found.stated == (scale is not None)
     assert [*found.mean, *found.std] == pytest.approx([*(scale or IMAGENET)[0], *(scale or IMAGENET)[1]])

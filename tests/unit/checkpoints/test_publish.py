@@ -134,6 +134,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 def test_the_tool_takes_a_work_directory_and_names_the_file(run, tmp_path, monkeypatch, capsys, root):
     (run.parent / 'last_checkpoint').write_text(str(run))
     monkeypatch.setattr(sys, 'argv', ['publish_checkpoint.py', str(run.parent), str(tmp_path / 'out')])
-    runpy.run_path(str(root / 'tools' / 'publish_checkpoint.py'), run_name='__main__')
+    with pytest.raises(SystemExit, match=r'^0$'):
+        runpy.run_path(str(root / 'tools' / 'publish_checkpoint.py'), run_name='__main__')
     path, = tmp_path.glob('out-*.pth')
     assert capsys.readouterr().out.startswith(f'wrote {path} (')

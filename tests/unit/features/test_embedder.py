@@ -1,9 +1,12 @@
-"""Embedder: torchvision as the oracle for the ImageNet stem, a plain loop for the rest."""
+"""Embedder and extract_features: torchvision and plain loops as oracles."""
 
 import numpy as np
 import pytest
 import torch
+from extraction_samples import small
+from mmengine.dataset import BaseDataset
 from PIL import Image
+from tiny_run import PACK_IMAGE
 from torch import nn
 from torch.nn.functional import normalize
 from torch.testing import assert_close
@@ -11,8 +14,9 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from mmsimclr.checkpoints import UNIT_RANGE, InputScale, LayoutError
-from mmsimclr.features import Embedder
-from mmsimclr.models import ResNet
+from mmsimclr.datasets import Shapes
+from mmsimclr.features import Embedder, Preparation, extract_features
+from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR
 from mmsimclr.transforms import ImageReadError
 
 STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
@@ -172,11 +176,11 @@ def test_encoder_is_in_eval_mode_and_unchanged(tiny):
 
 
 @pytest.mark.parametrize('images, message', [
-    (np.zeros((4, 4, 3), np.float32), r'got a float32 array \[4, 4, 3\]'),
-    (np.zeros((2, 3, 4, 4), np.uint8), r'image 0 of 2 must be .*got a uint8 array \[3, 4, 4\]'),
-    (np.zeros((4, 4), np.uint8), r'got a uint8 array \[4, 4\]'),
-    (torch.zeros(2, 3, 4, 4), r'got a torch.float32 tensor \[2, 3, 4, 4\]'),
-    (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r'got a torch.uint8 tensor \[2, 4, 4, 3\]'),
+    (np.zeros((4, 4, 3), np.float32), r'got float32 \[4, 4, 3\]'),
+    (np.zeros((2, 3, 4, 4), np.uint8), r'image 0 of 2 must be .*got uint8 \[3, 4, 4\]'),
+    (np.zeros((4, 4), np.uint8), r'got uint8 \[4, 4\]'),
+    (torch.zeros(2, 3, 4, 4), r'got torch.float32 \[2, 3, 4, 4\]'),
+    (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r'got torch.uint8 \[2, 4, 4, 3\]'),
     ([np.zeros((4, 4, 3), np.uint8), 7], 'image 1 of 2 must be .*got int'),
     (None, 'got NoneType')])
 def test_other_inputs_are_refused_by_what_they_are(images, message, tiny):
@@ -253,3 +257,138 @@ def test_the_fingerprint_follows_what_decides_features_and_nothing_else(checkpoi
               Embedder(checkpoint, 'cpu', crop_px=96, stages='layer4'),
               Embedder(checkpoint, 'cpu', crop_px=96, input=UNIT_RANGE)]
     assert len(same | {embedder.fingerprint() for embedder in others}) == 6
+
+
+# Kernel, stride and padding at 224 pixels, and side of the grid: the table of Goyal et al. and MMSelfSup.
+WINDOWS = {'stem': (10, 10, 4, 12), 'layer1': (16, 8, 0, 6), 'layer2': (13, 5, 0, 4), 'layer3': (8, 3, 0, 3),
+           'layer4': (6, 1, 0, 2)}
+
+
+def five_stages(**arguments) -> ResNet:
+    torch.manual_seed(0)
+    return ResNet(depth=18, base_channels=4, out_indices=('stem', 0, 1, 2, 3), **arguments).eval()
+
+
+def image(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def windows(maps: np.ndarray, kernel: int, stride: int, padding: int, side: int) -> np.ndarray:
+    """Average each window of maps [C, H, W], zeros of the padding counted, by slicing."""
+    padded = np.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
+    return np.stack([padded[:, stride * row:stride * row + kernel, stride * column:stride * column + kernel]
+                     .mean(axis=(1, 2)) for row in range(side) for column in range(side)], axis=1).ravel()
+
+
+def test_windows_at_224_pixels_are_those_of_the_protocol():
+    backbone = five_stages()
+    got = Embedder(backbone, 'cpu', stages=STAGES, pooling='grid', input=UNIT_RANGE, resize_px=224)(
+        image(224, 224))
+    with torch.no_grad():
+        maps = backbone(torch.from_numpy(image(224, 224)).permute(2, 0, 1)[None] / 255)
+    assert [m.shape[-1] for m in maps] == [112, 56, 28, 14, 7]
+    for stage, m in zip(STAGES, maps, strict=True):
+        assert got[stage].shape == (1, m.shape[1] * WINDOWS[stage][-1] ** 2)
+        want = windows(m[0].numpy(), *WINDOWS[stage])
+        np.testing.assert_allclose(got[stage][0], want, rtol=1e-4, atol=1e-5)
+
+
+def test_smaller_maps_are_divided_into_as_many_windows_as_they_have_positions_for():
+    embedder = small(five_stages(stem='cifar'), stages=STAGES, pooling='grid', resize_px=16, crop_px=16)
+    # Maps of 16, 16, 8, 4 and 2 positions a side, 4, 4, 8, 16 and 32 channels.
+    assert embedder.feat_dims == dict(
+        stem=4 * 144, layer1=4 * 36, layer2=8 * 16, layer3=16 * 9, layer4=32 * 4)
+
+
+def test_pooling_and_squashing_are_in_the_fingerprint():
+    made = [small(five_stages(stem='cifar'), stages='layer4', **arguments) for arguments in (
+        {}, dict(pooling='grid'), dict(squash=True), dict(interpolation='bilinear'))]
+    assert len({embedder.fingerprint() for embedder in made}) == 4
+    assert [embedder.describe()['pooling'] for embedder in made] == ['average', 'grid', 'average', 'average']
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(pooling='grid'), dict(pooling='grid', stages=('layer1', 'pooled')),
+    dict(pooling='max', stages='layer1')])
+def test_unknown_pooling_and_a_grid_of_the_average_are_refused(arguments):
+    with pytest.raises(ValueError, match="'average', or 'grid' for stages other than 'pooled'"):
+        small(five_stages(), **arguments)
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+def test_a_squashed_image_is_the_whole_one_resized_twice_as_in_torchvision(interpolation):
+    pixels = image(120, 170)
+    mode = v2.InterpolationMode(interpolation)
+    resize_twice = v2.Compose([v2.Resize(64, mode), v2.Resize((56, 56), mode)])
+    want = resize_twice(torch.from_numpy(pixels).permute(2, 0, 1))
+    got = Preparation(64, 56, interpolation, squash=True)({'img': pixels})
+    assert got.shape == (3, 56, 56) and (got.int() - want.int()).abs().max() <= 2
+    cut = Preparation(64, 56, interpolation)({'img': pixels})
+    assert (got.int() - cut.int()).abs().float().mean() > 10
+
+
+class UnlabelledForExtractorTest(BaseDataset):
+    def load_data_list(self) -> list[dict]:
+        return [dict(img=np.full((16, 16, 3), i, np.uint8)) for i in range(3)]
+
+
+@pytest.fixture(scope='module')
+def model() -> SimCLR:
+    torch.manual_seed(0)
+    return SimCLR(dict(type=ResNet, depth=18, base_channels=4, stem='cifar'),
+                  dict(type=NonLinearNeck, in_channels=32, hid_channels=16, out_channels=8),
+                  dict(type=ContrastiveHead))
+
+
+def shapes(num_images: int = 11) -> Shapes:
+    return Shapes(num_images=num_images, image_size=16, pipeline=PACK_IMAGE)
+
+
+@pytest.mark.parametrize('batch_size, num_workers', [(1, 0), (256, 0), (4, 1)])
+def test_features_are_pooled_maps_in_the_order_of_the_dataset(model, batch_size, num_workers):
+    dataset = shapes()
+    features, labels = extract_features(model, dataset, batch_size, num_workers)
+    images = torch.stack([dataset[i]['inputs'] for i in range(11)]) / 255.0
+    with torch.no_grad():
+        want = model.eval().backbone(images)[-1].mean(dim=(2, 3))
+    assert_close(features, want)
+    assert labels.tolist() == dataset.get_gt_labels().tolist()
+
+
+def test_batch_norm_is_not_touched_and_the_mode_is_restored(model):
+    model.train()
+    before = model.backbone.bn1.running_mean.clone()
+    random_state = torch.get_rng_state()
+    features, _ = extract_features(model, shapes())
+    assert torch.equal(model.backbone.bn1.running_mean, before)
+    assert model.training and model.neck.training and not features.requires_grad
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_progress_counts_images(model):
+    seen = []
+    extract_features(model, shapes(), batch_size=4, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(4, 11), (8, 11), (11, 11)]
+
+
+def test_images_without_labels_have_none(model):
+    features, labels = extract_features(model, UnlabelledForExtractorTest(pipeline=PACK_IMAGE))
+    assert features.shape == (3, 32) and labels is None
+
+
+def test_a_feature_of_a_model_that_is_not_finite_is_refused_by_the_number_of_its_image(model, monkeypatch):
+    plain = SimCLR.predict
+
+    def damaged(self, images):
+        elements = plain(self, images)
+        if len(elements) == 3:                                  # the last batch: images 8, 9 and 10
+            elements[1].feature[5] = float('nan')
+        return elements
+    monkeypatch.setattr(SimCLR, 'predict', damaged)
+    with pytest.raises(ValueError, match='feature of image 9 is not finite'):
+        extract_features(model, shapes(), batch_size=4)
+
+
+def test_an_empty_dataset_is_refused(model):
+    with pytest.raises(ValueError, match='Shapes is empty'):
+        extract_features(model, shapes().get_subset([]))

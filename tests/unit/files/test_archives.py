@@ -1,39 +1,56 @@
-"""Archives of strangers: nothing lands outside of the folder, and nothing fills the disk."""
+"""Archives of strangers: nothing leaves the folder, nothing is larger than it may be."""
 
 import io
 import tarfile
 
 import pytest
 
-from mmsimclr.files import unpack
+from mmsimclr.files import archives, unpack
 
 
-def _evil_member(kind):
-    member = tarfile.TarInfo({'parent': 'a/../../wanted', 'backslash': r'..\wanted',
-                              'absolute': '/tmp/wanted'}.get(kind, 'wanted'))
-    member.type = {'symlink': tarfile.SYMTYPE, 'hardlink': tarfile.LNKTYPE,
-                   'device': tarfile.CHRTYPE}.get(kind, tarfile.REGTYPE)
-    member.linkname = '/etc/hostname'
-    return member
+def write(path, name, content=b'', **attributes):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for key, value in attributes.items():
+        setattr(member, key, value)
+    with tarfile.open(path, 'a') as tar:
+        tar.addfile(member, io.BytesIO(content))
 
 
-@pytest.mark.parametrize('kind', ['parent', 'backslash', 'absolute', 'symlink', 'hardlink', 'device'])
-def test_an_archive_that_reaches_outside_is_refused(tmp_path, kind):
-    with tarfile.open(tmp_path / 'evil.tar', 'w') as tar:
-        tar.addfile(_evil_member(kind))
+@pytest.fixture
+def inner(tmp_path):
     (tmp_path / 'inner').mkdir()
-    with pytest.raises(ValueError, match=r'evil\.tar is refused.*wanted'):
-        unpack(tmp_path / 'evil.tar', tmp_path / 'inner', ['wanted'])
-    assert not list((tmp_path / 'inner').iterdir())
+    return tmp_path / 'inner'
 
 
-def test_an_oversized_member_is_refused_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmsimclr.files.archives.MAX_MEMBER_BYTES', 10)
-    with tarfile.open(tmp_path / 'bomb.tar', 'w') as tar:
-        member = tarfile.TarInfo('wanted')
-        member.size = 11
-        tar.addfile(member, io.BytesIO(b'x' * 11))
-    (tmp_path / 'inner').mkdir()
+def test_members_of_these_names_are_written_flat(tmp_path, inner):
+    write(tmp_path / 'a.tar', 'deep/er/wanted', b'content')
+    write(tmp_path / 'a.tar', 'deep/other', b'other')
+    unpack(tmp_path / 'a.tar', inner, ['wanted'])
+    assert [(path.name, path.read_bytes()) for path in inner.iterdir()] == [('wanted', b'content')]
+
+
+@pytest.mark.parametrize('name, attributes', [
+    ('a/../../wanted', {}), (r'..\evil', {}), ('/tmp/wanted', {}),
+    ('wanted', dict(type=tarfile.SYMTYPE, linkname='/etc/hostname')),
+    ('wanted', dict(type=tarfile.LNKTYPE, linkname='/etc/hostname')), ('wanted', dict(type=tarfile.CHRTYPE))])
+def test_an_archive_that_reaches_outside_is_refused(tmp_path, inner, name, attributes):
+    write(tmp_path / 'evil.tar', name, **attributes)
+    with pytest.raises(ValueError, match=r'evil\.tar is refused: its member'):
+        unpack(tmp_path / 'evil.tar', inner, ['wanted', 'evil'])
+    assert not list(inner.iterdir())
+
+
+def test_an_oversized_member_is_refused_before_it_is_written(tmp_path, inner, monkeypatch):
+    monkeypatch.setattr(archives, 'MAX_MEMBER_BYTES', 10)
+    write(tmp_path / 'bomb.tar', 'wanted', b'x' * 11)
     with pytest.raises(ValueError, match="'wanted' has 11 bytes"):
-        unpack(tmp_path / 'bomb.tar', tmp_path / 'inner', ['wanted'])
-    assert not list((tmp_path / 'inner').iterdir())
+        unpack(tmp_path / 'bomb.tar', inner, ['wanted'])
+    assert not list(inner.iterdir())
+
+
+def test_a_truncated_archive_is_named(tmp_path, inner):
+    write(tmp_path / 'a.tar', 'wanted', bytes(5000))
+    (tmp_path / 'a.tar').write_bytes((tmp_path / 'a.tar').read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r'a\.tar is truncated'):
+        unpack(tmp_path / 'a.tar', inner, ['wanted'])

@@ -122,6 +122,16 @@ def test_a_head_normalises_each_channel_over_images_and_cells():
     assert torch.allclose(rows.var(dim=(0, 2), unbiased=False), torch.ones(3), atol=1e-2)
 
 
+def test_a_head_gets_its_map_in_whatever_order_the_maps_are_named():
+    features = dict(stem=head('stem'), pooled=head('pooled'))
+    made = []
+    for out_indices in (('stem', 3), (3, 'stem')):
+        torch.manual_seed(3)
+        model = Classifier({**BACKBONE, 'out_indices': out_indices}, features).eval()
+        made.append(model(batch()[0]))
+    assert all(torch.equal(made[0][name], made[1][name]) for name in features)
+
+
 def test_weights_start_as_asked():
     assert classifier(init_std=0.0).heads.pooled.is_blank
     drawn = LinearHead((512, 1, 1), 400, init_std=0.01)

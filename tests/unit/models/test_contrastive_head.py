@@ -31,11 +31,35 @@ def test_two_views_give_loss_accuracy_and_entropy_at_the_heads_temperature():
     assert_close(output['contrastive_entropy'], metrics['entropy'])
 
 
-def test_more_views_are_averaged_over_all_pairs():
-    a, b, c = projections(3)
-    got = ContrastiveHead(temperature=0.5).loss([a, b, c])['loss']
-    want = (nt_xent_loss(a, b, 0.5) + nt_xent_loss(a, c, 0.5) + nt_xent_loss(b, c, 0.5)) / 3
-    assert_close(got, want)
+@pytest.mark.parametrize('streamed', [True, False])
+@pytest.mark.parametrize('count', [3, 4])
+def test_more_views_are_averaged_over_all_pairs_with_the_metrics_of_the_first_two(count, streamed):
+    views = [view.double().requires_grad_() for view in projections(count)]
+    head = ContrastiveHead(dict(type=NTXentLoss, normalize=False, streamed=streamed), temperature=3.0)
+    output = head.loss(views)
+    pairs = [(i, j) for j in range(count) for i in range(j)]
+    want = sum(nt_xent_loss(views[i], views[j], 3.0, False, streamed=False) for i, j in pairs) / len(pairs)
+    assert_close(output['loss'], want)
+    assert_close(torch.autograd.grad(output['loss'], views), torch.autograd.grad(want, views))
+    for name, value in contrastive_metrics(*views[:2], 3.0, False).items():
+        assert_close(output[f'contrastive_{name}'], value)
+
+
+@MODELS.register_module()
+class DoubledLossForHeadTest(NTXentLoss):
+    """Another loss of a pair."""
+
+    def forward(self, view_1, view_2, temperature=0.1):
+        return 2 * super().forward(view_1, view_2, temperature)
+
+
+def test_a_subclass_with_its_own_loss_of_a_pair_is_called_for_every_pair():
+    views = projections(3)
+    got = ContrastiveHead(dict(type=DoubledLossForHeadTest)).loss(views)
+    want = ContrastiveHead().loss(views)
+    assert list(got) == list(want)
+    assert_close(got['loss'], 2 * want['loss'])
+    assert_close(got['contrastive_entropy'], want['contrastive_entropy'])
 
 
 def test_a_loss_of_ones_own_needs_no_metrics():

@@ -18,24 +18,24 @@ def images(side: int = 32, n: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize('depth, stem, channels, sides', [
-    (18, 'imagenet', (64, 128, 256, 512), (24, 12, 6, 3)),
-    (50, 'imagenet', (256, 512, 1024, 2048), (24, 12, 6, 3)),
-    (18, 'cifar', (64, 128, 256, 512), (96, 48, 24, 12)),
+    (18, 'imagenet', (8, 16, 32, 64), (24, 12, 6, 3)),
+    (50, 'imagenet', (32, 64, 128, 256), (24, 12, 6, 3)),
+    (18, 'cifar', (8, 16, 32, 64), (96, 48, 24, 12)),
 ])
 def test_each_stage_halves_the_side_and_doubles_the_channels(depth, stem, channels, sides):
-    maps = ResNet(depth, stem=stem, out_indices=(0, 1, 2, 3)).eval()(images(96, n=1))
+    maps = small(depth=depth, stem=stem, out_indices=(0, 1, 2, 3)).eval()(images(96, n=1))
     expected = [(c, side, side) for c, side in zip(channels, sides, strict=True)]
     assert [tuple(m.shape[1:]) for m in maps] == expected
 
 
 @pytest.mark.parametrize('multiplier', [0.125, 2, 4])
 def test_width_multiplier_scales_every_layer_from_the_stem_on(multiplier):
-    plain = ResNet(18, stem='cifar').state_dict()
-    wide = ResNet(18, stem='cifar', width_multiplier=multiplier)
+    plain = small().state_dict()
+    wide = small(width_multiplier=multiplier)
     for key, value in wide.state_dict().items():
         expected = [size if size == 3 else size * multiplier for size in plain[key].shape[:2]]
         assert list(value.shape[:2]) == expected, key
-    assert wide.feat_dim == 512 * multiplier
+    assert wide.feat_dim == 64 * multiplier
 
 
 def test_a_wide_resnet50_has_the_parameter_count_of_the_paper():

@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
+from oracles.average_precision import slow_average_precision
 from sklearn.svm import LinearSVC
-from test_average_precision import slow_average_precision
 from tiny_benchmark import shapes, tiny_benchmark
 
 from mmsimclr.evaluation.linear_svm import fit_svm

@@ -8,6 +8,7 @@ from mmsimclr.datasets import Shapes
 from mmsimclr.protocols import run_benchmark
 from mmsimclr.registry import DATASETS
 
+pytestmark = pytest.mark.slow
 NUM_TRAIN, NUM_TEST = 200, 200
 
 

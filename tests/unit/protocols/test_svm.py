@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+from oracles.average_precision import slow_average_precision
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
-from test_average_precision import slow_average_precision
 from tiny_benchmark import shapes, tiny_benchmark
 
 from mmsimclr.features import read_features
 from mmsimclr.protocols import SVM, read_predictions, read_result
+from mmsimclr.protocols.svm import multi_labels, run_in_parallel, unusable_classes
 from mmsimclr.registry import DATASETS
 
 STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
@@ -130,6 +131,7 @@ def test_all_costs_are_in_the_table(done):
             result.settings['ap_percent'][row['class']], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(done, tmp_path):
     protocol = SVM(multi(60), multi(50, 'test'), costs=COSTS, stages=('layer1', 'layer4'), num_processes=2)
     assert protocol.run(tiny_benchmark(tmp_path / 'run')).metrics == done[1].metrics
@@ -191,3 +193,44 @@ def test_failures_to_converge_are_counted_and_not_warned_of(tmp_path):
                      num_processes=1).run(tiny_benchmark(tmp_path / 'run'))
     assert result.settings['num_not_converged'] == 10 * (3 + 1)
     assert json.loads((tmp_path / 'run' / 'result.json').read_text())['settings']['num_not_converged'] == 40
+
+
+def test_one_class_an_image_becomes_one_against_the_rest():
+    assert multi_labels(np.array([2, 0]), 3, 'test').tolist() == [[0, 0, 1], [1, 0, 0]]
+    several = np.array([[1, 0, -1], [1, 1, 0]])
+    assert multi_labels(several, 3, 'test') is several
+
+
+@pytest.mark.parametrize('labels, message', [
+    (None, 'test images have no labels'), (np.array([0, 3]), r'in \[0, 3\), got 0 to 3'),
+    (np.array([-1, 0]), 'got -1 to 0'), (np.ones((2, 4), int), r'\[N, 3\] .* got shape \[2, 4\]'),
+    (np.full((2, 3), 2), r'with \[2\]')])
+def test_labels_out_of_range_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        multi_labels(labels, 3, 'test')
+
+
+def test_classes_with_too_few_images_of_a_kind_are_named_with_their_counts():
+    train = np.array([[1, 1, 0, 1, 1], [1, 0, 0, 1, 1], [0, 0, 0, 1, -1], [0, 0, 0, 1, 0], [0, 0, -1, 0, 0]])
+    test = np.array([[1, 1, 1, 1, 0], [0, 0, 0, 0, -1]])
+    reasons = unusable_classes(train, test, 'abcde', 2)
+    assert sorted(reasons) == ['b', 'c', 'd', 'e']
+    assert reasons['b'] == '1 positive and 4 negative training images; at least 2 of each are needed'
+    assert reasons['c'].startswith('0 positive and 4 negative training')
+    assert reasons['d'].startswith('4 positive and 1 negative training')
+    assert reasons['e'].startswith('0 positive and 1 negative test images; at least 1')
+    with pytest.raises(ValueError, match='no class can be evaluated: a: 2 positive'):
+        unusable_classes(train, test, 'abcde', 3)
+
+
+def scaled_sum(rows, factor, first, second):
+    return factor * rows[first:second].sum()
+
+
+@pytest.mark.parametrize('num_processes', [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_tasks_come_back_in_their_order_from_any_number_of_processes(num_processes, capfd):
+    rows = np.arange(300_000.)                                      # large enough to be memory-mapped
+    tasks = [(first, first + 7) for first in range(9)]
+    assert run_in_parallel(scaled_sum, tasks, (rows, 2), num_processes) == [
+        2 * sum(range(first, second)) for first, second in tasks]
+    assert '9 of 9 SVMs' in capfd.readouterr().err

@@ -45,12 +45,9 @@ def test_list_with_a_pattern(tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'status', 'said'), [
-    (['info', NAME], 0, 'mAP at k=96'),
     (['info', 'simclr_resnet50_8xb3'], 1, "the zoo; did you mean 'simclr_resnet50_8xb32-coslr-200e_in1k'?"),
-    (['download', 'simclr_resnet50_32xb128-coslr-1000e_in1k'], 1, 'error: no weights of'),
     (['download', NAME, '--mirror', 'here'], 1, 'not tried, since MMSIMCLR_OFFLINE is set'),
-    (['verify', 'model-index.yml'], 1, 'nothing to hold it against'),
-    (['verify', 'absent'], 1, 'error: no file at absent')])
+    (['verify', 'model-index.yml'], 1, 'nothing to hold it against')])
 def test_each_command_answers_in_plain_words(tmp_path, arguments, status, said):
     ended, text = run_tool(tmp_path / 'log', 'model_zoo.py', *arguments, MMSIMCLR_OFFLINE='1',
                            MMSIMCLR_CACHE=str(tmp_path / 'cache'))

@@ -76,7 +76,7 @@ def test_the_image_is_decoded_once_at_the_smallest_size_that_suffices(jpeg, size
         random.seed(seed)
         image.decode_for([crop, crop])
         random.seed(seed)
-        boxes = [crop.get_params(301, 450) for _ in range(2)]
+        boxes = [crop.draw_box(301, 450) for _ in range(2)]
         enough = [r for r in (1, 2, 4, 8) if r <= max_reduction and all(
             box[2] >= r * size[0] and box[3] >= r * size[1] for box in boxes)]
         assert reductions == [max(enough, default=1)]
@@ -90,10 +90,11 @@ def test_boxes_lie_in_the_reduced_image_where_they_lay_in_the_whole(jpeg, reduct
     whole = [(0, 0, 301, 450), (11, 7, 290, 443), (5, 2, 8 * SIZE - 100, 440)]
     crop = RandomResizedCrop((200 // reduction, 200 // reduction))
     boxes = iter(whole)
-    monkeypatch.setattr(crop, 'get_params', lambda height, width: next(boxes))
-    img, reduced = EncodedImage(Path(jpeg).read_bytes(), jpeg, reduction).decode_for([crop] * 3)
+    monkeypatch.setattr(crop, 'draw_box', lambda height, width: next(boxes))
+    img, starts = EncodedImage(Path(jpeg).read_bytes(), jpeg, reduction).decode_for([crop] * 3)
     assert img.shape == (-(-301 // reduction), -(-450 // reduction), 3)
-    for (top, left, height, width), (y, x, h, w) in zip(whole, reduced, strict=True):
+    for (top, left, height, width), start in zip(whole, starts, strict=True):
+        y, x, h, w = start['crop_box']
         assert y + h <= img.shape[0] and x + w <= img.shape[1]
         for edge, small in ((top, y), (left, x), (top + height, y + h), (left + width, x + w)):
             assert abs(edge - small * reduction) <= (reduction + 1) / 2
@@ -126,6 +127,20 @@ def test_simclrs_view_is_known_to_begin_with_a_crop(jpeg, reductions):
     assert reductions == [8]
 
 
+def test_a_crop_of_the_users_own_is_asked_for_its_box(jpeg, reductions):
+    class CornerCrop:
+        size = (30, 40)
+
+        def draw_box(self, height, width):
+            return 0, 0, height // 2, width // 2
+
+        def __call__(self, results):
+            _, _, height, width = results['crop_box']
+            return {**results, 'img': results['img'][:height, :width]}
+    made = views(LoadImageForCrops(), jpeg, [CornerCrop()])
+    assert reductions == [4] and [view.shape for view in made] == [(38, 56, 3)] * 2
+
+
 @pytest.mark.parametrize('transforms', [[], [RandomHorizontalFlip(1.0), CROP]])
 def test_without_a_crop_at_the_start_the_image_is_whole(jpeg, transforms, reductions):
     made = views(LoadImageForCrops(), jpeg, transforms)
@@ -143,7 +158,7 @@ def test_other_files_and_arrays_are_read_as_before(smooth, tmp_path):
     Image.fromarray(smooth).save(path)
     assert np.array_equal(LoadImageForCrops()({'img_path': path})['img'], smooth)
     assert LoadImageForCrops()({'img': smooth})['img'] is smooth
-    with pytest.raises(KeyError, match='img_path'):
+    with pytest.raises(ValueError, match='img_path'):
         LoadImageForCrops()({})
 
 

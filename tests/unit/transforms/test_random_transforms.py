@@ -10,6 +10,7 @@ from mmsimclr.transforms import (
     CenterCrop,
     ColorJitter,
     GaussianBlur,
+    PCALighting,
     RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -21,7 +22,7 @@ from mmsimclr.transforms import (
     gaussian_blur,
     simclr_view,
 )
-from mmsimclr.transforms.color import OPERATIONS
+from mmsimclr.transforms.color import EIGENVALUES, EIGENVECTORS, OPERATIONS
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ def test_contrast_is_around_the_mean_of_the_clipped_image():
 
 def test_crop_of_an_odd_shape_falls_back_to_the_centre():
     crop = RandomResizedCrop(8, scale=(1.0, 1.0))
-    assert crop.get_params(10, 100) == (0, 43, 10, 13)
-    assert crop.get_params(100, 10) == (43, 0, 13, 10)
+    assert crop.draw_box(10, 100) == (0, 43, 10, 13)
+    assert crop.draw_box(100, 10) == (43, 0, 13, 10)
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 500), (3, 2)])
@@ -216,3 +217,39 @@ def test_images_of_another_kind_are_refused(img):
             transform({'img': img.astype(float)})
         with pytest.raises(TypeError, match=r'\(24, 30\)'):
             transform({'img': img[..., 0]})
+
+
+LIT = np.random.default_rng(0).integers(60, 200, (5, 7, 3), dtype=np.uint8)
+
+
+def test_every_pixel_moves_along_the_principal_components():
+    random.seed(4)
+    result = PCALighting(0.1)({'img': LIT})['img']
+    random.seed(4)
+    alphas = [random.normalvariate(0, 0.1) for _ in range(3)]
+    want = LIT.astype(float)
+    for channel in range(3):
+        for alpha, value, component in zip(alphas, (55.4625, 4.794, 1.1475), EIGENVECTORS.T, strict=True):
+            want[..., channel] += alpha * value * component[channel]
+    assert np.array_equal(result, want.round().astype(np.uint8))
+    assert result.dtype == np.uint8 and not np.array_equal(result, LIT)
+
+
+def test_components_are_orthonormal_and_the_first_is_brightness():
+    assert np.allclose(EIGENVECTORS.T @ EIGENVECTORS, np.eye(3), atol=1e-3)
+    assert np.ptp(EIGENVECTORS[:, 0]) < 0.02 and EIGENVALUES[0] > 10 * EIGENVALUES[1]
+
+
+def test_values_are_clipped_and_the_input_is_left_alone():
+    white = np.full((2, 2, 3), 255, np.uint8)
+    for seed in range(20):
+        random.seed(seed)
+        moved = PCALighting(1.0)({'img': white})['img'].astype(int)
+        assert 255 - moved.min() < 3 * 55.5 * 0.6 + 20      # no wrapping around to 0
+    assert white.min() == 255
+
+
+@pytest.mark.parametrize('alpha_std', [-0.1, float('nan'), float('inf')])
+def test_a_deviation_out_of_range_is_refused(alpha_std):
+    with pytest.raises(ValueError, match='alpha_std must be >= 0'):
+        PCALighting(alpha_std)

@@ -4,12 +4,17 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
+from mmsimclr.engine import SampleIndex
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms import (
     MultiView,
+    PackImage,
     RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomView,
     SimCLRView,
     sample_seed,
     simclr_view,
@@ -76,6 +81,20 @@ def test_pipelines_see_the_other_keys_but_do_not_share_a_dictionary(img):
         assert results['count'] == 1
         return results
     assert 'count' not in MultiView([count], 2)({'img': img})
+
+
+def test_an_image_that_decodes_itself_is_told_the_first_step_of_each_view(img):
+    class Encoded:
+        def decode_for(self, steps):
+            self.steps = steps
+            return img, [{'corner': number} for number, _ in enumerate(steps)]
+
+    def first(results):
+        return mark(10 + results['corner'])(results)
+    encoded = Encoded()
+    made = MultiView([[first], []], [2, 1])({'img': encoded})['img']
+    assert encoded.steps == [first, first, None]
+    assert corners(made) == [10, 11, img[0, 0, 0]]
 
 
 @pytest.mark.parametrize('options', [{}, {'style': 'official', 'antialias': False}])
@@ -182,3 +201,20 @@ def test_both_config_dialects_build_the_pipeline(tmp_path, img, text):
 def test_wrong_arguments_are_refused_by_name(transforms, num_views, error, words):
     with pytest.raises(error, match='.*'.join(words)):
         MultiView(transforms, num_views)
+
+
+STEPS = [dict(type='RandomResizedCrop', size=8)]
+
+
+def test_a_random_view_is_the_first_of_multi_view_and_packs_as_an_image(img):
+    item = {'img': img, 'sample_idx': SampleIndex(3, epoch=1, seed=5), 'gt_label': 2}
+    many = MultiView(STEPS, num_views=2)(dict(item))['img']
+    packed = PackImage()(RandomView([RandomResizedCrop(8)])(dict(item)))
+    assert torch.equal(packed['inputs'], torch.from_numpy(many[0]).permute(2, 0, 1))
+    assert packed['data_samples'] == {'sample_idx': 3, 'gt_label': 2}
+
+
+def test_another_epoch_has_another_random_view(img):
+    views = [RandomView(STEPS)({'img': img, 'sample_idx': SampleIndex(3, epoch, 5)})['img']
+             for epoch in (1, 2)]
+    assert not np.array_equal(*views)

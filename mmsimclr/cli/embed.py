@@ -1,0 +1,55 @@
+"""``mmsimclr embed``: write the features of images to files."""
+
+import click
+
+from mmsimclr.cli.options import (
+    Several,
+    command,
+    command_line,
+    config_options,
+    device_option,
+    launcher_options,
+)
+
+
+@command(interrupted='interrupted; the same command goes on from here')
+@click.argument('source')
+@click.argument('checkpoint')
+@click.option('--out', required=True, help='FILE.npz, or a folder for memory-mapped arrays.')
+@click.option('--dataset-key', metavar='KEY', help='Place of the dataset in the config.  [default: that of '
+              'test_dataloader, val_dataloader or train_dataloader, the first there is]')
+@config_options
+@click.option('--stages', cls=Several, multiple=True, default=['pooled'], help='pooled, stem, layer1 ...')
+@click.option('--dtype', default='float32', help='float32 or float16.')
+@click.option('--normalise', is_flag=True, help='Scale each feature to length 1.')
+@click.option('--resize-px', type=int, help='Short side.  [default: 256, CIFAR stem 32]')
+@click.option('--crop-px', type=int, help='Central crop.  [default: 224, CIFAR stem 32]')
+@click.option('--select', help='Address of the encoder, where the checkpoint has several.')
+@click.option('--skip-unreadable', is_flag=True, help='Leave out and list bad images.')
+@click.option('--batch-size', type=int, default=64, help='Images per step of each process.')
+@click.option('--num-workers', type=int, default=2, help='Loader processes of each process.')
+@device_option
+@launcher_options
+def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_options: dict,
+          stages: tuple[str, ...], dtype: str, normalise: bool, resize_px: int | None, crop_px: int | None,
+          select: str | None, skip_unreadable: bool, batch_size: int, num_workers: int, device: str,
+          launcher: str) -> None:
+    """Write the features of images to a file.
+
+    SOURCE is a folder of images, or a config (.py) that names a dataset; CHECKPOINT the file, address or
+    model-zoo name of the encoder.
+    """
+    from mmsimclr import distributed
+    from mmsimclr.features import Embedder, extract_to_files, named_images
+    from mmsimclr.files import ProgressLine
+    distributed.start(launcher, dict(timeout=86_400))         # the fast ranks wait for the slow ones
+    images = named_images(source, dataset_key, cfg_options)
+    embedder = Embedder(checkpoint, device, stages=list(stages), normalise=normalise, batch_size=batch_size,
+                        resize_px=resize_px, crop_px=crop_px, select=select)
+    with ProgressLine() as progress:
+        features = extract_to_files(embedder, images, out, dtype=dtype, num_workers=num_workers,
+                                    command=command_line(), skip_unreadable=skip_unreadable,
+                                    progress=progress)
+    if distributed.rank() == 0:
+        click.echo(f'{out}: {features}')
+    distributed.stop()

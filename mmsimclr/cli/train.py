@@ -1,0 +1,42 @@
+"""``mmsimclr train``: pre-train a model."""
+
+import click
+
+from mmsimclr.cli.options import command, command_line, config_options, launcher_options
+
+
+@command()
+@click.argument('config')
+@click.option('--work-dir', help='Folder of logs and checkpoints.  [default: work_dirs/CONFIG]')
+@click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
+              help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
+@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='Mixed precision; fp16 needs a GPU.')
+@click.option('--auto-scale-lr', is_flag=True,
+              help='Scale the learning rate to the real global batch (see auto_scale_lr).')
+@click.option('--deterministic', is_flag=True,
+              help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
+@config_options
+@launcher_options
+def train(config: str, work_dir: str | None, resume: str | None, amp: str | None, auto_scale_lr: bool,
+          deterministic: bool, cfg_options: dict, launcher: str) -> None:
+    """Pre-train the model of a config.
+
+    CONFIG is a file, e.g. one of configs/simclr/.
+    """
+    from mmsimclr import distributed
+    from mmsimclr.config import load_config
+    from mmsimclr.protocols import pretrain
+    from mmsimclr.runner import set_amp, set_auto_scale_lr, set_deterministic
+    settings = load_config(config, cfg_options, work_dir)
+    settings.launcher = launcher
+    if amp:
+        set_amp(settings, amp)
+    if resume:
+        settings.resume = True
+        settings.load_from = None if resume == 'auto' else resume
+    if auto_scale_lr:
+        set_auto_scale_lr(settings)
+    if deterministic:
+        set_deterministic(settings)
+    pretrain(settings, config, command_line())
+    distributed.stop()

@@ -1,0 +1,408 @@
+"""Fetching weights: a server that misbehaves, mirrors, a damaged cache, no network; the user's settings."""
+
+import hashlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from hostile_server import HostileServer
+from tiny_zoo import TinyZoo
+
+from mmsimclr.checkpoints import CheckpointError, find_checkpoint
+from mmsimclr.checkpoints.zoo import (
+    FetchError,
+    cache_folder,
+    config_file,
+    configured_mirrors,
+    fetch_model,
+    fetch_url,
+    verify_file,
+)
+
+CONTENT = bytes(range(256)) * 1000
+GONE = 'http://127.0.0.1:9'
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    with HostileServer(CONTENT) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Use an empty cache, no mirrors, and no waiting between attempts."""
+    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_OFFLINE', 'MMSIMCLR_CONFIG'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('MMSIMCLR_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'settings'))
+    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
+    return tmp_path / 'cache'
+
+
+@pytest.fixture
+def tiny(server, cache, tmp_path, quickstart_config):
+    """Publish a file on two hosts: one that is gone, and the server."""
+    with TinyZoo(tmp_path, CONTENT, [GONE, server.address], quickstart_config).in_use() as zoo:
+        server.files = {f'/{zoo.published_path}': CONTENT}
+        yield zoo
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob('*')) if folder.exists() else []
+
+
+def test_second_host_serves_when_the_first_is_gone_and_the_cache_thereafter(tiny, server, cache):
+    seen = []
+    path = fetch_model('tiny', progress=lambda *pair: seen.append(pair))
+    assert path == cache / tiny.file_name and path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert names(cache) == [tiny.file_name]
+    assert fetch_model('tiny') == path
+    assert server.seen_paths == [f'/{tiny.published_path}']
+
+
+def test_a_model_without_weights_and_an_unknown_one_are_refused(tiny):
+    with pytest.raises(CheckpointError, match=r'tiny-untrained.*: tiny$'):
+        fetch_model('tiny-untrained')
+    with pytest.raises(CheckpointError, match=r"'tinny'.*did you mean 'tiny'"):
+        fetch_model('tinny')
+
+
+@pytest.mark.parametrize('fault', ['truncates', 'dies midway', 'is busy', 'truncates without ranges'])
+def test_a_server_that_recovers_is_asked_again(tiny, server, cache, fault):
+    if fault == 'is busy':
+        server.statuses = [503, 500]
+    elif fault == 'dies midway':
+        server.cut_after = [100_000, 0]
+    else:
+        server.cut_after = [100_000]
+    server.ranges = 'without' not in fault
+    assert fetch_model('tiny').read_bytes() == CONTENT
+    assert names(cache) == [tiny.file_name]
+    resumed = 'bytes=100000-' if 'busy' not in fault else None
+    assert server.seen_ranges[1] == resumed
+    assert server.bytes_sent == len(CONTENT) + (100_000 if 'without' in fault else 0)
+
+
+def test_a_later_call_goes_on_where_a_failed_one_broke_off(tiny, server, cache):
+    server.cut_after = [100_000]
+    with pytest.raises(FetchError, match=r'after 100000 of 256000 bytes\. 100000 bytes are kept'):
+        fetch_model('tiny', attempts=1)
+    assert tiny.file_name not in names(cache)
+    assert fetch_model('tiny').read_bytes() == CONTENT
+    assert server.bytes_sent == len(CONTENT)
+
+
+def test_stall_ends_by_timeout(tiny, server):
+    server.stall_after = 1000
+    began = time.monotonic()
+    with pytest.raises(FetchError, match=r'no data for 0\.2 s after 1000 bytes'):
+        fetch_model('tiny', timeout=0.2, attempts=1)
+    assert time.monotonic() - began < 5
+
+
+def test_when_all_fail_the_message_tells_each_reason_and_the_remedy(
+        tiny, server, cache, tmp_path, monkeypatch):
+    wrong, missing = tmp_path / 'wrong', tmp_path / 'missing'
+    wrong.mkdir()
+    (wrong / tiny.file_name).write_bytes(b'<html>log in</html>')
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{wrong}, {missing},')
+    server.status = 500
+    with pytest.raises(FetchError) as caught:
+        fetch_model('tiny', attempts=1)
+    _, *tried, remedy = str(caught.value).splitlines()
+    digest = tiny.file_name[-12:-4]
+    expected = [(f'{wrong}/{tiny.file_name}', f'expected sha256 {digest}, got '),
+                (f'{wrong}/{tiny.published_path}', 'no such file'),
+                (f'{missing}/{tiny.file_name}', 'no such file'),
+                (f'{missing}/{tiny.published_path}', 'no such file'),
+                (f'{GONE}/{tiny.published_path}', 'cannot connect'),
+                (f'{server.address}/{tiny.published_path}', 'the server answered 500')]
+    for line, (place, reason) in zip(tried, expected, strict=True):
+        assert line.strip().startswith(place) and reason in line
+    for fact in (digest, str(cache / tiny.file_name), 'MMSIMCLR_MIRRORS',
+                 f'{tmp_path}/settings/mmsimclr/config.yml'):
+        assert fact in remedy
+    assert names(cache) == []
+
+
+def test_a_wrong_file_never_gets_the_name(tiny, server, cache):
+    server.files = None
+    server.content = b'<html>log in</html>'
+    with pytest.raises(FetchError, match=r'sent a wrong file: expected sha256 [0-9a-f]{8}, got'):
+        fetch_model('tiny')
+    assert names(cache) == []
+
+
+@pytest.mark.parametrize('kind', ['folder', 'file://', 'http://'])
+@pytest.mark.parametrize('layout', ['side by side', 'as published'])
+@pytest.mark.parametrize('by', ['argument', 'environment', 'config file'])
+def test_a_mirror_is_asked_before_the_published_hosts(
+        tiny, server, cache, tmp_path, monkeypatch, kind, layout, by):
+    path = tiny.file_name if layout == 'side by side' else tiny.published_path
+    server.files = {f'/base/{path}': CONTENT}
+    held = tmp_path / 'a mirror' / path
+    held.parent.mkdir(parents=True)
+    held.write_bytes(CONTENT)
+    mirror = {'folder': str(tmp_path / 'a mirror'), 'file://': (tmp_path / 'a mirror').as_uri(),
+              'http://': f'{server.address}/base/'}[kind]
+    if by == 'environment':
+        monkeypatch.setenv('MMSIMCLR_MIRRORS', mirror)
+    elif by == 'config file':
+        _write_config(tmp_path, mirrors=[mirror])
+    found = fetch_model('tiny', mirrors=[mirror] if by == 'argument' else ())
+    assert found == (cache / tiny.file_name if kind == 'http://' else held)
+    assert found.read_bytes() == CONTENT
+    asked = {'side by side': [f'/base/{path}'], 'as published': [f'/base/{tiny.file_name}', f'/base/{path}']}
+    assert server.seen_paths == (asked[layout] if kind == 'http://' else [])
+
+
+def _write_config(tmp_path, **settings):
+    path = tmp_path / 'settings' / 'mmsimclr' / 'config.yml'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(settings))
+
+
+def test_mirrors_are_asked_in_order_argument_environment_config_file(tiny, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{server.address}/environment')
+    _write_config(tmp_path, mirrors=[f'{server.address}/file-1', f'{server.address}/file-2'])
+    fetch_model('tiny', mirrors=[f'{server.address}/argument'])
+    first = [path for path in server.seen_paths if path.count('/') == 2]
+    places = ('argument', 'environment', 'file-1', 'file-2')
+    assert first == [f'/{place}/{tiny.file_name}' for place in places]
+
+
+def test_a_mirror_that_does_not_answer_is_asked_once(tiny, server):
+    server.status, before = 503, server.seen_paths
+    with pytest.raises(FetchError):
+        fetch_model('tiny', mirrors=[f'{server.address}/base'], attempts=1)
+    assert before == [f'/base/{tiny.file_name}', f'/{tiny.published_path}']
+
+
+def test_a_mirror_of_another_kind_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"http://, .*got 'ftp://a'"):
+        fetch_model('tiny', mirrors=['ftp://a'])
+
+
+def test_dest_gets_a_file_of_its_own(tiny, server, cache, tmp_path):
+    mirror, dest = tmp_path / 'mirror', tmp_path / 'new' / 'dest'
+    mirror.mkdir()
+    (mirror / tiny.file_name).write_bytes(CONTENT)
+    path = fetch_model('tiny', dest, mirrors=[mirror])
+    assert path == dest / tiny.file_name and path.read_bytes() == CONTENT
+    assert names(dest) == [tiny.file_name] and not cache.exists()
+    path.unlink()
+    assert fetch_model('tiny', dest).read_bytes() == CONTENT        # from the server this time
+    assert len(server.seen_paths) == 1 and not cache.exists()
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(tiny, server, cache):
+    cache.mkdir()
+    (cache / tiny.file_name).write_bytes(CONTENT[:-1])
+    assert fetch_model('tiny').read_bytes() == CONTENT
+
+
+def test_offline_uses_cache_and_folders_and_asks_nobody(tiny, server, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_OFFLINE', '1')
+    with pytest.raises(FetchError, match=f'{server.address}/.*MMSIMCLR_OFFLINE'):
+        fetch_model('tiny', mirrors=[server.address])
+    cache.mkdir()
+    (cache / tiny.file_name).write_bytes(b'damaged')
+    with pytest.raises(FetchError, match=f'{cache / tiny.file_name}.*expected sha256'):
+        fetch_model('tiny')
+    assert fetch_model('tiny', mirrors=[_folder(tmp_path, tiny)]).parent == tmp_path / 'folder'
+    (cache / tiny.file_name).write_bytes(CONTENT)
+    assert fetch_model('tiny') == cache / tiny.file_name
+    assert server.seen_paths == []
+    monkeypatch.setenv('MMSIMCLR_OFFLINE', '0')
+    (cache / tiny.file_name).unlink()
+    fetch_model('tiny')
+    assert len(server.seen_paths) == 1
+
+
+def _folder(tmp_path, tiny):
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    (folder / tiny.file_name).write_bytes(CONTENT)
+    return folder
+
+
+@pytest.mark.parametrize('blocked', ['cache', 'dest'])
+def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tiny, tmp_path, monkeypatch, blocked):
+    (tmp_path / 'file').write_bytes(b'')
+    folder = tmp_path / 'file' / 'below'
+    monkeypatch.setenv('MMSIMCLR_CACHE', str(folder))
+    with pytest.raises(FetchError, match=rf'{folder}/.*Not a directory.*MMSIMCLR_CACHE.*dest'):
+        fetch_model('tiny', folder if blocked == 'dest' else None)
+    if blocked == 'cache':                                  # what lies in a folder needs no cache
+        fetch_model('tiny', mirrors=[_folder(tmp_path, tiny)])
+
+
+def test_a_download_is_shown_unless_the_caller_shows_it(tiny, cache, capsys):
+    fetch_model('tiny')
+    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %  0.3 of 0.3 MB, ')
+    fetch_model('tiny')                                     # from the cache
+    (cache / tiny.file_name).unlink()
+    seen = []
+    fetch_model('tiny', progress=lambda *pair: seen.append(pair))
+    assert capsys.readouterr().err == '' and seen[0] == (0, len(CONTENT))
+
+
+def test_an_encoder_by_its_models_name_shows_its_download(tiny, capsys):
+    assert find_checkpoint('tiny').read_bytes() == CONTENT
+    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %')
+
+
+def test_an_address_is_verified_by_the_hash_in_its_name_or_the_one_given(server, cache):
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert fetch_url(f'{server.address}/a-{digest[:8]}.pth?download=1') == cache / f'a-{digest[:8]}.pth'
+    assert fetch_url(f'{server.address}/b.pth', digest[:12]).read_bytes() == CONTENT
+    for url, given in ((f'{server.address}/a-0123abcd.pth', None), (f'{server.address}/c.pth', '0123abcd'),
+                       (f'{server.address}/a-{digest[:8]}.pth', '0123abcd')):
+        with pytest.raises(FetchError, match='expected sha256 0123abcd'):
+            fetch_url(url, given)
+
+
+def test_files_of_one_name_from_two_addresses_are_kept_apart(server, cache):
+    server.files = {'/a/checkpoint.pth': b'a', '/b/checkpoint.pth': b'b'}
+    for _ in range(2):
+        for name in 'ab':
+            assert fetch_url(f'{server.address}/{name}/checkpoint.pth').read_bytes() == name.encode()
+    assert server.seen_paths == ['/a/checkpoint.pth', '/b/checkpoint.pth']
+
+
+def test_without_a_hash_no_mirror_is_trusted_and_no_file_at_dest(server, cache, tmp_path):
+    (tmp_path / 'checkpoint.pth').write_bytes(b'another')
+    path = fetch_url(f'{server.address}/checkpoint.pth', mirrors=[tmp_path], dest=tmp_path)
+    assert path == tmp_path / 'checkpoint.pth' and path.read_bytes() == CONTENT
+
+
+def test_a_file_address_is_used_where_it_lies(cache, tmp_path):
+    held = tmp_path / 'a file.pth'
+    held.write_bytes(CONTENT)
+    assert fetch_url(held.as_uri()) == held
+    with pytest.raises(FetchError, match='expected sha256 0123abcd'):
+        fetch_url(held.as_uri(), '0123abcd')
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (('ftp://a/b.pth',), 'url must begin with'), (('http://a/',), 'end in the name of a file'),
+    (('http://a/b/..',), 'end in the name of a file'),
+    (('http://a/b.pth', '0123'), '8 to 64 hexadecimal digits'),
+    (('http://a/b.pth', 'no hash!'), '8 to 64 hexadecimal digits')])
+def test_addresses_and_hashes_of_another_kind_are_refused(cache, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fetch_url(*arguments)
+
+
+def test_two_who_fetch_at_once_download_a_file_once_and_both_have_it(server, tmp_path):
+    """The lock is on an open file: it holds between threads as between processes."""
+    server.gate = threading.Event()
+    url = f'{server.address}/a-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth'
+    with ThreadPoolExecutor(2) as pool:
+        fetched = [pool.submit(fetch_url, url, dest=tmp_path / 'shared') for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while not server.bytes_sent:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.3)                         # the second is at the lock by now
+        assert not any(one.done() for one in fetched)
+        server.gate.set()
+        paths = [one.result(timeout=60) for one in fetched]
+    assert paths[0] == paths[1] and paths[0].read_bytes() == CONTENT
+    assert server.bytes_sent == len(CONTENT) and len(server.seen_paths) == 1
+    assert len(names(tmp_path / 'shared')) == 1
+
+
+@pytest.mark.parametrize(('name', 'content', 'promised', 'verified', 'model'), [
+    ('tiny_20260101', CONTENT, CONTENT, True, 'tiny'), ('renamed', CONTENT, None, True, 'tiny'),
+    ('a', b'other', b'other', True, None), ('a', b'other', None, False, None),
+    ('a', CONTENT, b'other', False, 'tiny'), ('tiny_20260101', CONTENT[:-1], CONTENT, False, None)])
+def test_a_file_is_verified_by_its_name_and_by_the_zoo(
+        tiny, tmp_path, name, content, promised, verified, model):
+    ending = f'-{hashlib.sha256(promised).hexdigest()[:8]}' if promised else ''
+    path = tmp_path / f'{name}{ending}.pth'
+    path.write_bytes(content)
+    found = verify_file(path)
+    assert (found.verified, found.model) == (verified, model)
+    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    for fact in (str(path), found.sha256[:8], model or 'no file of the model zoo'):
+        assert fact in found.message
+    with pytest.raises(FileNotFoundError, match='absent'):
+        verify_file(tmp_path / 'absent')
+
+
+@pytest.fixture
+def config_path(tmp_path, monkeypatch):
+    """Return the place of the config file, and set nothing."""
+    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_CACHE', 'MMSIMCLR_CONFIG', 'XDG_CONFIG_HOME',
+                 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    path = tmp_path / '.config' / 'mmsimclr' / 'config.yml'
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_the_file_is_where_the_variables_say(config_path, tmp_path, monkeypatch):
+    assert config_file() == config_path
+    monkeypatch.setenv('XDG_CONFIG_HOME', '')
+    assert config_file() == config_path
+    monkeypatch.setenv('XDG_CONFIG_HOME', '/xdg')
+    assert str(config_file()) == '/xdg/mmsimclr/config.yml'
+    (tmp_path / 'my.yml').write_text('mirrors: [http://a]')
+    monkeypatch.setenv('MMSIMCLR_CONFIG', '~/my.yml')
+    assert configured_mirrors() == ['http://a']
+
+
+def test_without_a_file_nothing_is_set_unless_it_was_named(config_path, tmp_path, monkeypatch):
+    assert configured_mirrors() == []
+    for variable, value, folder in (('XDG_CACHE_HOME', '', tmp_path / '.cache' / 'mmsimclr' / 'checkpoints'),
+                                    ('XDG_CACHE_HOME', '/xdg', Path('/xdg/mmsimclr/checkpoints')),
+                                    ('MMSIMCLR_CACHE', '~/here', tmp_path / 'here')):
+        monkeypatch.setenv(variable, value)
+        assert cache_folder() == folder
+    monkeypatch.delenv('MMSIMCLR_CACHE')
+    monkeypatch.setenv('MMSIMCLR_CONFIG', 'nowhere.yml')
+    for function in (configured_mirrors, cache_folder):
+        with pytest.raises(FileNotFoundError, match=r'nowhere\.yml.*MMSIMCLR_CONFIG'):
+            function()
+
+
+def test_an_empty_file_sets_nothing(config_path):
+    config_path.write_text('# mirrors: []')
+    assert configured_mirrors() == []
+
+
+def test_folders_are_below_the_files_own_unless_absolute(config_path, tmp_path):
+    config_path.write_text("mirrors: [here, ~/there, /data, 'file:///x', http://a]\ncache: cache")
+    assert configured_mirrors() == [f'{config_path.parent}/here', f'{tmp_path}/there', '/data', 'file:///x',
+                                    'http://a']
+    assert cache_folder() == config_path.parent / 'cache'
+
+
+def test_the_environment_goes_before_the_file(config_path, monkeypatch):
+    config_path.write_text('mirrors: [/file]\ncache: /file')
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', '/variable, ,http://b')
+    monkeypatch.setenv('MMSIMCLR_CACHE', '/variable')
+    monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
+    assert configured_mirrors() == ['/variable', 'http://b', '/file'] and str(cache_folder()) == '/variable'
+    monkeypatch.delenv('MMSIMCLR_CACHE')
+    assert str(cache_folder()) == '/file'
+
+
+@pytest.mark.parametrize('text, message', [
+    ('mirrosr: [a]', "'mirrosr'; did you mean 'mirrors'"), ('1: [a]', '1 (accepted: mirrors: a list'),
+    ('mirrors: /data', "got '/data'"), ('mirrors: [1]', 'got [1]'), ('mirrors:', 'got None'),
+    ('cache: [a]', "a folder, got ['a']"), ('- a', "got ['a']"), ('mirrors: [', 'YAML')])
+def test_a_wrong_file_is_refused_by_its_name(config_path, text, message):
+    config_path.write_text(text)
+    for function in (configured_mirrors, cache_folder):
+        with pytest.raises(ValueError) as refused:
+            function()
+        assert str(refused.value).startswith(str(config_path)) and message in str(refused.value)

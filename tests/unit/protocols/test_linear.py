@@ -1,0 +1,260 @@
+"""Linear evaluation, per layer, and semi-supervised: what is trained, refused, and said in the result."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_probe import TINY, benchmark_of, probe_config, save_encoder, shapes
+
+from mmsimclr.config import ConfigError
+from mmsimclr.models import POOLED_FEATURES, ResNet
+from mmsimclr.protocols import (
+    LinearEvaluation,
+    LinearPerLayer,
+    SemiSupervised,
+    read_predictions,
+    run_benchmark,
+)
+from mmsimclr.registry import DATASETS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp('encoder'))
+
+
+def saved(work_dir, epoch: int = 2) -> dict:
+    return torch.load(work_dir / f'epoch_{epoch}.pth', weights_only=False)['state_dict']
+
+
+def features_and_labels(checkpoint, split: str, num_images: int):
+    """Return the averaged last maps, ImageNet's scale assumed as a bare state dict says nothing."""
+    encoder = ResNet(**TINY).eval()
+    encoder.load_state_dict(torch.load(checkpoint))
+    mean = torch.tensor((123.675, 116.28, 103.53)).view(3, 1, 1)
+    std = torch.tensor((58.395, 57.12, 57.375)).view(3, 1, 1)
+    images = DATASETS.build(dict(shapes(split, num_images), type='mmsimclr.Shapes', pipeline=[]))
+    rows, labels = [], []
+    with torch.no_grad():
+        for number in range(num_images):
+            item = images[number]
+            image = (torch.from_numpy(item['img']).permute(2, 0, 1).float() - mean) / std
+            rows.append(encoder(image[None])[-1].mean(dim=(2, 3))[0])
+            labels.append(item['gt_label'])
+    return torch.stack(rows), torch.tensor(labels)
+
+
+def test_the_probe_equals_a_plain_loop(checkpoint, tmp_path):
+    config = probe_config(tmp_path, **{'train_dataloader.sampler.shuffle': False})
+    result = run_benchmark(config, str(checkpoint))
+    features, labels = features_and_labels(checkpoint, 'train', 40)
+    weight, bias = torch.zeros(10, 32), torch.zeros(10)
+    velocity = [torch.zeros(10, 32), torch.zeros(10)]
+    for step in range(10):                                     # 2 epochs of 5 batches of 8
+        chosen = slice(8 * (step % 5), 8 * (step % 5) + 8)
+        errors = (features[chosen] @ weight.T + bias).softmax(dim=1) - F.one_hot(labels[chosen], 10)
+        rate = 0.1 * 0.5 * (1 + math.cos(math.pi * step / 10))
+        for number, (value, gradient) in enumerate(
+                ((weight, errors.T @ features[chosen] / 8), (bias, errors.mean(dim=0)))):
+            velocity[number] = 0.9 * velocity[number] + gradient
+            value -= rate * (gradient + 0.9 * velocity[number])
+    state = saved(tmp_path)
+    assert torch.allclose(state['heads.pooled.fc.weight'], weight, atol=1e-4)
+    assert torch.allclose(state['heads.pooled.fc.bias'], bias, atol=1e-4)
+
+    test_features, test_labels = features_and_labels(checkpoint, 'test', 21)
+    ranked = (test_features @ weight.T + bias).topk(5, dim=1).indices
+    hits = (ranked == test_labels[:, None]).float()
+    assert result.metrics['top_1_accuracy_percent'] == pytest.approx(100 * hits[:, 0].mean().item())
+    assert result.metrics['top_5_accuracy_percent'] == pytest.approx(100 * hits.sum(dim=1).mean().item())
+    predictions = read_predictions(tmp_path / result.predictions)
+    assert np.array_equal(predictions.predicted, ranked[:, 0].numpy())
+    assert np.array_equal(predictions.labels, test_labels.numpy())
+
+
+def test_the_encoder_is_the_checkpoint_s_and_the_result_says_so(checkpoint, tmp_path):
+    result = run_benchmark(probe_config(tmp_path), str(checkpoint))
+    source, state = torch.load(checkpoint), saved(tmp_path)
+    assert all(torch.equal(state[f'backbone.{name}'], tensor) for name, tensor in source.items())
+    written = json.loads((tmp_path / 'result.json').read_text())
+    assert written['protocol'] == 'linear' and written['num_images'] == dict(train=40, test=21)
+    assert written['tensors_loaded'] == [120, 120] and written['dataset'] == 'Shapes'
+    assert len(written['settings']['frozen_encoder_sha256']) == 64
+    assert written['settings']['global_batch'] == 8 and written['settings']['steps'] == 10
+    assert written['settings']['optimizer']['type'] == 'SGD' and result.settings['epochs'] == 2
+    # What was saved is a checkpoint that says how its encoder is built and fed.
+    again = run_benchmark(probe_config(tmp_path / 'again'), str(tmp_path / 'epoch_2.pth'))
+    assert again.metrics == result.metrics and again.settings['input']['stated']
+
+
+def test_random_initialisation_can_be_asked_for(tmp_path):
+    result = run_benchmark(probe_config(tmp_path), None)
+    assert result.settings['init'] == 'random' and result.checkpoint is None
+
+
+def test_an_encoder_changed_on_the_way_stops_the_run(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmsimclr.models.Classifier.train', torch.nn.Module.train)
+    with pytest.raises(RuntimeError, match='norms were in training mode, in epoch 1'):
+        run_benchmark(probe_config(tmp_path), str(checkpoint))
+    assert not (tmp_path / 'result.json').exists() and not (tmp_path / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('changes, said', [
+    ({'optim_wrapper.optimizer.lr': 0.0}, 'never trained: 10 steps were made and pooled.fc.weight stayed'),
+    ({'train_cfg.max_epochs': 0, 'param_scheduler': []}, r'train_cfg.max_epochs must be >= 1, got 0'),
+])
+def test_a_probe_that_was_never_trained_is_refused(changes, said, checkpoint, tmp_path):
+    for init_std in (0.0, 0.01):
+        with pytest.raises(ValueError, match=said):
+            run_benchmark(probe_config(tmp_path / str(init_std), **{
+                **changes, 'model.heads.pooled.init_std': init_std}), str(checkpoint))
+
+
+def test_an_interrupted_probe_goes_on_to_the_same_end(checkpoint, tmp_path):
+    whole = run_benchmark(probe_config(tmp_path / 'whole'), str(checkpoint))
+    # It stops after one epoch of two, with the schedule of two.
+    first = probe_config(tmp_path / 'parts', **{'train_cfg.max_epochs': 1})
+    first.param_scheduler[0].update(total=2, end=2)
+    run_benchmark(first, str(checkpoint))
+    resumed = run_benchmark(probe_config(tmp_path / 'parts', resume=True), str(checkpoint))
+    assert resumed.metrics == whole.metrics and resumed.settings['steps'] == 10
+    left, right = saved(tmp_path / 'whole'), saved(tmp_path / 'parts')
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    # All epochs done: only the evaluation is left.
+    again = run_benchmark(probe_config(tmp_path / 'parts', resume=True), str(checkpoint))
+    assert again.metrics == whole.metrics
+
+
+def test_a_probe_of_another_encoder_is_not_resumed(checkpoint, tmp_path):
+    run_benchmark(probe_config(tmp_path), str(checkpoint))
+    with pytest.raises(RuntimeError, match='what is resumed from was trained on another encoder'):
+        run_benchmark(probe_config(tmp_path, resume=True), str(save_encoder(tmp_path, seed=1)))
+
+
+@pytest.mark.parametrize('changes, error, said', [
+    ({'model.frozen': False}, ConfigError, 'set model.frozen=True'),
+    ({'model.heads': {}}, ConfigError, r'model.heads must name 1 head\(s\), got \[\]'),
+    ({'test_dataloader': {}}, ConfigError, 'needs test_dataloader'),
+    ({'test_dataloader.dataset.indices': []}, ValueError, 'the test has no images'),
+    ({'test_dataloader.dataset.indices': [], 'test_dataloader.dataset.serialize_data': False}, ValueError,
+     'the test has no images'),
+    ({'test_dataloader.dataset.metainfo': dict(classes=('a', 'b'))}, ValueError,
+     'test images have labels up to 9, and the test has 2 classes'),
+    ({'train_dataloader.dataset.indices': list(range(8))}, ValueError,
+     '2 classes of the test have no training'),
+    ({'train_dataloader.batch_size': 64}, ValueError, 'an epoch would have no steps'),
+    ({'train_dataloader.dataset.indices': [0], 'train_dataloader.batch_size': 1}, ValueError,
+     'training images must be of two classes or more'),
+])
+def test_what_cannot_be_trained_is_refused_before_training(changes, error, said, checkpoint, tmp_path):
+    config = probe_config(tmp_path)
+    config.merge_from_dict(changes, allow_list_keys=True)
+    for key in ('model.heads', 'test_dataloader'):
+        if changes.get(key) == {}:
+            node, _, last = key.rpartition('.')
+            (config[node] if node else config)[last] = {}
+    with pytest.raises(error, match=said):
+        LinearEvaluation().run(benchmark_of(config, checkpoint))
+
+
+def per_layer_config(work_dir, features=POOLED_FEATURES, **changes):
+    config = probe_config(work_dir, 'LinearPerLayer', **changes)
+    config.model.heads = {feature: dict(type='LinearHead', feature=feature, norm=True)
+                          for feature in features}
+    config.optim_wrapper.optimizer.update(lr=0.01, weight_decay=1e-4)
+    return config
+
+
+def test_five_heads_together_learn_as_one_alone(checkpoint, tmp_path):
+    together = run_benchmark(per_layer_config(tmp_path / 'five'), str(checkpoint))
+    assert together.protocol == 'linear on each feature'
+    assert list(together.metrics) == [f'feature_{n}_top_{k}_accuracy_percent'
+                                      for n in range(1, 6) for k in (1, 5)]
+    states = saved(tmp_path / 'five')
+    assert states['heads.stem.fc.weight'].shape == (10, 4 * 12 * 12)
+    assert states['heads.layer4.fc.weight'].shape == (10, 32 * 2 * 2)
+    # The first head is drawn first, so it starts as it does alone.
+    alone = run_benchmark(per_layer_config(tmp_path / 'one', ['stem']), str(checkpoint))
+    one = saved(tmp_path / 'one')
+    assert all(torch.allclose(one[name], states[name], atol=1e-6) for name in one if name.startswith('heads'))
+    assert alone.metrics == {name: value for name, value in together.metrics.items() if 'feature_1' in name}
+    best = together.settings['predictions_of']
+    predictions = read_predictions(tmp_path / 'five' / together.predictions)
+    assert 100 * (predictions.labels == predictions.predicted).mean() == pytest.approx(
+        max(value for name, value in together.metrics.items() if 'top_1' in name))
+    assert together.metrics[f'{best}_top_1_accuracy_percent'] == max(
+        value for name, value in together.metrics.items() if 'top_1' in name)
+
+
+def test_heads_that_are_not_named_as_their_features_are_refused(checkpoint, tmp_path):
+    config = probe_config(tmp_path, 'LinearPerLayer')
+    with pytest.raises(ConfigError, match="got 'pooled' on 'pooled'"):
+        LinearPerLayer().run(benchmark_of(config, checkpoint))
+
+
+def semi_config(work_dir, **changes):
+    config = probe_config(work_dir, **{'model.frozen': False, 'model.heads.pooled.init_std': 0.01, **changes})
+    config.train_dataloader.dataset = dict(
+        type='BalancedSubset', fraction=0.5, dataset=config.train_dataloader.dataset)
+    return config
+
+
+def test_fine_tuning_trains_the_whole_network_on_the_share(checkpoint, tmp_path):
+    config = semi_config(tmp_path)
+    config.protocol = dict(type='SemiSupervised', labels='10%')
+    result = run_benchmark(config, str(checkpoint))
+    assert result.protocol == 'semi-supervised 10%' and result.num_images == dict(train=20, test=21)
+    assert 'frozen_encoder_sha256' not in result.settings
+    source, state = torch.load(checkpoint), saved(tmp_path)
+    for name in ('conv1.weight', 'layer4.1.bn2.weight', 'bn1.running_mean'):
+        assert not torch.equal(state[f'backbone.{name}'], source[name]), name
+
+
+def test_the_grid_is_trained_and_the_best_is_said_to_be_chosen_on_the_test(checkpoint, tmp_path):
+    config = semi_config(tmp_path, **{'train_cfg.max_epochs': 1})
+    protocol = SemiSupervised('1%', grid=dict(lr=[0.1, 1e-9], head_lr_multiplier=[1, 10]))
+    result = protocol.run(benchmark_of(config, checkpoint))
+    rows = result.settings['grid']
+    assert [(row['lr'], row['head_lr_multiplier']) for row in rows] == [
+        (0.1, 1), (0.1, 10), (1e-9, 1), (1e-9, 10)]
+    best = max(rows, key=lambda row: row['top_1_accuracy_percent'])
+    assert result.metrics['top_1_accuracy_percent'] == best['top_1_accuracy_percent']
+    assert result.settings['chosen'] == {key: best[key] for key in ('lr', 'head_lr_multiplier')}
+    assert result.settings['selected_on'] == 'test'
+
+
+def test_the_multiplier_is_the_head_s_alone(checkpoint, tmp_path):
+    # One step without momentum: the way of each weight is its learning rate times the same gradient.
+    options = {'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.momentum': 0.0,
+               'optim_wrapper.optimizer.nesterov': False, 'train_dataloader.batch_size': 20}
+    config = semi_config(tmp_path, **options)
+    protocol = SemiSupervised('1%', grid=dict(lr=[0.01], head_lr_multiplier=[1, 10]))
+    protocol.run(benchmark_of(config, checkpoint))
+    one, ten = (saved(tmp_path / f'lr0.01_head{factor}', 1) for factor in (1, 10))
+    assert torch.allclose(ten['heads.pooled.fc.bias'], 10 * one['heads.pooled.fc.bias'], rtol=1e-4)
+    assert torch.equal(ten['backbone.conv1.weight'], one['backbone.conv1.weight'])
+    assert not torch.equal(one['backbone.conv1.weight'], torch.load(checkpoint)['conv1.weight'])
+
+
+def test_a_grid_or_a_model_that_does_not_fit_is_refused(checkpoint, tmp_path):
+    for grid in (dict(lr=[0.1]), dict(lr=[], head_lr_multiplier=[1]), dict(lr=[0.0], head_lr_multiplier=[1])):
+        with pytest.raises(ValueError, match='grid must be dict'):
+            SemiSupervised('1%', grid)
+    with pytest.raises(ConfigError, match=r'model\.frozen=False'):
+        SemiSupervised('1%').run(benchmark_of(probe_config(tmp_path), checkpoint))
+
+
+def test_permuting_the_test_images_permutes_the_predictions_and_nothing_else(checkpoint, tmp_path):
+    straight = run_benchmark(probe_config(tmp_path / 'a'), str(checkpoint))
+    order = np.random.default_rng(0).permutation(21).tolist()
+    config = probe_config(tmp_path / 'b')
+    config.test_dataloader.dataset.indices = order
+    permuted = run_benchmark(config, str(checkpoint))
+    assert permuted.metrics == straight.metrics
+    left, right = (read_predictions(tmp_path / name / 'predictions.npz') for name in 'ab')
+    assert np.array_equal(left.predicted[order], right.predicted)

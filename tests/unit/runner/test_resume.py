@@ -1,0 +1,208 @@
+"""A resumed run keeps what it was told; a config that says otherwise is refused, with both values."""
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
+from tiny_run import log_of, tiny_config, tiny_runner
+
+from mmsimclr.checkpoints import CheckpointError
+from mmsimclr.config import ConfigError
+from mmsimclr.runner import PretrainRunner, ResumableTrainLoop, build_runner
+
+SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
+
+
+def run(work_dir, epochs: int = 2, resume=None, **changes):
+    """Train two steps an epoch; return the Runner."""
+    options = {key.replace('__', '.'): value for key, value in changes.items()}
+    config = tiny_config(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), param_scheduler=SCHEDULE,
+                         resume=resume is not None, load_from=str(resume) if resume else None)
+    config.merge_from_dict(options)
+    runner = build_runner(config)
+    runner.train()
+    return runner
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('first')
+    run(folder)
+    return folder / 'epoch_2.pth'
+
+
+OTHER_BATCH = {'train_dataloader.batch_size': 4, 'param_scheduler': [
+    dict(type='WarmupCosineLR', warmup=2, total=8, by_epoch=False)]}
+# Changes of the config, and what the message has of them.
+DIFFERENT = [
+    ({'optim_wrapper.optimizer.lr': 0.1}, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
+    ({'optim_wrapper.optimizer.weight_decay': 0.5}, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
+    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
+    ({'param_scheduler.0.total': 9}, r'\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
+    ({'randomness.seed': 5, 'param_scheduler.0.warmup': 2},
+     r'(?s)randomness\.seed: 0 in the checkpoint, 5 in .*warmup_steps: 2 in the checkpoint, 4 in'),
+    # The number of steps of the schedule stays, the images of a step do not.
+    ({'train_dataloader.dataset.num_images': 17}, r'num_images 16 in the checkpoint, 17 now'),
+    (OTHER_BATCH, r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in')]
+
+
+@pytest.mark.parametrize('changes, message', DIFFERENT, ids=lambda value: str(value)[:40])
+def test_other_settings_are_refused_and_both_values_named(changes, message, first, tmp_path):
+    with pytest.raises(ConfigError, match=message) as caught:
+        run(tmp_path, 4, first, **changes)
+    assert f'load_from={first}' in str(caught.value)
+
+
+def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
+    longer = run(tmp_path / 'resumed', 4, first)
+    rates = longer.message_hub.get_scalar('train/lr').data[0].tolist()
+    assert rates == run(tmp_path / 'at_once', 4).message_hub.get_scalar('train/lr').data[0].tolist()
+    assert len(set(rates[2:])) == 6, 'the cosine moves in every step'
+
+
+def test_a_seed_that_was_drawn_is_that_of_the_resumed_run_too(tmp_path):
+    drawn = run(tmp_path / 'a', 1, randomness=dict(seed=None))
+    resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', randomness=dict(seed=None))
+    assert resumed.seed == drawn.seed == resumed.train_dataloader.sampler.seed
+
+
+def test_a_checkpoint_without_any_of_this_resumes_as_in_mmengine(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    for key in ('run', 'run_id'):
+        del tree['meta'][key]
+    del tree['random_states']
+    torch.save(tree, tmp_path / 'old.pth')
+    assert run(tmp_path / 'run', 3, tmp_path / 'old.pth').iter == 6
+
+
+def test_a_place_beyond_the_epoch_is_refused(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    del tree['meta']['run']
+    tree['meta']['iter'] = 7
+    torch.save(tree, tmp_path / 'odd.pth')
+    with pytest.raises(ConfigError, match='iteration 7 after 2 epochs in the checkpoint, 2 steps per epoch'):
+        run(tmp_path / 'run', 3, tmp_path / 'odd.pth')
+
+
+def test_resuming_where_nothing_is_starts_from_the_beginning_and_says_so(tmp_path):
+    tiny_runner(tmp_path, resume=True).train()
+    assert f'no checkpoint in {tmp_path}: starting from the beginning' in log_of(tmp_path)
+
+
+@pytest.mark.parametrize('launcher', ['TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'])
+def test_a_restarted_run_resumes_without_being_told(launcher, tmp_path, monkeypatch):
+    tiny_runner(tmp_path, default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))).train()
+    monkeypatch.setenv(launcher, '0')
+    tiny_runner(tmp_path / 'other').train()
+    assert 'resuming from' not in log_of(tmp_path / 'other')
+    monkeypatch.setenv(launcher, '2')
+    runner = tiny_runner(tmp_path, experiment_name='again', train_cfg=dict(by_epoch=True, max_epochs=2))
+    runner.train()
+    assert runner.iter == 4
+    assert runner.message_hub.get_info('started_at_iteration') == 2
+
+
+def test_a_seed_that_the_sampler_has_of_its_own_stays(tmp_path):
+    first = run(tmp_path / 'a', 1, train_dataloader__sampler__seed=7)
+    resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', train_dataloader__sampler__seed=7)
+    assert first.train_dataloader.sampler.seed == resumed.train_dataloader.sampler.seed == 7
+
+
+class PlateauHookForResumeTest(Hook):
+    """A validation that never gets better."""
+
+    priority = 'ABOVE_NORMAL'
+
+    def after_train_epoch(self, runner):
+        for schedule in runner.param_schedulers:
+            schedule.step(dict(loss=1.0))
+
+
+@pytest.mark.parametrize('schedule', [
+    dict(type='OneCycleLR', eta_max=0.1, total_steps=8, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[1, 3]),
+    dict(type='ReduceOnPlateauLR', monitor='loss', rule='less', patience=0, factor=0.5)],
+    ids=lambda schedule: schedule['type'])
+def test_a_schedule_with_functions_or_counts_in_its_state_goes_on(schedule, tmp_path):
+    changes = dict(param_scheduler=[schedule], custom_hooks=[dict(type=PlateauHookForResumeTest)]
+                   if 'monitor' in schedule else [])
+    whole = run(tmp_path / 'whole', 4, **changes)
+    run(tmp_path / 'parts', 2, **changes)
+    resumed = run(tmp_path / 'resumed', 4, tmp_path / 'parts' / 'epoch_2.pth', **changes)
+    left, right = (each.message_hub.get_scalar('train/lr').data[0].tolist() for each in (whole, resumed))
+    assert left == right and len(left) == 8 and left[0] != left[-1]
+
+
+@pytest.mark.parametrize('environment', [dict(TORCHELASTIC_MAX_RESTARTS='3'), dict(SLURM_JOB_ID='1')],
+                         ids=str)
+def test_a_restart_before_the_first_save_does_not_resume_an_older_run(environment, tmp_path, monkeypatch):
+    run(tmp_path, 2)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def killed(runner, *args, **kwargs):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainRunner, 'save_checkpoint', killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, 2, experiment_name='killed')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    restarted = run(tmp_path, 2, custom_hooks=[dict(type='RunSummaryHook')], experiment_name='restarted')
+    assert not restarted.message_hub.get_info('started_at_iteration') and restarted.iter == 4
+
+
+def test_a_restart_of_what_was_resumed_from_an_older_version_goes_on(first, tmp_path, monkeypatch):
+    tree = torch.load(first, weights_only=False)
+    for key in ('run', 'run_id'):
+        del tree['meta'][key]
+    torch.save(tree, tmp_path / 'epoch_2.pth')
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '3')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainRunner, 'save_checkpoint', lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(tmp_path, 4, experiment_name='killed again')
+    resumed = run(tmp_path, 4, custom_hooks=[dict(type='RunSummaryHook')], experiment_name='goes on')
+    assert resumed.message_hub.get_info('started_at_iteration') == 4
+
+
+def test_a_last_checkpoint_that_was_saved_elsewhere_is_not_passed_over_in_silence(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('s3://bucket/run/epoch_3.pth')
+    with pytest.raises(CheckpointError, match=r's3://bucket/run/epoch_3\.pth.*--resume FILE'):
+        tiny_runner(tmp_path, resume=True).train()
+
+
+class OwnLoopForResumeTest(EpochBasedTrainLoop):
+    """A user's own, which begins every epoch at its first batch."""
+
+
+class OwnResumableLoopForResumeTest(ResumableTrainLoop):
+    """A user's own, derived from ours."""
+
+
+BY_ITERATION = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=-1))
+
+
+def loop(kind: type, epochs: int = 4) -> dict:
+    return dict(_delete_=True, type=kind, max_epochs=epochs)
+
+
+@pytest.mark.parametrize('done', [2, 3])
+def test_a_loop_of_ones_own_that_would_begin_an_epoch_again_is_refused_inside_one(done, tmp_path):
+    """After two steps the epoch is over, but a checkpoint by iterations does not count it as done."""
+    run(tmp_path / 'whole', default_hooks=BY_ITERATION, train_cfg=loop(OwnLoopForResumeTest))
+    path = tmp_path / 'whole' / f'iter_{done}.pth'
+    with pytest.raises(ConfigError) as error:
+        run(tmp_path / 'resumed', 4, path, train_cfg=loop(OwnLoopForResumeTest))
+    said = f'{path} was saved {2 - done % 2} steps into an epoch of 2, and OwnLoopForResumeTest would begin'
+    assert said in str(error.value) and 'mmsimclr.runner.ResumableTrainLoop' in str(error.value)
+
+
+def test_it_goes_on_after_an_epoch_and_one_derived_from_ours_anywhere(tmp_path):
+    run(tmp_path / 'own', train_cfg=loop(OwnLoopForResumeTest, 2))
+    own = run(tmp_path / 'resumed', 4, tmp_path / 'own' / 'epoch_2.pth', train_cfg=loop(OwnLoopForResumeTest))
+    assert own.iter == 8
+    run(tmp_path / 'derived', default_hooks=BY_ITERATION, train_cfg=loop(OwnResumableLoopForResumeTest))
+    derived = run(tmp_path / 'again', 4, tmp_path / 'derived' / 'iter_3.pth',
+                  train_cfg=loop(OwnResumableLoopForResumeTest))
+    assert derived.iter == 8
