@@ -22,9 +22,9 @@ from mmsimclr.config import load_config
 from mmsimclr.engine import OnlineKNNHook
 from mmsimclr.environment import cpu_name, num_usable_cores
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation import linear_accuracy
+from mmsimclr.evaluation import knn_accuracy, linear_accuracy
 from mmsimclr.features import extract_features
-from mmsimclr.protocols import Result, knn_accuracy, portable_path, sha256
+from mmsimclr.protocols import Result, portable_path, sha256
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import (
     read_scalars,

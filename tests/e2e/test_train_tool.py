@@ -100,7 +100,7 @@ MISTAKES = {
     'misspelt key of a section': (['--cfg-options', 'train_cfg.max_epoch=1'], "did you mean 'max_epochs'?"),
     'misspelt argument of a component': (['--cfg-options', 'model.backbone.dept=18'],
                                          "unknown key 'dept' in model.backbone; did you mean 'depth'?"),
-    'option that only the file reads': (['--cfg-options', 'epochs=1'], 'train_cfg.max_epochs'),
+    'option that only the file reads': (['--cfg-options', 'lr=1'], 'optim_wrapper.optimizer.lr'),
     'value out of range': (['--cfg-options', 'model.head.temperature=-0.1'],
                            'temperature must be > 0 and finite, got -0.1'),
     'widths that do not fit': (['--cfg-options', 'model.neck.in_channels=512'],
