@@ -74,17 +74,12 @@ def parse_options(ctx: click.Context, param: click.Parameter, words: Sequence[st
     """Return the values of KEY=VALUE words, by key."""
     if not words:
         return {}
-    from mmsimclr.config import parse_value
-    options = {}
-    for word in words:
-        key, equals, value = word.partition('=')
-        if not key or not equals:
-            raise click.BadParameter(f'options must be KEY=VALUE, got {word!r}')
-        try:
-            options[key] = parse_value(value)
-        except ValueError as error:
-            raise click.BadParameter(f'{key}: {error}') from error
-    return options
+    from mmsimclr import config
+    from mmsimclr.errors import InputError
+    try:
+        return config.parse_options(words)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def config_options(function: Callable) -> Callable:

@@ -128,7 +128,7 @@ def check_option(key: str, config: Mapping[str, Any]) -> None:
         raise_unknown(root, '', RUNNER_KEYS)
     read = {name: value for name, value in config.items() if name in RUNNER_KEYS}
     places = [place for place, value in _walk(read) if _equal(value, config[root])
-              and (_last_key(place) == root or isinstance(value, Mapping))]
+              and (_last_key(place).endswith(root) or isinstance(value, Mapping))]
     raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file is '
                       f'loaded; override what was made of it: {", ".join(places[:4]) or "nothing was"}')
 

@@ -21,18 +21,11 @@ from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
 from mmsimclr.features.images import preparation_for
 from mmsimclr.features.store import decisive_settings
 from mmsimclr.models import ViewPreprocessor
+from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
 from mmsimclr.models.heads.feature_pooling import pool_feature
 
 NOT_FINITE = 'the weights of the encoder are damaged, or the images are not scaled as it expects'
-STAGES = ('stem', 'layer1', 'layer2', 'layer3', 'layer4', 'pooled')
-_OUT_INDICES = dict(zip(STAGES, ('stem', 0, 1, 2, 3, 3), strict=True))
-_ORDER = ('stem', 0, 1, 2, 3)       # in which networks return their maps, whatever that of out_indices
-
-
-def out_indices(stages: tuple[str, ...]) -> tuple[int | str, ...]:
-    """Return the ``out_indices`` of a ResNet that returns the maps of these stages, in its order."""
-    wanted = {_OUT_INDICES[stage] for stage in stages}
-    return tuple(index for index in _ORDER if index in wanted)
+STAGES = tuple(STAGE_INDICES)
 
 
 def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
@@ -48,15 +41,15 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
     if not maps or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
         got = [list(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps]
         raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got {got}')
-    returned = [index for index in _ORDER if index in getattr(backbone, 'out_indices', ())]
+    returned = [index for index in MAP_INDICES if index in getattr(backbone, 'out_indices', ())]
     by_index = dict(zip(returned, maps, strict=True)) if len(returned) == len(maps) else {}
     features = {}
     for stage in stages:
-        chosen = maps[-1] if stage == 'pooled' else by_index.get(_OUT_INDICES[stage])
+        chosen = maps[-1] if stage == 'pooled' else by_index.get(STAGE_INDICES[stage])
         if chosen is None:
             raise InputError(f'the encoder does not return the map of {stage!r}: it returns '
                              f'{tuple(by_index) or "the last one only"}; build it with '
-                             f'out_indices={out_indices(stages)}')
+                             f'out_indices={out_indices_of(stages)}')
         chosen = chosen.float()
         rows = pool_feature(chosen, stage) if pooling == 'grid' else chosen.mean(dim=(2, 3))
         features[stage] = F.normalize(rows, dim=1) if normalise else rows
@@ -175,7 +168,7 @@ class Embedder:
             backbone, self.report = checkpoint, None
         else:
             backbone, self.report = checkpoints.build_encoder(
-                checkpoint, select=select, out_indices=out_indices(self.stages))
+                checkpoint, select=select, out_indices=out_indices_of(self.stages))
         self.backbone = backbone.to(self.device).eval()
         self.input = input if input is not None else self.report.input
         self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash)

@@ -23,10 +23,9 @@ from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
 from mmsimclr.files import ProgressLine
+from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
-
-ALL_MAPS = ('stem', 0, 1, 2, 3)
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -114,7 +113,7 @@ class EncoderSource:
 
     @cached_property
     def _built(self) -> tuple[nn.Module, LoadReport | None]:
-        return self.build(out_indices=ALL_MAPS)
+        return self.build(out_indices=MAP_INDICES)
 
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
         """Return a new encoder with the same weights, in eval mode, and the report of its loading.

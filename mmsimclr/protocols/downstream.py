@@ -22,7 +22,7 @@ from mmsimclr.models import DownstreamResNet
 from mmsimclr.protocols.annotation_check import check_annotations, classes_of
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import broadcast_buffers, training_config, training_settings
+from mmsimclr.protocols.training import training_config, training_settings
 from mmsimclr.registry import MODELS, PROTOCOLS
 from mmsimclr.runner import build_runner
 
@@ -59,7 +59,7 @@ class FineTuning(Protocol):
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '
                                  'encoder; raise train_cfg.max_iters or max_epochs')
-            broadcast_buffers(unwrap_model(runner.model))
+            distributed.copy_buffers_from_first_rank(unwrap_model(runner.model))
             metrics = {name: float(value) for name, value in runner.test().items()}
         metric, = runner.test_loop.evaluator.metrics
         kept = benchmark.work_dir / 'per_image.npz'

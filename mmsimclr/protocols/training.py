@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from numpy import ndarray
@@ -26,8 +25,8 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
 from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
-from mmsimclr.models.backbones.resnet import STAGE_INDICES
-from mmsimclr.protocols.base import ALL_MAPS, Benchmark, EncoderSource, clear_dataset_errors
+from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
+from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
 from mmsimclr.protocols.pretraining import num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
 from mmsimclr.runner import build_runner
@@ -157,12 +156,11 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     backbone, heads, scale = encoder.backbone, config.model.heads, encoder.input
     height, width = test_set[0]['inputs'].shape[-2:]
     image = torch.zeros(1, 3, height, width, device=next(backbone.parameters()).device)
-    maps = dict(zip(ALL_MAPS, backbone(image), strict=True))
-    index_of = {name: STAGE_INDICES[head.get('feature', 'pooled')] for name, head in heads.items()}
-    for name, head in heads.items():
-        head.update(map_shape=tuple(maps[index_of[name]].shape[1:]),
+    maps = dict(zip(MAP_INDICES, backbone(image), strict=True))
+    for head in heads.values():
+        head.update(map_shape=tuple(maps[STAGE_INDICES[head.get('feature', 'pooled')]].shape[1:]),
                     num_classes=len(test_set.metainfo['classes']))
-    out_indices = tuple(index for index in ALL_MAPS if index in index_of.values())
+    out_indices = out_indices_of(head.get('feature', 'pooled') for head in heads.values())
     config.model.backbone = dict(type='mmsimclr.ResNet', **backbone.settings, out_indices=out_indices)
     preprocessor = config.model.get('data_preprocessor') or dict(type='mmsimclr.ViewPreprocessor')
     config.model.data_preprocessor = {**preprocessor, 'mean': scale.mean, 'std': scale.std}
@@ -253,20 +251,13 @@ def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
     if blank:
         raise InputError(f'the weights of {", ".join(blank)} are all zero: a probe that was never trained '
                          'says nothing about the encoder; train it first')
-    broadcast_buffers(model)
+    distributed.copy_buffers_from_first_rank(model)
     model.eval()
     with kept_memory(next(model.parameters()).device):
         parts = [_classify(model, batch) for batch in loader]
     parts = [part for parts_of_rank in distributed.from_every_rank(parts) for part in parts_of_rank]
     rows = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {}
     return _assemble(rows, list(model.heads), len(loader.dataset))
-
-
-def broadcast_buffers(model: torch.nn.Module) -> None:
-    """Give all ranks the buffers of rank 0: statistics of batch norm may be per process."""
-    if distributed.world_size() > 1:
-        for buffer in model.buffers():
-            broadcast(buffer, src=0)
 
 
 def _classify(model: Classifier, batch: Mapping[str, Any]) -> dict[str, ndarray]:

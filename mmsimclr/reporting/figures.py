@@ -11,7 +11,6 @@ from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.transforms import MultiView
-from mmsimclr.transforms.load import EncodedImage
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -72,7 +71,7 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
     for step in steps:
         if isinstance(step, MultiView):
             image = results['img']
-            original = image.decode() if isinstance(image, EncodedImage) else np.array(image)
+            original = image.decode() if hasattr(image, 'decode') else np.array(image)
             return original, step(results)['img']
         results = step(results)
     raise InputError(f'the pipeline of {type(dataset).__name__} has no MultiView step, so there are no '
