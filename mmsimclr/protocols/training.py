@@ -99,7 +99,8 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
     config = copy.deepcopy(benchmark.config)
     if lacking := [key for key in needed if not config.get(key)]:
         raise ConfigError(f'a protocol that trains needs {", ".join(lacking)} in the config')
-    config.merge_from_dict(dict(options or {}))
+    if options:
+        config.merge_from_dict(dict(options))
     config.work_dir = str(benchmark.work_dir / name if name else benchmark.work_dir)
     config.setdefault('experiment_name', '-'.join(Path(config.work_dir).absolute().parts[-2:]))
     # MMEngine's Runner takes the GPU wherever there is one.

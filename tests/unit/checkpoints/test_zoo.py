@@ -91,7 +91,7 @@ def test_a_server_that_recovers_is_asked_again(tiny, server, cache, fault):
 
 def test_a_later_call_goes_on_where_a_failed_one_broke_off(tiny, server, cache):
     server.cut_after = [100_000]
-    with pytest.raises(FetchError, match=r'after 100000 of 256000 bytes\. 100000 bytes are kept'):
+    with pytest.raises(FetchError, match=r'(?s)100000 of 256000 bytes.*100000 bytes are kept'):
         fetch_model('tiny', attempts=1)
     assert tiny.file_name not in names(cache)
     assert fetch_model('tiny').read_bytes() == CONTENT
@@ -245,7 +245,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tiny, tmp_path
 
 def test_a_download_is_shown_unless_the_caller_shows_it(tiny, cache, capsys):
     fetch_model('tiny')
-    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %  0.3 of 0.3 MB, ')
+    shown = capsys.readouterr().err
+    assert tiny.file_name in shown and '100 %' in shown and '256k' in shown
     fetch_model('tiny')                                     # from the cache
     (cache / tiny.file_name).unlink()
     seen = []
@@ -255,7 +256,8 @@ def test_a_download_is_shown_unless_the_caller_shows_it(tiny, cache, capsys):
 
 def test_an_encoder_by_its_models_name_shows_its_download(tiny, capsys):
     assert find_checkpoint('tiny').read_bytes() == CONTENT
-    assert capsys.readouterr().err.startswith(f'{tiny.file_name}  100 %')
+    shown = capsys.readouterr().err
+    assert tiny.file_name in shown and '100 %' in shown
 
 
 def test_an_address_is_verified_by_the_hash_in_its_name_or_the_one_given(server, cache):

@@ -106,7 +106,7 @@ def test_an_encoder_changed_on_the_way_stops_the_run(checkpoint, tmp_path, monke
 
 @pytest.mark.parametrize('changes, said', [
     ({'optim_wrapper.optimizer.lr': 0.0}, 'never trained: 10 steps were made and pooled.fc.weight stayed'),
-    ({'train_cfg.max_epochs': 0, 'param_scheduler': []}, r'train_cfg.max_epochs must be >= 1, got 0'),
+    ({'train_cfg.max_epochs': 0, 'param_scheduler': []}, r'train_cfg.max_epochs'),
 ])
 def test_a_probe_that_was_never_trained_is_refused(changes, said, checkpoint, tmp_path):
     for init_std in (0.0, 0.01):
