@@ -14,8 +14,7 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
                        device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
     """Return the features of a bank that are nearest to each query, by cosine.
 
-    Memory is bounded by query_chunk x bank_chunk floats, whatever the bank's size. A memory-mapped array is
-    read piece by piece.
+    At most query_chunk x bank_chunk similarities are in memory; a memory-mapped array is read piece by piece.
 
     Args:
         queries: Float [Q, D]; need not be unit norm.
@@ -77,8 +76,7 @@ def largest(values: Tensor, k: int) -> Tensor:
 def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, temperature: float) -> Tensor:
     """Return the votes of neighbours for every class, float32 [Q, num_classes].
 
-    A vote is exp(similarity / temperature), relative to the best neighbour's, which leaves the ranking as it
-    is and cannot overflow.
+    A vote is exp(similarity / temperature), relative to the best neighbour's so that it cannot overflow.
 
     Args:
         similarity: Cosine similarities, float [Q, k], largest first.
@@ -94,14 +92,8 @@ def knn_votes(queries: Tensor, bank: Tensor, labels: Tensor, num_classes: int, k
               temperature: float = 0.07, query_chunk: int = 1024) -> Tensor:
     """Return the votes of each query's nearest neighbours, float32 [Q, num_classes].
 
-    Args:
-        queries: Features to classify, float [Q, D]; need not be unit norm.
-        bank: Labelled features, float [B, D].
-        labels: Classes of the bank, int64 [B], in [0, num_classes).
-        num_classes: Number of classes.
-        k: Number of neighbours, >= 1; at most the size of the bank is used.
-        temperature: Temperature of the votes, dimensionless, > 0.
-        query_chunk: Queries compared at once.
+    ``labels`` are the classes of the bank, int64 [B], in [0, num_classes). The ``temperature`` of the votes
+    is dimensionless and > 0. The other arguments are those of :func:`nearest_neighbours`.
 
     Raises:
         ValueError: If an argument is out of range, shapes disagree, or a feature is not finite.

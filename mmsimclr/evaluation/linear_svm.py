@@ -20,7 +20,7 @@ MAX_ITERATIONS = 2000
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int = 0,
             max_iterations: int = MAX_ITERATIONS) -> tuple[LinearSVC, bool]:
-    """Fit scikit-learn's LinearSVC to one class.
+    """Fit scikit-learn's LinearSVC to one class; return it, and whether it converged.
 
     Args:
         features: Float [N, C].
@@ -28,9 +28,6 @@ def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int = 0
         cost: Weight of the errors against the margin, > 0.
         seed: Decides the order in which liblinear visits the images.
         max_iterations: Bound on its passes.
-
-    Returns:
-        The SVM, and whether it converged.
 
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
@@ -47,13 +44,10 @@ def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int = 0
 def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale each feature by 1 / (length + 1e-5), and drop the dimensions in which no training image lies.
 
-    An SVM sees nothing but inner products with training images. So N images of more than N dimensions are
-    as well described by N coordinates in the space that they span. In the basis of a QR decomposition image
-    i has i + 1 of them that are not 0, and liblinear skips zeros: 5,011 images of 9,216 numbers shrink to
-    2,506 on average.
-
-    Returns:
-        Float64 [N, min(N, C)] and [M, min(N, C)], of features [N, C] and [M, C].
+    Features [N, C] and [M, C] become float64 [N, min(N, C)] and [M, min(N, C)]. An SVM sees only inner
+    products with training images, so N coordinates in the space that these span say all. In the basis of a QR
+    decomposition image i has i + 1 of them that are not 0, and liblinear skips zeros: 5,011 images of 9,216
+    numbers shrink to 2,506 on average.
 
     Raises:
         ValueError: If a feature is not finite, or the shapes do not fit.

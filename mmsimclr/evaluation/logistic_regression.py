@@ -26,7 +26,7 @@ def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, 
 
     Args:
         function: Returns value and gradient at a point; convex, positive, of curvatures about 1, since the
-            first step goes along the negative gradient with length 1.
+            first step is the negative gradient.
         start: The first point.
         tolerance: The search has converged when the squared norm of the gradient is at most this times the
             value, or when no step lowers the value any more, for lack of digits.
@@ -158,16 +158,16 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
                     l2: Sequence[float], *, rows: np.ndarray | None = None,
                     device: str | torch.device = 'cpu', tolerance: float = TOLERANCE,
                     max_iterations: int = 1000) -> Iterator[LinearClassifier]:
-    """Fit a linear classifier for each regularisation, each fit beginning at the one before.
+    """Yield a linear classifier for each regularisation, the strongest first; a fit begins at the one before.
 
     For classes [N] it minimises the mean cross-entropy + l2 / 2 * |W|^2; scikit-learn's ``C`` is
     1 / (l2 * N). For labels [N, K] it is K binary regressions, each the mean over the images that count
     for class k of log(1 + exp(-y s)) + l2 / 2 * |w_k|^2; there ``C`` is 1 / (l2 * N_k). Biases are not
     penalised.
 
-    Neither centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. So the
-    search is in the principal axes, each scaled by its curvature, which saves most iterations. Features are
-    kept once more, rotated, in their own precision; what is computed with them is in double precision.
+    The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
+    centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. The rotated
+    features are kept in their own precision; what is computed with them is in double precision.
 
     Args:
         features: Float [N, C]; an array may be memory-mapped.
@@ -179,9 +179,6 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
         device: Where to compute.
         tolerance: See :func:`minimise`.
         max_iterations: Bound on L-BFGS iterations for each fit.
-
-    Yields:
-        The classifiers, from the strongest regularisation to the weakest.
 
     Raises:
         ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only
@@ -242,11 +239,11 @@ class _CrossEntropy:
 
     def parts(self, scores: Tensor, where: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Return the derivative with respect to scores, the losses, and p (1 - p); each divided by N."""
-        labels = self.labels[where, None]
+        labels, count = self.labels[where, None], len(self.labels)
         logs = scores.log_softmax(dim=1)
-        probabilities, count = logs.exp(), len(self.labels)
-        error = probabilities.scatter_add(1, labels, scores.new_full((1, 1), -1).expand(labels.shape))
-        return error / count, -logs.gather(1, labels) / count, probabilities * (1 - probabilities) / count
+        p = logs.exp()
+        error = p.scatter_add(1, labels, scores.new_full((1, 1), -1).expand(labels.shape))
+        return error / count, -logs.gather(1, labels) / count, p * (1 - p) / count
 
 
 class _BinaryLosses(_CrossEntropy):
@@ -260,10 +257,9 @@ class _BinaryLosses(_CrossEntropy):
         """Return the derivative with respect to scores, the losses, and p (1 - p); each divided by N_k."""
         labels = self.labels[where]
         share = (labels >= 0).to(scores.dtype) / self.counts
-        truth, probabilities = labels.clamp_min(0).to(scores.dtype), scores.sigmoid()
+        truth, p = labels.clamp_min(0).to(scores.dtype), scores.sigmoid()
         losses = F.binary_cross_entropy_with_logits(scores, truth, reduction='none')
-        return ((probabilities - truth) * share, losses * share,
-                probabilities * (1 - probabilities) * share)
+        return (p - truth) * share, losses * share, p * (1 - p) * share
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> None:
@@ -272,22 +268,17 @@ def _check_labels(labels: Tensor, num_classes: int) -> None:
             span = f'{int(labels.min())} to {int(labels.max())}' if len(labels) else 'none'
             raise InputError(f'labels must be in [0, {num_classes}) with at least 2 classes, got {span}')
         return
-    if labels.ndim != 2 or labels.shape[1] != num_classes or \
-            not ((labels >= -1) & (labels <= 1)).all():
+    if labels.ndim != 2 or labels.shape[1] != num_classes or not ((labels >= -1) & (labels <= 1)).all():
         raise InputError(f'labels of several classes must be [N, {num_classes}] of -1, 0 and 1, got '
                          f'{list(labels.shape)}')
-    one_sided = [k for k in range(num_classes) if not {0, 1} <= set(labels[:, k].tolist())]
-    if one_sided:
+    if one_sided := [k for k in range(num_classes) if not {0, 1} <= set(labels[:, k].tolist())]:
         raise InputError('each class needs training images with it and without it; classes '
                          f'{one_sided} have not both')
 
 
 def fit_logistic_regression(features: Tensor, labels: Tensor, num_classes: int, l2: float = 1e-4,
                             max_iterations: int = 1000) -> tuple[Tensor, Tensor]:
-    """Fit one linear classifier; see :func:`regression_path` for what it minimises.
-
-    Weight [K, C] and bias [K] are of the features' precision.
-    """
+    """Return weight [K, C] and bias [K], in the features' precision, as of :func:`regression_path`."""
     classifier, = regression_path(features, labels, num_classes, [l2], device=features.device,
                                   tolerance=1e-10, max_iterations=max_iterations)
     return classifier.weight.to(features.dtype), classifier.bias.to(features.dtype)
@@ -297,8 +288,8 @@ def linear_accuracy(train_features: Tensor, train_labels: Tensor, test_features:
                     test_labels: Tensor, num_classes: int, l2: float = 1e-4) -> float:
     """Return the top-1 accuracy in percent, on test features, of a classifier fitted to training features.
 
-    Features, float [N, C] and [M, C], are standardised with the mean and deviation of the training features
-    first. Labels are int64 [N] and [M]; for ``l2`` see :func:`regression_path`.
+    Features, float [N, C] and [M, C], are first standardised by the training features' mean and deviation.
+    Labels are int64 [N] and [M]; for ``l2`` see :func:`regression_path`.
     """
     mean, std = train_features.mean(dim=0), train_features.std(dim=0).clamp_min(1e-6)
     weight, bias = fit_logistic_regression((train_features - mean) / std, train_labels, num_classes, l2)

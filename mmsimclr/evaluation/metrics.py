@@ -15,37 +15,29 @@ def top_1_accuracy(labels: ndarray, predicted: ndarray) -> float:
 
 
 def mean_class_accuracy(labels: ndarray, predicted: ndarray) -> float:
-    """Return the accuracy of each class, averaged over classes, in percent.
-
-    Classes without test images have no accuracy and are left out; see :func:`absent_classes`.
-    """
+    """Return the accuracy averaged over the classes that have test images, in percent."""
     _check_same_shape(labels, predicted, 1)
     _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return 100.0 * float((np.bincount(places, weights=labels == predicted) / counts).mean())
 
 
 def average_precision(labels: ndarray, scores: ndarray) -> float:
-    """Return the average precision of scores for one class.
+    """Return the average precision of scores for one class, from 0 to 1.
 
-    Images of one score are retrieved together, so the order of the images decides nothing: equal scores for
-    all images give the share of positives, which is chance.
+    It is the sum over recall levels of the step in recall times the largest precision at this or a larger
+    recall. Images of one score are retrieved together: equal scores for all give the share of positives,
+    which is chance.
 
     Args:
-        labels: int [N]: 1 where the class is present, 0 where it is absent, -1 where the image does not
-            count.
+        labels: int [N]: 1 where the class is present, 0 where it is absent, -1 where the image is left out.
         scores: Float [N]; the higher, the surer.
-
-    Returns:
-        From 0 to 1: the sum over recall levels of the step in recall times the largest precision at this
-        or a larger recall.
 
     Raises:
         ValueError: If shapes differ, a label is something else, a score that counts is not finite, or no
             image is positive.
 
     Source:
-        Everingham et al. 2010, "The PASCAL Visual Object Classes Challenge", as of 2010: all recall levels,
-        not eleven.
+        Everingham et al. 2010, in the form used since 2010: all recall levels, not eleven.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.ndim != 1 or labels.shape != scores.shape:
@@ -66,10 +58,7 @@ def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
     """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more, 0 to 1.
 
     Images of one score are retrieved together; the development kit takes them in the order of the file.
-
-    Args:
-        positive: bool [N], at least one of them true.
-        scores: Float [N]; the higher, the surer.
+    ``positive`` is bool [N], at least one of them true; ``scores`` is float [N], the higher, the surer.
 
     Source:
         Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
@@ -91,9 +80,7 @@ def _interpolated_precision(positive: ndarray, scores: ndarray) -> tuple[ndarray
 def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the :func:`average_precision` of each class, averaged over classes, in percent.
 
-    Args:
-        labels: int64 [N, K]: 1 present, 0 absent, -1 where the image does not count for the class.
-        scores: Float [N, K].
+    Labels are int64 [N, K]: 1 present, 0 absent, -1 left out of the class. Scores are float [N, K].
 
     Raises:
         ValueError: If shapes differ, a score is not finite, or a class has no positive image.

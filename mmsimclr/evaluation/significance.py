@@ -18,10 +18,9 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
     image's predictions change sides with probability 1/2, all classes together. The p-value is
     (1 + number of differences at least as large) / (1 + number of exchanges).
 
-    For accuracies an image matters only if one model is right and the other wrong. It then adds or takes
-    away the same weight as all such images of its class, so their sum is drawn from its exact, binomial
-    distribution. For mean average precision each model's scores are first replaced by their ranks within
-    the class, which leaves its value and makes the models' scales equal.
+    For accuracies only images matter that one model alone got right. Those of a class have the same weight,
+    so their sum is drawn from its exact, binomial distribution. For mean average precision each model's
+    scores are first replaced by their ranks within the class, which keeps its value and makes scales equal.
 
     Args:
         labels: As in :class:`~mmsimclr.protocols.Predictions`.
@@ -29,7 +28,7 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
         predicted_b: Those of the other.
         metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`.
         num_exchanges: Number of random exchanges, >= 1.
-        seed: Decides them.
+        seed: Seed of the exchanges.
         device: Where to compute.
 
     Source:

@@ -16,8 +16,8 @@ def check_annotations(config: Config) -> dict[str, dict[str, int]]:
     """Read the annotations and open the images of train and test; in a process group each rank a share.
 
     Returns:
-        ``images`` and ``objects`` (of segmentation the classes of each image, summed) of ``train`` and
-        ``test``. On several ranks each counts the objects of its share, or of all images (COCO).
+        For ``train`` and ``test`` the counts ``images`` and ``objects`` (of segmentation the classes of each
+        image, summed). On several ranks each counts the objects of its share, or of all images (COCO).
 
     Raises:
         ConfigError: If a dataset is of a kind that cannot be checked, or train and test have other classes.
@@ -27,9 +27,8 @@ def check_annotations(config: Config) -> dict[str, dict[str, int]]:
     share = slice(distributed.rank(), None, distributed.world_size())
     classes = classes_of(config)
     has_masks = bool((config.model.get('roi_head') or {}).get('mask_head'))
-    counts: dict[str, dict[str, int]] = {}
-    for part in ('train', 'test'):
-        counts[part] = dict(images=0, objects=0)
+    counts = {part: dict(images=0, objects=0) for part in ('train', 'test')}
+    for part in counts:
         for dataset in _datasets(config[f'{part}_dataloader'].dataset, config.default_scope):
             named = dataset.metainfo.get('classes')
             if tuple(named or ()) != classes:

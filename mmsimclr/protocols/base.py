@@ -31,21 +31,18 @@ from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
                   command: str | None = None, select: str | None = None, cache_dir: str | Path | None = None,
                   device: str = 'auto') -> Result:
-    """Measure an encoder as a config says.
+    """Measure an encoder as a config says; write the result into the work directory, and return it.
 
     Args:
         config: From :func:`mmsimclr.config.load_config`; it has a ``protocol``.
         checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
             whose architecture is then the config's ``encoder``.
         config_path: Where the config came from, for the result.
-        command: The command that repeats it, for the result.
+        command: The command that repeats the run, for the result.
         select: Address of the encoder in the checkpoint, where it has several.
-        cache_dir: Folder of extracted features; by default ``features`` beside the work directory, so that
-            all evaluations of an encoder share them.
+        cache_dir: Folder of extracted features, which all evaluations of an encoder share; by default
+            ``features`` beside the work directory.
         device: Where to compute; 'auto' is the GPU if there is one.
-
-    Returns:
-        The result, which is written into the work directory as well.
 
     Raises:
         ConfigError: If the config describes no protocol.
@@ -63,10 +60,9 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
     MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
     source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
-    benchmark = Benchmark(
-        source, config, work_dir, Path(cache_dir) if cache_dir else work_dir.parent / 'features',
-        config_path=str(config_path) if config_path else None, command=command, seed=seed, device=device,
-        num_workers=config.get('num_workers', 0))
+    benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
+                          config_path=str(config_path) if config_path else None, command=command, seed=seed,
+                          device=device, num_workers=config.get('num_workers', 0))
     return PROTOCOLS.build(config.protocol).run(benchmark)
 
 
@@ -75,8 +71,7 @@ class EncoderSource:
     """The encoder that is measured: read and built at first use, then kept.
 
     Attributes:
-        checkpoint: A file, folder, address or model-zoo name; None for random initialisation.
-        select: Address of the encoder in the checkpoint, where it has several.
+        checkpoint, select: As of :func:`run_benchmark`.
         settings: Arguments of :class:`mmsimclr.models.ResNet`, needed for random initialisation only.
         seed: Decides a random initialisation.
     """
@@ -118,10 +113,8 @@ class EncoderSource:
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
         """Return a new encoder with the same weights, in eval mode, and the report of its loading.
 
-        The global random state stays as it is.
-
-        Args:
-            **arguments: Further arguments of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
+        ``arguments`` are further ones of :class:`mmsimclr.models.ResNet`, such as ``out_indices``. The global
+        random state stays as it is.
         """
         with torch.random.fork_rng(devices=[]):
             if self.weights is not None:
@@ -138,10 +131,8 @@ class Benchmark:
         encoder: The encoder's source.
         config: The whole config, for protocols that train by MMEngine's Runner.
         work_dir: Folder of this evaluation.
-        cache_dir: Folder of extracted features, which evaluations of one encoder share.
-        config_path, command: Origin of the config, and the command that repeats the evaluation.
+        config_path, command, cache_dir, device: As of :func:`run_benchmark`.
         seed: Seed of everything random in it.
-        device: Where to compute.
         num_workers: Processes that read images.
     """
 
@@ -164,11 +155,10 @@ class Benchmark:
 
     def features(self, dataset: Mapping[str, Any], stages: str | Sequence[str] = 'pooled',
                  **preparation: Any) -> FeatureFiles:
-        """Return the encoder's features of a dataset, extracted once and kept.
+        """Return the encoder's features of a dataset, extracted once, by all ranks together, and kept.
 
         They are kept by the hash of all that decides them: the encoder's weights, how images are prepared
-        and pooled, the list of images and when each was written, the device and the versions. In a process
-        group the ranks share the work.
+        and pooled, the list of images and when each was written, the device and the versions.
 
         Args:
             dataset: Config of the dataset; its pipeline is not used.
@@ -183,18 +173,15 @@ class Benchmark:
         # Rank 0 decides: on another machine, copies of the images may have been written at other times.
         name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']
         broadcast_object_list(name)
-        progress = ProgressLine() if distributed.rank() == 0 else None
         features = extract_to_files(embedder, images, self.cache_dir / name[0], num_workers=self.num_workers,
-                                    command=self.command, progress=progress)
+                                    command=self.command,
+                                    progress=ProgressLine() if distributed.rank() == 0 else None)
         barrier()
         return features
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
-        """Write ``result.json``, with the predictions beside it, and return it.
-
-        The arguments are fields of :class:`Result`.
-        """
+        """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
@@ -221,10 +208,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def run(self, benchmark: Benchmark) -> Result:
-        """Evaluate the encoder and return the result, by :meth:`Benchmark.result`.
-
-        In a process group every rank runs this.
-        """
+        """Evaluate the encoder, on every rank, and return the result of :meth:`Benchmark.result`."""
 
 
 @contextmanager
@@ -233,7 +217,7 @@ def clear_dataset_errors() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if error.filename is None:                           # it explains itself
+        if error.filename is None:                           # ours, which explains itself
             raise
         raise MissingFileError(
             f'{error.filename} does not exist: the config says where the images are, in data_root and in its '

@@ -35,10 +35,9 @@ WIDTH = ('base_channels', 'width_multiplier')
 class FineTuning(Protocol):
     """Train a whole network of mmdet or mmseg that starts from the encoder and from nothing else.
 
-    The config is that of an MMEngine run without what only encoder and data can tell, which
-    :func:`complete_model` fills in. Before training, all annotations are checked. The metric of
-    ``test_evaluator`` is an :class:`~mmsimclr.engine.metrics.ImageWiseMetric`. The findings in each image
-    are written beside the result, into ``per_image.npz``.
+    The config is that of an MMEngine run; :func:`complete_model` fills in what only encoder and data can
+    tell. Before training, all annotations are checked. The metric of ``test_evaluator`` is an
+    :class:`~mmsimclr.engine.metrics.ImageWiseMetric`; its findings are written into ``per_image.npz``.
 
     Args:
         kind: Name of the protocol in the result, as published results call it, e.g. ``'Mask R-CNN FPN 1x'``.
@@ -110,9 +109,7 @@ class Segmentation(FineTuning):
 
 
 def check_benchmark(config: Config, checkpoint: str | None = None, select: str | None = None) -> str:
-    """Do only what comes before training: read all annotations, and fit the encoder into the model.
-
-    Without a checkpoint the encoder is left out. The result is a line on each part.
+    """Check the encoder, if there is a checkpoint, and all annotations; return a line on each.
 
     Raises:
         ConfigError: If the protocol of the config has no annotations, or its model is for another encoder.
@@ -138,8 +135,6 @@ def check_benchmark(config: Config, checkpoint: str | None = None, select: str |
 def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputScale,
                    num_classes: int) -> None:
     """Fill in what only the encoder and the data can tell: architecture, channels, strides, scale, classes.
-
-    So one config serves encoders of every depth, width and stem.
 
     Args:
         model: Config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
@@ -190,9 +185,8 @@ def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> N
         parts = [settings.pop(key, None) for key in WIDTH]
         if any(parts):
             settings[' * '.join(WIDTH)] = (parts[0] or 64) * (parts[1] or 1)
-    different = [f'{key} is {value!r} in the checkpoint and {stated[key]!r} in the config'
-                 for key, value in found.items() if stated.get(key, value) != value]
-    if different:
+    if different := [f'{key} is {value!r} in the checkpoint and {stated[key]!r} in the config'
+                     for key, value in found.items() if stated.get(key, value) != value]:
         raise ConfigError(f'the encoder is another than that of model.backbone: {"; ".join(different)}. Take '
                           'them out of model.backbone, which becomes what the encoder is, or take another '
                           'checkpoint')
@@ -202,11 +196,10 @@ def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> N
 
 def _complete_c4(model: ConfigDict, backbone: DownstreamResNet) -> None:
     _, _, stage_3, stage_4 = backbone.channels
-    stride = backbone.strides[2]
-    head = model.roi_head
-    head.bbox_roi_extractor.update(out_channels=stage_3, featmap_strides=[stride])
+    head, strides = model.roi_head, [backbone.strides[2]]
+    head.bbox_roi_extractor.update(out_channels=stage_3, featmap_strides=strides)
     model.rpn_head.update(in_channels=stage_3, feat_channels=stage_3)
-    model.rpn_head.anchor_generator.update(strides=[stride])
+    model.rpn_head.anchor_generator.update(strides=strides)
     for name in ('bbox_head', 'mask_head'):
         if head.get(name):
             head[name].update(in_channels=stage_4)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy import ndarray
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -46,9 +47,8 @@ class KNN(Protocol):
         """Extract features, compare them, and return top-1 and top-5 accuracy for each k, in percent."""
         train, test = (benchmark.features(dataset, **self.preparation) for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        metrics, predicted = knn_metrics(
-            train.stages['pooled'], train.labels, test.stages['pooled'], test.labels, self.k,
-            self.temperature, benchmark.device)
+        metrics, predicted = knn_metrics(train.stages['pooled'], train.labels, test.stages['pooled'],
+                                         test.labels, self.k, self.temperature, benchmark.device)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
@@ -58,13 +58,13 @@ class KNN(Protocol):
             Predictions(test.labels, predicted[best], feature_names(test)))
 
 
-def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, query_labels: np.ndarray,
+def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_labels: ndarray,
                 k: Sequence[int], temperature: float, device: str = 'cpu'
-                ) -> tuple[dict[str, float], dict[int, np.ndarray]]:
+                ) -> tuple[dict[str, float], dict[int, ndarray]]:
     """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
-    A class without votes is in no top 5. Of classes with equal votes the one with the lower number goes
-    first. In a process group every rank compares a share of the queries, and all get the whole result.
+    In a process group every rank compares a share of the queries, and all get the whole result. For ties see
+    :func:`~mmsimclr.evaluation.knn.top_accuracies`.
 
     Args:
         bank: Features, float [B, D]; may be memory-mapped.
@@ -76,8 +76,8 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
         device: Where to compute.
 
     Raises:
-        ValueError: If labels are missing, are not one class an image or all the same, a class of the test is
-            not in the bank, or a feature is not finite.
+        ValueError: If labels are missing, are not one class an image or all the same, a class of the queries
+            is not in the bank, or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
     num_classes = int(bank_labels.max()) + 1
@@ -90,15 +90,15 @@ def knn_metrics(bank: np.ndarray, bank_labels: np.ndarray, queries: np.ndarray, 
     truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}
     for number in k:
-        top_1, top_5, classes = top_accuracies(
-            similarity[:, :number], labels[:, :number], truth, num_classes, temperature)
+        top_1, top_5, classes = top_accuracies(similarity[:, :number], labels[:, :number], truth,
+                                               num_classes, temperature)
         metrics[f'top_1_accuracy_k{number}_percent'] = top_1
         metrics[f'top_5_accuracy_k{number}_percent'] = top_5
         predicted[number] = classes.cpu().numpy()
     return metrics, predicted
 
 
-def _check_labels(bank: np.ndarray | None, queries: np.ndarray | None) -> None:
+def _check_labels(bank: ndarray | None, queries: ndarray | None) -> None:
     if bank is None or queries is None:
         raise InputError('k-NN needs labels, and the images have none; use class folders or a labelled '
                          'dataset')

@@ -31,18 +31,15 @@ class LinearEvaluation(Protocol):
 class LinearPerLayer(Protocol):
     """Train a linear classifier on each feature of the frozen encoder, all on one forward pass.
 
-    Feature 1 is the stem, 2 to 5 are the stages. The config is as of :class:`LinearEvaluation`; the heads of
-    its model have a ``feature`` each.
+    Feature 1 is the stem, 2 to 5 are the stages. The config is that of :class:`LinearEvaluation` with a head
+    for each feature.
 
     Source:
         Goyal et al. 2019, section 6.1; MMSelfSup 1.x.
     """
 
     def run(self, benchmark: Benchmark) -> Result:
-        """Train, evaluate, and return top-1 and top-5 accuracy in percent of each feature.
-
-        The predictions that are kept are those of the feature with the best top-1 accuracy.
-        """
+        """Train, and return the accuracies of each feature in percent, and the best one's predictions."""
         check_model(benchmark.config, frozen=True, num_heads=None)
         for name, head in benchmark.config.model.heads.items():
             if name not in POOLED_FEATURES or head.get('feature') != name:

@@ -1,10 +1,10 @@
 """Low-shot VOC07 SVM: linear SVMs on a few images of each class."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -23,26 +23,24 @@ class LowShotSVM(Protocol):
 
     For each k, several times: k positive training images and k x ``negatives_per_positive`` negative ones
     are drawn for each class, an SVM is fitted for each cost, and the average precision (AP) on the test
-    images is taken. Reported is, for each k, the mean over classes and samples with the cost for which it
-    is largest: **the cost is chosen on the test images**, as in the original protocol. All costs and
-    samples are written into ``low_shot_svm.csv``.
+    images is taken. Reported for each k is the mean over classes and samples with the cost for which it is
+    largest: **the cost is chosen on the test images**, as in the original protocol. All costs and samples
+    are written into ``low_shot_svm.csv``.
 
-    A class without a positive or a negative training or test image is left out. A k for which one of the
-    other classes has too few images is left out, since with fewer images or fewer classes it would not be
-    comparable. The result says both.
+    A class without a positive or a negative training or test image is left out. So is a k for which one of
+    the other classes has too few images: it would not be comparable. The result says both.
 
     Args:
         train: Config of the labelled images, of one class each or of several; its pipeline is not used.
         test: Config of the images to classify.
         k: Numbers of positive images, each >= 1.
-        num_samples: How many times images are drawn, independently, >= 1.
+        num_samples: Number of independent draws, >= 1.
         negatives_per_positive: Negative images for each positive one, >= 1; as many as there are other
             classes, in the original protocol.
         costs: As of :class:`~mmsimclr.protocols.SVM`; so are the further arguments.
 
     Source:
-        Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
-        section 6.2, and its code; MMSelfSup for the five layers of ResNet-50.
+        Goyal et al. 2019, section 6.2, and its code; MMSelfSup for the five layers of ResNet-50.
     """
 
     def __init__(self, train: dict, test: dict, k: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 96),
@@ -75,21 +73,18 @@ class LowShotSVM(Protocol):
         best = max(layers, key=lambda stage: layers[stage].mean(axis=2).max(axis=1).mean())
         means, deviations = layers[best].mean(axis=2), layers[best].std(axis=2)              # [k, cost]
         chosen = means.argmax(axis=1)
-        metrics = {}
-        for row, (k, cost) in enumerate(zip(ks, chosen, strict=True)):
-            metrics[f'map_k{k}_percent'] = 100 * float(means[row, cost])
-            metrics[f'map_k{k}_std_percent'] = 100 * float(deviations[row, cost])
+        metrics = {f'map_k{k}_{suffix}': 100 * float(values[row, chosen[row]]) for row, k in enumerate(ks)
+                   for suffix, values in (('percent', means), ('std_percent', deviations))}
         if failed:
             benchmark.logger.info(f'{failed} SVMs did not converge within {self.max_iterations} passes')
         predictions = None
         if distributed.rank() == 0:
-            self._write_table(layers, ks, benchmark.work_dir / 'low_shot_svm.csv')
-            cost, features = self.costs[chosen[-1]], data.rows(best)
-            scores = np.concatenate([
+            write_csv(benchmark.work_dir / 'low_shot_svm.csv', self._table(layers, ks))
+            features, cost = data.rows(best), self.costs[chosen[-1]]
+            predictions = data.predictions(np.concatenate([
                 low_shot_scores(*features, data.train_labels, [cost], self.negatives_per_positive,
                                 benchmark.seed, self.max_iterations, ks[-1], 0, number)[0]
-                for number in data.classes], axis=1)
-            predictions = data.predictions(scores)
+                for number in data.classes], axis=1))
         by_layer = {stage: (100 * maps.mean(axis=2).max(axis=1)).tolist() for stage, maps in layers.items()}
         return benchmark.result(
             'low-shot SVM', metrics, dict(train=len(data.train), test=len(data.test)),
@@ -111,47 +106,42 @@ class LowShotSVM(Protocol):
         for number in data.classes:
             positives, negatives = ((data.train_labels[:, number] == value).sum() for value in (1, 0))
             for k in self.k:
-                if positives < k or negatives < k * self.negatives_per_positive:
+                others = k * self.negatives_per_positive
+                if positives < k or negatives < others:
                     reasons.setdefault(k, f'{data.names[number]} has {positives} positive and {negatives} '
-                                          f'negative training images; {k} and '
-                                          f'{k * self.negatives_per_positive} are needed')
+                                          f'negative training images; {k} and {others} are needed')
         return dict(sorted(reasons.items()))
 
-    def _evaluate(self, stage: str, data: VOC07Features, ks: Sequence[int], seed: int
-                  ) -> tuple[np.ndarray, int]:
+    def _evaluate(self, stage: str, data: VOC07Features, ks: Sequence[int], seed: int) -> tuple[ndarray, int]:
         """Return mean AP over classes, [k, cost, sample], of a layer, and how many SVMs did not converge."""
-        tasks = [(k, sample, number) for k in ks for sample in range(self.num_samples)
-                 for number in data.classes]
         outcomes = run_in_parallel(
-            _average_precisions, tasks,
+            _average_precisions, itertools.product(ks, range(self.num_samples), data.classes),
             (*data.rows(stage), data.train_labels, data.test_labels, self.costs, self.negatives_per_positive,
              seed, self.max_iterations), self.num_processes, 'samples')
         values = np.array([aps for aps, _ in outcomes])
         values = values.reshape(len(ks), self.num_samples, len(data.classes), len(self.costs)).mean(axis=2)
         return values.transpose(0, 2, 1), sum(failed for _, failed in outcomes)
 
-    def _write_table(self, layers: Mapping[str, np.ndarray], ks: Sequence[int], path: Path) -> None:
-        samples = range(1, self.num_samples + 1)
-        rows: list[Sequence[Any]] = [('layer', 'k', 'cost', 'map_mean_percent', 'map_std_percent',
-                                      *(f'map_sample_{number}_percent' for number in samples))]
+    def _table(self, layers: Mapping[str, ndarray], ks: Sequence[int]) -> list[tuple]:
+        rows = [('layer', 'k', 'cost', 'map_mean_percent', 'map_std_percent',
+                 *(f'map_sample_{number + 1}_percent' for number in range(self.num_samples)))]
         for stage, maps in layers.items():
             for k, by_cost in zip(ks, 100 * maps, strict=True):
                 rows += [(stage, k, cost, *(f'{value:.4f}' for value in (row.mean(), row.std(), *row)))
                          for cost, row in zip(self.costs, by_cost, strict=True)]
-        write_csv(path, rows)
+        return rows
 
 
-def _average_precisions(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray,
-                        test_labels: np.ndarray, costs: Sequence[float], *settings: int
-                        ) -> tuple[list[float], int]:
+def _average_precisions(train: ndarray, test: ndarray, train_labels: ndarray, test_labels: ndarray,
+                        costs: Sequence[float], *settings: int) -> tuple[list[float], int]:
     """Return the AP for each cost, and how many SVMs did not converge; arguments as in low_shot_scores."""
     scores, failed = low_shot_scores(train, test, train_labels, costs, *settings)
     return [average_precision(test_labels[:, settings[-1]], column) for column in scores.T], failed
 
 
-def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarray, costs: Sequence[float],
+def low_shot_scores(train: ndarray, test: ndarray, train_labels: ndarray, costs: Sequence[float],
                     negatives_per_positive: int, seed: int, max_iterations: int, k: int, sample: int,
-                    number: int) -> tuple[np.ndarray, int]:
+                    number: int) -> tuple[ndarray, int]:
     """Fit one sample of class ``number``; return scores [M, number of costs], and the SVMs not converged.
 
     Seed, k, sample and class decide the draw, which is therefore the same for every layer and every cost.
@@ -164,7 +154,7 @@ def low_shot_scores(train: np.ndarray, test: np.ndarray, train_labels: np.ndarra
     return (test @ weights.T + biases).astype(np.float32), sum(not converged for _, converged in fits)
 
 
-def draw_images(labels: np.ndarray, k: int, negatives_per_positive: int, seed: Sequence[int]) -> np.ndarray:
+def draw_images(labels: ndarray, k: int, negatives_per_positive: int, seed: Sequence[int]) -> ndarray:
     """Return the numbers of k positive images and of k x ``negatives_per_positive`` others, ascending.
 
     Labels are of one class, int [N]: 1 present, 0 absent, -1 left out.

@@ -12,16 +12,15 @@ from mmsimclr.runner import build_runner
 
 
 def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
-    """Train to the end, and write ``result.json`` into the work directory.
+    """Train to the end, write ``result.json`` into the work directory, and return it.
+
+    It has the last loss and, if the config has an ``OnlineKNNHook``, the accuracy before the first step and
+    after the last.
 
     Args:
         config: A config from :func:`mmsimclr.config.load_config`.
         config_path: Where it came from.
         command: The command that repeats the run.
-
-    Returns:
-        The result: the last loss and, if the config has an ``OnlineKNNHook``, its accuracy before the
-        first step and after the last.
     """
     runner = build_runner(config)
     started = time.perf_counter()
@@ -37,25 +36,21 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     checkpoint = info.get('last_ckpt')
     if checkpoint is not None and not Path(checkpoint).is_file():
         checkpoint = None
+    loader, ranks = runner.train_dataloader, distributed.world_size()
     result = Result(
-        protocol='pretraining',
-        metrics=metrics,
-        num_images=dict(train=len(runner.train_dataloader.dataset),
-                        **num_unreadable(runner), **info.get('knn_images', {})),
-        seed=runner.seed,
+        protocol='pretraining', metrics=metrics, seed=runner.seed,
+        num_images=dict(train=len(loader.dataset), **num_unreadable(runner), **info.get('knn_images', {})),
         settings=dict(
-            max_epochs=runner.max_epochs, iterations=runner.iter, ranks=distributed.world_size(),
-            global_batch=runner.train_dataloader.batch_size * distributed.world_size(),
+            max_epochs=runner.max_epochs, iterations=runner.iter, ranks=ranks,
+            global_batch=loader.batch_size * ranks,
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
             **info.get('knn_settings', {})),
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
-        config=str(config_path),
-        command=command,
-        wall_time_s=wall_time_s)
+        config=str(config_path), command=command, wall_time_s=wall_time_s)
     if distributed.rank() == 0:
         path = result.write(Path(runner.work_dir) / 'result.json')
-        runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
+        runner.logger.info(f'finished in {wall_time_s:.0f} s: {path}')
     return result
 
 

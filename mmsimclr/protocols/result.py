@@ -53,10 +53,8 @@ def read_predictions(path: str | Path) -> Predictions:
 
 
 def names_below(root: str | None, paths: np.ndarray | None, num_images: int) -> np.ndarray:
-    """Return the images' paths below the root of their data, str [N], or their numbers where it has no files.
-
-    So two results on the same images compare wherever the data lay.
-    """
+    """Return images' paths below the root of their data, str [N]; their numbers where there are no files."""
+    # Results on the same images can then be compared wherever the data lay.
     if paths is None:
         return np.arange(num_images).astype(str)
     prefix = os.path.join(root, '') if root else ''
@@ -79,17 +77,15 @@ class Result:
         num_images: Counts of images by part, e.g. ``{'train': 10000, 'test': 2000}``.
         seed: The seed of the run.
         settings: What decided the values: k, temperature, pooling, crop, ...
-        checkpoint: Path of the encoder's file, relative if it lies below the folder of the run; None for
-            random initialisation.
-        checkpoint_sha256, checkpoint_layout: Its content's hash, and the layout it was recognised to have.
+        checkpoint: Path of the encoder's file, see :func:`portable_path`; None for random initialisation.
+        checkpoint_sha256, checkpoint_layout: Hash of its content, and the layout that was recognised.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
         predictions: File of the predictions for each image, beside the result.
         dataset: Name of the data, as published results call it.
         config, command: Path of the config, and the command that makes this result.
         wall_time_s: Seconds it took.
         versions, hardware: Versions of what ran, and what it ran on.
-        flags: Whether only deterministic algorithms ran, number of threads, and the like; empty in results
-            that are older than it.
+        flags: Whether only deterministic algorithms ran, number of threads, ...; empty in old results.
     """
 
     protocol: str
@@ -113,8 +109,8 @@ class Result:
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
             self.tensors_loaded = tuple(self.tensors_loaded)             # JSON has lists only
-        self.checkpoint = portable_path(self.checkpoint) if self.checkpoint else None
-        self.config = portable_path(self.config) if self.config else None
+        self.checkpoint, self.config = (portable_path(path) if path else None
+                                        for path in (self.checkpoint, self.config))
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""

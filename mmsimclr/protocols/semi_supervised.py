@@ -21,12 +21,9 @@ class SemiSupervised(Protocol):
 
     Args:
         labels: The share as it is published, ``'1%'`` or ``'10%'``.
-        grid: Learning rates and factors on that of the classifier, ``dict(lr=..., head_lr_multiplier=...)``:
-            each pair is trained, and the best is reported. It is chosen on the test, as the published results
-            of this kind are, and the result says so. None trains once, as the config says.
-
-    Raises:
-        ValueError: If the grid is empty, or has another entry or a number that is not > 0.
+        grid: Learning rates and factors on that of the classifier, ``dict(lr=..., head_lr_multiplier=...)``,
+            each > 0: each pair is trained, and the best is reported. It is chosen on the test, as in the
+            published results of this kind, and the result says so. None trains once, as the config says.
 
     Source:
         Chen et al. 2020, section 6 and B.5; MMSelfSup 1.x for the grid.
@@ -47,11 +44,11 @@ class SemiSupervised(Protocol):
         check_model(benchmark.config, frozen=False)
         best, chosen, rows, metric = None, {}, [], 'top_1_accuracy_percent'
         for point in self.points:
+            lr, factor = point['lr'], point['head_lr_multiplier']
             trained = train_classifier(benchmark, {
-                'optim_wrapper.optimizer.lr': point['lr'],
-                'optim_wrapper.paramwise_cfg': dict(
-                    custom_keys={'heads': dict(lr_mult=point['head_lr_multiplier'])}),
-            }, name=f'lr{point["lr"]:g}_head{point["head_lr_multiplier"]:g}')
+                'optim_wrapper.optimizer.lr': lr,
+                'optim_wrapper.paramwise_cfg': dict(custom_keys={'heads': dict(lr_mult=factor)})},
+                f'lr{lr:g}_head{factor:g}')
             rows.append({**point, **trained.answers()[0]})
             if best is None or rows[-1][metric] > max(row[metric] for row in rows[:-1]):
                 best, chosen = trained, point

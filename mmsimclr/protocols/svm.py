@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
+from numpy import ndarray
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold
 
@@ -32,12 +34,10 @@ from mmsimclr.registry import PROTOCOLS
 class SVM(Protocol):
     """Classify images by one linear SVM for each class, on each of five layers.
 
-    For each layer and class, the cost with the largest mean average precision of a cross-validation on the
-    training images is used to fit an SVM to all of them, and its average precision (AP) on the test images
-    is taken. All costs and their values are written into ``svm_costs.csv``.
-
-    A class is left out, and the result says so, if it has fewer positive or negative training images than
-    there are folds, or no positive or no negative test image.
+    For each layer and class, the cost with the largest mean average precision (AP) of a cross-validation on
+    the training images is used to fit an SVM to all of them, whose AP on the test images is the result. All
+    costs and their values are written into ``svm_costs.csv``. A class is left out, and the result says so, if
+    it has fewer positive or negative training images than folds, or no positive or no negative test image.
 
     Args:
         train: Config of the labelled images, of one class each or of several; its pipeline is not used.
@@ -45,17 +45,15 @@ class SVM(Protocol):
         costs: Costs to choose from, each > 0; of equally good ones the first is taken.
         stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
         num_folds: Folds of the cross-validation, >= 2.
-        ignored_as_negatives: Whether training images that are marked as ignored for a class (label -1)
-            are negatives of it, as in the original code, rather than left out. Ignored test images never
-            count.
+        ignored_as_negatives: Whether training images that are marked as ignored for a class (label -1) are
+            its negatives, as in the original code, or left out. Ignored test images never count.
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
         crop_px: Side of the square that they are then squashed into.
         max_iterations: Bound on the passes of an SVM.
         num_processes: Processes that fit SVMs; by default one for each core.
 
     Source:
-        Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
-        section 6.1; MMSelfSup for the five layers of ResNet-50.
+        Goyal et al. 2019, section 6.1; MMSelfSup for the five layers of ResNet-50.
     """
 
     def __init__(self, train: dict, test: dict, costs: Sequence[float] = COSTS,
@@ -78,10 +76,10 @@ class SVM(Protocol):
         with worker_processes():
             layers = {stage: self._evaluate(stage, data, benchmark.seed) for stage in self.stages}
         maps = {stage: 100 * float(np.mean(layer['ap'])) for stage, layer in layers.items()}
-        best = max(maps, key=maps.__getitem__)
+        best = max(maps, key=maps.get)
         names = [data.names[number] for number in data.classes]
         if distributed.rank() == 0:
-            self._write_table(layers, names, benchmark.work_dir / 'svm_costs.csv')
+            write_csv(benchmark.work_dir / 'svm_costs.csv', self._table(layers, names))
         failed = sum(layer['num_not_converged'] for layer in layers.values())
         if failed:
             benchmark.logger.info(f'{failed} SVMs did not converge within {self.max_iterations} passes')
@@ -101,42 +99,37 @@ class SVM(Protocol):
     def _evaluate(self, stage: str, data: 'VOC07Features', seed: int) -> dict[str, Any]:
         """Return arrays of one layer with a row for each of the classes, and the SVMs not converged."""
         train, test = data.rows(stage)
-        limit = self.max_iterations
         trials = run_in_parallel(
-            _cross_validate, [(number, cost, self.num_folds, seed, limit) for number in data.classes
-                              for cost in self.costs], (train, data.train_labels), self.num_processes,
+            _cross_validate, itertools.product(data.classes, self.costs),
+            (train, data.train_labels, self.num_folds, seed, self.max_iterations), self.num_processes,
             'cross-validations')
         validated = np.array([ap for ap, _ in trials]).reshape(len(data.classes), len(self.costs))
         chosen = validated.argmax(axis=1)                                      # the first of equals
         fitted = run_in_parallel(
-            _scores, [(number, self.costs[cost], seed, limit)
-                      for number, cost in zip(data.classes, chosen, strict=True)],
-            (train, data.train_labels, test), self.num_processes)
+            _scores, zip(data.classes, (self.costs[cost] for cost in chosen), strict=True),
+            (train, data.train_labels, test, seed, self.max_iterations), self.num_processes)
         scores = np.stack([scores for scores, _ in fitted], axis=1)
-        ap = [average_precision(data.test_labels[:, number], column)
-              for number, column in zip(data.classes, scores.T, strict=True)]
+        ap = np.array([average_precision(data.test_labels[:, number], column)
+                       for number, column in zip(data.classes, scores.T, strict=True)])
         failed = sum(count for _, count in trials) + sum(not converged for _, converged in fitted)
-        return dict(validated=validated, chosen=chosen, ap=np.array(ap), scores=scores,
-                    num_not_converged=failed)
+        return dict(validated=validated, chosen=chosen, ap=ap, scores=scores, num_not_converged=failed)
 
-    def _write_table(self, layers: Mapping[str, Mapping], names: Sequence[str], path: Path) -> None:
-        rows: list[Sequence[Any]] = [('layer', 'class', 'cost', 'cross_validated_ap_percent', 'chosen',
-                                      'test_ap_percent')]
+    def _table(self, layers: Mapping[str, Mapping], names: Sequence[str]) -> list[tuple]:
+        rows = [('layer', 'class', 'cost', 'cross_validated_ap_percent', 'chosen', 'test_ap_percent')]
         for stage, layer in layers.items():
             for row, name in enumerate(names):
                 for column, cost in enumerate(self.costs):
-                    chosen = bool(column == layer['chosen'][row])
-                    validated = 100 * layer['validated'][row, column]
-                    rows.append((stage, name, cost, f'{validated:.4f}', int(chosen),
-                                 f'{100 * layer["ap"][row]:.4f}' if chosen else ''))
-        write_csv(path, rows)
+                    chosen = column == layer['chosen'][row]
+                    rows.append((stage, name, cost, f'{100 * layer["validated"][row, column]:.4f}',
+                                 int(chosen), f'{100 * layer["ap"][row]:.4f}' if chosen else ''))
+        return rows
 
 
-def _cross_validate(features: np.ndarray, labels: np.ndarray, number: int, cost: float, num_folds: int,
-                    seed: int, max_iterations: int) -> tuple[float, int]:
+def _cross_validate(features: ndarray, labels: ndarray, num_folds: int, seed: int, max_iterations: int,
+                    number: int, cost: float) -> tuple[float, int]:
     """Return the mean AP of the folds, and how many SVMs did not converge."""
-    # Stratified in the order of the images, and with scikit-learn's AP, which does not interpolate: this is
-    # what the original protocol chooses by.
+    # As in the original protocol: stratified in the order of the images, by scikit-learn's AP, which does not
+    # interpolate.
     truth = labels[:, number]
     counts = np.flatnonzero(truth >= 0)
     values, failed = [], 0
@@ -148,8 +141,8 @@ def _cross_validate(features: np.ndarray, labels: np.ndarray, number: int, cost:
     return float(np.mean(values)), failed
 
 
-def _scores(train: np.ndarray, labels: np.ndarray, test: np.ndarray, number: int, cost: float, seed: int,
-            max_iterations: int) -> tuple[np.ndarray, bool]:
+def _scores(train: ndarray, labels: ndarray, test: ndarray, seed: int, max_iterations: int,
+            number: int, cost: float) -> tuple[ndarray, bool]:
     """Return the scores of the test images, float32 [M], and whether the SVM converged."""
     svm, converged = fit_svm(train, labels[:, number], cost, seed, max_iterations)
     return svm.decision_function(test).astype(np.float32), converged
@@ -161,8 +154,8 @@ class VOC07Features:
 
     train: FeatureFiles
     test: FeatureFiles
-    train_labels: np.ndarray                    # int [N, K]: 1 present, 0 absent, -1 left out of the class
-    test_labels: np.ndarray                     # int [M, K]
+    train_labels: ndarray                    # int [N, K]: 1 present, 0 absent, -1 left out of the class
+    test_labels: ndarray                     # int [M, K]
     names: Sequence[str]
     left_out: Mapping[str, str]                 # by name, why a class cannot be evaluated
 
@@ -187,11 +180,11 @@ class VOC07Features:
         """Numbers of the classes that can be evaluated."""
         return [number for number, name in enumerate(self.names) if name not in self.left_out]
 
-    def rows(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scaled features of one layer, of training and test images."""
+    def rows(self, stage: str) -> tuple[ndarray, ndarray]:
+        """Return the scaled features of one layer, of training and of test images."""
         return linear_svm.svm_features(self.train.stages[stage], self.test.stages[stage])
 
-    def predictions(self, scores: np.ndarray) -> Predictions:
+    def predictions(self, scores: ndarray) -> Predictions:
         """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
         shape = self.test_labels.shape
         counted, all_scores = np.full(shape, -1), np.zeros(shape, np.float32)
@@ -208,10 +201,10 @@ class VOC07Features:
                     dimensions=self.train.manifest['stages'], **self.train.manifest['preparation'])
 
 
-def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.ndarray:
-    """Return labels of several classes an image, int64 [N, K], also of one class an image, [N].
+def multi_labels(labels: ndarray | None, num_classes: int, part: str) -> ndarray:
+    """Return labels of one class an image, [N], or of several, as int64 [N, K]: 1, 0, or -1 (left out).
 
-    ``part`` names the images where they have no labels, or others than 1, 0 and -1 (left out of the class).
+    ``part`` names the images in an error.
     """
     if labels is None:
         raise InputError(f'the {part} images have no labels; use a dataset that has')
@@ -227,14 +220,10 @@ def multi_labels(labels: np.ndarray | None, num_classes: int, part: str) -> np.n
     return labels
 
 
-def unusable_classes(train: np.ndarray, test: np.ndarray, names: Sequence[str], min_images: int
-                     ) -> dict[str, str]:
-    """Return why some classes cannot be evaluated, by name, given labels [N, K] and [M, K].
+def unusable_classes(train: ndarray, test: ndarray, names: Sequence[str], min_images: int) -> dict[str, str]:
+    """Return why classes cannot be evaluated, by name, given labels [N, K] and [M, K]; refuse if none can.
 
     A class needs ``min_images`` positive and as many negative training images, and one of each to test.
-
-    Raises:
-        ValueError: If no class can be evaluated.
     """
     reasons = {}
     for name, train_labels, test_labels in zip(names, train.T, test.T, strict=True):
@@ -262,12 +251,11 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
                     num_processes: int | None = None, unit: str = 'SVMs') -> list[Any]:
     """Return ``[function(*shared, *task) for task in tasks]``, computed by several processes.
 
-    The ranks of a process group share the tasks, and every rank gets all results. Processes, not threads:
-    liblinear has one random state for all threads, and what they drew would depend on their timing.
-
-    Large arrays among ``shared`` are memory-mapped, not copied. ``num_processes`` is for each rank, by
-    default one for each core of this machine; ``unit`` names a task on the line that shows progress.
+    The ranks of a process group share the tasks, and every rank gets all results. Large arrays among
+    ``shared`` are memory-mapped, not copied. ``num_processes`` is for each rank, by default one for each core
+    of this machine; ``unit`` names a task on the line that shows progress.
     """
+    # Not threads: liblinear has one random state for all, and what they drew would depend on their timing.
     tasks = list(tasks)
     rank, ranks = distributed.rank(), distributed.world_size()
     own = tasks[rank::ranks]
@@ -276,8 +264,8 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
     progress = ProgressLine(unit=unit) if rank == 0 and own else lambda done, total: None
     progress(0, len(own))
     results = []
-    for result in joblib.Parallel(num_processes, return_as='generator')(
-            joblib.delayed(function)(*shared, *task) for task in own):
+    calls = (joblib.delayed(function)(*shared, *task) for task in own)
+    for result in joblib.Parallel(num_processes, return_as='generator')(calls):
         results.append(result)
         progress(len(results), len(own))
     gathered: list[Any] = [None] * len(tasks)

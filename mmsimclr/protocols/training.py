@@ -51,8 +51,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                      name: str | None = None) -> TrainedClassifier:
     """Train the classifier of a benchmark's config on its encoder, and evaluate it on the test.
 
-    The config's model is a :class:`Classifier` without what only encoder and data can tell. That is filled
-    in: the encoder, the scale of its images, the shapes of its maps, the number of classes.
+    What only encoder and data can tell is filled into the config's model, a :class:`Classifier`: the
+    encoder, the scale of its images, the shapes of its maps, the number of classes.
 
     Args:
         benchmark: The encoder and the config; the latter is not changed.
@@ -61,13 +61,12 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
 
     Raises:
         ConfigError: If the config lacks a part.
-        ValueError: If the data are empty or have labels that do not fit, if training changed no weight of a
-            head, or the device cannot be had.
+        ValueError: If the data are empty, labels do not fit, training changed no weight of a head, or the
+            device cannot be had.
         RuntimeError: If a frozen encoder changed.
     """
-    config = training_config(
-        benchmark, ('model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'), options,
-        name)
+    needed = 'model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'
+    config = training_config(benchmark, needed, options, name)
     with clear_dataset_errors():
         test = _build_test(config, benchmark.seed)
         _complete_model(config, benchmark.encoder, test.dataset)
@@ -86,11 +85,10 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         raise InputError(f'the classifier was never trained: {runner.iter} steps were made and '
                          f'{", ".join(unchanged) or "no weights"} stayed as drawn; what it answers says '
                          'nothing about the encoder. Set train_cfg.max_epochs >= 1 and a learning rate > 0')
-    evaluation = evaluate(model, test)
     settings = dict(epochs=runner.max_epochs, **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
     num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
-    return TrainedClassifier(evaluation, test.dataset, num_images, settings)
+    return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings)
 
 
 def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mapping[str, Any] | None = None,
@@ -126,8 +124,9 @@ def check_model(config: Config, frozen: bool, num_heads: int | None = 1) -> None
     if bool(model.get('frozen')) != frozen:
         what = 'leaves the encoder as it is' if frozen else 'trains the whole network'
         raise ConfigError(f'this protocol {what}: set model.frozen={frozen}')
-    if num_heads is not None and len(model.get('heads') or ()) != num_heads:
-        raise ConfigError(f'model.heads must name {num_heads} head(s), got {list(model.get("heads") or ())}')
+    heads = list(model.get('heads') or ())
+    if num_heads is not None and len(heads) != num_heads:
+        raise ConfigError(f'model.heads must name {num_heads} head(s), got {heads}')
 
 
 def _build_test(config: Config, seed: int) -> DataLoader:
@@ -137,12 +136,11 @@ def _build_test(config: Config, seed: int) -> DataLoader:
         loader_config.pop('persistent_workers', None)
     try:
         loader = Runner.build_dataloader(loader_config, seed=seed)
-        is_empty = len(loader.dataset) == 0
     except ValueError as error:
         if 'need at least one array' not in str(error):             # MMEngine, of an empty list of images
             raise
-        is_empty = True
-    if is_empty:
+        loader = None
+    if loader is None or not len(loader.dataset):
         raise InputError('the test has no images: test_dataloader.dataset is empty')
     dataset = loader.dataset
     if not (getattr(dataset, 'metainfo', None) or {}).get('classes'):
@@ -234,19 +232,18 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
-    """Classify all images of a loader.
+    """Classify all images of a loader, and return the same answers on all ranks.
 
-    The ranks may divide them in any way, and pad: an image that is seen several times counts once. The
-    buffers of rank 0, such as the statistics of batch norm, become those of all ranks, as in a checkpoint.
-    All ranks get the same answers.
+    The ranks may divide the images in any way, and pad: an image that is seen several times counts once.
+    All ranks get the buffers of rank 0, such as the statistics of batch norm, as in a checkpoint.
 
     Args:
         model: The classifier, without wrapper.
         loader: Its items carry ``gt_label`` and ``sample_idx``, the place in the dataset.
 
     Raises:
-        ValueError: If a head was never trained, an image was not seen, has a label out of range, or makes
-            logits that are not finite.
+        ValueError: If a head was never trained, or an image was not seen, has a label out of range or
+            makes logits that are not finite.
     """
     blank = [name for name, head in model.heads.items() if getattr(head, 'is_blank', False)]
     if blank:
@@ -270,8 +267,7 @@ def _classify(model: Classifier, batch: Mapping[str, Any]) -> dict[str, ndarray]
                          'the pipeline in PackImage, and use a labelled dataset')
     part = {name: samples[name].cpu().numpy() for name in ('gt_label', 'sample_idx')}
     logits = model(data['inputs'])
-    finite = torch.stack([torch.isfinite(rows).all(dim=1) for rows in logits.values()]).all(dim=0)
-    part['finite'] = finite.cpu().numpy()
+    part['finite'] = torch.cat(list(logits.values()), dim=1).isfinite().all(dim=1).cpu().numpy()
     for name, rows in logits.items():
         part[f'ranked_{name}'] = rows.topk(min(5, rows.shape[1]), dim=1).indices.cpu().numpy()
         part['num_classes'] = np.full(len(rows), rows.shape[1])
@@ -299,7 +295,7 @@ def _assemble(rows: Mapping[str, ndarray], heads: list[str], num_images: int) ->
 
 def image_names(dataset: Any) -> ndarray:
     """Return the paths of a dataset's images below its data root, str [N]; their numbers without files."""
-    root, paths = str(getattr(dataset, 'data_root', '') or ''), None
+    paths = None
     if dataset.get_data_info(0).get('img_path') is not None:
         paths = np.array([dataset.get_data_info(i)['img_path'] for i in range(len(dataset))])
-    return names_below(root, paths, len(dataset))
+    return names_below(str(getattr(dataset, 'data_root', None) or ''), paths, len(dataset))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 from mmsimclr.evaluation.logistic_regression import regression_path
@@ -55,7 +56,7 @@ class TransferDataset:
         return [part for part in self.needs if not any(Path(self.root).glob(part))] if self.root else []
 
     def explain_missing(self) -> str:
-        """Return from where to fetch the dataset, and in what layout."""
+        """Return where to fetch the dataset, and in what layout to put it."""
         return (f'{self.name}: no {", ".join(self.missing)} in {Path(self.root).absolute()}. Fetch it from '
                 f'{self.source}; {self.root} must hold {", ".join(self.needs)}'
                 + (f'. {self.note}' if self.note else ''))
@@ -64,14 +65,13 @@ class TransferDataset:
 class Transfer(Protocol):
     """Base of protocols that measure an encoder on several datasets.
 
-    Each dataset's result is written into a folder of its own below the work directory, with predictions,
-    and the result of all into the work directory. Where there is one dataset only, that is its result.
+    Each dataset's result and predictions go into a folder of its own below the work directory, and the
+    result of all into the work directory. Where there is one dataset only, that is its result.
 
     Args:
         tasks: The datasets, arguments of :class:`TransferDataset`.
         datasets: Names of those to run; all by default.
-        skip_missing: Leave out datasets whose files are not there, and say so in the result, rather than
-            stop with an error before the first.
+        skip_missing: Leave out datasets whose files are missing, and say so in the result, rather than stop.
     """
 
     protocol = 'transfer'
@@ -161,10 +161,9 @@ class TransferLinear(Transfer):
             fit, validate = np.split(np.arange(len(labels)), [len(train)])
         by_l2 = {}
         for classifier in regression_path(features, labels, num_classes, self.l2, rows=fit, **path):
-            predicted = _predicted(classifier.scores(features, validate), labels)
-            by_l2[classifier.l2] = metric(labels[validate], predicted)
-            benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2,
-                                  by_l2[classifier.l2])
+            score = metric(labels[validate], _predicted(classifier.scores(features, validate), labels))
+            benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2, score)
+            by_l2[classifier.l2] = score
         best = max(by_l2, key=by_l2.get)
         classifier, = regression_path(features, labels, num_classes, [best], **path)
         predicted = _predicted(classifier.scores(test.stages['pooled']), labels)
@@ -181,16 +180,15 @@ class TransferLinear(Transfer):
             Predictions(test.labels, predicted, feature_names(test)))
 
 
-def _predicted(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _predicted(scores: ndarray, labels: ndarray) -> ndarray:
     return scores.argmax(axis=1) if labels.ndim == 1 else scores
 
 
 def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str] | None,
                     skip_missing: bool) -> tuple[list[TransferDataset], list[str]]:
-    """Return the datasets to run, and why others are skipped.
+    """Return the datasets to run, and why others are skipped; refuse unknown names, and to skip all.
 
     Raises:
-        ValueError: If there is no dataset of a name.
         FileNotFoundError: If files are missing and not to be skipped, or no dataset is left.
     """
     known = {task.name: task for task in tasks}
@@ -210,14 +208,11 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
     return here, reasons
 
 
-def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(labels: ndarray, share: float, seed: int) -> tuple[ndarray, ndarray]:
     """Split images of classes [N] into those to fit to and those to validate on, ascending.
 
     A share of each class, rounded, is validated on. A class of two or more images keeps at least one on
-    either side; a single image is fitted to.
-
-    Raises:
-        ValueError: If labels are not [N], or no class has two images.
+    either side; a single image is fitted to. Labels must be [N], and some class must have two images.
     """
     if labels.ndim != 1:
         raise InputError('images of several classes cannot be held out by class; give a val dataset')
@@ -233,15 +228,15 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, n
     return np.setdiff1d(np.arange(len(labels)), validate), validate
 
 
-def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray) -> int:
+def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> int:
     """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
     parts = [train_labels, *other_labels]
     if any(labels is None for labels in parts):
         raise InputError(f'{name}: the images have no labels')
     if train_labels.ndim == 2:
-        if len({labels.shape[1:] for labels in parts}) > 1:
-            raise InputError(f'{name}: parts differ in the number of classes: '
-                             f'{[labels.shape[1:] for labels in parts]}')
+        shapes = [labels.shape[1:] for labels in parts]
+        if len(set(shapes)) > 1:
+            raise InputError(f'{name}: parts differ in the number of classes: {shapes}')
         return train_labels.shape[1]
     known = np.unique(train_labels)
     if known[0] < 0:
@@ -254,7 +249,7 @@ def count_classes(name: str, train_labels: np.ndarray, *other_labels: np.ndarray
     return int(known[-1]) + 1
 
 
-def about_classes(test_labels: np.ndarray, num_classes: int) -> dict[str, Any]:
+def about_classes(test_labels: ndarray, num_classes: int) -> dict[str, Any]:
     """Return what a result says of the classes, given the labels of the test, int64 [N] or [N, K]."""
     if test_labels.ndim == 2:
         return dict(num_classes=num_classes)

@@ -30,11 +30,9 @@ class TransferFineTuning(Transfer):
 
     The pair with the best metric on the validation images is used again on training and validation images
     together, and that network is tested; of equally good pairs the first is taken. What each pair gave is
-    kept in the work directory, and a run that was interrupted goes on with the pairs that are left.
+    kept in the work directory, so that an interrupted run goes on with the pairs that are left.
 
-    The config is that of an MMEngine run, without datasets: ``model``, a
-    :class:`~mmsimclr.models.Classifier` that is not frozen, ``train_dataloader``, ``test_dataloader``,
-    ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``.
+    The config is that of :class:`~mmsimclr.protocols.SemiSupervised`, without datasets.
 
     Args:
         tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
@@ -63,7 +61,7 @@ class TransferFineTuning(Transfer):
         self.protocol = 'transfer random init' if from_scratch else 'transfer fine-tuned'
 
     def run(self, benchmark: Benchmark) -> Result:
-        """Check that the encoder is of the kind that ``from_scratch`` says; then as :class:`Transfer`."""
+        """Check that the encoder is of the kind that ``from_scratch`` says, and go on as any transfer."""
         is_random = benchmark.encoder.weights is None
         if self.from_scratch and not is_random:
             raise ConfigError('this config trains from random initialisation: give no CHECKPOINT, but --init '
@@ -97,8 +95,7 @@ class TransferFineTuning(Transfer):
         trained = self._train(benchmark, 'best', self.grid[best], everything, task.test)
         _, answers = trained.answers()
         return benchmark.result(
-            self.protocol,
-            {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
+            self.protocol, {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
             dict(trained.num_images, val=len(_build(validate))),
             dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
                  validation_images='official' if task.val else f'{task.held_out:g} of train, by class',
@@ -124,8 +121,7 @@ class TransferFineTuning(Transfer):
             'train_dataloader.dataset': {**train, 'pipeline': self.train_pipeline},
             'test_dataloader.dataset': {**test, 'pipeline': self.test_pipeline},
             'optim_wrapper.optimizer.lr': pair['lr'],
-            'optim_wrapper.optimizer.weight_decay': pair['weight_decay'] / pair['lr'],
-        }, name=name)
+            'optim_wrapper.optimizer.weight_decay': pair['weight_decay'] / pair['lr']}, name)
 
     def _asked(self, benchmark: Benchmark, task: TransferDataset) -> dict[str, Any]:
         """Return what decides a point of the grid besides the pair and the images."""

@@ -14,25 +14,15 @@ from mmsimclr.reporting.table import text_table
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two results compared.
+    """Two results compared."""
 
-    Attributes:
-        metric: Name of the metric, in percent.
-        titles: Encoder, protocol and data of both.
-        values: The metric of both.
-        num_images: Number of test images.
-        num_exchanges: Number of random exchanges.
-        permutation_p: p-value of the permutation test.
-        mcnemar_p: That of the exact McNemar test, where the metric is top-1 accuracy; otherwise None.
-    """
-
-    metric: str
-    titles: tuple[str, str]
-    values: tuple[float, float]
+    metric: str                                 # in percent
+    titles: tuple[str, str]                     # encoder, protocol and data of both
+    values: tuple[float, float]                 # the metric of both
     num_images: int
     num_exchanges: int
     permutation_p: float
-    mcnemar_p: float | None
+    mcnemar_p: float | None                     # for top-1 accuracy only
 
     @property
     def difference(self) -> float:
@@ -59,7 +49,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`; by default that of both
             results, or else top-1 accuracy, or mAP for images of several classes.
         num_exchanges: Number of random exchanges.
-        seed: Decides them.
+        seed: Seed of the exchanges.
         device: Where to compute.
 
     Raises:
@@ -67,8 +57,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         ValueError: If they are of different data, images or labels, or the metric is none of them.
     """
     results = read_result(path_a), read_result(path_b)
-    predictions = tuple(_predictions_of(Path(path), result)
-                        for path, result in zip((path_a, path_b), results, strict=True))
+    predictions = _predictions_of(Path(path_a), results[0]), _predictions_of(Path(path_b), results[1])
     if results[0].dataset != results[1].dataset:
         raise InputError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
     check_comparable(*predictions)

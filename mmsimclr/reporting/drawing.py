@@ -3,7 +3,6 @@
 import colorsys
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ Colour = tuple[int, int, int]
 
 def draw_objects(pixels: ndarray, boxes: ndarray, scores: ndarray, labels: ndarray, classes: Sequence[str],
                  colours: Sequence[Colour], masks: ndarray | None = None) -> Image.Image:
-    """Draw detections, the surest on top, each with its class and its score.
+    """Draw detections, the surest on top, each with its class and score, on the image, enlarged if small.
 
     Args:
         pixels: The image, RGB, uint8 [H, W, 3].
@@ -34,9 +33,6 @@ def draw_objects(pixels: ndarray, boxes: ndarray, scores: ndarray, labels: ndarr
         classes: Names.
         colours: A colour for each class.
         masks: Pixels of the objects, bool [n, H, W].
-
-    Returns:
-        The picture: the image, enlarged by a whole number if it is small.
     """
     image, factor, font = _canvas(pixels)
     order = np.argsort(scores, kind='stable')
@@ -57,16 +53,13 @@ def draw_objects(pixels: ndarray, boxes: ndarray, scores: ndarray, labels: ndarr
 
 def draw_classes(pixels: ndarray, labels: ndarray, classes: Sequence[str],
                  colours: Sequence[Colour]) -> Image.Image:
-    """Lay the colours of the classes over an image, and a legend with their share of the pixels below it.
+    """Lay the colours of the classes over an image, and put a legend with their share of the pixels below.
 
     Args:
-        pixels: The image, RGB, uint8 [H, W, 3].
+        pixels: The image, RGB, uint8 [H, W, 3]; it is enlarged if it is small.
         labels: Number of each pixel's class, int [H, W].
         classes: Names; one that is 'background' is in the legend and not painted.
         colours: A colour for each class.
-
-    Returns:
-        The picture: the image, enlarged by a whole number if it is small, and the legend.
     """
     image, factor, font = _canvas(pixels)
     shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
@@ -107,8 +100,8 @@ def _canvas(pixels: ndarray) -> tuple[Tensor, int, ImageFont.FreeTypeFont]:
     factor = math.ceil(LEAST_SIDE_PX / max(pixels.shape[:2]))
     image = _enlarge(torch.from_numpy(pixels.copy()).permute(2, 0, 1), factor)
     # Comes with matplotlib, and has the letters of most languages.
-    font = Path(get_data_path(), 'fonts/ttf/DejaVuSans.ttf')
-    return image, factor, ImageFont.truetype(str(font), max(14, max(image.shape) // 45))
+    font = f'{get_data_path()}/fonts/ttf/DejaVuSans.ttf'
+    return image, factor, ImageFont.truetype(font, max(14, max(image.shape) // 45))
 
 
 def _enlarge(maps: Tensor, factor: int) -> Tensor:

@@ -12,13 +12,11 @@ from numpy import ndarray
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.transforms import MultiView
 
+RIGHT, WRONG = '#2a9d55', '#d1495b'                          # frames of neighbours
+
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
-    """Return the scalars of the newest run in a work directory, in the order they were logged.
-
-    Raises:
-        FileNotFoundError: If no run left scalars there.
-    """
+    """Return the scalars of a work directory's newest run, as logged; FileNotFoundError if there are none."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
         raise MissingFileError(f'no */vis_data/scalars.json in {work_dir}: no run has logged there yet')
@@ -26,7 +24,7 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
 
 
 def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
-    """Draw loss, contrastive accuracy and online k-NN accuracy of :func:`read_scalars`; return the path.
+    """Draw loss, contrastive and online k-NN accuracy of :func:`read_scalars`, and return the path.
 
     Raises:
         ValueError: If the scalars hold no loss.
@@ -54,9 +52,6 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
         axis.grid(alpha=0.25)
         axis.spines[['top', 'right']].set_visible(False)
     return _save(figure, path)
-
-
-RIGHT, WRONG = '#2a9d55', '#d1495b'
 
 
 def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[ndarray]]:
@@ -90,11 +85,8 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
     """
     rows = []
     for index in indices:
-        views = []
-        for _ in range(num_draws):
-            original, drawn = original_and_views(dataset, index)
-            views += drawn
-        rows.append([original, *views])
+        draws = [original_and_views(dataset, index) for _ in range(num_draws)]
+        rows.append([draws[-1][0], *(view for _, views in draws for view in views)])
     columns = max(map(len, rows))
     figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -109,9 +101,7 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
     return _save(figure, path)
 
 
-def save_neighbour_sheet(path: str | Path,
-                         queries: Sequence[ndarray],
-                         query_labels: Sequence[int],
+def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_labels: Sequence[int],
                          blocks: dict[str, tuple[Sequence[Sequence[ndarray]], Sequence[Sequence[int]]]],
                          class_names: Sequence[str]) -> Path:
     """Draw query images and, for each of several encoders, their nearest neighbours; return the path.
@@ -122,15 +112,14 @@ def save_neighbour_sheet(path: str | Path,
         path: Picture to write.
         queries: Query images, each uint8 [H, W, 3].
         query_labels: Their classes.
-        blocks: For each encoder, by its title: for each query its neighbours' images and classes,
-            nearest first.
+        blocks: By each encoder's title, the images and classes of each query's neighbours, nearest first.
         class_names: Name of each class.
     """
-    widths = [len(images[0]) for images, _ in blocks.values()]
-    columns = 1 + sum(widths) + len(widths)                  # an empty column before each block
-    figure = Figure(figsize=(0.85 * columns, 0.92 * len(queries) + 0.7))
-    ratios = [1.0] + [ratio for width in widths for ratio in (0.35, *[1.0] * width)]
-    axes = figure.subplots(len(queries), columns, squeeze=False, gridspec_kw=dict(width_ratios=ratios))
+    ratios = [1.0]                                           # an empty column goes before each block
+    for images, _ in blocks.values():
+        ratios += [0.35, *[1.0] * len(images[0])]
+    figure = Figure(figsize=(0.85 * len(ratios), 0.92 * len(queries) + 0.7))
+    axes = figure.subplots(len(queries), len(ratios), squeeze=False, gridspec_kw=dict(width_ratios=ratios))
     for axis in axes.flat:
         axis.set_axis_off()
     for row, (query, label) in enumerate(zip(queries, query_labels, strict=True)):

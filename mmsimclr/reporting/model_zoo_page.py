@@ -2,14 +2,8 @@
 
 from collections.abc import Sequence
 
-from mmsimclr.checkpoints.zoo_index import (
-    ModelEntry,
-    PublishedResult,
-    find_entry,
-    model_entries,
-    other_settings,
-    sources,
-)
+from mmsimclr.checkpoints import zoo_index
+from mmsimclr.checkpoints.zoo_index import ModelEntry, PublishedResult
 from mmsimclr.reporting.table import text_table
 
 INTRODUCTION = """# Model zoo
@@ -22,26 +16,21 @@ measured with this code is in [results.md](results.md). How to fetch and use the
 
 
 def models_table(entries: Sequence[ModelEntry], markdown: bool = False) -> str:
-    """Return a table with a line for each model: size, training, published linear accuracy, weights.
-
-    In Markdown it links to the configs.
-    """
+    """Return a table with a line for each model; in Markdown it links to the configs."""
     header = ['model', 'epochs', 'batch', 'parameters', 'FLOPs', 'linear top-1', 'weights']
     rows = []
     for entry in entries:
         name = f'[{entry.name}](../configs/simclr/{entry.config.name})' if markdown else entry.name
+        linear = [f"{result.metrics['Top 1 Accuracy']} % ({result.source})" for result in entry.results
+                  if result.protocol == 'linear']
         rows.append([name, str(entry.epochs), str(entry.batch_size), f'{entry.parameters / 1e6:.1f} M',
-                     f'{entry.flops / 1e9:.2f} G', _linear_top_1(entry), 'yes' if entry.urls else 'no'])
+                     f'{entry.flops / 1e9:.2f} G', next(iter(linear), ''), 'yes' if entry.urls else 'no'])
     return text_table(header, rows, markdown)
 
 
 def model_info(name: str) -> str:
-    """Return everything the zoo knows about one model, for a terminal.
-
-    Raises:
-        CheckpointError: If there is no such model.
-    """
-    entry = find_entry(name)
+    """Return all that the zoo knows about one model, for a terminal; CheckpointError if there is none."""
+    entry = zoo_index.find_entry(name)
     facts = [('config', entry.config), ('training data', entry.training_data), ('epochs', entry.epochs),
              ('batch size', entry.batch_size), ('parameters', f'{entry.parameters:,}'),
              ('FLOPs', f'{entry.flops:,}'), *(('weights', url) for url in entry.urls or ['none published'])]
@@ -53,20 +42,20 @@ def model_info(name: str) -> str:
 
 def model_zoo_page() -> str:
     """Return the page, in Markdown."""
-    parts = [INTRODUCTION, models_table(model_entries(), markdown=True), '',
+    parts = [INTRODUCTION, models_table(zoo_index.model_entries(), markdown=True), '',
              'Parameters are those of encoder and projection head; FLOPs those of the encoder for one image, '
              'as MMEngine counts them.', '']
-    for entry in model_entries():
+    for entry in zoo_index.model_entries():
         if entry.results:
             parts += [f'## {entry.name}', '', _results_table(entry.results, markdown=True), '']
         if entry.urls:
             parts += [f'Weights: `{entry.file_name}`, at', '', *(f'* <{url}>' for url in entry.urls), '']
     parts += ['## Other settings', '', 'Published numbers for which there is no config.', '']
-    for other in other_settings():
+    for other in zoo_index.other_settings():
         parts += [f'### {other.setting[0].upper()}{other.setting[1:]}', '',
                   f'Nearest config: `{other.nearest_config}`. What differs: {other.differs}.', '',
                   _results_table(other.results, markdown=True), '']
-    parts += ['## Sources', '', *(f'* {key}: {title}' for key, title in sources().items()), '']
+    parts += ['## Sources', '', *(f'* {key}: {title}' for key, title in zoo_index.sources().items()), '']
     return '\n'.join(parts)
 
 
@@ -75,9 +64,3 @@ def _results_table(results: Sequence[PublishedResult], markdown: bool = False) -
              str(value), result.source]
             for result in results for metric, value in result.metrics.items()]
     return text_table(['dataset and protocol', 'metric', 'value', 'source'], rows, markdown)
-
-
-def _linear_top_1(entry: ModelEntry) -> str:
-    values = [f"{result.metrics['Top 1 Accuracy']} % ({result.source})" for result in entry.results
-              if result.protocol == 'linear']
-    return values[0] if values else ''

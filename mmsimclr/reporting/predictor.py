@@ -28,8 +28,7 @@ class Predictor:
     """A detector or segmenter that a benchmark has fine-tuned.
 
     Args:
-        config: The benchmark's config; the encoder, the scale of the images and the classes come from the
-            checkpoint.
+        config: The benchmark's config; encoder, scale and classes come from the checkpoint.
         checkpoint: File or work directory of the fine-tuning.
         device: Where to compute; 'auto' is the GPU if there is one.
 
@@ -52,12 +51,12 @@ class Predictor:
         settings, scale, _ = unpack_record(meta[RECORD_KEY])
         model = copy.deepcopy(config.model)
         complete_model(model, settings, scale, len(self.classes))
-        steps = [step for step in config.test_dataloader.dataset.pipeline
-                 if 'LoadAnnotations' not in str(step['type'])]
+        dataset = config.test_dataloader.dataset
         with DefaultScope.overwrite_default_scope(self.scope):
             self.model = MODELS.build(model).eval()
-            self.pipeline = Compose(steps)
-            self.colours = _colours(config.test_dataloader.dataset, self.classes)
+            self.pipeline = Compose([step for step in dataset.pipeline
+                                     if 'LoadAnnotations' not in str(step['type'])])
+            self.colours = _colours(dataset, self.classes)
         fill_model(self.model, file.tree, file.path)
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -112,10 +111,8 @@ def _pixels(path: str | Path) -> np.ndarray:
 def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
     """Return where the pictures of images below ``root`` go: to the same places below ``out``, ``NAME.png``.
 
-    Where two images have the same name with another ending, all pictures keep the ending: ``NAME.jpg.png``.
-
-    Raises:
-        ValueError: If a picture would take the place of an image.
+    Where names differ in the ending alone, all pictures keep it: ``NAME.jpg.png``. No picture may take the
+    place of an image.
     """
     names = [image.relative_to(root) for image in images]
     pictures = [out / name.with_suffix('.png') for name in names]
@@ -132,9 +129,8 @@ def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
 def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]:
     """Return the colours of published pictures of a dataset, or others that are distinct."""
     kind = dataset['type']
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
-    known = getattr(kind, 'METAINFO', {})
+    known = getattr(DATASETS.get(kind) if isinstance(kind, str) else kind, 'METAINFO', {})
     # A user's dataset in the layout of a published one has other classes.
     if known.get('palette') and tuple(known.get('classes', ())) == tuple(classes):
         return [tuple(colour) for colour in known['palette']]

@@ -25,9 +25,8 @@ Runs = list[tuple[Path, Result]]
 def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     """Return the page, in Markdown: an overview, each measurement with its circumstances, what was not run.
 
-    Args:
-        results_dir: Folder of result files (``*.json``, at any depth).
-        configs_dir: Folder of leaf configs whose headers say command, hardware and expectation.
+    Result files are all ``*.json`` below ``results_dir``. The configs in ``configs_dir`` say in their headers
+    command, hardware and expectation.
     """
     measurements: dict[tuple[str, str], Runs] = defaultdict(list)
     for path in sorted(Path(results_dir).rglob('*.json')):
@@ -75,14 +74,13 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
     """Return one line for each measurement: its first metric, and what pre-training adds to it."""
     rows = []
     for (config, dataset), runs in sorted(measurements.items()):
-        if not (metrics := _percentages(runs)):
-            continue
-        metric = metrics[0]
-        values = [_values(runs, encoder, metric) for encoder in ENCODERS]
-        means = [sum(found) / len(found) if found else None for found in values]
-        gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
-        columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
-        rows.append([config, dataset, metric_title(metric), *columns, gain, str(max(map(len, values)))])
+        if metrics := _percentages(runs):
+            values = [_values(runs, encoder, metrics[0]) for encoder in ENCODERS]
+            means = [sum(found) / len(found) if found else None for found in values]
+            gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
+            columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
+            rows.append([config, dataset, metric_title(metrics[0]), *columns, gain,
+                         str(max(map(len, values)))])
     header = ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs']
     return f'{text_table(header, rows, markdown=True)}\n'
 
@@ -112,9 +110,7 @@ def _circumstances(result: Result) -> str:
 
 
 def _origin(path: Path, result: Result) -> str:
-    facts = [_encoder(result)]
-    if result.checkpoint:
-        facts.append(f'`{result.checkpoint}`')
+    facts = [_encoder(result), *([f'`{result.checkpoint}`'] if result.checkpoint else [])]
     if result.tensors_loaded:
         facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
     if seconds := result.metrics.get('pretraining_s'):

@@ -24,19 +24,12 @@ FULL_NAMES = {'Food': 'Food-101', 'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100'
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """A number that others have published.
+    """A number that others have published."""
 
-    Attributes:
-        model: Name of the model, or description of the setting.
-        value: The number, in percent.
-        source: Who published it, a key of :func:`mmsimclr.checkpoints.zoo_index.sources`.
-        note: What it depends on besides; may be empty.
-    """
-
-    model: str
-    value: float
-    source: str
-    note: str
+    model: str                                  # name of the model, or description of the setting
+    value: float                                # in percent
+    source: str                                 # a key of mmsimclr.checkpoints.zoo_index.sources()
+    note: str                                   # what it depends on besides; may be empty
 
     def __str__(self) -> str:
         note = f'; {self.note}' if self.note else ''
@@ -48,8 +41,8 @@ def published_values(protocol: str, dataset: str | None, metric: str) -> list[Pu
 
     The result's ``top_1_accuracy_k20_percent`` is the index's ``Top 1 Accuracy at k=20``.
     """
-    models = [(entry.name, entry.results) for entry in model_entries()]
-    models += [(other.setting, other.results) for other in other_settings()]
+    models = [*((entry.name, entry.results) for entry in model_entries()),
+              *((other.setting, other.results) for other in other_settings())]
     return [PublishedValue(name, value, result.source, result.note)
             for name, results in models for result in results
             if result.protocol.lower() == protocol.lower()
@@ -100,18 +93,11 @@ td.best { font-weight: 600; }
 
 @dataclass(frozen=True)
 class Summary:
-    """Results in rows and columns.
+    """Results in rows and columns."""
 
-    Attributes:
-        encoders: Titles of the columns.
-        rows: (protocol, dataset, config, metric) of each row.
-        cells: Values by (row, encoder), a list of one for each run.
-        published: Numbers that others have published, by row.
-    """
-
-    encoders: Sequence[str]
-    rows: Sequence[Row]
-    cells: Mapping[tuple[Row, str], Sequence[float]]
+    encoders: Sequence[str]                                 # titles of the columns
+    rows: Sequence[Row]                                     # protocol, dataset, config and metric of each
+    cells: Mapping[tuple[Row, str], Sequence[float]]        # by row and encoder, a value for each run
     published: Mapping[Row, Sequence[PublishedValue]]
 
     def markdown(self) -> str:
@@ -158,13 +144,10 @@ class Summary:
 
 
 def summarise(folders: Sequence[str | Path]) -> Summary:
-    """Collect all ``result.json`` below some folders.
+    """Collect all ``result.json`` below some folders; a file is taken as it is.
 
     Results that only sum up others are left out, and copies of a result. Results of different configs, or of
     one with different ``--cfg-options``, have rows of their own; those of one encoder then share a cell.
-
-    Args:
-        folders: Folders, or files.
 
     Raises:
         FileNotFoundError: If there is no such folder, or no result in any.
@@ -215,16 +198,11 @@ def _config(result: Result) -> str:
 
 
 def _encoder(result: Result) -> str:
-    if result.checkpoint_sha256:
-        return result.checkpoint_sha256
-    return json.dumps(result.settings.get('encoder'), sort_keys=True)
+    return result.checkpoint_sha256 or json.dumps(result.settings.get('encoder'), sort_keys=True)
 
 
 def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
-    """Return a title for each encoder: the end of its path, with its hash where two have the same.
-
-    Random ones are told apart by their architecture where there are several.
-    """
+    """Return a title for each encoder, the end of its path; with hash or architecture where two have one."""
     titles, distinctions = {}, {}
     for result in reversed(results):
         encoder, settings = _encoder(result), result.settings.get('encoder') or {}
@@ -233,8 +211,8 @@ def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
             distinctions[encoder] = encoder[:8]
         else:
             titles[encoder] = 'random initialisation'
-            distinctions[encoder] = ', '.join(f'{name} {value}' for name, value in settings.items()) \
-                or 'architecture not recorded'
+            facts = [f'{name} {value}' for name, value in settings.items()]
+            distinctions[encoder] = ', '.join(facts or ['architecture not recorded'])
     counts = Counter(titles.values())
     return {encoder: f'{title} ({distinctions[encoder]})' if counts[title] > 1 else title
             for encoder, title in titles.items()}

@@ -11,11 +11,7 @@ _USUAL = ((r'\bmap\b', 'mAP'), (r'\bmiou\b', 'mIoU'), (r'\bap(\d*)\b', r'AP\1'),
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Return a table with the first column left-aligned and the others right-aligned.
-
-    Raises:
-        ValueError: If a row has not as many cells as the header.
-    """
+    """Return a table with the first column left-aligned and the others right-aligned."""
     for row in rows:
         if len(row) != len(header):
             raise InputError(f'every row must have {len(header)} cells, got {len(row)}: {list(row)}')
