@@ -8,7 +8,6 @@ from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 URL = 'https://github.com/visipedia/inat_comp/tree/master/2018'
-NUM_CLASSES = 8142
 
 
 @DATASETS.register_module()
@@ -25,7 +24,7 @@ class INaturalist2018(FileDataset):
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
     """
 
-    METAINFO = {'classes': tuple(str(number) for number in range(NUM_CLASSES))}
+    METAINFO = {'classes': tuple(str(number) for number in range(8142))}
 
     def __init__(self, data_root: str = 'data/inaturalist2018', split: str = 'train', **kwargs) -> None:
         if split not in ('train', 'val'):
@@ -34,7 +33,6 @@ class INaturalist2018(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotations."""
         root = Path(self.data_root)
         path = root / f'{self.split}2018.json'
         if not path.is_file():
