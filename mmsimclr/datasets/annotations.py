@@ -21,6 +21,7 @@ ORIENTATION = 0x0112                         # EXIF 2.3, table 4; 5 to 8 are qua
 # The end of a whole file, but for what cameras and editors append.
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 TAIL_BYTES = 4096
+THREADS = 8
 SLACK_PX = 1                                 # Boxes may reach so far beyond their image.
 MIN_POLYGON_POINTS = 3
 
@@ -314,7 +315,7 @@ def _require_once(items: Iterable[Hashable], origin: str | Path, what: str) -> N
 
 
 def _each(function: Callable, items: Iterable) -> list:
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(function, items))
 
 

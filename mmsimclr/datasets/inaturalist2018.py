@@ -8,6 +8,7 @@ from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
 URL = 'https://github.com/visipedia/inat_comp/tree/master/2018'
+NUM_CLASSES = 8142
 
 
 @DATASETS.register_module()
@@ -24,7 +25,7 @@ class INaturalist2018(FileDataset):
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
     """
 
-    METAINFO = {'classes': tuple(str(number) for number in range(8142))}
+    METAINFO = {'classes': tuple(str(number) for number in range(NUM_CLASSES))}
 
     def __init__(self, data_root: str = 'data/inaturalist2018', split: str = 'train', **kwargs) -> None:
         if split not in ('train', 'val'):

@@ -119,7 +119,6 @@ class UnlabeledImageFolder(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def full_init(self) -> None:
-        """List the images; check that at least one can be read."""
         if self._fully_initialized:
             return
         paths = find_images(Path(self.data_root), self.extensions, self.recursive)

@@ -157,7 +157,6 @@ class WebDatasetShards(ArrayDataset):
     ROWS = ('shards', 'offsets', 'lengths', 'labels')
 
     def read(self) -> None:
-        """Read the index; check that every shard is there in full."""
         root = Path(self.data_root)
         index = read_index(root)
         self.names = index.names

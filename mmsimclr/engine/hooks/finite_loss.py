@@ -48,7 +48,6 @@ class FiniteLossHook(Hook):
         self._check_loss(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look at what any hook is about to save; the Runner calls this on rank 0."""
         self._check_loss(runner)
         for name, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -98,8 +98,7 @@ def eleven_point_and_area(hits: ndarray, num_objects: int) -> tuple[float, float
     ``hits`` [D] are 1 where a detection is right, 0 where not, the surest first.
     """
     right = np.cumsum(hits)
-    recall = right / num_objects
-    precision = right / np.arange(1, len(hits) + 1)
+    recall, precision = right / num_objects, right / np.arange(1, len(hits) + 1)
     best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
     points = [best_from_here[recall >= point / 10].max(initial=0) for point in range(11)]
     return float(np.mean(points)), float((np.diff(recall, prepend=0) * best_from_here).sum())

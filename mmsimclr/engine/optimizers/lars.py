@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from mmsimclr.errors import InputError
 from mmsimclr.registry import OPTIMIZERS
 
+TRUST_RATIOS = ('official', 'openmmlab')
+MOMENTUM_STYLES = ('classic', 'popular')
 CACHED_VALUES = 2**18            # of a list of small tensors, 1 MiB in float32; a larger tensor goes alone
 # torch adds entries of its own to a group's settings when a state is loaded.
 SETTINGS = ('lr', 'momentum', 'weight_decay', 'eta', 'nesterov', 'trust_ratio', 'momentum_style',
@@ -156,8 +158,7 @@ def _check_hyper_parameters(group: dict) -> None:
             raise InputError(f'{name} must be in [{low}, {high}), got {group[name]}')
     if not 0 < group['eta'] < math.inf:
         raise InputError(f'eta must be > 0 and finite, got {group["eta"]} (SimCLR uses 0.001)')
-    for name, accepted in (('trust_ratio', ('official', 'openmmlab')),
-                           ('momentum_style', ('classic', 'popular'))):
+    for name, accepted in (('trust_ratio', TRUST_RATIOS), ('momentum_style', MOMENTUM_STYLES)):
         if group[name] not in accepted:
             raise InputError(f'{name} must be one of {", ".join(accepted)}, got {group[name]!r}')
     if group['momentum_style'] == 'popular' and group['trust_ratio'] == 'openmmlab':

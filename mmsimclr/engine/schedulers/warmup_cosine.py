@@ -7,6 +7,8 @@ from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 from mmsimclr.errors import InputError
 from mmsimclr.registry import PARAM_SCHEDULERS
 
+SCALING_RULES = ('linear', 'sqrt', 'none')
+
 
 def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
     """Return the learning rate of a global batch.
@@ -20,12 +22,11 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
     Source:
         Chen et al. 2020, sections 2.2 and B.1.
     """
+    if rule not in SCALING_RULES:
+        raise InputError(f'rule must be one of {", ".join(SCALING_RULES)}, got {rule!r}')
     if global_batch < 1 or not base_lr >= 0:
         raise InputError(f'base_lr must be >= 0 and global_batch >= 1, got {base_lr} and {global_batch}')
-    factors = {'linear': global_batch / 256, 'sqrt': math.sqrt(global_batch), 'none': 1.0}
-    if rule not in factors:
-        raise InputError(f'rule must be one of {", ".join(factors)}, got {rule!r}')
-    return base_lr * factors[rule]
+    return base_lr * {'linear': global_batch / 256, 'sqrt': math.sqrt(global_batch), 'none': 1.0}[rule]
 
 
 def warmup_cosine_lr(step: int, base_lr: float, warmup_steps: int, total_steps: int) -> float:

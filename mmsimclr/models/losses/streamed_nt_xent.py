@@ -24,7 +24,8 @@ from torch.autograd.function import once_differentiable
 
 from mmsimclr import distributed
 
-BLOCK_ROWS = {'cpu': 1024}                         # by device; 4096 on others
+BLOCK_ROWS = {'cpu': 1024}         # by device; of other devices:
+DEFAULT_BLOCK_ROWS = 4096
 # exp of at most this much is finite in float32 with room for the sums.
 MAX_EXPONENT = 80.0
 
@@ -120,7 +121,7 @@ def _blocks(own: Tensor, everyone: Tensor, shift: float | None
     count for nothing. A block is valid until the next. ``mirrored``: it stands for its mirror image too,
     which is not yielded.
     """
-    size = BLOCK_ROWS.get(own.device.type, 4096)
+    size = BLOCK_ROWS.get(own.device.type, DEFAULT_BLOCK_ROWS)
     first = distributed.rank() * len(own)
     alone = len(own) == len(everyone)
     buffer = own.new_empty(min(size, len(own)) * min(size, len(everyone)))
