@@ -17,8 +17,7 @@ from PIL import Image
 from mmsimclr.datasets.unlabeled_image_folder import PILLOW_ERRORS
 from mmsimclr.errors import InputError, MissingFileError
 
-ORIENTATION = 0x0112                         # EXIF 2.3, table 4
-QUARTER_TURNS = (5, 6, 7, 8)
+ORIENTATION = 0x0112                         # EXIF 2.3, table 4; 5 to 8 are quarter turns
 # The end of a whole file, but for what cameras and editors append.
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 TAIL_BYTES = 4096
@@ -43,11 +42,10 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             with open(path, 'rb') as file:
                 file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-                is_whole = image.format in ENDS and ENDS[image.format] in file.read()
-            if not is_whole:
-                image.load()
+                if image.format not in ENDS or ENDS[image.format] not in file.read():
+                    image.load()
             width, height = image.size
-            is_turned = image.getexif().get(ORIENTATION) in QUARTER_TURNS
+            is_turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
     except PILLOW_ERRORS as error:
         raise UnreadableImageError(f'{path} is not an image that can be read: {error}') from error
     return (height, width) if is_turned else (width, height)
@@ -109,7 +107,6 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _check_voc_image(path: Path, file: Path, classes: Sequence[str]) -> int:
-    """Check an image and its annotation; return the number of objects."""
     try:
         # expat bounds what entities expand to, and ElementTree follows none to other files.
         root = ElementTree.parse(file).getroot()             # nosec B314
@@ -207,8 +204,8 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
         paths = [Path(images, entry['file_name']) for entry in entries]
         sizes = {entry['id']: (entry['width'], entry['height']) for entry in entries}
     except (ValueError, KeyError, TypeError) as error:
-        kind = type(error).__name__
-        raise InputError(f'{ann_file} is not a COCO annotation file: {kind}: {error}') from error
+        raise InputError(f'{ann_file} is not a COCO annotation file: {type(error).__name__}: '
+                         f'{error}') from error
     for what, listed in {**unique, 'categories': names, 'images': paths}.items():
         _require_once(listed, ann_file, what)
     if not entries:
@@ -318,7 +315,6 @@ def _require_once(items: Iterable[Hashable], origin: str | Path, what: str) -> N
 
 
 def _each(function: Callable, items: Iterable) -> list:
-    """Return the results of a function that waits for files."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(function, items))
 

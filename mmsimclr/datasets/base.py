@@ -13,7 +13,7 @@ from mmsimclr.registry import DATASETS
 
 
 class FileDataset(BaseDataset):
-    """Base of datasets read from files: MMEngine's, with those of its arguments that make sense for them.
+    """Base of datasets read from files: MMEngine's, with the arguments that make sense for them.
 
     Args:
         data_root: Folder of the files.
@@ -49,11 +49,9 @@ class ArrayDataset(FileDataset):
     ROWS = ('labels',)
 
     def read(self) -> None:
-        """Fill the arrays."""
         raise NotImplementedError
 
     def full_init(self) -> None:
-        """Read the files, once."""
         if not self._fully_initialized:
             self.read()
             if self._indices is not None:
@@ -97,10 +95,9 @@ class ArrayDataset(FileDataset):
 
 
 class DatasetWrapper(Dataset):
-    """Base of datasets that take their images from another one.
+    """Base of datasets that take images, meta information, folder and length from another one.
 
-    Meta information, folder and length are those of the other one, of which ``dataset`` is the config, or the
-    dataset itself. It has MMEngine's ``get_data_info``, as the datasets of MMEngine, mmpretrain and mmsimclr.
+    ``dataset`` is that one or its config. It has MMEngine's ``get_data_info``.
     """
 
     def __init__(self, dataset: Mapping[str, Any] | Dataset) -> None:
@@ -116,7 +113,6 @@ class DatasetWrapper(Dataset):
         return getattr(self.dataset, 'data_root', '')
 
     def full_init(self) -> None:
-        """Let the dataset read what it reads at the start."""
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
 
@@ -137,8 +133,7 @@ class DatasetWrapper(Dataset):
 
 def labels_of(dataset: Any) -> np.ndarray:
     """Return the class of every image of a dataset, int64 [N]; each must have one ``gt_label``."""
-    # The fast way, where there is one; mmpretrain's datasets, CIFAR10 and Shapes have it.
-    if hasattr(dataset, 'get_gt_labels'):
+    if hasattr(dataset, 'get_gt_labels'):      # the fast way, of mmpretrain's datasets, CIFAR10 and Shapes
         labels = dataset.get_gt_labels()
     else:
         labels = np.array([dataset.get_data_info(i).get('gt_label', -1) for i in range(len(dataset))])

@@ -21,8 +21,8 @@ class Birdsnap(FileDataset):
     """Birds of 500 species, as far as their images can still be fetched.
 
     The release lists the images' addresses, and some no longer answer. Images that are not there are left
-    out, counted in ``num_missing`` and warned of. Results on the rest compare with each other, but not quite
-    with published ones. An item is ``dict(img_path=str, gt_label=int, sample_idx)``.
+    out with a warning. Results on the rest compare with each other, but not quite with published ones. An
+    item is ``dict(img_path=str, gt_label=int, sample_idx)``.
 
     Args:
         data_root: Folder with ``species.txt``, ``images.txt`` and ``test_images.txt``, and with the images
@@ -31,8 +31,7 @@ class Birdsnap(FileDataset):
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
 
     Attributes:
-        num_listed: Number of images that the split lists.
-        num_missing: Number of those that are not there.
+        num_listed, num_missing: Number of images that the split lists, and of those that are not there.
 
     Source:
         Berg et al. 2014, Birdsnap: Large-scale Fine-grained Visual Categorization of Birds.
@@ -45,7 +44,6 @@ class Birdsnap(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the split's images that are there."""
         root = Path(self.data_root)
         absent = [name for name in LISTS if not (root / name).is_file()]
         if absent:

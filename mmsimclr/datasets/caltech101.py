@@ -41,7 +41,6 @@ class Caltech101(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the split's images, class by class."""
         root = Path(self.data_root, FOLDER)
         if not root.is_dir():
             raise MissingFileError(f'no folder {root.absolute()}. {WHERE}')

@@ -51,10 +51,9 @@ BATCHES = {
 
 
 def read_binary_batch(path: Path, batch: Batch) -> np.ndarray:
-    """Read a ``.bin`` batch whose content is the official one.
+    """Return the records of an official ``.bin`` batch, uint8 [N, 3073], read-only.
 
-    Returns:
-        Records, uint8 [N, 3073], read-only: the label, then the red, green and blue values.
+    A record is the label, then the red, green and blue values.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -80,15 +79,10 @@ def check_records(data: bytes, batch: Batch, origin: Path) -> np.ndarray:
 
 
 def read_pickled_batch(path: Path, batch: Batch | None = None) -> np.ndarray:
-    """Read a batch of the pickle version; nothing but arrays and plain containers can come out of the file.
+    """Read a batch of the pickle version as records, uint8 [N, 3073], as of :func:`read_binary_batch`.
 
-    Args:
-        path: The file.
-        batch: The batch that it must be by its md5, which is compared before anything is unpickled. None for
-            a pickle that was rebuilt elsewhere, whose content is for the caller to check.
-
-    Returns:
-        Records, uint8 [N, 3073], as :func:`read_binary_batch` returns them.
+    Nothing but arrays and plain containers can come out of the file. The md5 of ``batch`` is compared before
+    anything is unpickled. None is for a pickle rebuilt elsewhere, whose content the caller checks.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -111,20 +105,18 @@ def read_pickled_batch(path: Path, batch: Batch | None = None) -> np.ndarray:
     except Exception as error:  # A damaged pickle can raise nearly anything.
         raise InputError(f'{path} cannot be read as a pickled CIFAR-10 batch: {type(error).__name__}: '
                          f'{error}') from error
-    is_batch = (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
-                and pixels.shape == (len(labels), RECORD_BYTES - 1)
-                and labels.dtype.kind in 'iu' and labels.min() >= 0 and labels.max() <= 9)
-    if not is_batch:
+    if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
+            and pixels.shape == (len(labels), RECORD_BYTES - 1)
+            and labels.dtype.kind in 'iu' and labels.min() >= 0 and labels.max() <= 9):
         raise InputError(f'{path} is no CIFAR-10 batch: it needs data, uint8 [N, 3072], and N labels from 0 '
                          'to 9')
     return np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1)
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickler that can build numpy arrays and plain containers, and nothing else.
+    """Unpickler of numpy arrays and plain containers alone.
 
-    A pickle names the functions that it wants called. Only the few that numpy's own pickles name are found
-    here, so a manipulated file cannot run anything.
+    It finds only the few functions that numpy's own pickles name, so a manipulated file cannot run anything.
     """
 
     ADMITTED = {
@@ -136,7 +128,6 @@ class ArrayUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the function or class that a pickle asks for, if it is one of those admitted."""
         key = module.replace('numpy._core.', 'numpy.core.'), name
         if key not in self.ADMITTED:
             raise pickle.UnpicklingError(f'it asks for {module}.{name}, which no CIFAR-10 batch needs')
@@ -153,16 +144,15 @@ class CIFAR10(ArrayDataset):
     """The 60,000 images of CIFAR-10 with their labels.
 
     Both official versions are read, ``cifar-10-batches-bin/*.bin`` and ``cifar-10-batches-py/*``: the first
-    one found, in ``data_root`` or as ``data_root`` itself. Each file is compared with its official md5 sum at
-    every load (a fraction of a second in all), and a pickle is not opened before that.
+    one found, in ``data_root`` or as ``data_root`` itself. At every load each file is compared with its
+    official md5 sum, a pickle before it is opened.
 
     The images lie in one array, ``images``, uint8 [N, 32, 32, 3] in RGB (154 MB for the 50,000 of training).
     An item is ``dict(img=uint8 [32, 32, 3] RGB, gt_label=int, sample_idx=index)``, where ``img`` is a copy,
     and ``index`` the very object that the sampler passed.
 
     Args:
-        data_root: Folder that holds one of the official versions; made by
-            ``python tools/prepare_data/cifar10.py``.
+        data_root: Folder of an official version, which ``python tools/prepare_data/cifar10.py`` makes.
         split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
         num_images: Keep only so many images, the same number of each class: its first ones in the order of
             the files. Where the number does not divide, the first classes have one more. None keeps all.
@@ -223,10 +213,7 @@ class CIFAR10(ArrayDataset):
 
 
 def _balanced_subset(labels: np.ndarray, num_images: int) -> np.ndarray:
-    """Return the places of ``num_images`` images, ascending: of each class the first ones.
-
-    A class that has too few gives all it has, and the others make up for it.
-    """
+    """Return the places of the first images of each class, ascending; others make up for a small class."""
     # An image's rank is its place among those of its class; the lowest ranks go first.
     rank = np.empty(len(labels), np.int64)
     for label in np.unique(labels):

@@ -38,7 +38,6 @@ class InMemoryImages(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict:
-        """Return a batch of the one image."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> dict:

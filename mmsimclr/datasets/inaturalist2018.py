@@ -34,7 +34,6 @@ class INaturalist2018(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotations."""
         root = Path(self.data_root)
         path = root / f'{self.split}2018.json'
         if not path.is_file():

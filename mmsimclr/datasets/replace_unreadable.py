@@ -23,9 +23,9 @@ MAX_DRAWS = 1000
 class ReplaceUnreadable(DatasetWrapper):
     """Another dataset, in which an image drawn from all others takes the place of an unreadable one.
 
-    The draw follows from the run's seed, the epoch and the index asked for, and from which files are
-    unreadable. So it is the same for any number of workers and ranks, and after a resume. The views of a
-    replacement have a seed of their own: they differ from those that the same image has in its own place.
+    The draw follows from the run's seed, the epoch, the index asked for and which files are unreadable. So it
+    is the same for any number of workers and ranks, and after a resume. The views of a replacement differ
+    from those that the same image has in its own place.
 
     ``bad_images=dict(max_fraction=...)`` at the top level of a config puts this around the training set.
 
@@ -48,11 +48,7 @@ class ReplaceUnreadable(DatasetWrapper):
         self.unreadable = torch.zeros(len(self.dataset), dtype=torch.bool).share_memory_()
 
     def __getitem__(self, index: int) -> Any:
-        """Return image ``index`` after the pipeline, or its replacement.
-
-        Raises:
-            RuntimeError: If more images than ``max_fraction`` are unreadable.
-        """
+        """Return image ``index`` after the pipeline, or its replacement; raise as :meth:`check` does."""
         asked, draws = index, None
         for _ in range(MAX_DRAWS):
             if not self.unreadable[int(asked)]:
@@ -80,7 +76,6 @@ class ReplaceUnreadable(DatasetWrapper):
                 'more')
 
     def _note(self, place: int, error: OSError) -> None:
-        """Count and log an unreadable image."""
         self.unreadable[place] = True
         name = str(self.dataset.get_data_info(place).get('img_path') or f'number {place}')
         reason = str(error) if name in str(error) else f'cannot read image {name}: {error}'

@@ -18,8 +18,7 @@ class ImageSubset(DatasetWrapper, ABC):
     """Some of the images of another dataset, numbered anew, in that dataset's order.
 
     Args:
-        dataset: Config of a dataset with MMEngine's ``get_data_info`` and ``get_subset_``, as MMEngine,
-            mmpretrain and mmsimclr have them.
+        dataset: Config of a dataset with MMEngine's ``get_data_info`` and ``get_subset_``.
         pipeline: Replaces the dataset's, where it is given.
     """
 
@@ -37,10 +36,9 @@ class BalancedSubset(ImageSubset):
     """A share of another dataset's images, drawn from a seed, with the same number from each class.
 
     Args:
-        dataset: Config of the dataset, as :class:`ImageSubset` takes it.
+        dataset, pipeline: As :class:`ImageSubset` takes them.
         fraction: Share of all images, in ]0, 1], rounded to whole images; each class must give at least one.
         seed: Seed of the draw.
-        pipeline: Replaces the dataset's, where it is given.
     """
 
     def __init__(self, dataset: Mapping[str, Any], fraction: float, seed: int = 0,
@@ -51,7 +49,6 @@ class BalancedSubset(ImageSubset):
         super().__init__(dataset, pipeline)
 
     def choose(self, dataset: Any) -> list[int]:
-        """Draw the images; the names of the classes say how many classes there must be."""
         labels = labels_of(dataset)
         classes = (dataset.metainfo or {}).get('classes')
         num_classes = len(classes) if classes else int(labels.max(initial=-1)) + 1
@@ -93,9 +90,8 @@ class ListedSubset(ImageSubset):
     ``python tools/prepare_data/imagenet_subsets.py`` fetches them.
 
     Args:
-        dataset: Config of the dataset, as :class:`ImageSubset` takes it; its images are files.
+        dataset, pipeline: As :class:`ImageSubset` takes them; the dataset's images are files.
         names: The text file; the dataset must have all that it names. Folders before a name do not count.
-        pipeline: Replaces the dataset's, where it is given.
     """
 
     def __init__(self, dataset: Mapping[str, Any], names: str | Path,
@@ -105,7 +101,6 @@ class ListedSubset(ImageSubset):
         super().__init__(dataset, pipeline)
 
     def choose(self, dataset: Any) -> list[int]:
-        """Find the listed names among the dataset's files."""
         kind = type(dataset).__name__
         places: dict[str, int] = {}
         for index in range(len(dataset)):

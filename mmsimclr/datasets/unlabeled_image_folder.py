@@ -24,12 +24,8 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     """List the images below a folder: paths relative to it as the file system spells them, sorted.
 
     Links are followed, but no folder is visited twice, so a loop of links ends. Names that begin with a dot
-    are passed over. So are other files; the log counts them by their endings.
-
-    Args:
-        root: The folder.
-        extensions: Endings in lower case, with the dot.
-        recursive: Whether to look into the folders below ``root`` too.
+    are passed over. So are files without one of the ``extensions``, which are in lower case with the dot; the
+    log counts them by their endings.
 
     Raises:
         FileNotFoundError: If ``root`` is not a folder or holds no image.
@@ -97,17 +93,15 @@ class UnlabeledImageFolder(FileDataset):
     """All images below a folder, in one order that every machine agrees on.
 
     An item is ``dict(img_path=str, sample_idx=index)``, where ``index`` is the very object that the sampler
-    passed; the pipeline's first transform reads the file. Images are ordered by their path relative to
-    ``data_root``, byte by byte. Links to files and folders are followed, but no folder is visited twice.
-    Files and folders whose name begins with a dot are passed over (such as the ``._x.jpg`` that macOS
-    leaves). A path takes its length in memory, once for all workers.
+    passed; the pipeline's first transform reads the file. Images are found as :func:`find_images` says, and
+    ordered by their path relative to ``data_root``, byte by byte. A path takes its length in memory, once for
+    all workers.
 
     Args:
         data_root: The folder.
         extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
-        max_images: Take only so many images, evenly spaced over the order, so that every folder has its
-            share. None takes all.
+        max_images: Take only so many images, evenly spaced over the order. None takes all.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`; ``indices`` count after
             ``max_images``.
     """
@@ -125,7 +119,6 @@ class UnlabeledImageFolder(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def full_init(self) -> None:
-        """List the images; see that at least one can be read."""
         if self._fully_initialized:
             return
         paths = find_images(Path(self.data_root), self.extensions, self.recursive)
@@ -175,10 +168,9 @@ class UnlabeledImageFolder(FileDataset):
 
 
 def _pack(paths: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all paths in one uint8 array, and the end of each, int64 [N].
+    """Return all paths in one uint8 array, and the end of each, int64 [N]: MMEngine's form, without pickles.
 
-    This is MMEngine's serialised form with bare paths in place of pickled dicts: a fifth of the memory, which
-    forked workers share.
+    It takes a fifth of the memory of pickled dicts, and forked workers share it.
     """
     ends = np.cumsum([len(path) for path in paths], dtype=np.int64)
     return np.frombuffer(b''.join(paths), np.uint8), ends

@@ -25,9 +25,8 @@ WHERE = ('VOC2007 is VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar of 
 class VOCMultiLabel(FileDataset):
     """A split of a PASCAL VOC devkit, each image labelled with all of the classes.
 
-    An item is ``dict(img_path=str, gt_label=list of 20, sample_idx)``. The label of a class is 1 where an
-    object of it is present, 0 where none is, and -1 where all that are present are marked as difficult: the
-    image then does not count for the class.
+    An item is ``dict(img_path=str, gt_label=list of 20, sample_idx)``. The label of a class is 1 if an object
+    of it is present, 0 if none is, and -1 (does not count) if all that are present are marked as difficult.
 
     Args:
         data_root: Folder of one year of the devkit, such as ``VOCdevkit/VOC2007``.
@@ -49,7 +48,6 @@ class VOCMultiLabel(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the images and their classes."""
         if not os.path.isdir(self.data_root):
             raise MissingFileError(f'no VOC devkit at {os.path.abspath(self.data_root)}. {WHERE}')
         names = [line.split()[0] for line in self._lines(self.split)]
@@ -94,7 +92,6 @@ class VOCMultiLabel(FileDataset):
         return label
 
     def _column_of_list(self, cls: str, names: Sequence[str]) -> list[int]:
-        """Return the label of one class for each image."""
         name = f'{cls}_{self.split}'
         rows = [line.split() for line in self._lines(name)]
         if not all(len(row) == 2 and row[1] in _LABEL_OF_FLAG for row in rows):

@@ -142,10 +142,9 @@ def scan_shard(path: Path) -> ndarray:
 class WebDatasetShards(ArrayDataset):
     """The images of all ``.tar`` files in a folder: members ``KEY.jpg`` (or another image) and ``KEY.cls``.
 
-    An index says where each image lies, so any image can be had at any time, by one read. An epoch is the
-    sampler's, over ranks and workers, in a seeded order, and a resumed run goes on in it. Reading is local or
-    from a mounted file system. To stream from an object store, use WebDataset itself, which reads the same
-    shards but counts an epoch by samples drawn.
+    An index says where each image lies, so any image can be had by one read, and the sampler's seeded epochs
+    and resuming work as for files. Reading is local or from a mounted file system. To stream from an object
+    store, use WebDataset itself, which reads the same shards but counts an epoch by samples drawn.
 
     An item is ``dict(img=bytes of the file, img_path=shard and member, sample_idx=index)``, with ``gt_label``
     where there is one. ``index`` is the very object that the sampler passed; ``LoadImage`` decodes ``img``.
@@ -158,7 +157,6 @@ class WebDatasetShards(ArrayDataset):
     ROWS = ('shards', 'offsets', 'lengths', 'labels')
 
     def read(self) -> None:
-        """Read the index, and see that every shard is there in full."""
         root = Path(self.data_root)
         index = read_index(root)
         self.names = index.names

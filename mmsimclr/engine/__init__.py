@@ -8,11 +8,8 @@ from .hooks.online_knn import OnlineKNNHook
 from .hooks.preemption import PREEMPTED, Preempted, PreemptionHook
 from .hooks.run_summary import RunSummaryHook
 from .hooks.unreadable_images import UnreadableImagesHook
-from .metrics.segmentation_metric import SegmentationMetric
-from .metrics.voc_box_metric import VOCBoxMetric
-from .optimizers.autocast import BFloat16OptimWrapper
-from .optimizers.constructor import LARSOptimWrapperConstructor
-from .optimizers.lars import LARS
+from .metrics import SegmentationMetric, VOCBoxMetric
+from .optimizers import LARS, BFloat16OptimWrapper, LARSOptimWrapperConstructor
 from .samplers.seeded_sampler import SampleIndex, SeededSampler
 from .schedulers.warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
 

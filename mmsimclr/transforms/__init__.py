@@ -1,7 +1,6 @@
 """One image on the CPU: reading, random views, packing. RGB uint8 H×W×3 throughout.
 
-OpenCV's own threads do not pay on images of this size: call ``cv2.setNumThreads(0)`` in the workers
-of a data loader, and give each core a worker instead.
+In the workers of a data loader call ``cv2.setNumThreads(0)``: OpenCV's own threads do not pay at this size.
 """
 
 from .base import Transform

@@ -1,7 +1,5 @@
 """The call protocol of transforms of one image, and the checks of their arguments."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
@@ -24,7 +22,6 @@ class Transform:
         return self.transform(results)
 
     def transform(self, results: dict) -> dict:
-        """Return ``results`` with the step applied."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -36,7 +33,6 @@ class ImageTransform(Transform):
     """A step that changes ``img`` alone, by :meth:`apply`."""
 
     def transform(self, results: dict) -> dict:
-        """Return ``results`` with ``img`` changed or left."""
         results['img'] = self.apply(check_image(results['img'], type(self).__name__))
         return results
 

@@ -1,7 +1,5 @@
 """Gaussian blur."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence
@@ -24,9 +22,9 @@ class GaussianBlur(ImageTransform):
     Args:
         sigma: Range of the standard deviation, in pixels.
         prob: Probability that the image is blurred.
-        kernel_size: Largest kernel, in pixels (an even number counts as the next odd one). By
-            default ``kernel_size_fraction`` of the image's height.
-        kernel_size_fraction: Used when ``kernel_size`` is None; the paper has 10 % (23 at 224).
+        kernel_size: Largest kernel, in pixels; an even number counts as the next odd one.
+        kernel_size_fraction: Largest kernel as a fraction of the image's height, where ``kernel_size``
+            is None; the paper has 10 % (23 at 224).
 
     Source:
         Chen et al. 2020, appendix A.

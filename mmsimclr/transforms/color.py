@@ -1,7 +1,5 @@
 """Colour: operations on the pixels, then the random transforms that draw their factors."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -29,11 +27,9 @@ EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
 
 
 def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.ndarray:
-    """Return ``img`` after the named operations, in the given order.
+    """Return ``img`` after ``factors``, pairs (operation of :data:`OPERATIONS`, factor), in this order.
 
     Brightness, contrast and saturation are composed and applied together where nothing is clipped between.
-
-    ``factors`` are pairs (operation, factor); the operations are the keys of :data:`OPERATIONS`.
     """
     group = None
     for name, factor in factors:
@@ -118,10 +114,7 @@ def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def _hue_row(width: int, steps: int) -> np.ndarray:
-    """Return one row of (steps, 0, 0, …), uint8 [3 * width].
-
-    To add it with wrap-around to contiguous rows takes a third of the time of adding to the strided channel.
-    """
+    """Return one row of (steps, 0, 0, …), uint8 [3 * width]; adding it is 3 times as fast as to a channel."""
     row = np.zeros(width * 3, np.uint8)
     row[::3] = steps
     return row
@@ -172,21 +165,16 @@ def solarize(img: np.ndarray, threshold: int = 128) -> np.ndarray:
 class ColorJitter(ImageTransform):
     """Change brightness, contrast, saturation and hue by random factors, in random order.
 
-    A strength is a float s (factor uniform in [max(0, 1 - s), 1 + s]; for hue a shift uniform in
-    [-s, s] turns of the colour circle, s <= 0.5) or the range itself. An operation with strength 0
-    is left out.
-
-    ``style='torchvision'``: all multiplicative; contrast blends with the mean grey of the image,
-    saturation with the grey image, hue turns H of HSV. ``style='official'``: the official
-    SimCLR code's operations, where contrast is around the mean of each channel and saturation
-    scales S of HSV; with ``additive_brightness`` its first version's brightness, which adds
-    a shift uniform in [-s, s] (of the full range).
+    A strength s gives a factor uniform in [max(0, 1 - s), 1 + s]; for hue, a shift uniform in [-s, s] turns
+    of the colour circle, s <= 0.5. An operation with strength 0 is left out.
 
     Args:
-        brightness, contrast, saturation, hue: Strength or range.
+        brightness, contrast, saturation, hue: Strength, or the range itself.
         prob: Probability that the image is changed at all.
-        style: 'torchvision' or 'official'.
-        additive_brightness: The official code's v1 brightness.
+        style: 'torchvision': contrast blends with the mean grey of the image, saturation with the grey
+            image, hue turns H of HSV. 'official', as in the SimCLR code: contrast is around the mean of
+            each channel, saturation scales S of HSV.
+        additive_brightness: The official code's v1 brightness: add a shift uniform in [-s, s] of full range.
 
     Source:
         Chen et al. 2020, appendix A.
@@ -257,9 +245,7 @@ class RandomSolarize(ImageTransform):
 
 @TRANSFORMS.register_module()
 class PCALighting(ImageTransform):
-    """Add to every pixel the same random colour, drawn along the principal components.
-
-    The colour is ``sum_j alpha_j * eigenvalue_j * eigenvector_j``, each alpha normal.
+    """Add one random colour to every pixel: ``sum_j alpha_j * eigenvalue_j * eigenvector_j``, alpha normal.
 
     Args:
         alpha_std: Deviation of the alphas, >= 0.

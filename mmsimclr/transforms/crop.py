@@ -1,7 +1,5 @@
 """The random crop and the random flip."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence
@@ -37,8 +35,7 @@ class RandomResizedCrop(Transform):
         scale: Range of the box's area as a fraction of the image's, within ]0, 1].
         ratio: Range of the box's width / height.
         interpolation: 'bicubic' (the paper), 'bilinear' (OpenMMLab's recipe), 'nearest', 'area'.
-        antialias: Whether the filter widens when shrinking (see :func:`resize`). The official code
-            does not; Pillow, and so torchvision and OpenMMLab, do.
+        antialias: Whether the filter widens when shrinking (see :func:`resize`); not in the official code.
 
     Source:
         Szegedy et al. 2015, section 6; Chen et al. 2020, appendix A.
@@ -55,7 +52,7 @@ class RandomResizedCrop(Transform):
         self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
 
     def draw_box(self, height: int, width: int) -> Box:
-        """Draw a box (top, left, height, width) inside an image of the given size."""
+        """Draw a box inside an image of this size."""
         for _ in range(CROP_ATTEMPTS):
             area = height * width * random.uniform(*self.scale)
             aspect = math.exp(random.uniform(*self._log_ratio))

@@ -1,7 +1,5 @@
 """Packing of images into the tensors and data samples that the model is given."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,17 +26,15 @@ class _Pack(Transform):
         self.keys = tuple(keys)
 
     def _packed(self, results: dict, inputs: Tensor | list[Tensor]) -> dict[str, Any]:
-        return {'inputs': inputs,
-                'data_samples': {key: _plain(results[key]) for key in self.keys if key in results}}
+        samples = {key: _plain(results[key]) for key in self.keys if key in results}
+        return {'inputs': inputs, 'data_samples': samples}
 
 
 @TRANSFORMS.register_module()
 class PackViews(_Pack):
-    """Pack the views that :class:`MultiView` made.
+    """Pack the views that :class:`MultiView` made: ``dict(inputs=[view_1, view_2, …], data_samples={…})``.
 
-    The result is ``dict(inputs=[view_1, view_2, …], data_samples={…})``: one uint8 tensor
-    [3, H, W] per view, contiguous, so that torch's default collation stacks each view over the
-    batch, and views of different sizes stay apart.
+    Each view is a contiguous uint8 tensor [3, H, W]. Torch's default collation stacks each over the batch.
 
     Args:
         keys: Entries of ``results`` to carry in ``data_samples`` when present.

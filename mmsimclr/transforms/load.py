@@ -1,7 +1,5 @@
 """Reading an image file as RGB uint8 H x W x 3, in full or as large as its crops need."""
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -42,10 +40,9 @@ class LoadImage(Transform):
 
     An ``img`` that is an encoded file's ``bytes`` is decoded; ``img_path`` is then its name in messages.
 
-    The EXIF orientation is applied. Transparent pixels are composited on white, 16-bit images keep
-    their high byte, grey becomes three equal channels, and an animation gives its first frame. A
-    truncated, empty or foreign file raises :class:`ImageReadError`; it never becomes a
-    half-grey image.
+    The EXIF orientation is applied. Transparent pixels are composited on white, 16-bit images keep their
+    high byte, grey becomes three equal channels, and an animation gives its first frame. A truncated, empty
+    or foreign file raises :class:`ImageReadError`; it never becomes a half-grey image.
     """
 
     def transform(self, results: dict) -> dict:
@@ -171,9 +168,8 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
     """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
 
-    OpenCV decodes plain JPEG and PNG files (it is the fastest). What has no end marker goes to
-    Pillow with everything else: it refuses truncated files with a reason, where OpenCV writes to
-    stderr and, reading from a file, even returns a partly grey image.
+    OpenCV, the fastest, decodes plain JPEG and PNG files. All else goes to Pillow, and so does what has no
+    end marker: Pillow refuses truncated files with a reason, where OpenCV may return a partly grey image.
     """
     if not data:
         raise ImageReadError(f'cannot read image {name}: the file is empty')

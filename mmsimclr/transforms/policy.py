@@ -1,7 +1,5 @@
 """SimCLR's random view, from Chen et al. 2020, appendix A, as one component."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from numbers import Real
 
@@ -21,8 +19,7 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
 
     Args:
         size: Side of the view, in pixels.
-        strength: Colour strength s; jitter (0.8s, 0.8s, 0.8s, 0.2s). The paper has 1 on ImageNet
-            and 0.5 on CIFAR-10.
+        strength: Colour strength s, jitter (0.8s, 0.8s, 0.8s, 0.2s); 1 on ImageNet, 0.5 on CIFAR-10.
         blur: Whether to blur (p 0.5, sigma 0.1–2.0, kernel 10 % of the side); not on CIFAR-10.
         scale: Range of the crop's area, as a fraction of the image's.
         interpolation: 'bicubic' (the paper) or 'bilinear' (OpenMMLab's recipe).
@@ -49,11 +46,7 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
 
 @TRANSFORMS.register_module()
 class SimCLRView(Transform):
-    """The pipeline of :func:`simclr_view` as one transform, with the same arguments.
-
-    A config names it: ``dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=32,
-    strength=0.5, blur=False)])``.
-    """
+    """The pipeline of :func:`simclr_view` as one transform, with the same arguments."""
 
     def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
                  scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',

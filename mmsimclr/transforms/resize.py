@@ -1,7 +1,5 @@
 """Resizing, and the two deterministic crops of evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2
@@ -29,11 +27,10 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic
            antialias: bool = True) -> np.ndarray:
     """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width).
 
-    With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow and in
-    torchvision's default; torch's vectorised uint8 kernel does it, about ten times faster than
-    Pillow and equal to it within 2 grey levels (mean 0.01). Without, OpenCV's filters of fixed
-    width are used, which is what TensorFlow does in the official code (there bicubic has a = -0.5,
-    here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
+    With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow, torchvision and
+    OpenMMLab. torch's uint8 kernel does it, ten times as fast as Pillow and equal to it within 2 grey levels
+    (mean 0.01). Without, OpenCV's filters have a fixed width, as TensorFlow's in the official code (there
+    bicubic has a = -0.5, here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
 
     Returns:
         uint8 [height, width, 3], contiguous; ``img`` itself if it has that size already.
@@ -61,10 +58,7 @@ def check_interpolation(value: str, owner: str) -> str:
 
 @TRANSFORMS.register_module()
 class ResizeShortSide(ImageTransform):
-    """Resize the shorter side to ``size`` pixels; the longer is rounded down, as torchvision does.
-
-    ``interpolation`` and ``antialias`` are those of :func:`resize`.
-    """
+    """Resize the shorter side to ``size`` pixels by :func:`resize`; round the longer down, as torchvision."""
 
     def __init__(self, size: int, interpolation: str = 'bicubic', antialias: bool = True) -> None:
         self.size = check_positive_int(size, 'ResizeShortSide.size')
@@ -80,10 +74,7 @@ class ResizeShortSide(ImageTransform):
 
 @TRANSFORMS.register_module()
 class Resize(ImageTransform):
-    """Resize to exactly ``size``, a side or (height, width) in pixels, whatever the aspect.
-
-    ``interpolation`` and ``antialias`` are those of :func:`resize`.
-    """
+    """Resize by :func:`resize` to exactly ``size``, a side or (height, width) in pixels."""
 
     def __init__(self, size: int | Sequence[int], interpolation: str = 'bicubic',
                  antialias: bool = True) -> None:

@@ -1,7 +1,5 @@
 """Random views of one image."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,15 +15,13 @@ Step = dict | Callable[[dict], dict]
 
 @TRANSFORMS.register_module()
 class MultiView(Transform):
-    """Make several views of ``img``, each from the same untouched image.
+    """Replace ``img`` by a list of views, each from the same untouched image, in the order of the pipelines.
 
-    ``results['img']`` becomes the list of views, in the order of the pipelines. The arguments are
-    those of MMPretrain's ``MultiView``.
+    The arguments are those of MMPretrain's ``MultiView``.
 
-    When ``results['sample_idx']`` carries the attributes ``epoch`` and ``seed`` (our samplers make
-    such integers), the generators of ``random`` and ``numpy.random`` are first seeded from the
-    three, so the views of a sample in an epoch are the same whatever the number of workers and
-    ranks, and after a resume. Otherwise they are left alone.
+    If ``results['sample_idx']`` has the attributes ``epoch`` and ``seed``, as our samplers' have, ``random``
+    and ``numpy.random`` are first seeded from the three. The views of a sample in an epoch are then the same
+    for any number of workers and ranks, and after a resume. Otherwise the generators are left alone.
 
     An ``img`` that is not decoded yet has a method ``decode_for(first_steps)``. It is given the first step
     of each view and returns the pixels and a dictionary of additional results for each view.
@@ -44,7 +40,6 @@ class MultiView(Transform):
         self.pipelines = [[_build(step) for step in pipeline] for pipeline in pipelines]
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img`` by the list of its views."""
         if 'img' not in results:
             raise InputError('MultiView needs results["img"]; put LoadImage before it')
         index = results.get('sample_idx')
@@ -80,7 +75,6 @@ class RandomView(MultiView):
         super().__init__(transforms, num_views=1)
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img`` by its view."""
         results = super().transform(results)
         results['img'], = results['img']
         return results

@@ -56,9 +56,9 @@ class Shapes(BaseDataset):
     Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i only; it shows the same scene
     at every ``image_size``. Splits are disjoint random streams.
 
-    An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]. With ``objects='multi'``
-    it also has ``gt_bboxes`` float32 [M, 4], ``gt_bboxes_labels`` int64 [M], ``gt_masks`` uint8 [M, S, S] and
-    ``gt_seg_map`` uint8 [S, S], as in :class:`ShapesImage`.
+    An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]; with ``objects='multi'``
+    also ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_masks`` (uint8) and ``gt_seg_map``, as in
+    :class:`ShapesImage`.
 
     Args:
         num_images: Number of images, >= 1. Every ten images in order have each class once.
@@ -71,8 +71,7 @@ class Shapes(BaseDataset):
         cache: True renders all images into one array at the start, which data-loader processes share; False
             renders an image whenever it is asked for; 'auto' is True if the arrays take at most 512 MiB.
 
-    The other arguments are those of MMEngine's ``BaseDataset``; ``lazy_init`` renders nothing before the
-    first use.
+    The other arguments are those of MMEngine's ``BaseDataset``.
     """
 
     METAINFO = {'dataset_type': 'Shapes', 'classes': tuple(CLASSES)}

@@ -66,8 +66,8 @@ def render_scenes(scenes: Scenes, image_size: int) -> tuple[ndarray, ndarray]:
             clear[chosen] -= alpha
             visible &= kept[:, None, None]
             instances[chosen] += visible * np.uint8(k + 1)
-    everywhere = np.arange(num_images)
-    canvas += clear[..., None] * _lit(BACKGROUND_COLORS[scenes.background_color], scenes, everywhere)
+    background = _lit(BACKGROUND_COLORS[scenes.background_color], scenes, slice(None))
+    canvas += clear[..., None] * background
     return (canvas + np.float32(0.5)).astype(np.uint8), instances
 
 
@@ -84,7 +84,7 @@ def _object_coordinates(scenes: Scenes, chosen: ndarray, k: int,
     return cos * x + sin * y, cos * y - sin * x, radius * np.float32(image_size)
 
 
-def _lit(colors: ndarray, scenes: Scenes, chosen: ndarray) -> ndarray:
+def _lit(colors: ndarray, scenes: Scenes, chosen: ndarray | slice) -> ndarray:
     """Return one colour per chosen image, [n, 3], in that image's light, [n, 1, 1, 3]."""
     colors = PIVOT + (colors - PIVOT) * scenes.contrast[chosen, None]
     return (colors * scenes.brightness[chosen, None])[:, None, None]

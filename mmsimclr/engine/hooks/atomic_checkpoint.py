@@ -14,9 +14,8 @@ from mmsimclr.registry import HOOKS
 class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` (same arguments) that deletes an old checkpoint after a save, not before.
 
-    The Runner writes the checkpoint and ``last_checkpoint``; see ``PretrainRunner.save_checkpoint``. Every
-    config's ``CheckpointHook`` is built as this one. It also removes what a :class:`PreemptionHook` saved,
-    which the new checkpoint replaces.
+    It also deletes what a :class:`PreemptionHook` saved. Every config's ``CheckpointHook`` is built as this
+    one. ``PretrainRunner.save_checkpoint`` writes the checkpoint and ``last_checkpoint``.
     """
 
     def before_train(self, runner) -> None:

@@ -8,10 +8,9 @@ from mmsimclr.registry import HOOKS
 
 @HOOKS.register_module()
 class BatchNormMomentumHook(Hook):
-    """Set the momentum of every batch norm from the number of steps in an epoch, s.
+    """Set torch's ``momentum`` of every batch norm to min(10 / s, 0.1), with s steps in an epoch.
 
-    The statistics keep max(1 - 10 / s, 0.9) of themselves in each step; torch's ``momentum`` is the rest,
-    min(10 / s, 0.1).
+    It is the rest of what the statistics keep of themselves in each step, max(1 - 10 / s, 0.9).
 
     Source:
         Kornblith et al. 2019, appendix A.5; Chen et al. 2020, appendix B.8.

@@ -13,28 +13,22 @@ class DivergedError(UserError, FloatingPointError):
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Raise at the first loss that is NaN or infinite, naming the iteration and the last good checkpoint.
+    """Raise :class:`DivergedError` at the first loss that is not finite; name the last good checkpoint.
 
-    The loss is remembered on its device at every iteration and read on the host every ``interval``
-    iterations, at the end of each epoch and before each checkpoint. Before a checkpoint the weights are
-    read too: an update with a gradient that is not finite damages them after a loss that was finite.
+    The loss is remembered on its device and read on the host every ``interval`` iterations, after each epoch
+    and before each checkpoint; there the weights too, which a bad gradient damages after a finite loss.
 
     Args:
         interval: Iterations between looks, >= 1. At each the host waits for the device.
-
-    Raises:
-        DivergedError: During training, at a loss or, before a checkpoint, a weight that is not
-            finite.
     """
 
-    # Before OnlineKNNHook (LOW), which cannot work with a diverged encoder; after the loss was logged.
-    priority = 'BELOW_NORMAL'
+    priority = 'BELOW_NORMAL'          # after the log, before OnlineKNNHook, which needs finite features
+    _first_bad = None
 
     def __init__(self, interval: int = 10) -> None:
         if interval < 1:
             raise InputError(f'interval must be >= 1, got {interval}')
         self.interval = interval
-        self._first_bad = None
 
     def before_train(self, runner) -> None:
         self._first_bad = None
@@ -54,7 +48,6 @@ class FiniteLossHook(Hook):
         self._check_loss(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look at what is about to be saved, by whichever hook; the Runner calls this on rank 0."""
         self._check_loss(runner)
         for name, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -67,9 +60,8 @@ class FiniteLossHook(Hook):
 
 def _stop(runner, what: str) -> None:
     last = runner.message_hub.runtime_info.get('last_ckpt')
+    saved = f'The last good checkpoint is {last}.' if last else 'No checkpoint was written yet.'
     raise DivergedError(
-        f'{what}: stopped. '
-        + (f'The last good checkpoint is {last}. ' if last else 'No checkpoint was written yet. ')
-        + 'A resumed run keeps its learning rate and schedule and would come here again: start anew with a '
-        'lower learning rate, a longer warm-up, or bf16 instead of fp16 '
+        f'{what}: stopped. {saved} A resumed run keeps its learning rate and schedule and would come here '
+        'again: start anew with a lower learning rate, a longer warm-up, or bf16 instead of fp16 '
         '(--cfg-options load_from=CKPT starts from the weights of a checkpoint)')

@@ -16,30 +16,22 @@ class ChangedEncoderError(UserError, RuntimeError):
 
 @HOOKS.register_module()
 class FrozenEncoderHook(Hook):
-    """Compare the encoder's fingerprint before training with that after every epoch and at the end.
+    """Raise :class:`ChangedEncoderError` if the encoder's fingerprint, ``sha256``, changes.
 
-    What a run resumes from must hold the same encoder too.
+    It is taken before a checkpoint is loaded, and compared before training, after every epoch and at the end.
 
     Args:
         fingerprint: Returns a hash of all parameters and buffers of a module, such as
             :func:`mmsimclr.features.weights_sha256`.
-
-    Attributes:
-        sha256: The encoder's fingerprint.
-
-    Raises:
-        ChangedEncoderError: During training.
     """
 
-    # Before CheckpointHook, so that no changed encoder is saved.
-    priority = 'BELOW_NORMAL'
+    priority = 'BELOW_NORMAL'                          # before CheckpointHook: no changed encoder is saved
 
     def __init__(self, fingerprint: Callable[[nn.Module], str]) -> None:
         self._fingerprint = fingerprint
         self.sha256: str | None = None
 
     def before_run(self, runner) -> None:
-        """Take the fingerprint, before a checkpoint is loaded to resume from."""
         self.sha256 = self._fingerprint(unwrap_model(runner.model).backbone)
 
     def before_train(self, runner) -> None:

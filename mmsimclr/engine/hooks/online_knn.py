@@ -2,7 +2,7 @@
 
 import torch
 from mmengine.hooks import Hook
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -13,8 +13,8 @@ from mmsimclr.registry import DATASETS, HOOKS, MODELS
 class OnlineKNNHook(Hook):
     """Classify held-out images by the nearest features of labelled ones, every few epochs.
 
-    The figure is a thermometer, cheap and noisy; it never touches the weights. Both sets are split
-    over the ranks. Memory is bounded by ``max_bank`` features and by the classifier's chunks.
+    The figure is cheap and noisy; it never touches the weights. Both sets are split over the ranks. Memory is
+    bounded by ``max_bank`` features and by the classifier's chunks.
 
     Args:
         bank, queries: Configs of the labelled and the held-out dataset, packed images with ``gt_label``.
@@ -25,8 +25,7 @@ class OnlineKNNHook(Hook):
         at_start: Whether to evaluate before the first step too: what random initialisation is worth.
     """
 
-    # After FiniteLossHook (BELOW_NORMAL), which says more about a diverged encoder.
-    priority = 'LOW'
+    priority = 'LOW'                  # after FiniteLossHook, which says more about a diverged encoder
 
     def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
                  max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
@@ -35,10 +34,8 @@ class OnlineKNNHook(Hook):
                                 batch_size=batch_size).items():
             if value < 1:
                 raise InputError(f'{name} must be >= 1, got {value}')
-        self.interval = interval
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.at_start = at_start
+        self.interval, self.at_start = interval, at_start
+        self.batch_size, self.num_workers = batch_size, num_workers
         self._configs = dict(bank=(bank, max_bank), queries=(queries, max_queries))
         self._classifier_cfg = classifier or dict(type='mmsimclr.KNNClassifier', k=20)
 
@@ -53,7 +50,6 @@ class OnlineKNNHook(Hook):
             self._evaluate_and_log(runner, 'knn_accuracy_at_start', 'at the start')
 
     def prepare(self) -> None:
-        """Build the classifier and the two datasets."""
         self._classifier = MODELS.build(self._classifier_cfg)
         self._datasets, self._num_classes = {}, 0
         for name, (config, limit) in self._configs.items():
@@ -62,9 +58,8 @@ class OnlineKNNHook(Hook):
                 raise InputError(f'OnlineKNNHook needs labelled images for its {name}, got '
                                  f'{len(dataset)} images of {type(dataset).__name__}')
             self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
-            count = min(len(dataset), limit)
-            rows = torch.linspace(0, len(dataset) - 1, count, dtype=torch.float64).round().long()
-            self._datasets[name] = Subset(dataset, rows.tolist())
+            places = torch.linspace(0, len(dataset) - 1, min(len(dataset), limit), dtype=torch.float64)
+            self._datasets[name] = Subset(dataset, places.round().long().tolist())
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
@@ -95,11 +90,9 @@ class OnlineKNNHook(Hook):
     def _features(self, model: torch.nn.Module, dataset: Subset) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features [N, C] and labels [N] of the whole dataset, on every rank."""
         world_size, total = distributed.world_size(), len(dataset)
-        per_rank = -(-total // world_size)
-        # Every rank takes as many; what wraps around the end is cut off below.
+        per_rank = -(-total // world_size)     # on every rank; what wraps around the end is cut off below
         own = [i % total for i in range(distributed.rank(), per_rank * world_size, world_size)]
         loader = DataLoader(Subset(dataset, own), self.batch_size, num_workers=self.num_workers,
-                            collate_fn=default_collate,
                             generator=torch.Generator())      # leaves training's random state alone
         features, labels = [], []
         for batch in loader:

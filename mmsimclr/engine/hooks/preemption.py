@@ -13,8 +13,7 @@ from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
-# sysexits.h: EX_TEMPFAIL, "the user is invited to try again".
-PREEMPTED = 75
+PREEMPTED = 75                    # sysexits.h: EX_TEMPFAIL, "the user is invited to try again"
 INTERRUPTED = 'interrupted.pth'
 
 
@@ -26,20 +25,15 @@ class Preempted(SystemExit):
 class PreemptionHook(Hook):
     """At SIGTERM or SIGUSR1 save ``interrupted.pth`` after the running iteration, and end with status 75.
 
-    All ranks stop after the same iteration, whichever of them was told: each iteration starts an all-reduce
-    of a flag and reads the one that the iteration before started, which has long arrived. So a run of several
-    ranks stops one iteration later than one of a single process. With gradient accumulation it stops after
-    the next update of the weights.
+    All ranks stop after the same iteration: in each they start an all-reduce of a flag and read the one of
+    the iteration before, so several ranks stop one iteration later than a single process. With gradient
+    accumulation they stop after the next update of the weights. They then raise :class:`Preempted`.
 
     Args:
         signals: Names of the signals. Loader processes take no notice of them.
-
-    Raises:
-        Preempted: During training, when it has saved.
     """
 
-    # After CheckpointHook (VERY_LOW), the schedules and the log.
-    priority = 'LOWEST'
+    priority = 'LOWEST'                                # after CheckpointHook, the schedules and the log
     _received, _flag, _under_way = 0, None, None
 
     def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1')) -> None:
@@ -50,10 +44,9 @@ class PreemptionHook(Hook):
         self._replaced: dict[int, object] = {}
 
     def listen(self) -> None:
-        """Take the signals, until :meth:`release`.
+        """Take the signals, until :meth:`release`; ``PretrainRunner`` does both around its training.
 
-        :class:`mmsimclr.runner.PretrainRunner` does both around its training, and not around a test or a
-        validation alone, which have nothing to save and must end at once.
+        A test or a validation alone has nothing to save and must end at once.
         """
         self._received, self._process = 0, os.getpid()
         self._flag, self._under_way = None, None
@@ -61,15 +54,14 @@ class PreemptionHook(Hook):
             self._replaced = {number: signal.signal(number, self._note) for number in self.signals}
 
     def release(self) -> None:
-        """Give the signals back to whoever had them."""
         for number, handler in self._replaced.items():
-            # None: a handler that was not installed from Python.
+            # None is a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._replaced = {}
 
     def _note(self, number: int, frame: object) -> None:
-        # Forked processes have this handler too. In a loader's it does nothing that matters, so a signal
-        # to the whole process group does not take away what the iteration needs; others must obey.
+        # Forked processes have this handler too. A loader's goes on, since the iteration needs it even if the
+        # signal is for the whole process group; others must obey.
         self._received = number
         if os.getpid() != self._process and get_worker_info() is None:
             signal.signal(number, signal.SIG_DFL)
@@ -79,10 +71,9 @@ class PreemptionHook(Hook):
         number = self._agreed(runner)
         if not number or not runner.optim_wrapper.should_update():
             return
-        done = runner.iter + 1
+        done, name = runner.iter + 1, signal.Signals(number).name
         if done == runner.max_iters:                         # nothing is left to be saved for
             return
-        name = signal.Signals(number).name
         runner.logger.warning(f'{name} received: saving after iteration {done}')
         runner.save_checkpoint(runner.work_dir, INTERRUPTED, by_epoch=False, is_last=True,
                                meta=dict(epoch=runner.epoch, iter=done))

@@ -15,8 +15,7 @@ class RunSummaryHook(Hook):
 
     def before_train(self, runner) -> None:
         log, loader = runner.logger, runner.train_dataloader
-        per_device = loader.batch_size
-        batch = per_device * world_size()
+        per_device, batch = loader.batch_size, loader.batch_size * world_size()
         groups = runner.optim_wrapper.optimizer.param_groups
         peak = groups[0].get('initial_lr', groups[0]['lr'])
         parameters = sum(p.numel() for group in groups for p in group['params'])

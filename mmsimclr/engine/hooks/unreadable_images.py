@@ -9,14 +9,13 @@ from mmsimclr.registry import HOOKS
 
 @HOOKS.register_module()
 class UnreadableImagesHook(Hook):
-    """Bring together, after each epoch, which images the ranks found unreadable; log and keep their number.
+    """Collect, after each epoch, which images the ranks found unreadable; log their number.
 
-    The training set is a :class:`~mmsimclr.datasets.ReplaceUnreadable`. What was found is kept in the
-    checkpoint, so that a resumed run counts on. The dataset refuses more than it allows.
+    The training set is a :class:`~mmsimclr.datasets.ReplaceUnreadable`, which refuses more than it allows.
+    The checkpoint keeps what was found, so that a resumed run counts on.
     """
 
-    # Before CheckpointHook, which keeps what is found.
-    priority = 'BELOW_NORMAL'
+    priority = 'BELOW_NORMAL'                          # before CheckpointHook, which keeps what is found
 
     def before_train(self, runner) -> None:
         known = runner.message_hub.runtime_info.get('unreadable_images', [])

@@ -23,7 +23,6 @@ class COCOMetric(ImageWiseMetric):
     Args:
         ann_file: The annotations of the test, ``instances_*.json``.
         kinds: What is measured: 'box', 'mask'.
-        **arguments: Of MMEngine's ``BaseMetric``.
 
     Source:
         Lin et al. 2014; pycocotools.

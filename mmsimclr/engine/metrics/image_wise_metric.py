@@ -8,16 +8,15 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from numpy import ndarray
 
-# Rows of overlaps 0.50, 0.55, ..., 0.95.
-_PRECISIONS = {'ap': slice(None), 'ap50': slice(0, 1), 'ap75': slice(5, 6)}
+_PRECISIONS = {'ap': slice(None), 'ap50': slice(0, 1), 'ap75': slice(5, 6)}      # of overlaps 0.50, 0.55, ...
 
 
 class ImageWiseMetric(BaseMetric):
-    """A metric of unit-suffixed names, with values by class and rows by image.
+    """A metric of unit-suffixed names; arguments are those of MMEngine's ``BaseMetric``.
 
     Attributes:
         by_class: Values of each class, by metric; on rank 0, after ``evaluate``.
-        rows: Arrays of what was seen in each image, on rank 0, after ``evaluate``; ``images`` are the names.
+        rows: Arrays of what was seen in each image, likewise; ``images`` are the names.
     """
 
     default_prefix = ''
@@ -29,7 +28,6 @@ class ImageWiseMetric(BaseMetric):
 
     @staticmethod
     def image_name(sample: Mapping[str, Any]) -> str:
-        """Return the name of a sample's image: its file's."""
         return Path(sample['img_path']).name
 
     @classmethod
@@ -52,9 +50,7 @@ class ImageWiseMetric(BaseMetric):
     def mean_precisions(self, name: str, by_class: Mapping[str, ndarray]) -> dict[str, float]:
         """Keep each class's AP, AP50 and AP75 in percent, and return their means over the classes.
 
-        Args:
-            name: Pattern of the metrics' names, such as ``'box_{}_percent'``.
-            by_class: Precisions of each class by overlap, [10, ...].
+        ``name`` is a pattern such as ``'box_{}_percent'``; ``by_class`` are precisions by overlap, [10, ...].
         """
         metrics = {}
         for which, rows in _PRECISIONS.items():

@@ -18,7 +18,6 @@ class SegmentationMetric(ImageWiseMetric):
 
     Args:
         ignore_index: Label of pixels that do not count.
-        **arguments: Of MMEngine's ``BaseMetric``.
 
     Source:
         Everingham et al. 2010, section 4.3; Long et al. 2015, section 5.

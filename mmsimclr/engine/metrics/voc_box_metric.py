@@ -16,12 +16,8 @@ THRESHOLDS = tuple(np.arange(50, 100, 5) / 100)
 class VOCBoxMetric(ImageWiseMetric):
     """AP, AP50 and AP75 of boxes in percent, by 11 points as in VOC2007; ``_area`` by area as later.
 
-    AP is the mean over the overlaps 0.50, 0.55, ..., 0.95, as COCO defines it. Boxes include their last
-    pixel, as VOC's do, and objects that are marked as difficult count neither way. A class without objects
-    has no value, and is not in the means.
-
-    Args:
-        **arguments: Of MMEngine's ``BaseMetric``.
+    AP is the mean over the overlaps 0.50, 0.55, ..., 0.95, as in COCO. Boxes include their last pixel.
+    Objects marked as difficult count neither way. A class without objects has no value, and is in no mean.
 
     Source:
         Everingham et al. 2010, section 4.2, and the development kit; Lin et al. 2014.
@@ -102,9 +98,7 @@ def eleven_point_and_area(hits: ndarray, num_objects: int) -> tuple[float, float
     ``hits`` [D] are 1 where a detection is right, 0 where not, the surest first.
     """
     right = np.cumsum(hits)
-    recall = right / num_objects
-    precision = right / np.arange(1, len(hits) + 1)
+    recall, precision = right / num_objects, right / np.arange(1, len(hits) + 1)
     best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
     points = [best_from_here[recall >= point / 10].max(initial=0) for point in range(11)]
-    area = float((np.diff(recall, prepend=0) * best_from_here).sum())
-    return float(np.mean(points)), area
+    return float(np.mean(points)), float((np.diff(recall, prepend=0) * best_from_here).sum())

@@ -15,12 +15,10 @@ from mmsimclr.registry import OPTIM_WRAPPERS
 class BFloat16OptimWrapper(OptimWrapper):
     """MMEngine's ``OptimWrapper`` with the forward pass in bfloat16 autocast.
 
-    bfloat16 has float32's range, so no loss scaling is needed. (For fp16 use MMEngine's
-    ``AmpOptimWrapper``, which scales and needs a GPU.)
+    bfloat16 has float32's range and needs no loss scaling. For fp16 use MMEngine's ``AmpOptimWrapper``.
 
     Args:
-        enabled: ``True``, ``False``, or ``'auto'``: only where the device computes bfloat16 natively
-            (elsewhere it is emulated, and slower than float32).
+        enabled: ``True``, ``False``, or ``'auto'``: where it is native; emulated it is slow.
         **kwargs: Those of ``OptimWrapper``.
     """
 
@@ -32,7 +30,6 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Compute the forward pass in bfloat16; gradients are accumulated as MMEngine does."""
         device = next(model.parameters()).device.type
         enabled = native_bfloat16(device) if self.enabled == 'auto' else self.enabled
         with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=enabled):

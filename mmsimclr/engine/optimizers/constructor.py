@@ -10,13 +10,10 @@ NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(
 
 
 def is_skipped(module: nn.Module, name: str) -> bool:
-    """Whether LARS scaling and weight decay skip a parameter: those of norms, and every bias.
-
-    ``module`` holds the parameter itself, under ``name``.
+    """Whether LARS scaling and weight decay skip a module's own parameter: those of norms, and every bias.
 
     Source:
-        Chen et al. 2020, appendix B.9 (batch norm parameters and biases are left out of weight decay
-        and of LARS); google-research/simclr, tf2/model.py, ``build_optimizer``.
+        Chen et al. 2020, appendix B.9; google-research/simclr, tf2/model.py, ``build_optimizer``.
     """
     return isinstance(module, NORM_LAYERS) or name.endswith('bias')
 
@@ -58,17 +55,13 @@ class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module):
         wrapper = super().__call__(model)
-        _merge_equal_groups(wrapper.optimizer.param_groups)
+        merged = []
+        for group in wrapper.optimizer.param_groups:
+            equal = next((other for other in merged
+                          if {**other, 'params': None} == {**group, 'params': None}), None)
+            if equal is None:
+                merged.append(group)
+            else:
+                equal['params'] = [*equal['params'], *group['params']]
+        wrapper.optimizer.param_groups[:] = merged
         return wrapper
-
-
-def _merge_equal_groups(groups: list[dict]) -> None:
-    merged = []
-    for group in groups:
-        equal = next((other for other in merged
-                      if {**other, 'params': None} == {**group, 'params': None}), None)
-        if equal is None:
-            merged.append(group)
-        else:
-            equal['params'] = [*equal['params'], *group['params']]
-    groups[:] = merged

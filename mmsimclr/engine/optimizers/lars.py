@@ -13,8 +13,7 @@ from mmsimclr.registry import OPTIMIZERS
 
 TRUST_RATIOS = ('official', 'openmmlab')
 MOMENTUM_STYLES = ('classic', 'popular')
-# Of a list of small tensors, which saves calls; 1 MiB in float32. A larger tensor goes alone.
-CACHED_VALUES = 2**18
+CACHED_VALUES = 2**18            # of a list of small tensors, 1 MiB in float32; a larger tensor goes alone
 # torch adds entries of its own to a group's settings when a state is loaded.
 SETTINGS = ('lr', 'momentum', 'weight_decay', 'eta', 'nesterov', 'trust_ratio', 'momentum_style',
             'lars_exclude')
@@ -30,21 +29,17 @@ class LARS(Optimizer):
         v = momentum * v + lr * trust * d          # 'classic'; lr enters inside the buffer
         w = w - v                                  # with nesterov: w - (momentum * v + lr * trust * d)
 
-    The trust ratio is ``eta * |w| / |d|`` in the official code and
-    ``eta * |w| / (|g| + wd * |w| + 1e-8)`` in OpenMMLab's; 1 where ``|w|`` or the gradient's norm
-    (that of d, of g) is 0. Norms stay on the device: a step never waits for it.
-
-    Parameter groups may set ``lars_exclude=True``, which fixes trust at 1, and their own
-    ``weight_decay``; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
+    The trust ratio is ``eta * |w| / |d|`` in the official code and ``eta * |w| / (|g| + wd * |w| + 1e-8)`` in
+    OpenMMLab's; 1 where ``|w|`` or the gradient's norm (that of d, of g) is 0. Norms stay on the device: a
+    step never waits for it. A parameter group may set its own ``weight_decay`` and ``lars_exclude=True``,
+    which fixes trust at 1; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
 
     Args:
-        params, lr, momentum, weight_decay: As torch's SGD takes them.
+        params, lr, momentum, weight_decay, nesterov: As torch's SGD takes them.
         eta: Trust coefficient, > 0.
-        nesterov: Whether to look ahead.
         trust_ratio: ``'official'`` or ``'openmmlab'``.
-        momentum_style: ``'classic'``, or ``'popular'``: the buffer holds plain gradients, and the trust
-            ratio is taken of the update (the official code's ``classic_momentum=False``; official trust
-            ratio only).
+        momentum_style: ``'classic'``, or ``'popular'``: the buffer holds plain gradients and the trust ratio,
+            which must be the official one, is that of the update (official code: ``classic_momentum=False``).
         lars_exclude: Default for groups that do not set it.
 
     Source:
@@ -87,7 +82,7 @@ class LARS(Optimizer):
         return loss
 
     def _buckets(self) -> dict[tuple, list[Tensor]]:
-        """Gather parameters that can be updated together, whichever group they came in."""
+        """Gather parameters of all groups that can be updated together."""
         buckets = defaultdict(list)
         for group in self.param_groups:
             settings = tuple((name, group[name]) for name in SETTINGS)
@@ -103,7 +98,10 @@ class LARS(Optimizer):
                 eta: float, nesterov: bool, trust_ratio: str, momentum_style: str,
                 lars_exclude: bool) -> None:
         grads = [param.grad for param in params]
-        buffers = [self._buffer(param) for param in params]
+        for param in params:
+            if 'momentum_buffer' not in self.state[param]:
+                self.state[param]['momentum_buffer'] = torch.zeros_like(param)
+        buffers = [self.state[param]['momentum_buffer'] for param in params]
         decayed = torch._foreach_add(grads, params, alpha=weight_decay) if weight_decay else grads
 
         if momentum_style == 'popular':
@@ -129,20 +127,10 @@ class LARS(Optimizer):
             torch._foreach_add_(step, buffers, alpha=momentum)
         torch._foreach_sub_(params, step if nesterov else buffers)
 
-    def _buffer(self, param: Tensor) -> Tensor:
-        state = self.state[param]
-        if 'momentum_buffer' not in state:
-            state['momentum_buffer'] = torch.zeros_like(param)
-        return state['momentum_buffer']
-
 
 def _cached_together(params: list[Tensor]) -> list[list[Tensor]]:
-    """Split tensors into lists small enough to stay in a processor's cache through all operations of a step.
-
-    A step is bound by memory: on ResNet-50 operation by operation over all tensors took twice as long.
-    """
-    pieces: list[list[Tensor]] = []
-    room = 0
+    """Split tensors into lists small enough for a processor's cache, which halved a step on ResNet-50."""
+    pieces, room = [], 0
     for param in params:
         if param.numel() > room:
             pieces.append([])

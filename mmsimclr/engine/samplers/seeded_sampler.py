@@ -9,10 +9,9 @@ from mmsimclr.registry import DATA_SAMPLERS
 
 
 class SampleIndex(int):
-    """A dataset index that knows the run's seed and the epoch that asked for it.
+    """A dataset index with the run's seed and the epoch, from which ``MultiView`` seeds the views.
 
-    ``MultiView`` seeds the views from (seed, epoch, index). They are then the same whatever the number
-    of loader workers and ranks, and after a resume.
+    They are then the same for any number of loader workers and ranks, and after a resume.
     """
 
     def __new__(cls, index: int, epoch: int, seed: int) -> 'SampleIndex':

@@ -16,8 +16,8 @@ def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
     Args:
         base_lr: Learning rate before scaling: 0.3 with the linear rule, 0.075 with the square root.
         global_batch: Images over all ranks (and accumulation steps) in one update, >= 1.
-        rule: ``'linear'``: base_lr * global_batch / 256; ``'sqrt'``: base_lr * sqrt(global_batch), which
-            does better at small batches and short schedules; ``'none'``: base_lr.
+        rule: ``'linear'``: base_lr * global_batch / 256; ``'sqrt'``: base_lr * sqrt(global_batch), better at
+            small batches and short schedules; ``'none'``: base_lr.
 
     Source:
         Chen et al. 2020, sections 2.2 and B.1.
@@ -55,8 +55,7 @@ class WarmupCosineLR(_ParamScheduler):
         warmup: Length of the warm-up, in epochs (in steps with ``by_epoch=False``).
         total: Length of the whole schedule, in the same unit; by default that of the run.
         last_step, verbose: As in MMEngine's schedulers.
-        by_epoch: Unit of ``warmup`` and ``total``. Epochs are turned into steps when the run starts
-            (put ``convert_to_iter_based=True`` in the config).
+        by_epoch: Unit of ``warmup`` and ``total``. Epochs need ``convert_to_iter_based=True`` in the config.
     """
 
     def __init__(self, optimizer, warmup: float, total: float | None = None, last_step: int = -1,
@@ -68,10 +67,9 @@ class WarmupCosineLR(_ParamScheduler):
         if by_epoch:
             raise InputError('WarmupCosineLR works per step: set convert_to_iter_based=True beside it, '
                              'or by_epoch=False with warmup and total in steps')
-        self.warmup_steps = round(warmup)
-        self.total_steps = round(total)
-        super().__init__(optimizer, 'lr', begin=begin, end=end, last_step=last_step,
-                         by_epoch=by_epoch, verbose=verbose)
+        self.warmup_steps, self.total_steps = round(warmup), round(total)
+        super().__init__(optimizer, 'lr', begin=begin, end=end, last_step=last_step, by_epoch=by_epoch,
+                         verbose=verbose)
 
     @classmethod
     def build_iter_from_epoch(cls, *args, warmup: float, epoch_length: int, total: float | None = None,

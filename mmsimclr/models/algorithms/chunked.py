@@ -13,9 +13,8 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
                       model: nn.Module) -> list[Tensor]:
     """Return each view's projections, keeping activations of one chunk of images at a time.
 
-    The backward pass computes all chunks but the last again, one after the other: one more forward pass.
-    Batch norm sees the statistics of one chunk (all views of its images); its running statistics are
-    updated once for each chunk.
+    The backward pass computes all chunks but the last again: one more forward pass. Batch norm sees the
+    statistics of one chunk, all views of its images, and updates its running ones once for each chunk.
 
     Args:
         project: From images [M, 3, H, W] to projections [M, D].

@@ -17,10 +17,9 @@ MODES = ('tensor', 'loss', 'predict')
 
 @MODELS.register_module()
 class Classifier(BaseModel):
-    """Classify images by one or several heads on one forward pass of the encoder.
+    """Classify images by one or several heads on one forward pass of the encoder; their losses are summed.
 
-    The losses of the heads are summed. No head sees another's, so on a frozen encoder each learns as it
-    would alone.
+    No head sees another's loss, so on a frozen encoder each learns as it would alone.
 
     Args:
         backbone: Config of the encoder, whose ``out_indices`` name the maps of the heads' features.
@@ -64,9 +63,9 @@ class Classifier(BaseModel):
             data_samples: ``gt_label`` for 'loss', int64 [N]; or [N, num_classes] for images of several
                 classes, 1 present, 0 absent, -1 where the image does not count for the class.
             mode: ``'tensor'``: logits by head, each [N, num_classes]; ``'loss'``: losses in nats, and
-                accuracies in percent for the log; ``'predict'``: a ``BaseDataElement`` for each image with
+                accuracies in percent; ``'predict'``: for each image, as mmpretrain's metrics take them,
                 ``pred_score`` [num_classes], the probabilities of the last head, ``pred_label`` and, where
-                it is known, ``gt_label``, as mmpretrain's metrics take them.
+                it is known, ``gt_label``.
         """
         if mode not in MODES:
             raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
@@ -75,8 +74,9 @@ class Classifier(BaseModel):
         logits = {name: head(maps[STAGE_INDICES[head.feature]]) for name, head in self.heads.items()}
         if mode == 'tensor':
             return logits
-        return self._losses(logits, data_samples['gt_label']) if mode == 'loss' else self._predictions(
-            logits, data_samples or {})
+        if mode == 'loss':
+            return self._losses(logits, data_samples['gt_label'])
+        return self._predictions(logits, data_samples or {})
 
     @staticmethod
     def _losses(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

@@ -23,9 +23,8 @@ class SimCLR(BaseModel):
         neck: Config of the projection head g(.).
         head: Config of the contrastive head.
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
-        chunk_size: Images of a batch that go through the encoder at a time; None for all. Smaller chunks
-            need less memory, with the same negatives and gradient, for up to one more forward pass; batch
-            norm then sees one chunk at a time (see :func:`project_in_chunks`).
+        chunk_size: Images of a batch that go through the encoder at a time; None for all. Chunks need less
+            memory, with the same negatives and gradient; see :func:`project_in_chunks` for their price.
         init_cfg: Initialisation, as MMEngine takes it.
 
     Source:
@@ -34,8 +33,7 @@ class SimCLR(BaseModel):
 
     def __init__(self, backbone: dict, neck: dict, head: dict, data_preprocessor: dict | None = None,
                  chunk_size: int | None = None, init_cfg: dict | list | None = None) -> None:
-        if data_preprocessor is None:
-            data_preprocessor = dict(type='mmsimclr.ViewPreprocessor')
+        data_preprocessor = data_preprocessor or dict(type='mmsimclr.ViewPreprocessor')
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, in_own_scope(init_cfg))
@@ -55,10 +53,9 @@ class SimCLR(BaseModel):
         Args:
             inputs: Images, float [N, 3, H, W], or a list of V such views, already preprocessed.
             data_samples: Passed along by MMEngine; the loss needs no labels.
-            mode: ``'tensor'``: the encoder's feature maps; ``'loss'``: a dict with the loss and what
-                is logged; ``'predict'``: one ``BaseDataElement`` for each image with its pooled
-                ``feature`` [C] and its ``projection`` [D]. 'tensor' and 'predict' take one view (the
-                first, if there is a list).
+            mode: ``'tensor'``: the encoder's feature maps; ``'loss'``: a dict with the loss and what is
+                logged; ``'predict'``: for each image its pooled ``feature`` [C] and its ``projection`` [D].
+                'tensor' and 'predict' take one view: of a list the first.
         """
         if mode == 'loss':
             return self.loss(inputs)
@@ -84,7 +81,5 @@ class SimCLR(BaseModel):
     def predict(self, images: Tensor) -> list[BaseDataElement]:
         """Return the pooled feature and the projection of each image."""
         maps = self.backbone(images)
-        projections = self.neck(maps[-1:])[0]
-        features = maps[-1].mean(dim=(2, 3))
-        return [BaseDataElement(feature=feature, projection=projection)
-                for feature, projection in zip(features, projections, strict=True)]
+        rows = zip(maps[-1].mean(dim=(2, 3)), self.neck(maps[-1:])[0], strict=True)
+        return [BaseDataElement(feature=feature, projection=projection) for feature, projection in rows]

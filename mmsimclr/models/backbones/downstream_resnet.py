@@ -16,15 +16,13 @@ class DownstreamResNet(ResNet):
 
     Args:
         num_stages: Stages it has, 1 to 4; a C4 detector keeps the fourth in its head.
-        output_stride: Stride of the last map: stages that would go beyond it are dilated in place of being
-            strided, so that where the strided encoder has a feature this one has the same. None leaves
-            the strides as they are.
+        output_stride: Stride of the last map: stages that would go beyond it are dilated instead, and where
+            the strided encoder has a feature this one has the same. None leaves the strides as they are.
         out_indices: Maps to return, 0 to 3 for the stages.
         **encoder: Arguments of :class:`ResNet`.
 
     Attributes:
-        channels: Channels of the stages' maps.
-        strides: Their strides, in pixels.
+        channels, strides: Channels of the stages' maps, and their strides in pixels.
 
     Source:
         Chen et al. 2017, Rethinking Atrous Convolution, section 3.1.

@@ -34,8 +34,8 @@ class StemPool(nn.Module):
     """Max pool of 3x3 and stride 2.
 
     Args:
-        padding: 'torch' pads by 1 on both sides; 'same' as TensorFlow's 'SAME': an even side by 0 before
-            and 1 after (so the windows lie one pixel further along than torch's), an odd side by 1 and 1.
+        padding: 'torch' pads by 1 on both sides; 'same' as TensorFlow: an even side by 0 before and 1 after,
+            so the windows lie one pixel further along than torch's, an odd side by 1 and 1.
     """
 
     def __init__(self, padding: str):
@@ -59,8 +59,8 @@ class BasicBlock(nn.Module):
     expansion = 1
     last_norm = 'bn2'
 
-    def __init__(self, in_channels: int, channels: int, stride: int,
-                 norm: Callable[[int], nn.Module], downsample: nn.Module | None):
+    def __init__(self, in_channels: int, channels: int, stride: int, norm: Callable[[int], nn.Module],
+                 downsample: nn.Module | None):
         super().__init__()
         self.conv1 = conv(in_channels, channels, 3, stride)
         self.bn1 = norm(channels)
@@ -83,8 +83,8 @@ class Bottleneck(nn.Module):
     expansion = 4
     last_norm = 'bn3'
 
-    def __init__(self, in_channels: int, channels: int, stride: int,
-                 norm: Callable[[int], nn.Module], downsample: nn.Module | None):
+    def __init__(self, in_channels: int, channels: int, stride: int, norm: Callable[[int], nn.Module],
+                 downsample: nn.Module | None):
         super().__init__()
         self.conv1 = conv(in_channels, channels, 1)
         self.bn1 = norm(channels)
@@ -117,16 +117,16 @@ ARCHITECTURES = {            # depth: (block, blocks per stage); He et al. 2016,
 class ResNet(BaseModule):
     """The encoder of SimCLR.
 
-    The weights are drawn on construction: convolutions Kaiming-normal by fan-out, norms 1 and 0 (as
-    in torchvision and mmpretrain; Google's code draws from a truncated normal of variance
-    1/fan-in). ``init_cfg`` is applied on top by ``init_weights()``.
+    The weights are drawn on construction: convolutions Kaiming-normal by fan-out, norms 1 and 0, as in
+    torchvision (Google's code draws from a truncated normal of variance 1/fan-in). ``init_weights()`` then
+    applies ``init_cfg``.
 
     Args:
         depth: Number of layers: 18, 34, 50, 101 or 152.
         width_multiplier: Factor on every channel count (SimCLR uses 1, 2 and 4); fractions too.
         stem: 'imagenet', 7x7 of stride 2 and a max pool; or 'cifar', 3x3 of stride 1 and no pool.
-        base_channels: Channels of the stem at width 1; stage k has ``base_channels * 2**(k-1)``,
-            four times that in the bottleneck's output.
+        base_channels: Channels of the stem at width 1; stage k has ``base_channels * 2**(k-1)``, and four
+            times that after a bottleneck.
         out_indices: Maps to return, in the order of the network: 0 to 3 for the stages, 'stem' for
             the stem after norm and ReLU, before its max pool.
         frozen_stages: -1 trains everything; 0 freezes the stem, k also the stages 1 to k. Frozen
@@ -135,20 +135,18 @@ class ResNet(BaseModule):
         norm_cfg: Norm type 'BN', 'SyncBN', 'GN' or a class, and its own arguments. Its keys are
             ``bn1`` … whatever the type.
         zero_init_residual: Start the last norm weight of each block at 0 (Goyal et al. 2017, §5.1).
-        stem_pool: 'torch' pads the max pool on both sides; 'same' as TensorFlow does, which an
-            encoder converted from the official checkpoints needs.
-        project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have
-            none in torchvision. The official code has it, so its checkpoints need it.
+        stem_pool: Padding of the max pool, see :class:`StemPool`; official checkpoints need 'same'.
+        project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have none in
+            torchvision; official checkpoints need it.
         norm_eps: Epsilon of the norms, unless ``norm_cfg`` gives its own ``eps``.
         stem_padding: Padding of the stem's convolution; by default half its kernel, which keeps the size.
-            solo-learn pads its 3x3 CIFAR stem by 2, so its checkpoints need that.
+            Checkpoints of solo-learn with a CIFAR stem need 2.
         init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=...)`` fills the encoder
             completely or raises.
 
     Attributes:
         feat_dim: Channels of the last stage.
-        settings: Arguments of an encoder that computes the same from the same tensors, as plain values.
-            A checkpoint records them.
+        settings: Arguments, as plain values, of an encoder that computes the same; checkpoints record them.
 
     Source:
         He et al. 2016; width and blocks as in Chen et al. 2020 and google-research/simclr.
@@ -157,12 +155,10 @@ class ResNet(BaseModule):
     num_stages = 4
 
     def __init__(self, depth: int = 50, width_multiplier: float = 1, stem: str = 'imagenet',
-                 base_channels: int = 64, out_indices: Sequence[int | str] = (3,),
-                 frozen_stages: int = -1, norm_eval: bool = False,
-                 norm_cfg: dict | None = None, zero_init_residual: bool = True,
-                 stem_pool: str = 'torch', project_first_shortcut: bool = False,
-                 norm_eps: float = 1e-5, stem_padding: int | None = None,
-                 init_cfg: dict | list[dict] | None = None):
+                 base_channels: int = 64, out_indices: Sequence[int | str] = (3,), frozen_stages: int = -1,
+                 norm_eval: bool = False, norm_cfg: dict | None = None, zero_init_residual: bool = True,
+                 stem_pool: str = 'torch', project_first_shortcut: bool = False, norm_eps: float = 1e-5,
+                 stem_padding: int | None = None, init_cfg: dict | list[dict] | None = None):
         super().__init__(in_own_scope(init_cfg))
         _check('depth', depth, tuple(ARCHITECTURES))
         _check('stem', stem, ('imagenet', 'cifar'))
@@ -206,7 +202,11 @@ class ResNet(BaseModule):
             in_channels = channels * block.expansion
         self.feat_dim = in_channels
 
-        self._draw_weights(zero_init_residual)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
+                nn.init.zeros_(getattr(module, module.last_norm).weight)
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -251,8 +251,7 @@ class ResNet(BaseModule):
 
     def _norm(self, channels: int) -> nn.Module:
         kwargs = dict(self.norm_cfg)
-        kind = kwargs.pop('type')
-        requires_grad = kwargs.pop('requires_grad', True)
+        kind, requires_grad = kwargs.pop('type'), kwargs.pop('requires_grad', True)
         if isinstance(kind, str):
             _check("norm_cfg['type']", kind, tuple(NORMS))
             kind = NORMS[kind]
@@ -264,18 +263,10 @@ class ResNet(BaseModule):
         out_channels = channels * block.expansion
         shortcut = None
         if project or stride != 1 or in_channels != out_channels:
-            shortcut = nn.Sequential(conv(in_channels, out_channels, 1, stride),
-                                     self._norm(out_channels))
+            shortcut = nn.Sequential(conv(in_channels, out_channels, 1, stride), self._norm(out_channels))
         blocks = [block(in_channels, channels, stride, self._norm, shortcut)]
         blocks += [block(out_channels, channels, 1, self._norm, None) for _ in range(1, num_blocks)]
         return nn.Sequential(*blocks)
-
-    def _draw_weights(self, zero_init_residual: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
-                nn.init.zeros_(getattr(module, module.last_norm).weight)
 
 
 def _check(name: str, value: object, accepted: tuple) -> None:

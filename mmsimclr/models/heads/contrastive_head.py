@@ -18,8 +18,8 @@ class ContrastiveHead(BaseModule):
     Args:
         loss: Config of the loss, a module called as ``loss(view_1, view_2, temperature)``. If it has a
             method ``metrics`` with the same arguments, what that returns is logged too. If it has a method
-            ``all_pairs(views, temperature)``, more than two views go there, once: it returns a dict with
-            the ``loss`` averaged over all pairs and the metrics of the first two views.
+            ``all_pairs(views, temperature)``, more than two views go there: it returns a dict with the
+            ``loss`` averaged over all pairs and the metrics of the first two views.
         temperature: Softmax temperature, dimensionless, > 0.
         init_cfg: Initialisation, as MMEngine takes it.
     """

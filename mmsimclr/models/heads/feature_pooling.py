@@ -25,9 +25,8 @@ def pooled_side(feature: str, map_side: int) -> int:
 def pool_feature(maps: Tensor, feature: str) -> Tensor:
     """Average the windows of a feature's maps, and flatten the grid of averages.
 
-    At 224 pixels the windows are those of the original protocol, which overlap (and, of the stem, count
-    the zeros of the padding). Maps of any other size are divided evenly into a grid of the same size, or
-    of their own where that is smaller.
+    At 224 pixels the windows are those of the original protocol, which overlap and, of the stem, count the
+    padding's zeros. Other maps are divided evenly into a grid of the same size, or of their own if smaller.
 
     Args:
         maps: Maps of one feature, float [N, C, H, W].

@@ -13,16 +13,12 @@ from mmsimclr.registry import MODELS
 class KNNClassifier(BaseModule):
     """Classify features by their nearest neighbours in a bank of labelled features.
 
-    Similarity is the cosine. Each of the k neighbours votes for its class with weight
-    exp(similarity / temperature).
+    Each of the k neighbours votes for its class with weight exp(cosine similarity / temperature).
 
     Args:
         k: Number of neighbours, >= 1; at most the size of the bank is used.
         temperature: Temperature of the votes, dimensionless, > 0.
         chunk_size: Queries compared with the bank at once, >= 1; bounds memory.
-
-    Raises:
-        ValueError: If an argument is out of range.
 
     Source:
         Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
@@ -40,8 +36,5 @@ class KNNClassifier(BaseModule):
 
     @torch.no_grad()
     def forward(self, queries: Tensor, bank: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-        """Return the votes for every class, float32 [Q, num_classes]; the largest is the predicted class.
-
-        Arguments and errors are those of :func:`~mmsimclr.evaluation.knn.knn_votes`.
-        """
+        """Return the votes for every class, float32 [Q, num_classes], as :func:`knn_votes` counts them."""
         return knn_votes(queries, bank, labels, num_classes, self.k, self.temperature, self.chunk_size)

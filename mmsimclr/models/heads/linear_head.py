@@ -21,8 +21,7 @@ class LinearHead(BaseModule):
         feature: ``'pooled'``, the last map averaged over its positions; or one of ``POOLED_FEATURES``,
             pooled to about 9,000 dimensions by :func:`pool_feature`.
         norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
-        init_std: Deviation of the normal distribution the weights are drawn from; 0 starts them at zero.
-            The bias starts at zero.
+        init_std: Deviation of the normal distribution of the weights at the start; the bias starts at 0.
         init_cfg: Initialisation, as MMEngine takes it.
 
     Source:

@@ -34,9 +34,9 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
             one process on the whole batch. ``'openmmlab'``: 1/W of it, as MMSelfSup and MMPretrain
             train. ``'google'``: twice it, as the official code sums the two directions. The value
             returned is Eq. 1's mean in every case.
-        streamed: Whether to compute the similarities in blocks that are not kept, in memory linear in N
-            (see :mod:`~mmsimclr.models.losses.streamed_nt_xent`); otherwise as Eq. 1 is written, in memory
-            of 2N x 2N, with derivatives of any order.
+        streamed: Whether to compute the similarities in blocks that are not kept, in memory linear in N,
+            which is faster too; otherwise as Eq. 1 is written, in memory of 2N x 2N, with derivatives of
+            any order.
 
     Returns:
         Scalar loss in nats, float32 (float64 for float64 inputs) whatever the autocast, equal on all
@@ -60,9 +60,8 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
                         normalize: bool = True) -> dict[str, Tensor]:
     """Return how well the second views can be picked out for the first, as the official code logs it.
 
-    Both are over the N candidates of the other view (the loss itself has 2N - 1).
-
-    Takes the arguments of :func:`nt_xent_loss`, which also checks that the ranks' batches are of one size.
+    The arguments are those of :func:`nt_xent_loss`, which also checks that all ranks' batches have one size.
+    Candidates are the N projections of the other view (in the loss itself, 2N - 1).
 
     Returns:
         ``accuracy``: fraction in [0, 1] of anchors whose most similar candidate is their positive.
@@ -78,13 +77,7 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
 
 @MODELS.register_module()
 class NTXentLoss(BaseModule):
-    """The NT-Xent loss as a registered component; see :func:`nt_xent_loss`.
-
-    Args:
-        normalize: Whether similarities are cosines (Eq. 1); otherwise plain dot products.
-        gradient: ``'exact'``, ``'openmmlab'`` or ``'google'``.
-        streamed: Whether memory is linear in the batch, which is faster too.
-    """
+    """The NT-Xent loss as a registered component; the arguments are those of :func:`nt_xent_loss`."""
 
     def __init__(self, normalize: bool = True, gradient: str = 'exact', streamed: bool = True) -> None:
         super().__init__()
@@ -107,10 +100,7 @@ class NTXentLoss(BaseModule):
         return contrastive_metrics(view_1, view_2, temperature, self.normalize)
 
     def all_pairs(self, views: Sequence[Tensor], temperature: float = 0.1) -> dict[str, Tensor]:
-        """Return the mean ``loss`` of all pairs of V views [N, D] and the metrics of the first two.
-
-        The views are gathered over the ranks once.
-        """
+        """Return the mean ``loss`` of all pairs of V views [N, D] and the metrics of the first two."""
         own = _unit_rows(views, temperature, self.normalize)                     # [V, n, D]
         everyone = distributed.gather_rows(own.unsqueeze(0))                     # [W, V, n, D]
         loss = _scaled_loss(own, everyone, temperature, self.normalize, self.gradient, self.streamed)
@@ -186,7 +176,7 @@ def _metrics(anchors: Tensor, candidates: Tensor, temperature: float) -> dict[st
             logits = rows @ candidates.T / temperature                           # [piece, N]
             accuracy = accuracy + (logits.argmax(dim=1) == own_positive).sum()
             probability = logits.softmax(dim=1)
-            # The official code's guard against log(0).
+            # 1e-8 is the official code's guard against log(0).
             entropy = entropy - (probability * (probability + 1e-8).log()).sum()
     both = distributed.mean_over_ranks(torch.stack((accuracy, entropy)) / len(anchors))
     return dict(accuracy=both[0], entropy=both[1])

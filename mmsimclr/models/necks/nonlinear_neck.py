@@ -28,8 +28,8 @@ class NonLinearNeck(BaseModule):
         with_last_bn_affine: Affine part of that norm: True (scale and shift), False (neither), or
             ``'scale'`` (gamma without beta, as in the official code).
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
-        norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments. The default ``BN1d`` runs
-            on a CPU and on one GPU; ``sync_bn='torch'`` in a config makes it global on many.
+        norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments; by default ``BN1d``, which
+            ``sync_bn='torch'`` in a config makes global on several GPUs.
         init_cfg: Initialisation, as MMEngine takes it.
 
     Source:

@@ -16,17 +16,15 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch
 class ViewPreprocessor(BaseDataPreprocessor):
     """Move views to the device, then scale: (x - mean) / std.
 
-    The default turns uint8 into [0, 1], which is what the paper's encoders see. The OpenMMLab recipes
-    subtract the ImageNet mean and divide by its deviation; both are on the 0-255 scale here.
+    The default turns uint8 into [0, 1], as in the paper. The OpenMMLab recipes use the ImageNet mean and
+    deviation.
 
     Args:
         mean, std: Mean and deviation, > 0, of the three RGB channels, on the 0-255 scale.
-        channels_last: Whether to lay images out channels-last, which is faster in bfloat16 on CPUs and
-            on recent GPUs.
+        channels_last: Whether to lay images out channels-last, faster in bfloat16 on CPUs and recent GPUs.
         non_blocking: Whether the copy to the device may overlap with computing.
-        views: Config of what makes the views of a training batch on the device
-            (:class:`mmsimclr.transforms.batch.DeviceViews`), where the loader does not; ``views='device'``
-            in a config sets it.
+        views: Config of what makes the views of a training batch on the device, where the loader does not:
+            :class:`mmsimclr.transforms.batch.DeviceViews`; ``views='device'`` in a config sets it.
         dtype: Type of the result: 'float32', or 'bfloat16' or 'float16' where the model computes in it.
     """
 

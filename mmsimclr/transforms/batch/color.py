@@ -5,8 +5,6 @@ the image, each maps x to ``a·x + b·g + k·m``, clipped to [0, 255]. So a step
 for the whole batch, whatever operation each image has there; hue alone is done for those that have it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy import ndarray

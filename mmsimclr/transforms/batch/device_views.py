@@ -1,7 +1,5 @@
 """SimCLR views of a whole batch on the device, and the packing of images for them."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 
@@ -25,13 +23,12 @@ _CHUNK_PIXELS = 128 * 512 ** 2
 
 @TRANSFORMS.register_module()
 class PackForDevice(Transform):
-    """Pack the whole image, on a canvas that all images share, for :class:`DeviceViews`.
+    """Pack the whole image, on a canvas of the same size for all images, for :class:`DeviceViews`.
 
     The result is ``dict(inputs=uint8 tensor [canvas_px, canvas_px, 3], data_samples={…})``: the image in
     the upper left corner, its ``image_size`` (height, width), and ``seed``, ``epoch`` and ``sample_idx``,
     of which the views are a function. An image whose longer side exceeds the canvas is first reduced to it.
-
-    An index without seed and epoch, from another sampler than ours, gets a seed drawn from ``random``.
+    An index without a seed, from another sampler than ours, gets one drawn from ``random``.
 
     Args:
         canvas_px: Side of the canvas. 512 holds a typical image of ImageNet, 500 x 375, in full.
@@ -68,7 +65,7 @@ class DeviceViews:
         num_views: Views of each image, >= 1.
         chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
             a canvas of 512; the result and its scaling take 3 MB more for each image of the batch); >= 1.
-            None: 128 of that size, more of smaller ones, as many operations on little take time for nothing.
+            None: 128 of that size, more of smaller ones.
         **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
             crops and the colour operations of torchvision are here.
     """
@@ -140,7 +137,5 @@ class DeviceViews:
         flipped = on_device(parameters.flipped, images, torch.bool)
         rows = crop_matrices(top, height, self.size, images.shape[1], self.interpolation)
         columns = crop_matrices(left, width, self.size, images.shape[3], self.interpolation, flipped)
-        per_image = len(images), -1
-        # Bicubic overshoots at edges.
-        return filter_rows_and_columns(images, rows.unflatten(0, per_image),
-                                       columns.unflatten(0, per_image)).clamp_(0, 255)
+        rows, columns = (matrices.unflatten(0, (len(images), -1)) for matrices in (rows, columns))
+        return filter_rows_and_columns(images, rows, columns).clamp_(0, 255)     # bicubic overshoots at edges

@@ -1,7 +1,5 @@
 """Random parameters of the views of a whole batch, drawn on the CPU."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, fields
 
@@ -38,7 +36,7 @@ def uniforms(seeds: ndarray, num: int) -> ndarray:
 
 
 def _mix(state: ndarray) -> ndarray:
-    """Return the finaliser of SplitMix64."""
+    """Return SplitMix64's finaliser."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
@@ -64,7 +62,7 @@ class ViewParameters:
     grey: ndarray
     sigma_px: ndarray
 
-    def __getitem__(self, rows: slice | ndarray) -> ViewParameters:
+    def __getitem__(self, rows: slice | ndarray) -> 'ViewParameters':
         """Return the parameters of some of the views."""
         return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
 

@@ -3,8 +3,6 @@
 Images lie as [M, H, 3, W], so that both products are plain batched ones, without a copy between them.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -30,12 +28,10 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
                   mirrored: Tensor | None = None) -> Tensor:
     """Return matrices that cut a stretch out of a line of pixels and resize it, antialiased.
 
-    The filter widens when shrinking and sees nothing outside of the stretch: torch's and torchvision's
-    ``antialias=True``, with one row of weights for each pixel of the result.
-
-    The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1. The line has ``canvas`` pixels
-    and the result ``size``, turned around where ``mirrored`` [M]. The matrices are [M, size, canvas], and
-    their rows have the sum 1.
+    The filter widens when shrinking and sees nothing outside of the stretch, as with torch's
+    ``antialias=True``. The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1. The line
+    has ``canvas`` pixels and the result ``size``, turned around where ``mirrored`` [M]. The matrices are
+    [M, size, canvas], and their rows have the sum 1.
     """
     pixels = torch.arange(canvas, dtype=starts.dtype, device=starts.device) + 0.5
     places = torch.arange(size, dtype=starts.dtype, device=starts.device) + 0.5
