@@ -15,9 +15,10 @@ from typing import Any
 
 # Each module of today, and those of 0.1 whose names it has, all below mmsimclr.
 MOVED = {
+    'checkpoints.export.convert': 'checkpoints.export.usage',
     'checkpoints.export.tensor_files': 'checkpoints.export.limits',
-    'checkpoints.key_maps.tensorflow': 'checkpoints.key_maps.official_resnet '
-                                       'checkpoints.key_maps.tensorflow1 checkpoints.key_maps.tensorflow2',
+    'checkpoints.key_maps': 'checkpoints.key_maps.detectron2 checkpoints.key_maps.official_resnet '
+                            'checkpoints.key_maps.tensorflow1 checkpoints.key_maps.tensorflow2',
     'checkpoints.layouts': 'checkpoints.architecture checkpoints.key_maps.sequential '
                            'checkpoints.projection_head',
     'checkpoints.load': 'checkpoints.filling checkpoints.initializer checkpoints.source',

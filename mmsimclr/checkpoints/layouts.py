@@ -18,7 +18,7 @@ from mmsimclr.checkpoints.encoder_weights import (
     check_finite,
 )
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.key_maps.detectron2 import from_detectron2
+from mmsimclr.checkpoints.key_maps import from_detectron2
 from mmsimclr.checkpoints.read import Checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 
@@ -60,7 +60,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
     (``backbone.``), DDP (``module.``), MoCo (``encoder_q.``), VISSL, solo-learn, torchvision and timm,
     numbered layers (lightly), Detectron2's names, and averages beside them. Where there are several,
     ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix alone. By default, it is the one that is not a slowly moving copy.
+    its prefix; by default, the one that is not a slowly moving copy is taken.
 
     Raises:
         LayoutError: If no encoder is recognised, or several that differ, or none has the address.
@@ -111,9 +111,9 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
 def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
                  ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield every dict in the tree that has dense tensors as values, and its place."""
-    tensors = {}
     if id(tree) in above or len(above) > MAX_DEPTH:
         return
+    tensors = {}
     for key, value in tree.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
             value = torch.from_numpy(np.array(value))
@@ -163,10 +163,10 @@ def _prefixes(names: Iterable[str], ending: str) -> list[str]:
 
 
 def _numbered_prefixes(names: Iterable[str]) -> dict[str, int]:
-    """Return, for each prefix of numbered ResNet layers, the number of its first stage.
+    """Return, for each prefix of numbered ResNet layers, the number of the first of its four stages.
 
-    The convolution is number 0, its norm 1. ReLU and max pool may take numbers or not: torchvision's
-    children have both, CIFAR variants drop the pool. Four stages follow.
+    The convolution is number 0, its norm 1. ReLU and max pool have numbers in torchvision's children, but not
+    everywhere: CIFAR variants drop the pool.
     """
     stages: dict[str, set[int]] = {}
     for name in names:
@@ -201,14 +201,12 @@ def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -
     names = [name for tensors in state_dicts.values() for name in tensors]
     if not names:
         return LayoutError(f'{checkpoint.path} holds no tensors at all, only {listed(checkpoint.tree)}')
-    other = None
     if any('layer1.0.conv1.weight' in name for name in names) and any(map(DEEP_STEM.search, names)):
-        other = ('a ResNet with a deep stem of three convolutions (ResNetV1c/d); SimCLR encoders have one '
-                 '7x7 or 3x3 convolution')
-    elif any(map(TRANSFORMER.search, names)):
-        other = 'a vision transformer'
-    if other:
-        return UnsupportedEncoderError(f'{checkpoint.path} holds {other}: not built here')
+        return UnsupportedEncoderError(
+            f'{checkpoint.path} holds a ResNet with a deep stem of three convolutions (ResNetV1c/d); SimCLR '
+            'encoders have one 7x7 or 3x3 convolution: not built here')
+    if any(map(TRANSFORMER.search, names)):
+        return UnsupportedEncoderError(f'{checkpoint.path} holds a vision transformer: not built here')
     first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return LayoutError(
         f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
@@ -222,13 +220,10 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     Raises:
         UnsupportedEncoderError: If it is a residual network of another kind; the message names it.
     """
-    blocks = [set(), set(), set(), set()]
-    num_convs = 0
-    for key in tensors:
-        if found := BLOCK.fullmatch(key):
-            blocks[int(found[1]) - 1].add(int(found[2]))
-            num_convs = max(num_convs, int(found[3]))
-    stages = tuple(map(len, blocks))
+    convs = [tuple(map(int, found.groups())) for found in map(BLOCK.fullmatch, tensors) if found]
+    stages_of_blocks = [stage for stage, _ in {(stage, block) for stage, block, _ in convs}]
+    stages = tuple(map(stages_of_blocks.count, (1, 2, 3, 4)))
+    num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
     channels, kernel_px = stem.shape[0], stem.shape[-1]
     if stem.shape[1] != 3:
@@ -268,7 +263,7 @@ def _find_projection_head(state_dict: Mapping[str, Tensor], backbone_prefix: str
     last = num_layers - 1
     if not {'fc0.weight', f'fc{last}.weight'} <= names.keys() or not all(map(NECK_LAYER.fullmatch, names)):
         return {}, {}
-    affine = 'scale' if f'bn{last}.bias' not in names else True
+    affine = True if f'bn{last}.bias' in names else 'scale'
     return names, {
         'in_channels': state_dict[names['fc0.weight']].shape[1],
         'hid_channels': state_dict[names['fc0.weight']].shape[0],

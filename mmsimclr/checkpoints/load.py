@@ -95,8 +95,7 @@ def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeight
 class LoadReport:
     """Account of a complete load; attributes that it shares with ``EncoderWeights`` are as there.
 
-    ``expected`` equals ``matched``, or there would be no report. The batch counters of batch norm, which
-    change nothing, count only where the file has them.
+    ``expected`` equals ``matched``. Batch norm's counters of batches count only where the file has them.
     """
 
     path: Path | None
@@ -121,7 +120,7 @@ class LoadReport:
             parts.append('not the encoder: ' + ', '.join(
                 f'{name} ({count})' for name, count in sorted(self.others.items())[:10]))
         if self.alternatives:
-            parts.append('other encoders in the file: ' + listed(self.alternatives))
+            parts.append(f'other encoders in the file: {listed(self.alternatives)}')
         return '; '.join(parts)
 
 
@@ -134,12 +133,11 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
             mmdet, mmseg, torchvision (without its ``fc``) or timm.
         source: See :func:`find_checkpoint`; or the result of :func:`read_encoder`.
         select: Address of the encoder to take, where the file has several.
-        unused: Prefixes of the encoder's tensors that may stay unused, e.g. ``('layer4.',)`` for a
-            backbone of three stages.
+        unused: Prefixes of tensors that may stay unused: ``('layer4.',)`` for a backbone of three stages.
 
     Raises:
-        IncompleteEncoderError: If a tensor of the backbone would stay unfilled (buffers of batch norm
-            too), one of the encoder has no place, or shapes differ. Nothing is changed then.
+        IncompleteEncoderError: If a tensor or buffer of the backbone would stay unfilled, one of the encoder
+            has no place, or shapes differ. Nothing is changed then.
         UnsupportedEncoderError: If the backbone cannot do as the encoder: TensorFlow's max pool, say.
         FileNotFoundError, CheckpointError: As :func:`read_encoder`.
     """
@@ -175,9 +173,9 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
-    """Fill a whole model, completely or not at all, from an OpenMMLab checkpoint of such a model.
+    """Fill a whole model from an OpenMMLab checkpoint of such a model; return and log the report.
 
-    The report is returned and logged. Errors are those of :func:`load_encoder`.
+    Errors are those of :func:`load_encoder`, and nothing is changed then.
     """
     checkpoint = read_checkpoint(find_checkpoint(source))
     matched = fill_model(model, checkpoint.tree, checkpoint.path)
@@ -189,8 +187,8 @@ def load_model(model: nn.Module, source: str | Path) -> LoadReport:
 def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     """Fill a whole model from the content of a checkpoint; return the number of tensors.
 
-    The tensors lie under ``'state_dict'`` if there is one, with or without a prefix ``module.``. Messages
-    call the file ``origin``.
+    The tensors lie under ``'state_dict'`` if there is one; a prefix ``module.`` is taken off. Messages name
+    ``origin``.
 
     Raises:
         IncompleteEncoderError: If a tensor is missing, left over or of another shape.
@@ -229,8 +227,7 @@ def _matching_tensors(module: nn.Module, offered: Mapping[str, Tensor], origin: 
         offered[key].dtype in INTEGERS)]
     kinds = (('missing', missing), ('unexpected', unexpected), ('mis-shaped', misshaped),
              ('of another type of number', mistyped))
-    problems = [f'{len(keys)} {kind} ({listed(keys, separator="; ")})' for kind, keys in kinds if keys]
-    if problems:
+    if problems := [f'{len(keys)} {kind} ({listed(keys, separator="; ")})' for kind, keys in kinds if keys]:
         raise IncompleteEncoderError(f'{origin} does not fill {type(module).__name__}: of {len(expected)} '
                                      f'tensors expected, {", ".join(problems)}. {advice}')
     # In their new types: a number may be finite in the file and not in the model.
@@ -294,8 +291,8 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor],
 class PretrainedInit:
     """Initialise a module from a checkpoint, where MMEngine's initialiser of that name may load nothing.
 
-    An encoder is filled by :func:`load_encoder`, whatever library wrote the file; a module with a
-    ``backbone`` by :func:`load_model`, all of it. Their errors are raised on call.
+    A module with a ``backbone`` is filled by :func:`load_model`, any other by :func:`load_encoder`. Their
+    errors are raised on call.
 
     Args:
         checkpoint: A file, folder, address or model-zoo name.

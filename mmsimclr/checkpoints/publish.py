@@ -24,8 +24,8 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
     """Write a training run's model without what only training needs.
 
     The file holds ``state_dict``, the whole model on the CPU, and ``meta`` in plain types with the record of
-    :mod:`mmsimclr.checkpoints.record`. MMEngine's EMA hook keeps the averaged weights in ``state_dict``, and
-    those are published. The same source gives the same bytes, and so does a file that was published already.
+    :mod:`mmsimclr.checkpoints.record`. Of a run with MMEngine's EMA hook, the averaged weights are published.
+    The same source gives the same bytes, and so does a file that was published already.
 
     Args:
         source: A checkpoint of a run, or its work directory.

@@ -32,8 +32,7 @@ IMPOSTORS = {
 }
 # Kinds of numpy's types whose bytes are values: bool, integers, floats, complex, fixed strings.
 PLAIN_KINDS = 'biufcSU'
-# Classes of settings that other trainers pickle beside the weights. Their content is not needed:
-# instances become empty dicts, and nothing is imported.
+# Classes of settings that other trainers pickle beside the weights become empty dicts; nothing is imported.
 INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 'lightning_fabric',
                   'lightning_utilities', 'mmcv', 'mmengine', 'omegaconf', 'pathlib', 'pytorch_lightning',
                   'solo', 'typing', 'vissl', 'yacs')
@@ -61,15 +60,14 @@ class RefusedError(Exception):
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of torch, safetensors, or a pickle of arrays (Detectron2), on the CPU.
 
-    Nothing in the file is run. Torch's ``weights_only`` unpickler is used, with MMEngine's log history
-    and numpy's arrays allowed. A pickle of arrays goes through an unpickler that knows numpy's arrays
-    only. Settings that other trainers store beside the weights are passed over unread. If the file's name
-    ends in ``-`` and eight hexadecimal digits, as in model zoos, they must begin its SHA-256.
+    Nothing in the file is run. Torch's ``weights_only`` unpickler is used, with MMEngine's log history and
+    numpy's arrays allowed; for a pickle of arrays, one that knows numpy's arrays only. Settings that other
+    trainers store beside the weights are passed over. If the file's name ends in ``-`` and eight hexadecimal
+    digits, as in model zoos, they must begin its SHA-256.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DamagedCheckpointError: If the file is empty, cut off, not a checkpoint, or not the one its name
-            promises.
+        DamagedCheckpointError: If it is empty, cut off, no checkpoint, or not the one its name promises.
         UnsafeCheckpointError: If reading it would run code; the message names what it would call.
     """
     path = Path(path)
@@ -140,15 +138,13 @@ def _unpickle_torch(path: Path) -> object:
     """Return what ``torch.save`` wrote, by torch's ``weights_only`` unpickler and STAND_INS."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            # Torch would run a script in any case.
+            # Torch would run a script in any case, and does not look at the checksums.
             if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
                 raise RefusedError('TorchScript')
-            # Torch does not look at the checksums.
             if (bad := archive.testzip()) is not None:
                 raise InputError(f'the checksum of {bad} in it is wrong')
     allowed = dict(STAND_INS)
-    # The names that the process allows elsewhere are not allowed here.
-    allowed_before = torch.serialization.get_safe_globals()
+    allowed_before = torch.serialization.get_safe_globals()  # which do not count here
     try:
         while True:
             torch.serialization.clear_safe_globals()
@@ -222,7 +218,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """Stands for ``numpy.ndarray``: filled from bytes of a plain type. It is saved as a plain array."""
+    """Stands for ``numpy.ndarray``: filled from bytes of a plain type, and saved as a plain array."""
 
     def __new__(cls, *args, **kwargs):
         return np.ndarray.__new__(cls, (0,), 'b')
@@ -248,10 +244,7 @@ def _scalar(dtype: _Dtype, raw: bytes = b'') -> np.generic:
 
 
 class _LogHistory(HistoryBuffer):
-    """Stands for MMEngine's log history while its numbers are read; then it is one.
-
-    MMEngine's own reader would also take over statistics from the file, for all histories of the process.
-    """
+    """Stands for MMEngine's log history, whose reader would let a file set statistics of all histories."""
 
     def __setstate__(self, state: dict) -> None:
         self._set_default_statistics()

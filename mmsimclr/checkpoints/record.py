@@ -1,9 +1,8 @@
-"""The record of an encoder: its settings and input scale, written into every file made here.
+"""The record of an encoder: its settings and input scale, in every file written here.
 
-The record is a dict of plain Python types, so that ``weights_only`` unpickling and JSON both carry it. It
-lies under the key ``RECORD_KEY``: of ``meta`` in a .pth file, of ``_metadata`` of a bare state dict (an
-attribute that torch saves along), of the metadata in safetensors and ONNX (as JSON text), and of the
-pickled dict in a Detectron2 file.
+It is a dict of plain types under ``RECORD_KEY``: in ``meta`` of a .pth file, in ``_metadata`` of a bare state
+dict (an attribute that torch saves along), in the metadata of safetensors and ONNX (as JSON text), and in the
+pickled dict of a Detectron2 file.
 """
 
 import json
@@ -35,15 +34,12 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
     Raises:
         DamagedCheckpointError: If a setting is not one that the record knows, or has another type.
     """
-    record = {
-        'version': VERSION,
-        'encoder': _arguments('encoder', encoder.settings, ENCODER_TYPES),
-        'input': {'mean': list(map(float, encoder.input.mean)), 'std': list(map(float, encoder.input.std)),
-                  'stated': encoder.input.stated},
-    }
+    scale = encoder.input
+    record = dict(
+        version=VERSION, encoder=_arguments('encoder', encoder.settings, ENCODER_TYPES),
+        input=dict(mean=list(map(float, scale.mean)), std=list(map(float, scale.std)), stated=scale.stated))
     if encoder.path:
-        record['converted_from'] = {'layout': encoder.layout, 'sha256': encoder.sha256,
-                                    'file': encoder.path.name}
+        record['converted_from'] = dict(layout=encoder.layout, sha256=encoder.sha256, file=encoder.path.name)
     if encoder.neck and with_neck:
         record['neck'] = _arguments('neck', encoder.neck_settings, NECK_TYPES)
     return record

@@ -23,7 +23,7 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.key_maps import tensorflow as official
+from mmsimclr.checkpoints.key_maps import NORM_VARIABLES, TensorFlow1Names, TensorFlow2Names, official_layers
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import InputError, MissingFileError
 
@@ -35,7 +35,7 @@ OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 # Lists that Keras and the official SavedModels keep beside the model's own structure.
 BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
                'keras_api'}
-Names = type[official.TensorFlow1Names] | type[official.TensorFlow2Names]
+Names = type[TensorFlow1Names] | type[TensorFlow2Names]
 # From the key of a tensor to the name and the shape of its variable.
 Wanted = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -43,8 +43,8 @@ Wanted = dict[str, tuple[str, tuple[int, ...]]]
 def is_tensorflow(path: str | Path) -> bool:
     """Whether a path means a TensorFlow checkpoint.
 
-    It is a prefix (``.../model.ckpt-1234``) whose ``.index`` file exists, that file or a ``.data-`` file
-    itself, a folder with a ``checkpoint`` file that names one, or a SavedModel folder.
+    It is a prefix (``.../model.ckpt-1234``) whose ``.index`` file exists, that file or a ``.data-`` file, a
+    folder with a ``checkpoint`` file that names one, or a SavedModel folder.
     """
     return _find_prefix(Path(path)) is not None
 
@@ -68,7 +68,7 @@ def _find_prefix(path: Path) -> Path | None:
 def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> EncoderWeights:
     """Read the encoder of an official SimCLR checkpoint.
 
-    Args and errors are those of :func:`read_tensorflow` and :func:`find_tensorflow_encoder`.
+    Arguments and errors are those of :func:`read_tensorflow` and :func:`find_tensorflow_encoder`.
     """
     variables = read_tensorflow(path)
     try:
@@ -93,9 +93,8 @@ def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
     if prefix is None:
         raise MissingFileError(f'no TensorFlow checkpoint at {path}: give its prefix (.../model.ckpt-1234), '
                                "its .index file, a folder with a 'checkpoint' file, or a SavedModel folder")
-    totals = {int(found[2]) for file in prefix.parent.iterdir()
-              if (found := SHARD.fullmatch(file.name)) and found[1] == prefix.name}
-    total = max(totals, default=1)
+    found = filter(None, (SHARD.fullmatch(file.name) for file in prefix.parent.iterdir()))
+    total = max((int(shard[2]) for shard in found if shard[1] == prefix.name), default=1)
     shards = [Path(f'{prefix}.data-{number:05}-of-{total:05}') for number in range(total)]
     if missing := [file.name for file in (Path(f'{prefix}.index'), *shards) if not file.is_file()]:
         raise DamagedCheckpointError(f'the checkpoint {prefix} lacks {listed(missing)}: fetch them '
@@ -106,8 +105,8 @@ def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
 class TensorflowVariables(Mapping[str, np.ndarray]):
     """The variables of a checkpoint by name, without optimizer slots; an array is read when asked for.
 
-    Variables of the object-based form are named by their path through the model's own structure, whatever
-    list the file keeps them in. ``path`` is the first data file; ``num_slots`` counts the slots.
+    Names of the object-based form are paths through the model's own structure. ``path`` is the first data
+    file; ``num_slots`` counts the slots.
     """
 
     def __init__(self, prefix: Path, shards: list[Path]):
@@ -115,11 +114,9 @@ class TensorflowVariables(Mapping[str, np.ndarray]):
         try:
             import tensorflow
         except ImportError as error:
-            raise CheckpointError("reading TensorFlow's checkpoints needs TensorFlow, which cannot be "
-                                  f"imported ({_first_line(error)}): pip install 'mmsimclr[tensorflow]'"
-                                  ) from error
-        self.path = shards[0]
-        self._shards = shards
+            raise CheckpointError("TensorFlow's checkpoints need TensorFlow, which cannot be imported "
+                                  f"({_first_line(error)}): pip install 'mmsimclr[tensorflow]'") from error
+        self.path, self._shards = shards[0], shards
         self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)     # for damage
         try:
             self._reader = tensorflow.train.load_checkpoint(str(prefix))
@@ -182,8 +179,7 @@ def object_paths(graph: bytes) -> dict[str, str]:
         nodes = TrackableObjectGraph.FromString(graph).nodes
     except DecodeError as error:
         raise InputError(f'the object graph is malformed: {error}') from error
-    paths = {}
-    queue, seen = deque([(0, '')] if nodes else []), {0}
+    paths, queue, seen = {}, deque([(0, '')] if nodes else []), {0}
     while queue:
         number, path = queue.popleft()
         paths |= {attribute.checkpoint_key: path for attribute in nodes[number].attributes
@@ -198,9 +194,9 @@ def object_paths(graph: bytes) -> dict[str, str]:
 def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | None = None) -> EncoderWeights:
     """Return the encoder of an official checkpoint of SimCLR, v1 or v2, in its TensorFlow 1 or 2 form.
 
-    ``variables`` are by name, or by the path through the model's objects. Only those of the chosen encoder
-    and its head are read. ``select`` is the address of the encoder to take, where the file holds several (a
-    moving average beside the trained weights), or its prefix; by default, the one that is not an average.
+    ``variables`` are by name, or by the path through the model's objects; only the encoder's and its head's
+    are read. ``select`` is the address or prefix of the encoder to take, where the file has a moving average
+    beside the trained weights; by default, the one that is not an average.
 
     Raises:
         LayoutError: If there is no such encoder, or none at the address.
@@ -222,7 +218,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     if form.stem_kernel not in names:
         raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
     stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
-    layers = official.official_layers(depth, channels, stem_px)
+    layers = official_layers(depth, channels, stem_px)
     wanted = {}
     for layer, (conv, norm) in zip(layers, form.layer_names(layers), strict=True):
         wanted[f'{layer.conv_key}.weight'] = f'{conv}/kernel', layer.kernel_shape
@@ -245,7 +241,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
 def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Names, str, tuple[str, ...]]:
     """Return the form and prefix of the encoder to take, and the addresses of the others."""
     found = {}
-    for form in (official.TensorFlow1Names, official.TensorFlow2Names):
+    for form in (TensorFlow1Names, TensorFlow2Names):
         matches = filter(None, map(form.variable.fullmatch, variables))
         found |= dict.fromkeys(sorted({match[1] for match in matches}), form)
     if not found:
@@ -262,14 +258,13 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
 
 def _norm(key: str, name: str, channels: int) -> Wanted:
     return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
-            for ours, theirs in official.NORM_VARIABLES.items()}
+            for ours, theirs in NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
                ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Return the projection head and its settings; nothing if it is not built as the official one."""
-    names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
-    layers = form.head_layer_names(names)
+    layers = form.head_layer_names(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
     kernels = [variables.get(f'{prefix}{dense}/kernel') for dense, _ in layers]
     if not kernels or any(kernel is None or kernel.ndim != 2 for kernel in kernels):
         return {}, {}

@@ -40,15 +40,15 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
                 mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
     """Return the published weights of a model as a local, verified file.
 
-    It lies in ``dest`` if that is given; otherwise in the cache, or where it is if a mirror is a folder.
-    Processes that ask for the same file at the same time download it once.
+    It lies in the cache, or where it is if a mirror is a folder. Processes that ask for the same file at the
+    same time download it once.
 
     Args:
         name: A name of :func:`mmsimclr.list_models`.
         dest: Folder for the file instead of the cache; it is made if missing.
-        progress: Called with (bytes present, total bytes or None) as a download grows; by default it is
-            shown on standard error.
-        mirrors: Folders or addresses to try first, before those that the user has set.
+        progress: Called with (bytes present, total bytes or None) as a download grows; a line on standard
+            error by default.
+        mirrors: Folders or addresses to try before those that the user has set.
         timeout: Seconds without a byte after which a connection counts as dead.
         attempts: How often each address is tried.
 
@@ -68,9 +68,9 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
               timeout: float = 20.0, attempts: int = 3) -> Path:
     """Return the file at a web or ``file://`` address as a local file, verified where a hash is known.
 
-    ``sha256_prefix`` is at least the first 8 digits of its SHA-256; by default, those in a name such as
-    ``name-0123abcd.pth``. Without either nothing can be verified, no mirror is asked, and a file that was
-    fetched from the same address before is used again. Other arguments are as for :func:`fetch_model`.
+    ``sha256_prefix`` has at least the first 8 digits of its SHA-256; by default, those in a name such as
+    ``name-0123abcd.pth``. Without either nothing is verified, no mirror is asked, and a file fetched from the
+    same address before is used again. Other arguments are as for :func:`fetch_model`.
 
     Raises:
         ValueError: If the address is of another kind or names no file, or the hash is none.
@@ -94,8 +94,7 @@ def verify_file(path: str | Path) -> Verdict:
     if not path.is_file():
         raise MissingFileError(f'no file at {path}')
     sha256 = files.file_digest(path, 'sha256')
-    models = {entry.sha256_prefix: entry.name for entry in model_entries() if entry.urls}
-    model = models.get(sha256[:8])
+    model = {entry.sha256_prefix: entry.name for entry in model_entries()}.get(sha256[:8])
     identity = f'the published weights of {model}' if model else 'no file of the model zoo'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
@@ -114,8 +113,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     """Return a published file from the cache, a mirror, or the first of its addresses that has it."""
     name = _file_name(urls[0])
     folder = Path(dest).expanduser() if dest is not None else cache_folder()
-    if dest is None and not HASH_IN_NAME.search(name):
-        # Many a file is called checkpoint.pth.
+    if dest is None and not HASH_IN_NAME.search(name):       # many a file is called checkpoint.pth
         folder /= hashlib.sha256(urls[0].encode()).hexdigest()[:8]
     target = folder / name
     hashes = {'sha256': prefix} if prefix else None
@@ -170,14 +168,15 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
 
 def _places_at_mirror(mirror: str | Path, url: str) -> list[str | Path]:
     """Return where a mirror may hold the file published at ``url``: by its name, or below its path."""
-    scheme = re.match(r'(\w+)://', str(mirror))
+    mirror = str(mirror)
+    scheme = re.match(r'(\w+)://', mirror)
     if scheme and scheme[1] not in ('http', 'https', 'file'):
         raise InputError(f'a mirror must be a folder or begin with http://, https:// or file://, got '
-                         f'{str(mirror)!r}')
+                         f'{mirror!r}')
     published_path = urlsplit(url).path.lstrip('/')
     names = dict.fromkeys([PurePosixPath(published_path).name, published_path])
     if scheme:
-        return [f"{str(mirror).rstrip('/')}/{name}" for name in names]
+        return [f'{mirror.rstrip("/")}/{name}' for name in names]
     return [Path(mirror).expanduser() / unquote(name) for name in names]
 
 
@@ -225,11 +224,10 @@ def _user_settings() -> dict:
         raise InputError(f'{path} must hold keys and values ({accepted}), got {settings!r}')
     for key, value in settings.items():
         if key not in CONFIG_KEYS:
-            raise InputError(f'{path} has an unknown key {key!r}'
-                             f'{did_you_mean(key, CONFIG_KEYS) or f" (accepted: {accepted})"}')
-        is_list = isinstance(value, list)
-        if is_list != (key == 'mirrors') or not all(
-                isinstance(text, str) for text in (value if is_list else [value])):
+            hint = did_you_mean(key, CONFIG_KEYS) or f' (accepted: {accepted})'
+            raise InputError(f'{path} has an unknown key {key!r}{hint}')
+        texts = value if key == 'mirrors' else [value]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {value!r}')
     return settings
 
@@ -240,5 +238,5 @@ def _beside_config(folder: str) -> str:
 
 
 def _xdg_folder(variable: str, default: str) -> Path:
-    # The XDG specification: an empty variable counts as unset.
+    # By the XDG specification an empty variable counts as unset.
     return Path(os.environ.get(variable) or Path.home() / default)

@@ -72,12 +72,10 @@ def model_entries() -> tuple[ModelEntry, ...]:
         hosts = {collection['Name']: collection['Metadata'].get('Weights Hosts', [])
                  for collection in metafile['Collections']}
         for model in metafile['Models']:
-            meta = model['Metadata']
+            meta, urls = model['Metadata'], _addresses(model.get('Weights'), hosts[model['In Collection']])
             entries.append(ModelEntry(
                 model['Name'], root / model['Config'], meta['Epochs'], meta['Batch Size'], meta['FLOPs'],
-                meta['Parameters'], meta['Training Data'],
-                _addresses(model.get('Weights'), hosts[model['In Collection']]),
-                _results(model.get('Results', ()))))
+                meta['Parameters'], meta['Training Data'], urls, _results(model.get('Results', ()))))
     return tuple(entries)
 
 

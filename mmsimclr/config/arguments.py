@@ -53,8 +53,7 @@ class Arguments:
 def arguments_of(component: Any) -> Arguments:
     """Return the arguments of a class, with those of its bases that its ``**kwargs`` are handed on to.
 
-    Arguments of a base are not required, since the class may give them itself. Neither are those of a
-    function, which a builder completes.
+    Those of a base, which the class may give, and of a function, which a builder completes, are not required.
     """
     if not inspect.isclass(component):
         return replace(_arguments_of_call(component), required=frozenset())
@@ -69,17 +68,14 @@ def arguments_of(component: Any) -> Arguments:
             if required is None:
                 # Modules of other packages are given arguments by the modules that hold them.
                 is_described = package_of(cls) in OWN_PACKAGES or not issubclass(component, nn.Module)
-                required = set(own.required) if is_described else set()
+                required = own.required if is_described else frozenset()
             # CheckpointHook hands its **kwargs to a call that takes no more of them.
             takes_others = own.takes_others and cls is not CheckpointHook
             if not takes_others:
                 break
-    required = (required or set()) - {'self'}
-    for base in (base for base in _PUT_IN if issubclass(component, base)):
-        required -= _PUT_IN[base]
-    for base in (base for base in _TAKEN_OUT if issubclass(component, base)):
-        names |= _TAKEN_OUT[base]
-    return Arguments(frozenset(names - {'self'}), frozenset(required), takes_others)
+    put_in = {'self'}.union(*(_PUT_IN[base] for base in _PUT_IN if issubclass(component, base)))
+    names = names.union(*(_TAKEN_OUT[base] for base in _TAKEN_OUT if issubclass(component, base)))
+    return Arguments(frozenset(names - {'self'}), frozenset(required or ()) - put_in, takes_others)
 
 
 def package_of(component: Any) -> str:

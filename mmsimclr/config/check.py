@@ -17,7 +17,7 @@ from mmsimclr.models import ResNet
 
 # TASK_UTILS is for components of MMDetection.
 REGISTRIES = (*(value for value in vars(ours).values() if isinstance(value, Registry)), TASK_UTILS)
-# Top-level keys that something reads; protocol, encoder and dataset_name are a benchmark's.
+# Top-level keys that something reads; the last three are a benchmark's.
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'default_hooks', 'runner_type', 'custom_imports',
     'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
@@ -50,8 +50,7 @@ _SECTIONS: dict[str, Arguments] = {
     'auto_scale_lr': _section('base_batch_size', 'enable rule'),
     'custom_imports': _section('imports', 'allow_failed_imports'),
     'log_processor.custom_cfg': _section('data_src method_name', 'log_name window_size'),
-    'optim_wrapper.clip_grad': _section(
-        others='type max_norm norm_type clip_value error_if_nonfinite foreach'),
+    'optim_wrapper.clip_grad': _section('', 'type max_norm norm_type clip_value error_if_nonfinite foreach'),
     'protocol.tasks': _section('name metric train test', 'val trainval held_out root needs source note'),
 }
 _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
@@ -75,12 +74,10 @@ _OF_SAMPLERS = {'dataset', 'seed', 'sampler', 'batch_size'}
 def check_config(config: Mapping[str, Any]) -> None:
     """Check every key and every type name of a config.
 
-    The keys of a component are the arguments that its signature names. What a component cannot do with
-    their values it says itself when it is built.
+    The keys of a component are the arguments that its signature names. It checks their values when built.
 
     Raises:
-        ConfigError: At the first unknown key or type, or missing key, with its place and the nearest
-            known name.
+        ConfigError: At the first unknown key or type, or missing key; it says where, and the nearest name.
     """
     check_variables(config)
     given: set[str] = set()
@@ -95,15 +92,14 @@ def check_config(config: Mapping[str, Any]) -> None:
 def check_variables(config: Mapping[str, Any]) -> None:
     """Raise ConfigError at a top-level name that nothing reads and that is no variable of the file.
 
-    A variable is a plain value, a part that occurs elsewhere in the config (configs build on such variables),
-    or a hook, dataset or transform that a base offers and the leaf leaves, or it begins with an underscore.
+    A variable is a plain value, a part that occurs elsewhere in the config, a hook, dataset or transform that
+    the file does not use, or a name that begins with an underscore.
     """
     known = {key: value for key, value in config.items() if key in RUNNER_KEYS}
     for key, value in config.items():
         if key in known or key.startswith('_') or callable(value) or inspect.ismodule(value):
             continue
-        is_part = isinstance(value, Mapping | list | tuple)
-        if is_part and any(_equal(value, node) for _, node in _walk(known)):
+        if isinstance(value, Mapping | list | tuple) and any(_equal(value, part) for _, part in _walk(known)):
             continue
         if nearest_name(key, RUNNER_KEYS, cutoff=0.8) or (
                 isinstance(value, Mapping) and not _is_part_on_offer(value)):
@@ -112,8 +108,7 @@ def check_variables(config: Mapping[str, Any]) -> None:
 
 def check_trains(config: Mapping[str, Any]) -> None:
     """Raise ConfigError if a config lacks a part that training needs."""
-    lacking = [key for key in TRAINING_KEYS if not config.get(key)]
-    if lacking:
+    if lacking := [key for key in TRAINING_KEYS if not config.get(key)]:
         raise ConfigError(f'a config that trains needs {", ".join(TRAINING_KEYS)}, and this one lacks '
                           f'{", ".join(lacking)}')
     _check_pipeline(config['train_dataloader'].get('dataset'), 'train_dataloader.dataset')
@@ -121,12 +116,11 @@ def check_trains(config: Mapping[str, Any]) -> None:
 
 def check_option(key: str, config: Mapping[str, Any]) -> None:
     """Raise ConfigError at an option that would change nothing; it says what to override instead."""
-    root = key.split('.')[0]
+    root, read = key.split('.')[0], {name: value for name, value in config.items() if name in RUNNER_KEYS}
     if root in RUNNER_KEYS:
         return
     if root not in config:
         raise_unknown(root, '', RUNNER_KEYS)
-    read = {name: value for name, value in config.items() if name in RUNNER_KEYS}
     places = [place for place, value in _walk(read) if _equal(value, config[root])
               and (_last_key(place).endswith(root) or isinstance(value, Mapping))]
     raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file is '
@@ -135,9 +129,8 @@ def check_option(key: str, config: Mapping[str, Any]) -> None:
 
 def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     """Check a part of a config; ``owner`` is the package of the component that takes it."""
-    if isinstance(node, list | tuple):
-        for index, item in enumerate(node):
-            _check(item, f'{place}[{index}]', owner, given)
+    for index, item in enumerate(node if isinstance(node, list | tuple) else ()):
+        _check(item, f'{place}[{index}]', owner, given)
     key = _last_key(place)
     if not isinstance(node, Mapping) or key in _UNCHECKED:
         return
@@ -187,7 +180,7 @@ def _component_of(node: Mapping[str, Any], place: str, owner: str) -> Any:
 
 
 def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
-    """Return the component that a type stands for; None if it is not known and need not be.
+    """Return the component of a type; None if it is unknown and need not be known.
 
     A name with the scope of an installed package, such as ``mmpretrain.ResNet``, must always be known.
     """
@@ -211,7 +204,7 @@ def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
 
 
 def _check_pipeline(dataset: Any, place: str) -> None:
-    """Refuse a dataset that takes a ``pipeline`` and is given none: it would not make a model's inputs."""
+    """Refuse a dataset that takes a ``pipeline`` and is given none."""
     if not isinstance(dataset, Mapping) or {'pipeline', 'dataset', 'datasets'} & set(dataset):
         return
     component = _resolve(dataset.get('type'), place)
@@ -225,8 +218,8 @@ def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     """Check the settings by parameter; other constructors than MMEngine's and ours may take any."""
     place, paramwise = 'optim_wrapper.paramwise_cfg', wrapper.get('paramwise_cfg') or {}
     constructor = wrapper.get('constructor') or DefaultOptimWrapperConstructor
-    if _resolve(constructor, 'optim_wrapper.constructor') not in (DefaultOptimWrapperConstructor,
-                                                                  LARSOptimWrapperConstructor):
+    known = (DefaultOptimWrapperConstructor, LARSOptimWrapperConstructor)
+    if _resolve(constructor, 'optim_wrapper.constructor') not in known:
         return
     of_optimizer = {'lr_mult', 'decay_mult'}
     if isinstance(optimizer := wrapper.get('optimizer'), Mapping) and 'type' in optimizer:
@@ -243,7 +236,7 @@ def _is_part_on_offer(node: Mapping) -> bool:
     kind = node.get('type')
     name = kind if isinstance(kind, str) else getattr(kind, '__name__', None)
     registered = [registry.get(name) for registry in (ours.HOOKS, ours.DATASETS, ours.TRANSFORMS) if name]
-    return any(each is not None and (kind == name or each is kind) for each in registered)
+    return any(each is not None and kind in (name, each) for each in registered)
 
 
 def _equal(left: Any, right: Any) -> bool:
@@ -255,9 +248,9 @@ def _equal(left: Any, right: Any) -> bool:
 
 def _walk(node: Any, place: str = '') -> Iterator[tuple[str, Any]]:
     """Yield everything below a part of a config, with its place."""
-    items = node.items() if isinstance(node, Mapping) else \
-        enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, child in items:
+    if not isinstance(node, Mapping | list | tuple):
+        return
+    for key, child in node.items() if isinstance(node, Mapping) else enumerate(node):
         child_place = f'{place}.{key}'.lstrip('.')
         yield child_place, child
         yield from _walk(child, child_place)

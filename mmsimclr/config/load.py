@@ -6,6 +6,7 @@ import linecache
 import os
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,17 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Args:
         path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
-        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves
-            every path of the config that begins with the file's own ``data_root``.
-        work_dir: Where logs and checkpoints go; otherwise the config's, otherwise
-            ``work_dirs/<name of the config>``.
+        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves every
+            path of the config that begins with the file's own ``data_root``.
+        work_dir: Folder of logs and checkpoints; otherwise the config's, or ``work_dirs/<name of config>``.
 
     Returns:
-        What the Runner reads of the config (the file's own variables are left out), with ``work_dir``,
-        ``default_scope`` and ``launcher`` set.
+        The config without the file's own variables, with ``work_dir``, ``default_scope`` and ``launcher``.
 
     Raises:
         MissingFileError: If there is no such file; it suggests the nearest one.
-        ConfigError: If the file or one of its bases cannot be read or names what cannot be imported, a key
-            or a type in it or in the options is unknown, or an option names a variable of the file, which
-            would change nothing.
+        ConfigError: If the file or a base cannot be read or names what cannot be imported, a key or a type is
+            unknown, or an option names a variable of the file, which would change nothing.
     """
     path = Path(path)
     if not path.is_file():
@@ -77,9 +75,8 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """Return the value that a text on the command line stands for.
 
-    Unlike MMEngine's ``DictAction`` it leaves spaces in texts and commas in quoted ones, as paths have them.
-    It may be a number; true, false or None; ``[a,b]`` or ``a,b``, a list; ``(a,b)``, a tuple; and is else a
-    text. In quotes it is a text whatever it looks like.
+    It is a number; true, false or None; a list, ``[a,b]`` or ``a,b``; a tuple, ``(a,b)``; else, or in quotes,
+    a text. Unlike MMEngine's ``DictAction`` this keeps spaces in texts and commas in quoted ones.
 
     Raises:
         InputError: If brackets in it are not closed.
@@ -94,10 +91,8 @@ def parse_value(text: str) -> Any:
         inner = [parse_value(item) for item in _split(text[1:-1])]
         return tuple(inner) if text[0] == '(' else inner
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            pass
     return {'true': True, 'false': False, 'None': None}.get(text if text == 'None' else text.lower(), text)
 
 
@@ -141,8 +136,7 @@ def _split(text: str) -> list[str]:
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
     """Read a config, its bases, and what its types name; ``readers`` have it as a base.
 
-    Raises:
-        ConfigError: If something is wrong; it names the file at fault, which may be a base, and the line.
+    A ConfigError names the file at fault, which may be a base, and the line.
     """
     try:
         config = Config.fromfile(str(path))
@@ -161,13 +155,13 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
                 if name not in known:
                     raise _error(path, line, f'{base.name} has no {name!r}{did_you_mean(name, known)}'
                                  ) from error
-        if isinstance(error, RuntimeError) and not str(error):        # of MMEngine's stand-in for an import
-            what = 'what is imported from a package can be named in a config, but not called or changed there'
-        else:
-            what = f'{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}'
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if Path(frame.filename).resolve() == path.resolve()]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        line, what = lines[-1] if lines else None, f'{type(error).__name__}: {error}'
+        if isinstance(error, SyntaxError):
+            line, what = error.lineno, f'{type(error).__name__}: {error.msg}'
+        elif isinstance(error, RuntimeError) and not str(error):      # of MMEngine's stand-in for an import
+            what = 'what is imported from a package can be named in a config, but not called or changed there'
         raise _error(path, line, what) from error
     return config
 
@@ -183,10 +177,9 @@ def _import_types(items: Iterator) -> None:
 
 def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
     """Yield the line, the file and the names that are asked for of each base beside a config."""
-    try:
+    statements = []
+    with suppress(SyntaxError, ValueError):
         statements = ast.parse(path.read_text(encoding='utf-8')).body
-    except (SyntaxError, ValueError):
-        return
     for node in statements:
         for each in node.body if isinstance(node, ast.With) else ():
             if isinstance(each, ast.ImportFrom) and each.level and each.module:
@@ -213,8 +206,7 @@ def _apply(config: Config, options: dict[str, Any]) -> None:
         config.merge_from_dict(options)
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise ConfigError(f'the options {", ".join(options)} do not fit into the config: {error}') from error
-    # The file's own variables are used up, and an option may have made them untrue.
-    for key in set(config) - RUNNER_KEYS:
+    for key in set(config) - RUNNER_KEYS:       # used up, and an option may have made them untrue
         config.pop(key)
 
 

@@ -34,12 +34,10 @@ REPLACING = 'mmsimclr.ReplaceUnreadable'
 
 
 def set_amp(config: Config, dtype: str) -> None:
-    """Put a config's optimizer in a mixed-precision wrapper.
-
-    ``dtype`` is ``'bf16'`` (CPU or GPU) or ``'fp16'`` (GPU; with loss scaling).
+    """Put a config's optimizer in a wrapper for 'bf16', or for 'fp16' with loss scaling.
 
     Raises:
-        InputError: If it is neither, or fp16 is asked for without a GPU.
+        InputError: If ``dtype`` is neither, or fp16 is asked for without a GPU.
     """
     if dtype not in AMP_DTYPES:
         raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
@@ -73,8 +71,7 @@ def set_deterministic(config: Config) -> None:
 def allow_bad_images(config: Config) -> None:
     """Let a part of the training images be unreadable, as ``bad_images=dict(max_fraction=...)`` says.
 
-    The training set is put into :class:`~mmsimclr.datasets.ReplaceUnreadable`, and the key is taken out.
-    With 0, or without the key, the first unreadable image ends the run.
+    Without that key, or with 0, the first unreadable image ends the run.
     """
     allowed = (config.pop('bad_images', None) or {}).get('max_fraction', 0)
     if not allowed:
@@ -88,8 +85,7 @@ def place_views(config: Config) -> None:
     """Have the views made where the config's ``views`` says, and take that key out.
 
     With 'device', the loader ships whole images and the model's preprocessor makes the views, by the same
-    policy. The pipeline must end in ``MultiView`` of one ``SimCLRView`` and ``PackViews``. Images that need
-    no reading (those of CIFAR10 and Shapes) are put on the device as a whole, without loader processes.
+    policy. Images that need no reading (CIFAR10, Shapes) are put on the device, without loader processes.
 
     Raises:
         ConfigError: If the views are others than the device can make, or images in memory may be bad.
@@ -130,7 +126,7 @@ def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
         if len(steps) == 1 and isinstance(steps[0], list | tuple):
             steps = steps[0]
         if isinstance(num_views, list | tuple) and len(num_views) == 1:
-            num_views = num_views[0]
+            num_views, = num_views
         if len(steps) == 1 and _is(steps[0], SimCLRView) and isinstance(num_views, int):
             policy = {name: value for name, value in steps[0].items() if name != 'type'}
             # The device draws the boxes, so nothing is known of them when a file is decoded.
@@ -168,9 +164,8 @@ def adapt_to_device(config: Config) -> None:
             print_log('no GPU: batch norm statistics are per process (sync_bn is for GPUs)', 'current',
                       logging.WARNING)
     if distributed.is_distributed():
-        wrapper = config.get('model_wrapper_cfg') or dict(type='MMDistributedDataParallel',
-                                                          broadcast_buffers=False)
-        config.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+        usual = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
+        config.model_wrapper_cfg = {**(config.get('model_wrapper_cfg') or usual), 'device_ids': None}
 
 
 def save_atomically(config: Config) -> None:
@@ -180,9 +175,9 @@ def save_atomically(config: Config) -> None:
     config.default_hooks.setdefault('checkpoint', dict(interval=1))
     if config.default_hooks.checkpoint is not None:
         config.default_hooks.checkpoint.setdefault('type', 'CheckpointHook')
+    kinds = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
     for hook in (*config.default_hooks.values(), *(config.get('custom_hooks') or ())):
-        if isinstance(hook, dict) and hook.get('type') in (CheckpointHook, 'CheckpointHook',
-                                                           'mmengine.CheckpointHook'):
+        if isinstance(hook, dict) and hook.get('type') in kinds:
             hook['type'] = 'mmsimclr.AtomicCheckpointHook'
 
 
@@ -193,10 +188,8 @@ def scale_learning_rate(config: Config) -> None:
         return
     batch = config.train_dataloader.batch_size * distributed.world_size()
     batch *= config.optim_wrapper.get('accumulative_counts', 1)
-    rule = scaling.get('rule', 'linear')
-    optimizer = config.optim_wrapper.optimizer
-    written_for = scaled_lr(1.0, scaling.base_batch_size, rule)
-    lr = optimizer.lr * scaled_lr(1.0, batch, rule) / written_for
+    optimizer, rule = config.optim_wrapper.optimizer, scaling.get('rule', 'linear')
+    lr = optimizer.lr * scaled_lr(1.0, batch, rule) / scaled_lr(1.0, scaling.base_batch_size, rule)
     print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
               f'{lr:g} at {batch} ({rule} rule)', 'current')
     optimizer.lr = lr

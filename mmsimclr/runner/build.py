@@ -21,11 +21,9 @@ from mmsimclr.runner.runner import PretrainRunner
 def build_runner(config: Config) -> Runner:
     """Adapt a config to this machine and build its Runner.
 
-    One config serves one CPU process and many GPUs: without GPUs, process groups use gloo and batch
-    norm stays per process; ``auto_scale_lr`` is resolved from the real global batch size.
-
-    The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is dumped into
-    the work directory is what ran. ``train()`` of the Runner starts it.
+    One config serves one CPU process and many GPUs: without GPUs, groups use gloo and batch norm stays per
+    process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
+    dumped into the work directory is what ran. ``train()`` of the Runner starts it.
 
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.

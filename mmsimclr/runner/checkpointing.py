@@ -43,7 +43,7 @@ class Search:
 
 
 def manifest_of(path: Path) -> Path:
-    """Return where the manifest of a checkpoint lies."""
+    """Return the path of a checkpoint's manifest."""
     return path.with_name(f'{path.name}.json')
 
 
@@ -51,8 +51,7 @@ def save_whole(tree: Mapping, path: Path, run_id: str) -> None:
     """Write a checkpoint, then its manifest; each whole or not at all.
 
     Raises:
-        SaveError: If the folder is gone or cannot be written to. A checkpoint of that name that was there
-            before is still there.
+        SaveError: If the folder is gone or cannot be written to; an older checkpoint is still there.
     """
     try:
         _require_folder(path)
@@ -61,10 +60,11 @@ def save_whole(tree: Mapping, path: Path, run_id: str) -> None:
         with atomic_writer(path) as file:
             hashed = _HashedFile(file)
             torch.save(tree, hashed)
-            hashed.raise_if_failed()
-        manifest = dict(sha256=hashed.sha256.hexdigest(), bytes=hashed.num_bytes, run_id=run_id,
-                        iteration=tree['meta']['iter'], epoch=tree['meta']['epoch'],
-                        resumable=_is_resumable(tree))
+            if hashed.error is not None:
+                raise hashed.error
+        manifest = dict(
+            sha256=hashed.sha256.hexdigest(), bytes=hashed.num_bytes, run_id=run_id,
+            iteration=tree['meta']['iter'], epoch=tree['meta']['epoch'], resumable=_is_resumable(tree))
         write_text(manifest_of(path), json.dumps(manifest, indent=2) + '\n')
     except OSError as error:
         raise SaveError(f'{path} could not be written ({error.strerror or error})') from error
@@ -78,8 +78,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _require_folder(path: Path) -> None:
-    # Made again, it would be on another disk if a mount has gone.
-    if not path.parent.is_dir():
+    if not path.parent.is_dir():        # made again, it would be on another disk if a mount has gone
         raise MissingFileError(errno.ENOENT, 'the folder has vanished', str(path.parent))
 
 
@@ -95,9 +94,9 @@ def remove_leftovers(folder: Path) -> list[str]:
 def newest_checkpoint(folders: list[Path]) -> Search:
     """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
-    A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine writes
-    them or a kill at the wrong moment leaves, is intact if it can be read to its end. The work directory,
-    which has the ``run_id``, is the first of the folders.
+    A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine or a kill
+    leaves them, is intact if it can be read to its end. The first folder is the work directory, which has the
+    ``run_id``.
     """
     named = folders[0] / 'run_id'
     run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None
@@ -146,8 +145,8 @@ def require_any(search: Search, may_start_anew: bool) -> None:
 
     Raises:
         DamagedCheckpointError: If all that could be resumed is damaged.
-        CheckpointError: If all is of an earlier run, and the run may not start anew. One that a launcher
-            restarts before it has saved anything may.
+        CheckpointError: If all is of an earlier run, and this one may not start anew, as one may that a
+            launcher restarts.
     """
     if search.path is None and search.damaged:
         raise DamagedCheckpointError(
@@ -180,10 +179,9 @@ def _read_manifest(path: Path, search: Search) -> dict | None:
 
 
 class _HashedFile:
-    """Counts and hashes what ``torch.save`` writes, and keeps the reason if that fails.
+    """Counts and hashes what ``torch.save`` writes; raises the error of a failed write when it is through.
 
-    Torch's writer reports a failed write as its own and writes on in its destructor, so it is told that all
-    is well, and the error is raised when it is through.
+    Torch's writer would report an error of its own, and write on in its destructor.
     """
 
     def __init__(self, file) -> None:
@@ -203,11 +201,6 @@ class _HashedFile:
     def flush(self) -> None:
         """Do nothing: the file is flushed when it is complete."""
 
-    def raise_if_failed(self) -> None:
-        """Raise the error of the first write that failed."""
-        if self.error is not None:
-            raise self.error
-
 
 def folders_of_run(work_dir: Path) -> Iterator[Path]:
     """Yield the work directory, and the folder its last checkpoint went to if that is another."""
@@ -223,10 +216,8 @@ def checkpoint_content(runner, meta: dict[str, Any], random_states: list[dict], 
                        save_param_scheduler: bool = True) -> dict[str, Any]:
     """Return a checkpoint on the CPU: what MMEngine's hold, the encoder's record, and what resuming needs.
 
-    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank.
-
-    Raises:
-        InputTypeError: If the optimizer has a wrapper that is not MMEngine's.
+    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank. Raise
+    InputTypeError if the optimizer has a wrapper that is not MMEngine's.
     """
     model = unwrap_model(runner.model)
     record = describe_model(model)

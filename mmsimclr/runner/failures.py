@@ -24,8 +24,8 @@ class RunError(UserError, RuntimeError):
 def explained_failures(runner) -> Iterator[None]:
     """Raise a :class:`RunError` in place of failures of the machine: its memory, its disks, its processes.
 
-    The message ends with the last whole checkpoint and how to go on. The loss of another process raises a
-    RuntimeError without a type of its own, so any RuntimeError in a run of many processes is reported so.
+    The message says how to go on. The loss of another process has no type of its own in torch, so any
+    RuntimeError in a run of many processes counts as one.
     """
     try:
         yield
@@ -79,11 +79,9 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
     """End the program with ``error: MESSAGE`` and status 1 at an error that the user can mend.
 
     Such are every :class:`~mmsimclr.errors.UserError`, also of a process that loads images, and a failed
-    operation on a file, which names the file. Anything else keeps its traceback, and so does everything with
-    ``MMSIMCLR_TRACEBACK=1`` in the environment.
+    operation on a file. Anything else, and everything with ``MMSIMCLR_TRACEBACK=1``, keeps its traceback.
 
-    Args:
-        interrupted: What is said at Ctrl-C, where the status is 130, as shells count it.
+    ``interrupted`` is said at Ctrl-C, where the status is 130, as shells count it.
     """
     wants_traceback = os.environ.get('MMSIMCLR_TRACEBACK', '0') != '0'
     try:
@@ -94,8 +92,7 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
         print(interrupted, file=sys.stderr)
         sys.exit(130)
     except (UserError, OSError) as error:
-        is_explained = isinstance(error, UserError) or error.filename is not None
-        if wants_traceback or not is_explained:
+        if wants_traceback or not (isinstance(error, UserError) or error.filename is not None):
             raise
         if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
             # Keep torch from reporting, in the middle of the end, that a loader's process was killed.

@@ -13,10 +13,9 @@ from mmsimclr.registry import LOG_PROCESSORS
 
 
 class DeferredMessageHub(MessageHub):
-    """MMEngine's message hub, whose scalars are read on the host when they are asked for.
+    """MMEngine's message hub, whose scalars stay on the device until a log line or a checkpoint needs them.
 
-    MMEngine's takes the values of the losses at once, so that the host waits for the device at each step.
-    Here they stay on the device, detached, until a log line or a checkpoint needs them.
+    MMEngine's reads the losses at once, so that the host waits for the device at each step.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -69,8 +68,8 @@ NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_
 class PretrainLogProcessor(LogProcessor):
     """MMEngine's processor, with images per second and a shorter line for training.
 
-    Images per second are over all ranks, loading included. Every backend (the JSON file, TensorBoard,
-    Weights & Biases) receives all scalars under their full names.
+    Images per second are over all ranks, loading included. Every backend receives all scalars under their
+    full names.
     """
 
     def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
@@ -85,7 +84,7 @@ class PretrainLogProcessor(LogProcessor):
         if self.by_epoch:
             steps, epochs = len(runner.train_dataloader), runner.max_epochs
             parts = [f'epoch {runner.epoch + 1:>{len(str(epochs))}}/{epochs}']
-        parts += [f'step {batch_idx + 1:>{len(str(steps))}}/{steps}']
+        parts.append(f'step {batch_idx + 1:>{len(str(steps))}}/{steps}')
         parts += [f'{name} {tag[key]:.4f}' for key, name in SHORT_NAMES.items() if key in tag]
         parts += [f'{key} {value:.4f}' for key, value in tag.items()
                   if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]

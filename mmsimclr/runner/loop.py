@@ -9,10 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 
 def random_state() -> dict:
-    """Return the states of ``random``, ``numpy.random``, torch and the current GPU.
-
-    They are of types that ``torch.load(weights_only=True)`` reads.
-    """
+    """Return the states of all generators, in types that ``torch.load(weights_only=True)`` reads."""
     name, keys, *rest = np.random.get_state()
     return dict(
         python=random.getstate(), numpy=(name, torch.from_numpy(keys.astype(np.int64)), *map(float, rest)),
@@ -33,12 +30,9 @@ def set_random_state(state: dict) -> None:
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop by epochs; a resumed one begins at the batch after the last that was trained on.
 
-    :class:`SeededSampler` passes over the images that were seen without decoding them; with another
-    sampler they are decoded and dropped.
-
-    Attributes:
-        random_state: Of the checkpoint; None in a run that was not resumed. The generators are put into it
-            when the first batch is due, so that no draw is missing or comes twice.
+    :class:`SeededSampler` passes over the images that were seen; with another sampler they are decoded and
+    dropped. The generators are put into ``random_state``, that of the checkpoint, when the first batch is due,
+    so that no draw is missing or comes twice.
     """
 
     random_state: dict | None = None

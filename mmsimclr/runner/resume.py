@@ -42,15 +42,13 @@ def settings_of(runner) -> dict[str, Any]:
         settings['randomness.seed'] = runner.seed
     if isinstance(runner.optim_wrapper, OptimWrapper):
         for number, group in enumerate(runner.optim_wrapper.param_groups):
-            told = {key: value for key, value in group.items()
-                    if key not in ('params', 'param_names') and f'initial_{key}' not in group}
-            for key, value in told.items():
-                key = key.removeprefix('initial_')
-                settings[f'optim_wrapper.optimizer.{key}' + (f' (group {number})' if number else '')] = value
+            suffix = f' (group {number})' if number else ''
+            settings |= {f'optim_wrapper.optimizer.{key.removeprefix("initial_")}{suffix}': value
+                         for key, value in group.items()
+                         if key not in ('params', 'param_names') and f'initial_{key}' not in group}
     for number, scheduler in enumerate(schedules(runner)):
-        for key, value in state_of(scheduler).items():
-            if key not in MOVING:
-                settings[f'param_scheduler.{number}.{key}'] = value
+        settings |= {f'param_scheduler.{number}.{key}': value
+                     for key, value in state_of(scheduler).items() if key not in MOVING}
     return settings
 
 

@@ -47,16 +47,13 @@ LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBas
 
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
-    """Compile a model's encoder in place; its name, its parameters and their keys stay what they are.
+    """Compile a model's encoder in place, with arguments of ``torch.compile``; its keys stay what they are.
 
-    The encoder is nearly all of a step's computing. The loss has loops and, over ranks, communication, which
-    a compiler only breaks into pieces; views, head and optimizer have fused operations of their own.
-
-    ``options`` are arguments of ``torch.compile``, such as ``mode``.
+    The encoder is nearly all of a step's computing. A compiler only breaks the loss into pieces; views, head
+    and optimizer have fused operations of their own.
 
     Raises:
-        InputError: If there is no backbone, the options are not torch's, or torch cannot compile on this
-            machine.
+        InputError: If there is no backbone, an option is not torch's, or torch cannot compile on this machine.
     """
     inner, options = unwrap_model(model), dict(options or {})
     if not isinstance(getattr(inner, 'backbone', None), nn.Module):
@@ -64,7 +61,7 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
                          'without it')
     device = next(inner.backbone.parameters()).device
     try:
-        # What cannot be compiled at all would otherwise show only in the first step, from the depths.
+        # A machine that cannot compile would otherwise fail in the first step.
         with torch.random.fork_rng(devices=[]):              # a run's random numbers stay what they are
             layer = nn.Linear(2, 2).to(device)
         torch.compile(layer, **options)(torch.zeros(2, 2, device=device)).sum().backward()
@@ -81,8 +78,8 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 def check_widths(model: nn.Module) -> None:
     """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
-    Both must say their widths: the encoder as our ResNet and those of MMPretrain do (``feat_dim``,
-    ``out_indices``), the head by a first layer ``fc0`` on pooled features. Others are not checked.
+    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, and heads
+    with a first layer ``fc0`` on pooled features.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
     width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
@@ -90,8 +87,7 @@ def check_widths(model: nn.Module) -> None:
     if not (isinstance(first, nn.Linear) and getattr(neck, 'with_avg_pool', True)
             and isinstance(width, int) and indices):
         return
-    stages = [index for index in indices if isinstance(index, int)]
-    if stages:
+    if stages := [index for index in indices if isinstance(index, int)]:
         width //= 2**(getattr(encoder, 'num_stages', 4) - 1 - max(stages))
     else:                                                                       # the stem alone
         width = encoder.conv1.out_channels
@@ -106,7 +102,7 @@ class PretrainRunner(Runner):
     """MMEngine's Runner for runs that may end at any moment.
 
     Loading runs no code of the file, and fills the whole model or stops. A checkpoint is whole, says how its
-    encoder is built and fed, and is enough to go on bit by bit. A run of no steps is refused.
+    encoder is built and fed, and is enough to go on bit by bit.
     """
 
     _run_id: str | None = None
@@ -146,18 +142,16 @@ class PretrainRunner(Runner):
         if self._has_loaded:
             return
         distributed.from_first_rank(self._tidy)
-        restarts = num_restarts()
-        newest = None
+        restarts, newest = num_restarts(), None
         if restarts or (self._resume and self._load_from is None):
             search = distributed.from_first_rank(self._search)
             for note in search.notes:
                 self.logger.warning(note)
             require_any(search, may_start_anew=restarts > 0)
-            newest = search.path
-            found = f'resuming from the newest intact checkpoint, {newest}'
-            if not newest:
-                found = f'no checkpoint in {self.work_dir}' + (
-                    ': starting from the beginning' if self._load_from is None else '')
+            found = f'resuming from the newest intact checkpoint, {search.path}'
+            if not (newest := search.path):
+                anew = ': starting from the beginning' if self._load_from is None else ''
+                found = f'no checkpoint in {self.work_dir}{anew}'
             self.logger.info(f'restart {restarts}: {found}' if restarts else found)
         if newest:
             self.resume(str(newest))
@@ -189,7 +183,7 @@ class PretrainRunner(Runner):
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
                map_location='default') -> None:
-        """Go on from a checkpoint, inside an epoch too; the config must be that of the run that saved it.
+        """Go on from a checkpoint, inside an epoch too.
 
         Raises:
             ConfigError: If optimizer, schedule, seed, batch or data are not those of the checkpoint.
@@ -215,8 +209,8 @@ class PretrainRunner(Runner):
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
         """Load a checkpoint of this model, all of it, and return its content.
 
-        ``filename`` may be a file, folder, address or model-zoo name. The other arguments are MMEngine's: the
-        file is always read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
+        ``filename`` may be a file, folder, address or model-zoo name. Of MMEngine's other arguments none counts:
+        the file is read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
 
         Raises:
             CheckpointError: If the file is damaged, would run code, or does not fill the model.
@@ -225,8 +219,7 @@ class PretrainRunner(Runner):
         tree = dict(checkpoint.tree)
         self.call_hook('after_load_checkpoint', checkpoint=tree)
         matched = fill_model(self.model, tree, checkpoint.path)
-        self._has_loaded = True
-        self._loaded = tree
+        self._has_loaded, self._loaded = True, tree
         self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
                          f'sha256: {checkpoint.sha256[:16]}')
         return tree
@@ -247,7 +240,7 @@ class PretrainRunner(Runner):
                         is_last=False) -> None:
         """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
 
-        The arguments are MMEngine's, and one more: ``is_last`` has ``last_checkpoint`` name the file.
+        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's.
 
         Raises:
             SaveError: If it cannot be written; what was there before is untouched.
@@ -273,11 +266,7 @@ class PretrainRunner(Runner):
             self.message_hub.update_info('last_ckpt', path)
 
     def build_train_loop(self, loop):
-        """Build the train loop; one by epochs can be resumed inside an epoch.
-
-        Raises:
-            InputError: If the run, or an epoch, would have no steps.
-        """
+        """Build the train loop; raise InputError if the run, or an epoch, would have no steps."""
         if isinstance(loop, dict) and (loop.get('type') in LOOPS_BY_EPOCH if 'type' in loop else
                                        loop.get('by_epoch')):
             settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
@@ -286,9 +275,8 @@ class PretrainRunner(Runner):
         loader = loop.dataloader
         if len(loader) == 0:
             raise InputError(
-                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
-                f'process(es) do not fill one batch of {loader.batch_size}; lower '
-                'train_dataloader.batch_size')
+                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} process(es) do '
+                f'not fill one batch of {loader.batch_size}; lower train_dataloader.batch_size')
         if loop.max_iters < 1:
             raise InputError('the run would have no steps: train_cfg.max_epochs (or max_iters) must be >= 1')
         return loop

@@ -8,9 +8,8 @@ from typing import BinaryIO
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights
 from mmsimclr.checkpoints.export import tensor_files
-from mmsimclr.checkpoints.export.detectron2_pickle import write_detectron2
+from mmsimclr.checkpoints.export.detectron2_pickle import detectron2_config, write_detectron2
 from mmsimclr.checkpoints.export.onnx_graph import write_onnx
-from mmsimclr.checkpoints.export.usage import usage
 from mmsimclr.checkpoints.load import build_encoder, read_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.errors import ExistingFileError, InputError, did_you_mean
@@ -39,14 +38,36 @@ FORMATS = {
                           tensor_files.write_safetensors),
     'onnx': Format('graph of the encoder; any number and size of images', ('.onnx',), write_onnx),
 }
+# Instructions for using a written file, by its format.
+USAGE = {
+    'openmmlab': """use it as load_from='{path}', or its encoder in a config of mmpretrain, mmdet or mmseg as
+  backbone=dict(init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint='{path}')){only_here}""",
+    'openmmlab-backbone': """use it in a config of mmpretrain, mmdet or mmseg as
+  backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{path}')){only_here}""",
+    'torchvision': """use it with torchvision as
+  model = torchvision.models.resnet{depth}()
+  model.fc = torch.nn.Identity()
+  model.load_state_dict(torch.load('{path}', weights_only=True))
+{normalize}""",
+    'timm': """use it with timm as
+  model = timm.create_model('resnet{depth}', num_classes=0, checkpoint_path='{path}')
+{normalize}""",
+    'detectron2': """use it with this in the config; by default the ResNet is of another kind:
+{detectron2_config}""",
+    'safetensors': "use it as  state_dict = safetensors.torch.load_file('{path}'){only_here}",
+    'onnx': """use it with onnxruntime as
+  session = onnxruntime.InferenceSession('{path}')
+  features, = session.run(['features'], {{'images': images}})
+images: float32 [N, 3, H, W], RGB; features: [N, C]; a further output, map: [N, C, H/s, W/s]
+{normalize}""",
+}
 
 
 def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, select: str | None = None,
                        overwrite: bool = False, say: Callable[[str], None] | None = None) -> Path:
-    """Read the encoder of a checkpoint and write it in another format.
+    """Read the encoder of a checkpoint and write it in another format, whole or not at all.
 
-    Every file carries the record of :mod:`mmsimclr.checkpoints.record`, so that reading it back brings the
-    encoder's settings and input scale. It appears whole or not at all.
+    Every file has the record of :mod:`mmsimclr.checkpoints.record`: the encoder's settings and input scale.
 
     Args:
         source: A file of any layout that is read, an address, or a model-zoo name.
@@ -100,3 +121,15 @@ wrote  {destination}
        format           {to}: {FORMATS[to].holds}
        size             {destination.stat().st_size / 1e6:.1f} MB
        sha256           {file_digest(destination, 'sha256')}"""
+
+
+def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
+    """Return the lines that load a file of format ``to``, and what other ResNets lack to run its encoder."""
+    lacks = tensor_files.lacking('OpenMMLab', encoder)
+    mean, std = (', '.join(f'{value / 255:.6g}' for value in values)
+                 for values in (encoder.input.mean, encoder.input.std))
+    return USAGE[to].format(
+        path=path, depth=encoder.settings['depth'], detectron2_config=detectron2_config(encoder, str(path)),
+        only_here=f"\nonly with mmsimclr's ResNet; another's lacks {'; '.join(lacks)}" if lacks else '',
+        normalize='after scaling images to 0-1 (ToTensor): '
+                  f'torchvision.transforms.Normalize([{mean}], [{std}])')

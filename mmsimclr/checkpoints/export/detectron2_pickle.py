@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.export.tensor_files import refuse_what_it_lacks
-from mmsimclr.checkpoints.key_maps.detectron2 import to_detectron2
+from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
@@ -29,10 +29,8 @@ def detectron2_config(encoder: EncoderWeights, weights: str) -> str:
     Without them it would build MSRA's ResNet: stride in the first convolution of a block, BGR images.
     """
     depth, width = encoder.settings['depth'], encoder.settings.get('width_multiplier', 1)
-    channels = ''
-    if depth in BASIC_DEPTHS:
-        channels = '\n    RES2_OUT_CHANNELS: 64'
-    elif width != 1:
+    channels = '\n    RES2_OUT_CHANNELS: 64' if depth in BASIC_DEPTHS else ''
+    if width != 1 and depth not in BASIC_DEPTHS:
         channels = (f'\n    STEM_OUT_CHANNELS: {int(64 * width)}\n    WIDTH_PER_GROUP: {int(64 * width)}'
                     f'\n    RES2_OUT_CHANNELS: {int(256 * width)}')
     return f"""MODEL:

@@ -15,10 +15,7 @@ from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
 def lacking(library: str, encoder: EncoderWeights) -> list[str]:
-    """Return the features of an encoder that a library's stock ResNet lacks.
-
-    Libraries are 'torchvision', 'timm', 'Detectron2' and 'OpenMMLab'.
-    """
+    """Return what the ResNet of 'torchvision', 'timm', 'Detectron2' or 'OpenMMLab' lacks for an encoder."""
     settings = encoder.settings
     basic = settings['depth'] in BASIC_DEPTHS
     width = settings.get('width_multiplier', 1)
@@ -32,8 +29,7 @@ def lacking(library: str, encoder: EncoderWeights) -> list[str]:
         lacks.append("stem_pool='same' (its max pool is padded on both sides, TensorFlow's is not)")
     if basic and settings.get('project_first_shortcut', False):
         lacks.append('project_first_shortcut (its first block has a plain shortcut)')
-    # OpenMMLab has base_channels. Detectron2's bottlenecks take any width; it asserts 64 channels for the
-    # others (build_resnet_backbone).
+    # OpenMMLab has base_channels; of Detectron2's blocks, bottlenecks take any width (build_resnet_backbone).
     if width != 1 and (library in ('torchvision', 'timm') or (library == 'Detectron2' and basic)):
         lacks.append(f'width_multiplier={width} (its ResNet-{settings["depth"]} has width 1 only)')
     if eps != 1e-5:
@@ -67,14 +63,10 @@ def write_openmmlab_backbone(encoder: EncoderWeights, file: BinaryIO) -> None:
 
 
 def write_bare(library: str, encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write a bare state dict under torchvision's keys, which are timm's too, without ``fc``.
-
-    The ResNet of the library, 'torchvision' or 'timm', loads it strictly.
-    """
+    """Write a bare state dict, without ``fc``, which the ResNet of 'torchvision' or 'timm' loads strictly."""
     refuse_what_it_lacks(library, encoder)
     tensors = own_tensors(encoder.tensors)
-    # An entry would be an unexpected key to a strict load. Torch keeps a state dict's own attribute
-    # ``_metadata``, looks up modules' names in it, and passes over others.
+    # An entry would be an unexpected key. In the attribute _metadata torch looks up modules' names only.
     tensors._metadata = {RECORD_KEY: pack_record(encoder, with_neck=False)}
     torch.save(tensors, file)
 

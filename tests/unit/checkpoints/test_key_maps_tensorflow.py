@@ -13,7 +13,7 @@ from mmsimclr.checkpoints import (
     LayoutError,
     UnsupportedEncoderError,
 )
-from mmsimclr.checkpoints.key_maps.tensorflow import official_layers
+from mmsimclr.checkpoints.key_maps import official_layers
 from mmsimclr.checkpoints.tensorflow import find_tensorflow_encoder
 from mmsimclr.models import NonLinearNeck, ResNet
 

@@ -20,7 +20,7 @@ from mmsimclr.checkpoints import (
     load_encoder,
     read_encoder,
 )
-from mmsimclr.checkpoints.key_maps.detectron2 import to_detectron2
+from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS
 

@@ -1,7 +1,8 @@
-"""Names of the official code's variables in its TensorFlow 1 and TensorFlow 2 checkpoints.
+"""Names of an encoder's tensors in Detectron2 and in Google's checkpoints, and torchvision's.
 
 Source:
-    google-research/simclr, resnet.py, model_util.py, tf2/resnet.py and tf2/model.py.
+    detectron2/modeling/backbone/resnet.py; google-research/simclr, resnet.py, model_util.py, tf2/resnet.py
+    and tf2/model.py.
 """
 
 import re
@@ -11,6 +12,30 @@ from dataclasses import dataclass
 from mmsimclr.checkpoints import encoder_weights
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS
 from mmsimclr.checkpoints.errors import UnsupportedEncoderError
+
+# Version 0.1 has modules below this one; mmsimclr/moved.py finds them.
+__path__: list[str] = []
+
+# Without a prefix such as backbone.bottom_up. The norm lies inside its convolution, stages count from 2.
+NAME = re.compile(r'(stem\.conv1|res[2-5]\.\d+\.(conv[123]|shortcut))\.(norm\.)?\w+')
+
+
+def to_detectron2(key: str) -> str:
+    """Return Detectron2's name for torchvision's: ``res2.0.conv1.norm.bias`` for ``layer1.0.bn1.bias``."""
+    name = re.sub(r'layer(\d)', lambda found: f'res{int(found[1]) + 1}', key)
+    name = name.replace('downsample.0', 'shortcut').replace('downsample.1', 'shortcut.norm')
+    name = re.sub(r'bn(\d)', r'conv\1.norm', name)
+    return name if name.startswith('res') else f'stem.{name}'
+
+
+def from_detectron2(name: str) -> str | None:
+    """Return torchvision's key for Detectron2's name; None if it is not one of its ResNet."""
+    if not NAME.fullmatch(name):
+        return None
+    key = re.sub(r'res(\d)', lambda found: f'layer{int(found[1]) - 1}', name.removeprefix('stem.'))
+    key = re.sub(r'conv(\d)\.norm\.', r'bn\1.', key)
+    return key.replace('shortcut.norm.', 'downsample.1.').replace('shortcut.', 'downsample.0.')
+
 
 NUM_BLOCKS = {**encoder_weights.NUM_BLOCKS, 200: (3, 24, 36, 3)}
 # The official variables of a batch norm, by torch's names.
@@ -45,15 +70,14 @@ def official_layers(depth: int, channels: int = 64, stem_px: int = 7) -> list[La
 
     The stem has ``channels`` outputs, 64 at width 1, and a kernel of 7 (ImageNet) or 3 (CIFAR) pixels.
     """
-    kernels_px = (3, 3) if depth in BASIC_DEPTHS else (1, 3, 1)
+    kernels_px, expansion = ((3, 3), 1) if depth in BASIC_DEPTHS else ((1, 3, 1), 4)
     layers = [Layer(0, 0, 1, (stem_px, stem_px, 3, channels))]
     width_in = channels
     for stage, num_blocks in enumerate(NUM_BLOCKS[depth], 1):
         inner = channels * 2**(stage - 1)
-        width_out = inner if depth in BASIC_DEPTHS else 4 * inner
+        width_out = expansion * inner
+        layers.append(Layer(stage, 0, 0, (1, 1, width_in, width_out)))
         for block in range(num_blocks):
-            if block == 0:
-                layers.append(Layer(stage, block, 0, (1, 1, width_in, width_out)))
             widths = [width_in, *[inner] * (len(kernels_px) - 1), width_out]
             layers += [Layer(stage, block, place, (side, side, widths[place - 1], widths[place]))
                        for place, side in enumerate(kernels_px, 1)]
@@ -66,8 +90,8 @@ class TensorFlow1Names:
 
     A block's projection shortcut is numbered before its other layers. The projection head is
     ``head_contrastive/nl_0/dense/kernel``, ``head_contrastive/nl_0/batch_normalization/gamma``, ... The
-    published SimCLR v2 checkpoints hold a moving average of both under ``ema_model/`` as well. In the
-    methods, names are without the prefix of the encoder, or of the head.
+    SimCLR v2 checkpoints have a moving average of both under ``ema_model/``. The methods take names without
+    the prefix of the encoder, or of the head.
     """
 
     layout = 'Google SimCLR, TensorFlow 1'
@@ -100,15 +124,14 @@ class TensorFlow1Names:
     @staticmethod
     def layer_names(layers: Collection[Layer]) -> Iterator[tuple[str, str]]:
         """Yield the names of each layer's convolution and norm."""
-        for number, _ in enumerate(layers):
-            suffix = f'_{number}' if number else ''
-            yield f'conv2d{suffix}', f'batch_normalization{suffix}'
+        yield 'conv2d', 'batch_normalization'
+        for number in range(1, len(layers)):
+            yield f'conv2d_{number}', f'batch_normalization_{number}'
 
     @staticmethod
     def head_layer_names(names: Iterable[str]) -> list[tuple[str, str]]:
         """Return the names that the dense layer and the norm of each layer of the head should have."""
-        scopes = {name.split('/')[0] for name in names}
-        # l_0 is the only layer of a linear head.
+        scopes = {name.split('/')[0] for name in names}      # l_0 is the only layer of a linear head
         in_order = ['l_0'] if scopes == {'l_0'} else [f'nl_{number}' for number in range(len(scopes))]
         return [(f'{scope}/dense', f'{scope}/batch_normalization') for scope in in_order]
 
@@ -140,8 +163,7 @@ class TensorFlow2Names:
     @staticmethod
     def infer_depth(names: Iterable[str]) -> int:
         """Return the depth whose numbers of blocks are nearest to those among the names."""
-        num_blocks = [0, 0, 0, 0]
-        basic = False
+        num_blocks, basic = [0, 0, 0, 0], False
         for name in names:
             if found := re.fullmatch(r'block_groups/([0-3])/layers/(\d+)/(\w+)/.+', name):
                 stage, block = int(found[1]), int(found[2])
@@ -159,8 +181,7 @@ class TensorFlow2Names:
         else:
             convolutions, shortcut, step = 'conv2d_bn_layers', 'shortcut_layers', 2
         for layer in layers:
-            block = f'block_groups/{layer.stage - 1}/layers/{layer.block}'
-            first = (layer.place - 1) * step
+            block, first = f'block_groups/{layer.stage - 1}/layers/{layer.block}', (layer.place - 1) * step
             if layer.stage == 0:
                 yield 'initial_conv_relu_max_pool/0/conv2d', 'initial_conv_relu_max_pool/2/bn'
             elif layer.place == 0:

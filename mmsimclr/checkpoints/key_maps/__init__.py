@@ -1,1 +1,0 @@
-"""Names of an encoder's tensors in other libraries, and torchvision's."""
