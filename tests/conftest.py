@@ -66,6 +66,7 @@ def fresh_mmengine():
                     handler.close()
                 logging.Logger.manager.loggerDict.pop(name, None)
         singleton._instance_dict.clear()
+    os.environ.pop('CUBLAS_WORKSPACE_CONFIG', None)             # of a deterministic run
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,10 @@ def arguments_of(component: Any) -> Arguments:
                 break
     put_in = {'self'}.union(*(_PUT_IN[base] for base in _PUT_IN if issubclass(component, base)))
     names = names.union(*(_TAKEN_OUT[base] for base in _TAKEN_OUT if issubclass(component, base)))
-    return Arguments(frozenset(names - {'self'}), frozenset(required or ()) - put_in, takes_others)
+    required = {*(required or ())} - put_in
+    if issubclass(component, BaseOptimWrapper):                 # built from a dict, which has to be there
+        required.add('optimizer')
+    return Arguments(frozenset(names - {'self'}), frozenset(required), takes_others)
 
 
 def package_of(component: Any) -> str:
