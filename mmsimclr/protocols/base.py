@@ -68,16 +68,11 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """The encoder that is measured: read and built at first use, then kept.
+    """The encoder that is measured: read and built at first use, then kept."""
 
-    Attributes:
-        checkpoint, select: As of :func:`run_benchmark`.
-        settings: Arguments of :class:`mmsimclr.models.ResNet`, needed for random initialisation only.
-        seed: Decides a random initialisation.
-    """
-
-    checkpoint: str | Path | None
-    select: str | None = None
+    checkpoint: str | Path | None               # as of run_benchmark; None for random initialisation
+    select: str | None = None                   # as of run_benchmark
+    # Arguments of mmsimclr.models.ResNet and a seed, for random initialisation only.
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
 
@@ -125,26 +120,17 @@ class EncoderSource:
 
 @dataclass
 class Benchmark:
-    """One evaluation: an encoder, where to work, and the means that protocols share.
-
-    Attributes:
-        encoder: The encoder's source.
-        config: The whole config, for protocols that train by MMEngine's Runner.
-        work_dir: Folder of this evaluation.
-        config_path, command, cache_dir, device: As of :func:`run_benchmark`.
-        seed: Seed of everything random in it.
-        num_workers: Processes that read images.
-    """
+    """One evaluation: an encoder, where to work, and the means that protocols share."""
 
     encoder: EncoderSource
-    config: Config
-    work_dir: Path
-    cache_dir: Path
-    config_path: str | None = None
-    command: str | None = None
-    seed: int = 0
-    device: str = 'auto'
-    num_workers: int = 0
+    config: Config                              # the whole, for protocols that train by MMEngine's Runner
+    work_dir: Path                              # folder of this evaluation
+    cache_dir: Path                             # folder of extracted features, shared by all of an encoder
+    config_path: str | None = None              # where the config came from
+    command: str | None = None                  # what repeats the evaluation
+    seed: int = 0                               # of everything random in it
+    device: str = 'auto'                        # where to compute; 'auto' is the GPU if there is one
+    num_workers: int = 0                        # processes that read images
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -158,12 +144,9 @@ class Benchmark:
         """Return the encoder's features of a dataset, extracted once, by all ranks together, and kept.
 
         They are kept by the hash of all that decides them: the encoder's weights, how images are prepared
-        and pooled, the list of images and when each was written, the device and the versions.
-
-        Args:
-            dataset: Config of the dataset; its pipeline is not used.
-            stages: See :class:`~mmsimclr.features.Embedder`.
-            **preparation: Further arguments of the Embedder, such as ``resize_px``.
+        and pooled, the list of images and when each was written, the device and the versions. The dataset's
+        pipeline is not used. ``stages`` and ``preparation``, such as ``resize_px``, are arguments of
+        :class:`~mmsimclr.features.Embedder`.
         """
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})

@@ -63,17 +63,9 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
                 ) -> tuple[dict[str, float], dict[int, ndarray]]:
     """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
-    In a process group every rank compares a share of the queries, and all get the whole result. For ties see
-    :func:`~mmsimclr.evaluation.knn.top_accuracies`.
-
-    Args:
-        bank: Features, float [B, D]; may be memory-mapped.
-        bank_labels: Their classes, int64 [B].
-        queries: Features to classify, float [Q, D].
-        query_labels: The true classes, int64 [Q].
-        k: Numbers of neighbours.
-        temperature: Temperature of the votes.
-        device: Where to compute.
+    Features are float [B, D], which may be memory-mapped, and [Q, D]; their classes are int64 [B] and [Q]. In
+    a process group every rank compares a share of the queries, and all get the whole result. For ties see
+    :func:`~mmsimclr.evaluation.knn.top_accuracies`, for ``k`` and ``temperature`` :class:`KNN`.
 
     Raises:
         ValueError: If labels are missing, are not one class an image or all the same, a class of the queries

@@ -65,11 +65,10 @@ class LowShotSVM(Protocol):
         ks = [k for k in self.k if k not in too_large]
         if not ks:
             raise InputError(f'no k can be evaluated: with k={self.k[0]}, {too_large[self.k[0]]}')
-        layers, failed = {}, 0
         with worker_processes():
-            for stage in self.stages:
-                layers[stage], count = self._evaluate(stage, data, ks, benchmark.seed)
-                failed += count
+            outcomes = {stage: self._evaluate(stage, data, ks, benchmark.seed) for stage in self.stages}
+        layers = {stage: maps for stage, (maps, _) in outcomes.items()}
+        failed = sum(count for _, count in outcomes.values())
         best = max(layers, key=lambda stage: layers[stage].mean(axis=2).max(axis=1).mean())
         means, deviations = layers[best].mean(axis=2), layers[best].std(axis=2)              # [k, cost]
         chosen = means.argmax(axis=1)

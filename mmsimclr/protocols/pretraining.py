@@ -15,12 +15,7 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     """Train to the end, write ``result.json`` into the work directory, and return it.
 
     It has the last loss and, if the config has an ``OnlineKNNHook``, the accuracy before the first step and
-    after the last.
-
-    Args:
-        config: A config from :func:`mmsimclr.config.load_config`.
-        config_path: Where it came from.
-        command: The command that repeats the run.
+    after the last. ``config_path`` and ``command`` say in it how to repeat the run.
     """
     runner = build_runner(config)
     started = time.perf_counter()

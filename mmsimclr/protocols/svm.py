@@ -154,8 +154,8 @@ class VOC07Features:
 
     train: FeatureFiles
     test: FeatureFiles
-    train_labels: ndarray                    # int [N, K]: 1 present, 0 absent, -1 left out of the class
-    test_labels: ndarray                     # int [M, K]
+    train_labels: ndarray                       # int [N, K]: 1 present, 0 absent, -1 left out of the class
+    test_labels: ndarray                        # int [M, K]
     names: Sequence[str]
     left_out: Mapping[str, str]                 # by name, why a class cannot be evaluated
 

@@ -200,18 +200,12 @@ def _head_weights(model: Classifier) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A classifier's answers for N images, in the order of their dataset.
+    """A classifier's answers for N images, in the order of their dataset."""
 
-    Attributes:
-        labels: True classes, int64 [N], or [N, K] for images of several classes, as in :class:`Predictions`.
-        ranked: For each head the classes of the largest logits, largest first, int64 [N, min(5, classes)].
-        num_classes: Number of classes.
-        scores: For each head the logits, float32 [N, K], of images of several classes; otherwise empty.
-    """
-
-    labels: ndarray
-    ranked: Mapping[str, ndarray]
-    num_classes: int
+    labels: ndarray                             # true classes, int64 [N] or [N, K], as in Predictions
+    ranked: Mapping[str, ndarray]               # by head: classes of the largest logits, int64 [N, min(5, K)]
+    num_classes: int                            # K
+    # By head: the logits, float32 [N, K], of images of several classes; otherwise empty.
     scores: Mapping[str, ndarray] = field(default_factory=dict)
 
     def metrics(self, head: str) -> dict[str, float]:
@@ -235,11 +229,8 @@ def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
     """Classify all images of a loader, and return the same answers on all ranks.
 
     The ranks may divide the images in any way, and pad: an image that is seen several times counts once.
-    All ranks get the buffers of rank 0, such as the statistics of batch norm, as in a checkpoint.
-
-    Args:
-        model: The classifier, without wrapper.
-        loader: Its items carry ``gt_label`` and ``sample_idx``, the place in the dataset.
+    All ranks get the buffers of rank 0, such as the statistics of batch norm, as in a checkpoint. The model
+    has no wrapper; items of the loader carry ``gt_label`` and ``sample_idx``, the place in the dataset.
 
     Raises:
         ValueError: If a head was never trained, or an image was not seen, has a label out of range or

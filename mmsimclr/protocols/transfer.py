@@ -186,11 +186,7 @@ def _predicted(scores: ndarray, labels: ndarray) -> ndarray:
 
 def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str] | None,
                     skip_missing: bool) -> tuple[list[TransferDataset], list[str]]:
-    """Return the datasets to run, and why others are skipped; refuse unknown names, and to skip all.
-
-    Raises:
-        FileNotFoundError: If files are missing and not to be skipped, or no dataset is left.
-    """
+    """Return the datasets to run, and why others are skipped; refuse unknown names and missing files."""
     known = {task.name: task for task in tasks}
     names = list(known) if names is None else [names] if isinstance(names, str) else list(names)
     for name in names:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError
@@ -104,14 +102,14 @@ class TransferFineTuning(Transfer):
 
     def _parts(self, task: TransferDataset, seed: int) -> tuple[dict, dict, dict]:
         """Return the configs of what to fit to, to validate on, and to fit to in the end."""
-        train, test = _build(task.train), _build(task.test)
+        if task.val is not None and task.trainval is None:
+            raise ConfigError(f'{task.name} has val, so it needs trainval, for the last training')
+        labels = [list_images(_build(part)).labels
+                  for part in (task.train, task.val, task.test) if part is not None]
+        count_classes(task.name, *labels)
         if task.val is not None:
-            if task.trainval is None:
-                raise ConfigError(f'{task.name} has val, so it needs trainval, for the last training')
-            count_classes(task.name, *map(_labels_of, (train, _build(task.val), test)))
             return dict(task.train), dict(task.val), dict(task.trainval)
-        count_classes(task.name, _labels_of(train), _labels_of(test))
-        fit, validate = hold_out(_labels_of(train), task.held_out, seed)
+        fit, validate = hold_out(labels[0], task.held_out, seed)
         return ({**task.train, 'indices': fit.tolist()}, {**task.train, 'indices': validate.tolist()},
                 dict(task.train))
 
@@ -135,10 +133,6 @@ class TransferFineTuning(Transfer):
 
 def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
-
-
-def _labels_of(dataset: Any) -> np.ndarray | None:
-    return list_images(dataset).labels
 
 
 def _plain(value: Any) -> Any:

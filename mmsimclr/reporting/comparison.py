@@ -22,7 +22,7 @@ class Comparison:
     num_images: int
     num_exchanges: int
     permutation_p: float
-    mcnemar_p: float | None                     # for top-1 accuracy only
+    mcnemar_p: float | None                     # of the exact test, for top-1 accuracy only
 
     @property
     def difference(self) -> float:

@@ -202,7 +202,7 @@ def _encoder(result: Result) -> str:
 
 
 def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
-    """Return a title for each encoder, the end of its path; with hash or architecture where two have one."""
+    """Return a title for each encoder: the end of its path, with hash or architecture if not unique."""
     titles, distinctions = {}, {}
     for result in reversed(results):
         encoder, settings = _encoder(result), result.settings.get('encoder') or {}
