@@ -53,10 +53,9 @@ def settings_of(runner) -> dict[str, Any]:
 
 
 def check_settings(runner, configured: dict[str, Any], path: str) -> None:
-    """Raise ConfigError if the config says other settings than a checkpoint has put in their place.
+    """Raise ConfigError if the settings of a checkpoint are not those ``configured`` before it was resumed.
 
-    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing. ``configured`` is
-    :func:`settings_of` the runner before it resumed.
+    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing.
     """
     resumed = settings_of(runner)
     # A setting that only one of them knows comes from another version of torch.
@@ -114,9 +113,8 @@ def extend(schedule: Any, end: float) -> None:
     had_ended = schedule._global_step >= schedule.end
     schedule.end = end
     if had_ended and schedule._global_step < end:
-        # The step that it did not make when the shorter run ended.
         schedule._global_step -= 1
-        schedule.step()
+        schedule.step()                 # which it did not make when the shorter run ended
 
 
 def _equal(left: Any, right: Any) -> bool:
