@@ -16,6 +16,8 @@ from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
 
+_CLOSING = {'(': ')', '[': ']'}
+
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None,
                 work_dir: str | Path | None = None) -> Config:
@@ -57,8 +59,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Return options ``KEY=VALUE`` as a dict of values that :func:`parse_value` reads.
 
-    Raises:
-        InputError: If an option is not of this form, or brackets in its value are not closed.
+    Raise InputError if an option is not of this form, or brackets in its value are not closed.
     """
     parsed = {}
     for option in options:
@@ -104,9 +105,6 @@ class ConfigOptions(argparse.Action):
         except InputError as error:
             raise argparse.ArgumentError(self, str(error)) from error
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
-
-
-_CLOSING = {'(': ')', '[': ']'}
 
 
 def _split(text: str) -> list[str]:

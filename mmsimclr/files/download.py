@@ -85,7 +85,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
                 return path
             for attempt in range(attempts):
                 try:
-                    _fetch(url, part, origin_file, timeout, progress)
+                    _fetch(url, part, origin_file, timeout, progress or (lambda done, total: None))
                     break
                 except _Interrupted as interruption:
                     if isinstance(interruption, _Changed):
@@ -107,7 +107,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
     return path
 
 
-def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress | None) -> None:
+def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress) -> None:
     """Append to ``part`` what is missing of ``url``; start it anew where it cannot be continued."""
     part.touch()
     received, origin = part.stat().st_size, _read_origin(origin_file, url)
@@ -131,12 +131,10 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
             received, total = 0, int(length) if length.isdigit() else None
             file.truncate(0)
             origin_file.write_text(json.dumps({'url': url, 'validator': validator, 'total': total}))
-        if progress:
-            progress(received, total)
+        progress(received, total)
         while piece := _next_piece(response, received, timeout):
             received += file.write(piece)
-            if progress:
-                progress(received, total)
+            progress(received, total)
         if total is not None and received != total:
             raise _Interrupted(f'the connection closed after {received} of {total} bytes')
         file.flush()

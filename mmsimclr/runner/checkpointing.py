@@ -95,8 +95,7 @@ def newest_checkpoint(folders: list[Path]) -> Search:
     """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
     A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine or a kill
-    leaves them, is intact if it can be read to its end. The first folder is the work directory, which has the
-    ``run_id``.
+    leaves them, is intact if it can be read to its end. The first folder has the ``run_id``.
     """
     named = folders[0] / 'run_id'
     run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None

@@ -75,8 +75,8 @@ def check_data(runner, meta: dict, path: str) -> None:
     different = [f'{key} {then[key]} in the checkpoint, {now[key]} now'
                  for key in ('num_images', 'global_batch', 'steps_per_epoch')
                  if then.get(key, now[key]) != now[key]]
-    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    if not different and by_epoch and not 0 <= runner.iter - runner.epoch * steps <= steps:
+    by_epoch, inside = isinstance(runner.train_loop, EpochBasedTrainLoop), runner.iter - runner.epoch * steps
+    if not different and by_epoch and not 0 <= inside <= steps:
         different = [f'iteration {runner.iter} after {runner.epoch} epochs in the checkpoint, {steps} steps '
                      'per epoch now']
     if different:
@@ -84,7 +84,6 @@ def check_data(runner, meta: dict, path: str) -> None:
             f'{path} is of a run on other data or with another batch: {"; ".join(different)}. The iterations '
             'done would be other images: make them equal (batch_size is per process), or start a new run '
             f'from its weights (--cfg-options load_from={path})')
-    inside = runner.iter - runner.epoch * steps
     if by_epoch and inside and not isinstance(runner.train_loop, ResumableTrainLoop):
         raise ConfigError(
             f'{path} was saved {inside} steps into an epoch of {steps}, and '
