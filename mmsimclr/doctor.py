@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 
 from mmsimclr.environment import TESTED, TESTED_PYTHONS, hardware, versions
@@ -11,24 +12,21 @@ FULL = 'tools/install.sh full (or make test)'
 
 
 class Unusable(Exception):
-    """A part that cannot be used.
-
-    Args:
-        reason: Why not.
-        mend: What to do about it.
-    """
+    """A part cannot be used, for a reason; ``mend`` says what to do about it."""
 
     def __init__(self, reason: str, mend: str) -> None:
         super().__init__(reason)
         self.mend = mend
 
 
-def _need(mend: str, *modules: str) -> None:
+def _need(mend: str, *modules: str, found: str = '') -> str:
+    """Return what was found if all modules can be imported."""
     for module in modules:
         try:
             import_module(module)
         except Exception as error:                    # a broken package can raise anything at import
             raise Unusable(f'{module} cannot be imported: {error}', mend) from error
+    return found
 
 
 def _need_ops() -> None:
@@ -42,27 +40,10 @@ def _need_ops() -> None:
         raise Unusable(f"mmcv's compiled ops do not run: {error}", FULL) from error
 
 
-def _pretraining() -> str:
-    _need(CORE, 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmsimclr.models', 'mmsimclr.engine',
-          'mmsimclr.transforms', 'mmsimclr.datasets')
-    return 'make quickstart, tools/train.py'
-
-
-def _classification() -> str:
-    _need(CORE, 'mmpretrain', 'mmsimclr.protocols')
-    return 'k-NN, SVM, linear, semi-supervised, transfer: tools/benchmark.py'
-
-
-def _detection() -> str:
-    _need(FULL, 'mmdet')
+def _downstream(package: str) -> str:
+    _need(FULL, package)
     _need_ops()
-    return "mmdet, mmcv's ops run"
-
-
-def _segmentation() -> str:
-    _need(FULL, 'mmseg')
-    _need_ops()
-    return "mmseg, mmcv's ops run"
+    return f"{package}, mmcv's ops run"
 
 
 def _gpu() -> str:
@@ -80,10 +61,14 @@ def _gpu() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    'pre-training': _pretraining,
-    'classification protocols': _classification,
-    'detection': _detection,
-    'segmentation': _segmentation,
+    'pre-training': partial(
+        _need, CORE, 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmsimclr.models', 'mmsimclr.engine',
+        'mmsimclr.transforms', 'mmsimclr.datasets', found='make quickstart, tools/train.py'),
+    'classification protocols': partial(
+        _need, CORE, 'mmpretrain', 'mmsimclr.protocols',
+        found='k-NN, SVM, linear, semi-supervised, transfer: tools/benchmark.py'),
+    'detection': partial(_downstream, 'mmdet'),
+    'segmentation': partial(_downstream, 'mmseg'),
     'GPU': _gpu,
 }
 
@@ -102,24 +87,21 @@ def examine() -> dict[str, tuple[bool, str, str]]:
 def untested(found: dict[str, str | None]) -> list[str]:
     """Return a line for each installed version outside the tested matrix."""
     lines = []
-    python = found.get('python') or ''
-    if python and not python.startswith(TESTED_PYTHONS):
+    if (python := found.get('python')) and not python.startswith(TESTED_PYTHONS):
         lines.append(f'Python {python} is not among the tested versions ({", ".join(TESTED_PYTHONS)})')
-    for distribution, (_, accepted) in TESTED.items():
-        version = found.get(distribution)
-        if version and not version.startswith(tuple(f'{prefix}.' for prefix in accepted)):
-            lines.append(f'{distribution} {version} is not among the tested versions '
-                         f'({", ".join(accepted)}); it may work')
+    for name, (_, accepted) in TESTED.items():
+        if (version := found.get(name)) and not version.startswith(tuple(f'{each}.' for each in accepted)):
+            lines.append(f'{name} {version} is not among the tested versions ({", ".join(accepted)}); '
+                         'it may work')
     return lines
 
 
 def main() -> int:
     """Print the report; return 0 if pre-training is usable, else 1."""
-    found = versions()
+    found, machine = versions(), hardware()
     print('versions')
     for name, version in found.items():
         print(f'  {name:<24} {version or "not installed"}')
-    machine = hardware()
     print(f'devices\n  {"CPU":<24} {machine["cpu"]}, {machine["cores"]} usable core(s)')
     print(f'  {"GPU":<24} {", ".join(machine["gpus"]) or "none"}')
     print('parts')

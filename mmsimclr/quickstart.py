@@ -65,24 +65,13 @@ class Embedded:
 def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quickstart',
                options: dict | None = None, seed: int | None = None,
                say: Callable[[str], None] = print) -> tuple[Result, Result]:
-    """Pre-train, evaluate before and after, write pictures and results.
+    """Pre-train; return the results of the encoder at random initialisation and of the pre-trained one.
 
-    Args:
-        config_path: A config with an ``OnlineKNNHook``; the encoders are evaluated on its bank and queries.
-        work_dir: Folder of the results ``random.json`` and ``pretrained.json``, and of ``curves.png``,
-            ``views.png`` and ``neighbours.png``.
-        options: Values of the config to override.
-        seed: Seed of the initialisation and of the views; the config's by default.
-        say: Receives the lines meant for the user.
-
-    Returns:
-        The result of the encoder at random initialisation, and that of the pre-trained one.
-
-    Raises:
-        ValueError: If the config has no OnlineKNNHook.
+    Both are evaluated on the bank and the queries of the config's OnlineKNNHook (ValueError: it has none).
+    ``options`` override values of the config, ``seed`` that of initialisation and views, and ``say`` receives
+    the lines meant for the user. ``random.json``, ``pretrained.json`` and the pictures go to ``work_dir``.
     """
-    started = time.perf_counter()
-    work_dir = Path(work_dir)
+    started, work_dir = time.perf_counter(), Path(work_dir)
     config = load_config(config_path, options, work_dir)
     if seed is not None:
         config.randomness.update(seed=seed)
@@ -91,7 +80,6 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     hook['at_start'] = False                               # that is what `before` measures here
     runner = _quiet_runner(config)
     say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
-
     say('[1/4] features of the encoder at random initialisation')
     before = _embed(runner.model, bank, queries, say)
     say('[2/4] pre-training')
@@ -102,32 +90,25 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     after = _embed(runner.model, bank, queries, say)
     say('[4/4] linear probes and pictures')
     metrics = before.metrics(), after.metrics()
-
     checkpoint = runner.message_hub.runtime_info['last_ckpt']
-    common = dict(protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)),
-                  seed=runner.seed, config=str(config_path),
-                  settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
-                                max_epochs=runner.max_epochs,
-                                global_batch=runner.train_dataloader.batch_size),
-                  command=f'python tools/quickstart.py {config_path} --seed {runner.seed}'
-                  + ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items()))
-    results = (
-        Result(metrics=metrics[0], **common),
-        Result(metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
-               checkpoint_sha256=sha256(checkpoint), **common))
+    given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
+    common = dict(
+        protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), config=str(config_path),
+        command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}', seed=runner.seed,
+        settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
+                      max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))
+    results = Result(metrics=metrics[0], **common), Result(
+        metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
+        checkpoint_sha256=sha256(checkpoint), **common)
+    trained_on = runner.train_dataloader.dataset
     pictures = [
         save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
-        save_views_sheet(runner.train_dataloader.dataset, work_dir / 'views.png',
-                         _one_per_class(runner.train_dataloader.dataset, 8), num_draws=4),
-        _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after),
-    ]
+        save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8), num_draws=4),
+        _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after)]
     results[1].wall_time_s = time.perf_counter() - started
-    for name, result in zip(('random', 'pretrained'), results, strict=True):
-        result.write(work_dir / f'{name}.json')
-    say('')
-    say(comparison(*metrics))
-    say('')
-    say(f'checkpoint  {portable_path(checkpoint)}')
+    results[0].write(work_dir / 'random.json')
+    results[1].write(work_dir / 'pretrained.json')
+    say(f'\n{comparison(*metrics)}\n\ncheckpoint  {portable_path(checkpoint)}')
     for picture in pictures:
         say(f'picture     {picture}')
     say(f'computing took {time.perf_counter() - started:.0f} s, of which pre-training {training_s:.0f} s')
@@ -137,10 +118,10 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
 def comparison(before: dict[str, float], after: dict[str, float]) -> str:
     """Return the table of accuracies of the two encoders."""
     names = ('knn_accuracy_percent', 'linear_accuracy_percent')
-    rows = [[label, *(f'{metrics[name]:.1f} %' for name in names)]
-            for label, metrics in (('random initialisation', before), ('SimCLR pre-trained', after))]
-    rows.append(['gain', *(f'{after[name] - before[name]:+.1f}  ' for name in names)])
-    return text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], rows)
+    return text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], [
+        ['random initialisation', *(f'{before[name]:.1f} %' for name in names)],
+        ['SimCLR pre-trained', *(f'{after[name]:.1f} %' for name in names)],
+        ['gain', *(f'{after[name] - before[name]:+.1f}  ' for name in names)]])
 
 
 def _online_knn(config: Config) -> dict:
@@ -159,17 +140,14 @@ def _quiet_runner(config: Config):
         runner = build_runner(config)                      # its console handler keeps the sink
     progress = logging.StreamHandler(sys.stdout)
     progress.setFormatter(logging.Formatter('      %(message)s'))
-    progress.addFilter(lambda record: record.getMessage().startswith(
-        ('epoch ', 'global batch', 'learning rate')))
+    shown = 'epoch ', 'global batch', 'learning rate'
+    progress.addFilter(lambda record: record.getMessage().startswith(shown))
     runner.logger.addHandler(progress)
     return runner
 
 
-def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset,
-           say: Callable[[str], None]) -> Embedded:
-    started = time.perf_counter()
-    total = len(bank) + len(queries)
-    next_report = 0.25
+def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset, say: Callable[[str], None]) -> Embedded:
+    started, total, next_report = time.perf_counter(), len(bank) + len(queries), 0.25
 
     def progress(done: int, _: int, offset: int = 0) -> None:
         nonlocal next_report
@@ -179,19 +157,15 @@ def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset,
             say(f'      {done + offset:>6} of {total} images  ETA {timedelta(seconds=round(eta))}')
             next_report += 0.25
 
-    bank_features, bank_labels = extract_features(model, bank, progress=progress)
-    query_features, query_labels = extract_features(
-        model, queries, progress=partial(progress, offset=len(bank)))
-    return Embedded(bank_features, bank_labels, query_features, query_labels,
+    return Embedded(*extract_features(model, bank, progress=progress),
+                    *extract_features(model, queries, progress=partial(progress, offset=len(bank))),
                     len(bank.metainfo['classes']))
 
 
 def _one_per_class(dataset: BaseDataset, limit: int) -> list[int]:
     first: dict[int, int] = {}
     for index in range(len(dataset)):
-        label = int(dataset.get_data_info(index)['gt_label'])
-        if label not in first:
-            first[label] = index
+        first.setdefault(int(dataset.get_data_info(index)['gt_label']), index)
         if len(first) == len(dataset.metainfo['classes']):
             break
     return sorted(first.values())[:limit]
@@ -199,18 +173,15 @@ def _one_per_class(dataset: BaseDataset, limit: int) -> list[int]:
 
 def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before: Embedded,
                      after: Embedded) -> Path:
-    rows = _one_per_class(queries, 8)
-    blocks = {}
-    for title, embedded in (('random initialisation: nearest neighbours', before),
-                            ('SimCLR pre-trained: nearest neighbours', after)):
-        indices = embedded.neighbours(rows, NUM_NEIGHBOURS)
-        items = [[bank.get_data_info(i) for i in row] for row in indices]
-        blocks[title] = ([[item['img'] for item in row] for row in items],
-                         [[int(item['gt_label']) for item in row] for row in items])
-    infos = [queries.get_data_info(i) for i in rows]
-    return save_neighbour_sheet(path, [info['img'] for info in infos],
-                                [int(info['gt_label']) for info in infos], blocks,
-                                queries.metainfo['classes'])
+    def images_and_labels(dataset: BaseDataset, indices: list[int]) -> tuple[list, list[int]]:
+        items = [dataset.get_data_info(index) for index in indices]
+        return [item['img'] for item in items], [int(item['gt_label']) for item in items]
+
+    rows, blocks = _one_per_class(queries, 8), {}
+    for title, embedded in (('random initialisation', before), ('SimCLR pre-trained', after)):
+        neighbours = [images_and_labels(bank, row) for row in embedded.neighbours(rows, NUM_NEIGHBOURS)]
+        blocks[f'{title}: nearest neighbours'] = tuple(zip(*neighbours, strict=True))
+    return save_neighbour_sheet(path, *images_and_labels(queries, rows), blocks, queries.metainfo['classes'])
 
 
 def limit_threads() -> None:

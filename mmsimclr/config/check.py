@@ -60,8 +60,7 @@ _COMPONENTS = {
     'sampler', 'batch_sampler', 'collate_fn', 'pipeline', 'transforms', 'optimizer', 'param_scheduler',
     'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer', 'vis_backends',
     'val_evaluator', 'test_evaluator', 'protocol', 'train', 'val', 'test', 'trainval'}
-# Of these, dicts of components by names that the user chooses.
-_COMPONENTS_BY_NAME = {'heads', 'default_hooks'}
+_COMPONENTS_BY_NAME = {'heads', 'default_hooks'}               # of these; the user chooses the names
 # Whatever is below these belongs to the component that takes them.
 _UNCHECKED = {'metainfo', 'init_kwargs', 'paramwise_cfg', 'override', 'on_trace_ready'}
 _HOOKS_OF_MMENGINE = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}

@@ -16,6 +16,8 @@ from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
 
+_CLOSING = {'(': ')', '[': ']'}
+
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None,
                 work_dir: str | Path | None = None) -> Config:
@@ -55,10 +57,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """Return options ``KEY=VALUE`` as a dict; the values as :func:`parse_value` reads them.
+    """Return options ``KEY=VALUE`` as a dict of values that :func:`parse_value` reads.
 
-    Raises:
-        InputError: If an option is not of this form, or brackets in its value are not closed.
+    Raise InputError if an option is not of this form, or brackets in its value are not closed.
     """
     parsed = {}
     for option in options:
@@ -76,10 +77,8 @@ def parse_value(text: str) -> Any:
     """Return the value that a text on the command line stands for.
 
     It is a number; true, false or None; a list, ``[a,b]`` or ``a,b``; a tuple, ``(a,b)``; else, or in quotes,
-    a text. Unlike MMEngine's ``DictAction`` this keeps spaces in texts and commas in quoted ones.
-
-    Raises:
-        InputError: If brackets in it are not closed.
+    a text. Unlike MMEngine's ``DictAction`` this keeps spaces in texts and commas in quoted ones. Raise
+    InputError if brackets are not closed.
     """
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] and text[0] in '\'"' and text[0] not in text[1:-1]:
@@ -108,9 +107,6 @@ class ConfigOptions(argparse.Action):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
 
 
-_CLOSING = {'(': ')', '[': ']'}
-
-
 def _split(text: str) -> list[str]:
     """Split at the commas that are in no brackets and no quotes."""
     items, open_brackets, quote = [''], [], ''
@@ -134,10 +130,7 @@ def _split(text: str) -> list[str]:
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
-    """Read a config, its bases, and what its types name; ``readers`` have it as a base.
-
-    A ConfigError names the file at fault, which may be a base, and the line.
-    """
+    """Read a config; a ConfigError names the file at fault, which may be a base, and the line."""
     try:
         config = Config.fromfile(str(path))
         _import_types(config.items())
@@ -145,16 +138,15 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
         # The first base that cannot be read by itself is at fault.
         for line, base, names in _bases(path):
             if not base.is_file():
-                raise _error(path, line, f'there is no base config {base.resolve()}'
-                             + did_you_mean(base.name, [each.name for each in base.parent.glob('*.py')])
-                             ) from error
+                hint = did_you_mean(base.name, [each.name for each in base.parent.glob('*.py')])
+                raise _error(path, line, f'there is no base config {base.resolve()}{hint}') from error
             if base.resolve() in (*readers, path.resolve()):
                 raise _error(path, line, 'a config cannot be a base of itself') from error
             known = _read(base, (*readers, path.resolve()))
             for name in names:
                 if name not in known:
-                    raise _error(path, line, f'{base.name} has no {name!r}{did_you_mean(name, known)}'
-                                 ) from error
+                    hint = did_you_mean(name, known)
+                    raise _error(path, line, f'{base.name} has no {name!r}{hint}') from error
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if Path(frame.filename).resolve() == path.resolve()]
         line, what = lines[-1] if lines else None, f'{type(error).__name__}: {error}'

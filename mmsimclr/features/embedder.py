@@ -32,9 +32,8 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
                   normalise: bool = False, pooling: str = 'average') -> dict[str, Tensor]:
     """Run an encoder on images, float [N, 3, H, W], and pool its maps; return float32 [N, C] by stage.
 
-    The attribute ``out_indices`` of the encoder says which maps it returns, in the order of the network.
-    Without that attribute only 'pooled', the last map, can be had. For the other arguments see
-    :class:`Embedder`.
+    The encoder's ``out_indices`` says which maps it returns; without it only 'pooled', the last map, can be
+    had. For the other arguments see :class:`Embedder`.
     """
     maps = backbone(images)
     maps = tuple(maps) if isinstance(maps, tuple | list) else (maps,)
@@ -63,24 +62,19 @@ def first_not_finite(rows: Tensor) -> int | None:
 
 
 @torch.no_grad()
-def extract_features(model: nn.Module,
-                     dataset: Dataset,
-                     batch_size: int = 256,
-                     num_workers: int = 0,
+def extract_features(model: nn.Module, dataset: Dataset, batch_size: int = 256, num_workers: int = 0,
                      progress: Callable[[int, int], None] | None = None) -> tuple[Tensor, Tensor | None]:
     """Run the encoder over a dataset, in order, in eval mode and without gradients.
 
     Args:
-        model: A model such as :class:`~mmsimclr.models.SimCLR`, whose ``test_step`` returns an element with
-            ``feature`` [C] for each image.
+        model: Its ``test_step`` returns an element with ``feature`` [C] for each image, as SimCLR's does.
         dataset: Items as :class:`~mmsimclr.transforms.PackImage` makes them.
         batch_size: Images in one forward pass, >= 1.
         num_workers: Loader processes.
         progress: Called with (images done, images in all) after each batch.
 
     Returns:
-        Features, float32 [N, C], on the CPU, row i of image i; and labels, int64 [N], or None without
-        ``gt_label``.
+        Features, float32 [N, C], on the CPU, and labels, int64 [N], or None without ``gt_label``.
 
     Raises:
         ValueError: If the dataset is empty, or a feature is not finite.
@@ -111,23 +105,20 @@ def extract_features(model: nn.Module,
 class Embedder:
     """A pre-trained encoder as a function from images to features.
 
-    Images are read as RGB, the short side is resized to 256 pixels and the central 224 are cut out (32 and
-    32 for an encoder with the CIFAR stem), scaled as the checkpoint says, and the encoder's last map is
-    averaged over its positions. Convolutions are in full float32 and deterministic on every device.
+    Images are read as RGB, resized and cut (see :class:`Preparation`), and scaled as the checkpoint says. The
+    encoder's last map is averaged over its positions. Convolutions are in full float32 and deterministic.
 
     Args:
         checkpoint: A file, address or model-zoo name (see :func:`mmsimclr.checkpoints.build_encoder`), or
             a backbone, which is moved to the device and put in eval mode.
         device: ``'auto'`` is the GPU if there is one; otherwise as torch names them.
         stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map.
-        pooling: ``'average'``: each map is averaged over its positions; ``'grid'``: over the windows of a
-            grid, about 9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
+        pooling: ``'average'``: over all positions of a map; ``'grid'``: over the windows of a grid, about
+            9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
         batch_size: Images in one forward pass, >= 1.
-        resize_px: Short side after resizing, in pixels, in place of the usual one.
-        crop_px: Side of the central crop, in pixels, in place of the usual one.
-        interpolation: See :class:`Preparation`.
-        squash: Whether to squash the image into the square rather than to cut its centre out.
+        resize_px, crop_px: By default 256 and 224, or 32 and 32 for an encoder with the CIFAR stem.
+        interpolation, squash: See :class:`Preparation`.
         input: Scale of the images, needed for a backbone; otherwise in place of what the checkpoint says.
         select: Address of the encoder, where the checkpoint has several.
 
@@ -139,8 +130,7 @@ class Embedder:
     Raises:
         ValueError: If an argument is out of range, or the encoder does not return the map of a stage.
         TypeError: If a backbone is given without ``input``, or does not return maps.
-        FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If it cannot be used.
+        FileNotFoundError, CheckpointError: If there is no such checkpoint, or it cannot be used.
     """
 
     def __init__(self, checkpoint: str | Path | nn.Module, device: str | torch.device = 'auto', *,
@@ -223,9 +213,7 @@ class Embedder:
                          **{key: getattr(report, name, None) for key, name in attributes.items()},
                          weights_sha256=weights_sha256(self.backbone)),
             input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated),
-            preparation=asdict(self.preparation),
-            stages=self.feat_dims,
-            pooling=self.pooling,
+            preparation=asdict(self.preparation), stages=self.feat_dims, pooling=self.pooling,
             normalised=self.normalise)
 
     def fingerprint(self) -> str:

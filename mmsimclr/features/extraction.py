@@ -70,10 +70,8 @@ def read_features(path: str | Path) -> FeatureFiles:
             f'; {partial} is not complete: repeat the command that makes it' if partial.exists() else ''))
     manifest = read_manifest(path)
     try:
-        if path.is_dir():
-            arrays = {file.stem: np.load(file, mmap_mode='r') for file in path.glob('*.npy')}
-        else:
-            arrays = map_npz(path)
+        arrays = map_npz(path) if path.is_file() else {
+            file.stem: np.load(file, mmap_mode='r') for file in path.glob('*.npy')}
         stages = {stage: arrays[stage] for stage in manifest['stages']}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f'{path} is damaged: {error}') from error
@@ -86,9 +84,9 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
                      progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
     """Write the features of a dataset's images to files, in its order, in bounded memory, and return them.
 
-    An extraction that was interrupted goes on where it stopped when called again. In a process group each
-    rank computes a share, in files that all share. The batches are the same however often it was
-    interrupted and whatever the number of ranks, so on one kind of device the values are too.
+    An interrupted extraction goes on where it stopped when called again. In a process group each rank does a
+    share. The batches are the same after interruptions and for any number of ranks, so on one kind of device
+    the values are too.
 
     Args:
         embedder: The encoder; its ``batch_size`` is that of each rank.
@@ -139,11 +137,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
 
 
 def extraction_sha256(embedder: Embedder, dataset: Any) -> str:
-    """Return a hash of all that decides the features of a dataset's images, as a name to keep them under.
-
-    It covers what :func:`extract_to_files` would refuse to mix, such as another version of torch or another
-    device; and when each file was last written, as another image may have as many bytes.
-    """
+    """Return a hash of what decides the features of a dataset's images, and of their times of writing."""
     listed = list_images(dataset)
     manifest = _manifest(embedder, dataset, listed, DTYPES[0], None)
     return settings_sha256({**decisive_settings(manifest), 'written': listed.times_sha256})
@@ -172,8 +166,7 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
 
     loader = DataLoader(
         PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
-        num_workers=num_workers, pin_memory=embedder.device.type == 'cuda',
-        worker_init_fn=_use_one_thread,
+        num_workers=num_workers, pin_memory=embedder.device.type == 'cuda', worker_init_fn=_use_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
     with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
         last_commit = commit()
@@ -197,8 +190,7 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
 
 def _check_values(rows: Tensor, dtype: str, dataset: Any, indices: list[int]) -> None:
     """Raise if a row cannot be stored; ``indices`` are the images of the rows."""
-    bad = first_not_finite(rows.half() if dtype == 'float16' else rows)
-    if bad is None:
+    if (bad := first_not_finite(rows.half() if dtype == 'float16' else rows)) is None:
         return
     image = dataset.get_data_info(indices[bad]).get('img_path') or f'number {indices[bad]}'
     if torch.isfinite(rows[bad]).all():

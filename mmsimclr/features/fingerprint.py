@@ -15,10 +15,7 @@ from mmsimclr.errors import InputError, InputTypeError
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Return the SHA-256 of a network: its printed structure, and its state dict by name.
-
-    The structure holds what the tensors do not show, such as the epsilon of the norms.
-    """
+    """Return the SHA-256 of a network: its printed structure, which has eps and the like, and its tensors."""
     digest = hashlib.sha256(repr(module).encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())

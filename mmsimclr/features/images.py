@@ -20,14 +20,13 @@ from mmsimclr.transforms import CenterCrop, ImageReadError, LoadImage, PackImage
 
 @dataclass(frozen=True)
 class Preparation:
-    """Read as RGB, resize the short side, cut the centre out (or squash the whole into a square).
+    """Read as RGB, resize the short side, cut the centre out.
 
     Attributes:
         resize_px: Length of the short side after resizing.
         crop_px: Side of the resulting square, at most ``resize_px``.
         interpolation: As in :func:`mmsimclr.transforms.resize`, with antialiasing.
-        squash: Whether the square is the whole image, resized once more without regard to its aspect,
-            rather than its centre.
+        squash: Whether to squash the whole image into the square rather than to cut its centre out.
 
     Raises:
         ValueError: If ``crop_px`` is larger than ``resize_px``, or either is not an integer >= 1.
@@ -57,13 +56,11 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None, crop_px: 
                     interpolation: str = 'bicubic', squash: bool = False) -> Preparation:
     """Return the preparation an encoder expects: 256 and 224 pixels, or 32 where its stem is CIFAR's.
 
-    A stem whose first convolution has stride 1 is taken for CIFAR's. With another crop, the short side is by
-    default in the usual proportion to it. For the other arguments see :class:`Preparation`.
+    A stem of stride 1 is CIFAR's. With another crop, the short side is by default in proportion to it.
     """
     stride = getattr(getattr(backbone, 'conv1', None), 'stride', None)
     usual_resize_px, usual_crop_px = (32, 32) if stride in (1, (1, 1)) else (256, 224)
-    if crop_px is None:
-        crop_px = usual_crop_px
+    crop_px = usual_crop_px if crop_px is None else crop_px
     if resize_px is None:
         resize_px = round(crop_px * usual_resize_px / usual_crop_px)
     return Preparation(resize_px, crop_px, interpolation, squash)
@@ -72,8 +69,8 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None, crop_px: 
 class ImageFolder:
     """Images below a folder, in the order of :class:`~mmsimclr.datasets.UnlabeledImageFolder`.
 
-    Where every image lies in a folder directly below the root, ``root/class/image``, those folders are
-    the classes, numbered in the order of their names; otherwise there are no labels.
+    Where every image lies in a folder directly below the root, ``root/class/image``, those folders are the
+    classes, numbered in the order of their names; otherwise there are no labels.
 
     Raises:
         FileNotFoundError: If ``root`` does not exist or holds no image.
@@ -109,9 +106,8 @@ def named_images(source: str | Path, key: str | None = None,
 
     Args:
         source: A folder, or a config (``.py``), of whose dataset the pipeline is not used.
-        key: Where the dataset is in the config, dotted, e.g. ``'train_dataloader.dataset'`` or
-            ``'custom_hooks.2.bank'``; by default the dataset of the first of ``test_dataloader``,
-            ``val_dataloader`` and ``train_dataloader`` that the config has.
+        key: Place of the dataset in the config, dotted, e.g. ``'custom_hooks.2.bank'``; by default of the
+            first of ``LOADERS`` that the config has.
         options: Values of the config to override, keys dotted.
 
     Raises:
@@ -140,7 +136,7 @@ def named_images(source: str | Path, key: str | None = None,
     if not isinstance(node, Mapping) or 'type' not in node:
         raise ConfigError(f'{key!r} of {source} must be a dict with the type of a dataset, got '
                           f'{type(node).__name__}')
-    # Views of a training pipeline have no place here, and need not even be buildable.
+    # Views of a training pipeline need not even be buildable here.
     settings = dict(node.items())
     return DATASETS.build({**settings, 'pipeline': []} if 'pipeline' in settings else settings)
 

@@ -8,7 +8,7 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,8 @@ def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _check_same(place: Path, manifest: Mapping[str, Any]) -> None:
     """Raise if the features at a place are not those of a manifest."""
     before, now = decisive_settings(read_manifest(place)), decisive_settings(manifest)
-    different = [f'{key} was {reprlib.repr(before.get(key))}, is {reprlib.repr(now.get(key))}'
-                 for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if different:
+    if different := [f'{key} was {reprlib.repr(before.get(key))}, is {reprlib.repr(now.get(key))}'
+                     for key in sorted({*before, *now}) if before.get(key) != now.get(key)]:
         raise InputError(f'{place} holds features of something else: {"; ".join(different)}. Choose another '
                          'name (--out), or remove it to begin anew')
 
@@ -119,8 +118,7 @@ REASONS = 'unreadable'
 class RowWriter:
     """Writes the rows of one process into files it may share with others; nothing counts before a commit.
 
-    Ordinary writes, not a memory map: they keep the process small, and on network file systems leave the
-    neighbouring rows of other machines alone.
+    Unlike a memory map, writes keep the process small and leave other machines' rows on network disks alone.
     """
 
     def __init__(self, folder: Path, stages: Iterable[str], rank: int) -> None:
@@ -173,11 +171,9 @@ def _read_reasons(folder: Path) -> dict[int, str]:
     reasons = {}
     for file in sorted(folder.glob(f'{REASONS}-*')):
         for line in file.read_text(encoding='utf-8').splitlines():
-            try:
+            with suppress(json.JSONDecodeError):    # of a line cut off, so never committed; or empty
                 entry = json.loads(line)
-            except json.JSONDecodeError:            # cut off, so never committed; or empty
-                continue
-            reasons[entry['image']] = entry['reason']
+                reasons[entry['image']] = entry['reason']
     return reasons
 
 
@@ -187,9 +183,8 @@ BLOCK_ROWS = 4096
 class FeatureStore:
     """A folder ``<out>.partial`` that becomes ``<out>``.
 
-    ``<stage>.npy`` for each stage, ``paths.npy`` and ``labels.npy`` have a row for each image, and
-    ``progress`` a byte. In the end the rows of unreadable images are taken out, and the folder is renamed,
-    or packed if ``out`` ends in ``.npz``.
+    ``<stage>.npy`` of each stage, ``paths.npy`` and ``labels.npy`` have a row for each image, ``progress`` a
+    byte. In the end unreadable images are taken out, and the folder is renamed, or packed as ``.npz``.
     """
 
     def __init__(self, out: Path) -> None:
@@ -230,10 +225,7 @@ class FeatureStore:
             write_manifest(self.folder, manifest)               # last: with it the files count as made
 
     def pending(self, batch_size: int, skip_unreadable: bool) -> list[range]:
-        """Return the batches in which something is to be done; b begins with image ``b * batch_size``.
-
-        With ``skip_unreadable``, images that were found unreadable are done with.
-        """
+        """Return the batches with images to do; with ``skip_unreadable``, unreadable ones are done with."""
         if 'num_unreadable' in read_manifest(self.folder)['images']:        # finish() has begun
             return []
         states = self.states()
@@ -246,10 +238,7 @@ class FeatureStore:
         return np.fromfile(self.folder / PROGRESS, np.uint8)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Take out the rows of unreadable images and give the result its name.
-
-        Stopped at any point, it can be called again.
-        """
+        """Take out the rows of unreadable images and rename the result; if stopped, call it again."""
         states, reasons = self.states(), _read_reasons(self.folder)
         assert PENDING not in states, 'some images were not computed'
         keep = np.flatnonzero(states == DONE)

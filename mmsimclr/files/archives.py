@@ -13,16 +13,11 @@ MAX_MEMBER_BYTES = 64_000_000
 
 
 def unpack(archive: Path, folder: Path, file_names: Sequence[str]) -> None:
-    """Write the members of a tar archive that have one of ``file_names`` into ``folder``, flat.
-
-    Args:
-        archive: The tar archive, compressed or not.
-        folder: An existing folder.
-        file_names: Names without folders.
+    """Write the members of a tar archive that have one of ``file_names`` into an existing folder, flat.
 
     Raises:
-        ValueError: If the archive cannot be read to its end, or any member would lie or point outside
-            of the folder, is a device, or is larger than 64 MB. The message names it.
+        ValueError: If the archive cannot be read to its end, or a member would lie or point outside of the
+            folder, is a device, or has more than 64 MB.
         OSError: If a file cannot be written.
     """
     try:
@@ -42,6 +37,6 @@ def unpack(archive: Path, folder: Path, file_names: Sequence[str]) -> None:
                          'points outside of the folder it is unpacked to') from error
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if getattr(error, 'errno', None) is not None:
-            raise  # No fault of the archive: a full disk, missing rights.
+            raise                                   # no fault of the archive: a full disk, missing rights
         raise InputError(f'{archive} is truncated or no tar archive: {error} '
                          f'({archive.stat().st_size} bytes)') from error

@@ -7,6 +7,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Mapping
 
@@ -51,19 +52,17 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
              retry_wait_s: float = 1.0, progress: Progress | None = None) -> Path:
     """Fetch ``url`` into ``path``, going on where an earlier attempt stopped; return ``path``.
 
-    Bytes arrive in ``<path>.part``, which is renamed when it is complete and verified. It is continued if
-    the server confirms that the file is still the same (by ETag or Last-Modified, and size), and otherwise
-    begun anew. Processes that want the same file take turns.
+    Bytes arrive in ``<path>.part``, which is renamed when it is verified. It is begun anew unless the server
+    confirms, by ETag or Last-Modified and size, that the file is the same. Processes take turns.
 
     Args:
         url: An ``http://`` or ``https://`` address.
         path: Where the file goes; missing parent folders are made.
-        hashes: Expected digests, as of :func:`~mmsimclr.files.difference`. A file already at ``path`` that
-            has them (and ``size``) is not fetched again.
+        hashes: Expected digests, as of :func:`~mmsimclr.files.difference`. A file that has them already (and
+            ``size``) is not fetched again.
         size: Expected size in bytes.
         timeout: Seconds without a byte after which a connection counts as dead, > 0.
-        attempts: Number of attempts, >= 1. A refusal that another attempt cannot change (404, unknown
-            host) ends the download at once.
+        attempts: Number of attempts, >= 1. A final refusal (404, unknown host) ends the download at once.
         retry_wait_s: Seconds before the second attempt; doubled before each further one.
         progress: Called with (bytes present, total bytes or None) at the start and as the file grows.
 
@@ -86,7 +85,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
                 return path
             for attempt in range(attempts):
                 try:
-                    _fetch(url, part, origin_file, timeout, progress)
+                    _fetch(url, part, origin_file, timeout, progress or (lambda done, total: None))
                     break
                 except _Interrupted as interruption:
                     if isinstance(interruption, _Changed):
@@ -108,13 +107,13 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
     return path
 
 
-def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress | None) -> None:
+def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress) -> None:
     """Append to ``part`` what is missing of ``url``; start it anew where it cannot be continued."""
     part.touch()
     received, origin = part.stat().st_size, _read_origin(origin_file, url)
     if received and origin.get('total') == received:
         return                              # stopped after the last byte and before the check
-    # A response compressed on the way would make byte ranges and sizes meaningless.
+    # A response compressed on the way would have other byte ranges and sizes.
     headers = {'User-Agent': 'mmsimclr', 'Accept-Encoding': 'identity'}
     if received and origin.get('validator'):
         headers |= {'Range': f'bytes={received}-', 'If-Range': origin['validator']}
@@ -132,12 +131,10 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
             received, total = 0, int(length) if length.isdigit() else None
             file.truncate(0)
             origin_file.write_text(json.dumps({'url': url, 'validator': validator, 'total': total}))
-        if progress:
-            progress(received, total)
+        progress(received, total)
         while piece := _next_piece(response, received, timeout):
             received += file.write(piece)
-            if progress:
-                progress(received, total)
+            progress(received, total)
         if total is not None and received != total:
             raise _Interrupted(f'the connection closed after {received} of {total} bytes')
         file.flush()
@@ -146,11 +143,10 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
 
 def _read_origin(origin_file: Path, url: str) -> dict:
     """Return the validator and total of a partial file of this address; empty if they are not known."""
-    try:
+    with suppress(OSError, ValueError):
         origin = json.loads(origin_file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return origin if origin['url'] == url else {}
+        return origin if origin['url'] == url else {}
+    return {}
 
 
 def _request(url: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:

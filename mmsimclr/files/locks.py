@@ -13,8 +13,7 @@ from filelock import FileLock, Timeout
 def locked_file(path: Path, wait: bool = True) -> Iterator[None]:
     """Keep other processes from a file during the block, by a lock on ``<path>.lock``.
 
-    Raises:
-        BlockingIOError: If another process has the lock, and ``wait`` is False.
+    If another process has the lock, and ``wait`` is False, raise BlockingIOError.
     """
     lock = FileLock(f'{path}.lock')
     try:

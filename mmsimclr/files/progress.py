@@ -15,10 +15,7 @@ class ProgressLine:
     On a terminal one line is rewritten. Elsewhere a line is printed at the start, every half minute and at
     the end. What was done at the first call counts as done by an earlier run.
 
-    Args:
-        name: Beginning of the line; may be empty.
-        unit: What is counted; with ``'MB'``, ``done`` and ``total`` are in bytes.
-        stream: Where to print; standard error by default.
+    With the unit ``'MB'``, ``done`` and ``total`` are in bytes. The stream is standard error by default.
     """
 
     def __init__(self, name: str = '', unit: str = 'images', stream: TextIO | None = None) -> None:
@@ -44,11 +41,12 @@ class ProgressLine:
 
     def _start(self, done: int, total: int | None) -> tqdm:
         settings = dict(unit='B', unit_scale=True) if self.unit == 'MB' else dict(unit=f' {self.unit}')
-        if not self.stream.isatty():
+        is_terminal, stream = self.stream.isatty(), self.stream
+        if not is_terminal:
             settings |= dict(mininterval=LOG_INTERVAL_S, bar_format=LOG_FORMAT if total is not None else None)
-        return _Bar(desc=self.name, total=total, initial=done, miniters=1,
-                    smoothing=0, position=0, leave=done != total, dynamic_ncols=self.stream.isatty(),
-                    file=self.stream if self.stream.isatty() else _Lines(self.stream), **settings)
+            stream = _Lines(self.stream)
+        return _Bar(desc=self.name, total=total, initial=done, miniters=1, smoothing=0, position=0,
+                    leave=done != total, dynamic_ncols=is_terminal, file=stream, **settings)
 
 
 class _Bar(tqdm):

@@ -11,7 +11,7 @@ from mmsimclr.errors import InputError
 
 def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
     """Return the hexadecimal digest of a file by an algorithm of :mod:`hashlib`."""
-    # The sums guard against damage, not against an attacker; says so to FIPS builds of OpenSSL.
+    # FIPS builds of OpenSSL refuse md5 for security; these sums are against damage, not against an attacker.
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, 'rb') as file:
         while piece := file.read(1 << 20):
@@ -19,18 +19,11 @@ def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
     return digest.hexdigest()
 
 
-def difference(path: str | Path, hashes: Mapping[str, str] | None = None,
-               size: int | None = None) -> str:
+def difference(path: str | Path, hashes: Mapping[str, str] | None = None, size: int | None = None) -> str:
     """Say how an existing file differs from what it should be; return an empty string if it does not.
 
-    Args:
-        path: The file.
-        hashes: Expected hexadecimal digests by algorithm, e.g. ``{'md5': '...'}``, or the first 8 digits
-            or more of them.
-        size: Expected size in bytes.
-
-    Raises:
-        ValueError: If an expected digest has fewer than 8 digits.
+    ``hashes`` are the expected hexadecimal digests by algorithm, ``{'md5': '...'}``, or at least 8 digits of
+    them (else a ValueError); ``size`` is in bytes.
     """
     actual_size = Path(path).stat().st_size
     if size is not None and actual_size != size:
@@ -48,8 +41,7 @@ def difference(path: str | Path, hashes: Mapping[str, str] | None = None,
 def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
     """Open a binary file for writing so that it appears whole or not at all; make missing parent folders.
 
-    The bytes go to a temporary file in the same folder, which takes the place of ``path`` in one step when
-    the block ends without an error; otherwise ``path`` stays as it was.
+    A temporary file beside it takes its place when the block ends without an error.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

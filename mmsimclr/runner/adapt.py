@@ -36,8 +36,7 @@ REPLACING = 'mmsimclr.ReplaceUnreadable'
 def set_amp(config: Config, dtype: str) -> None:
     """Put a config's optimizer in a wrapper for 'bf16', or for 'fp16' with loss scaling.
 
-    Raises:
-        InputError: If ``dtype`` is neither, or fp16 is asked for without a GPU.
+    Raise InputError if ``dtype`` is neither, or fp16 is asked for without a GPU.
     """
     if dtype not in AMP_DTYPES:
         raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
@@ -52,11 +51,7 @@ def set_amp(config: Config, dtype: str) -> None:
 
 
 def set_auto_scale_lr(config: Config) -> None:
-    """Have the learning rate scaled to the real global batch, by the config's rule.
-
-    Raises:
-        InputError: If the config does not say for which batch its learning rate is.
-    """
+    """Have the learning rate scaled to the real global batch; raise InputError if the config has no rule."""
     if not config.get('auto_scale_lr'):
         raise InputError('the config has no auto_scale_lr=dict(base_batch_size=..., rule=...), so the batch '
                          'its learning rate is for is not known')

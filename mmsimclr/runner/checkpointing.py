@@ -95,8 +95,7 @@ def newest_checkpoint(folders: list[Path]) -> Search:
     """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
     A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine or a kill
-    leaves them, is intact if it can be read to its end. The first folder is the work directory, which has the
-    ``run_id``.
+    leaves them, is intact if it can be read to its end. The first folder has the ``run_id``.
     """
     named = folders[0] / 'run_id'
     run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None
@@ -145,8 +144,7 @@ def require_any(search: Search, may_start_anew: bool) -> None:
 
     Raises:
         DamagedCheckpointError: If all that could be resumed is damaged.
-        CheckpointError: If all is of an earlier run, and this one may not start anew, as one may that a
-            launcher restarts.
+        CheckpointError: If all is of an earlier run, and this one may not start anew.
     """
     if search.path is None and search.damaged:
         raise DamagedCheckpointError(
@@ -216,8 +214,7 @@ def checkpoint_content(runner, meta: dict[str, Any], random_states: list[dict], 
                        save_param_scheduler: bool = True) -> dict[str, Any]:
     """Return a checkpoint on the CPU: what MMEngine's hold, the encoder's record, and what resuming needs.
 
-    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank. Raise
-    InputTypeError if the optimizer has a wrapper that is not MMEngine's.
+    ``meta`` has the run's config, its id and its place, and ``random_states`` those of every rank.
     """
     model = unwrap_model(runner.model)
     record = describe_model(model)

@@ -22,10 +22,9 @@ class RunError(UserError, RuntimeError):
 
 @contextmanager
 def explained_failures(runner) -> Iterator[None]:
-    """Raise a :class:`RunError` in place of failures of the machine: its memory, its disks, its processes.
+    """Raise a :class:`RunError`, which says how to go on, at failures of memory, disks and processes.
 
-    The message says how to go on. The loss of another process has no type of its own in torch, so any
-    RuntimeError in a run of many processes counts as one.
+    Torch has no type for the loss of another process: in a run of many, any RuntimeError counts as one.
     """
     try:
         yield

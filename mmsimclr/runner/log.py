@@ -66,11 +66,7 @@ NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_
 
 @LOG_PROCESSORS.register_module()
 class PretrainLogProcessor(LogProcessor):
-    """MMEngine's processor, with images per second and a shorter line for training.
-
-    Images per second are over all ranks, loading included. Every backend receives all scalars under their
-    full names.
-    """
+    """MMEngine's processor, with a shorter line, and images per second of all ranks, loading included."""
 
     def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """Return the scalars for the backends and the line for the terminal."""

@@ -31,8 +31,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop by epochs; a resumed one begins at the batch after the last that was trained on.
 
     :class:`SeededSampler` passes over the images that were seen; with another sampler they are decoded and
-    dropped. The generators are put into ``random_state``, that of the checkpoint, when the first batch is due,
-    so that no draw is missing or comes twice.
+    dropped. The generators get the ``random_state`` of the checkpoint when the first batch is due, so that no
+    draw is missing or comes twice.
     """
 
     random_state: dict | None = None

@@ -53,10 +53,9 @@ def settings_of(runner) -> dict[str, Any]:
 
 
 def check_settings(runner, configured: dict[str, Any], path: str) -> None:
-    """Raise ConfigError if the config says other settings than a checkpoint has put in their place.
+    """Raise ConfigError if the settings of a checkpoint are not those ``configured`` before it was resumed.
 
-    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing. ``configured`` is
-    :func:`settings_of` the runner before it resumed.
+    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing.
     """
     resumed = settings_of(runner)
     # A setting that only one of them knows comes from another version of torch.
@@ -76,8 +75,8 @@ def check_data(runner, meta: dict, path: str) -> None:
     different = [f'{key} {then[key]} in the checkpoint, {now[key]} now'
                  for key in ('num_images', 'global_batch', 'steps_per_epoch')
                  if then.get(key, now[key]) != now[key]]
-    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    if not different and by_epoch and not 0 <= runner.iter - runner.epoch * steps <= steps:
+    by_epoch, inside = isinstance(runner.train_loop, EpochBasedTrainLoop), runner.iter - runner.epoch * steps
+    if not different and by_epoch and not 0 <= inside <= steps:
         different = [f'iteration {runner.iter} after {runner.epoch} epochs in the checkpoint, {steps} steps '
                      'per epoch now']
     if different:
@@ -85,7 +84,6 @@ def check_data(runner, meta: dict, path: str) -> None:
             f'{path} is of a run on other data or with another batch: {"; ".join(different)}. The iterations '
             'done would be other images: make them equal (batch_size is per process), or start a new run '
             f'from its weights (--cfg-options load_from={path})')
-    inside = runner.iter - runner.epoch * steps
     if by_epoch and inside and not isinstance(runner.train_loop, ResumableTrainLoop):
         raise ConfigError(
             f'{path} was saved {inside} steps into an epoch of {steps}, and '
@@ -114,9 +112,8 @@ def extend(schedule: Any, end: float) -> None:
     had_ended = schedule._global_step >= schedule.end
     schedule.end = end
     if had_ended and schedule._global_step < end:
-        # The step that it did not make when the shorter run ended.
         schedule._global_step -= 1
-        schedule.step()
+        schedule.step()                 # which it did not make when the shorter run ended
 
 
 def _equal(left: Any, right: Any) -> bool:

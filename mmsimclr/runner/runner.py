@@ -53,7 +53,7 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     and optimizer have fused operations of their own.
 
     Raises:
-        InputError: If there is no backbone, an option is not torch's, or torch cannot compile on this machine.
+        InputError: If there is no backbone, an option is not torch's, or torch cannot compile here.
     """
     inner, options = unwrap_model(model), dict(options or {})
     if not isinstance(getattr(inner, 'backbone', None), nn.Module):
@@ -78,8 +78,8 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 def check_widths(model: nn.Module) -> None:
     """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
-    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, and heads
-    with a first layer ``fc0`` on pooled features.
+    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, under
+    heads with a first layer ``fc0`` on pooled features.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
     width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
@@ -183,11 +183,10 @@ class PretrainRunner(Runner):
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
                map_location='default') -> None:
-        """Go on from a checkpoint, inside an epoch too.
+        """Go on from a checkpoint, inside an epoch too; errors are also those of :meth:`load_checkpoint`.
 
         Raises:
             ConfigError: If optimizer, schedule, seed, batch or data are not those of the checkpoint.
-            CheckpointError: If it cannot be read or does not fill the model.
         """
         configured, ends = settings_of(self), [schedule.end for schedule in schedules(self)]
         sampler = self.train_dataloader.sampler
@@ -209,8 +208,8 @@ class PretrainRunner(Runner):
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
         """Load a checkpoint of this model, all of it, and return its content.
 
-        ``filename`` may be a file, folder, address or model-zoo name. Of MMEngine's other arguments none counts:
-        the file is read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
+        ``filename`` may be a file, folder, address or model-zoo name. The other arguments do nothing: the
+        file is read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
 
         Raises:
             CheckpointError: If the file is damaged, would run code, or does not fill the model.
@@ -267,16 +266,17 @@ class PretrainRunner(Runner):
 
     def build_train_loop(self, loop):
         """Build the train loop; raise InputError if the run, or an epoch, would have no steps."""
-        if isinstance(loop, dict) and (loop.get('type') in LOOPS_BY_EPOCH if 'type' in loop else
-                                       loop.get('by_epoch')):
+        if isinstance(loop, dict) and (
+                loop['type'] in LOOPS_BY_EPOCH if 'type' in loop else loop.get('by_epoch')):
             settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
             loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
         loop = super().build_train_loop(loop)
         loader = loop.dataloader
         if len(loader) == 0:
             raise InputError(
-                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} process(es) do '
-                f'not fill one batch of {loader.batch_size}; lower train_dataloader.batch_size')
+                f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
+                f'process(es) do not fill one batch of {loader.batch_size}; '
+                'lower train_dataloader.batch_size')
         if loop.max_iters < 1:
             raise InputError('the run would have no steps: train_cfg.max_epochs (or max_iters) must be >= 1')
         return loop
