@@ -90,6 +90,7 @@ MOVED = {
 RENAMED = {
     'checkpoints.zoo_settings:mirrors': 'checkpoints.zoo:configured_mirrors',
     'config.checkpoint_content:bare_model': 'distributed:unwrap_model',
+    'features.pooling:out_indices': 'models.backbones.resnet:out_indices_of',
     'models.algorithms.classifier:MAPS': 'models.backbones.resnet:STAGE_INDICES',
     'protocols.downstream_model:unwrap': 'distributed:unwrap_model',
     'protocols.permutation_test:check_comparable': 'reporting.comparison:check_comparable',

@@ -11,10 +11,7 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked_file(path: Path, wait: bool = True) -> Iterator[None]:
-    """Keep other processes from a file during the block, by a lock on ``<path>.lock``.
-
-    If another process has the lock, and ``wait`` is False, raise BlockingIOError.
-    """
+    """Lock ``<path>.lock`` during the block; raise BlockingIOError if it is taken and ``wait`` is False."""
     lock = FileLock(f'{path}.lock')
     try:
         lock.acquire(timeout=-1 if wait else 0)

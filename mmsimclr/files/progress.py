@@ -13,9 +13,8 @@ class ProgressLine:
     """Line that shows what is done, the rate and the time left; call it with (done, total or None).
 
     On a terminal one line is rewritten. Elsewhere a line is printed at the start, every half minute and at
-    the end. What was done at the first call counts as done by an earlier run.
-
-    With the unit ``'MB'``, ``done`` and ``total`` are in bytes. The stream is standard error by default.
+    the end. What was done at the first call counts as done by an earlier run. With unit ``'MB'``, ``done``
+    and ``total`` are in bytes. The stream is standard error by default.
     """
 
     def __init__(self, name: str = '', unit: str = 'images', stream: TextIO | None = None) -> None:

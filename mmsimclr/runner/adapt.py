@@ -34,10 +34,7 @@ REPLACING = 'mmsimclr.ReplaceUnreadable'
 
 
 def set_amp(config: Config, dtype: str) -> None:
-    """Put a config's optimizer in a wrapper for 'bf16', or for 'fp16' with loss scaling.
-
-    Raise InputError if ``dtype`` is neither, or fp16 is asked for without a GPU.
-    """
+    """Put a config's optimizer in a wrapper for 'bf16' or 'fp16'; raise InputError for fp16 without GPU."""
     if dtype not in AMP_DTYPES:
         raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
     if dtype == 'fp16' and not torch.cuda.is_available():

@@ -78,9 +78,8 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
     """End the program with ``error: MESSAGE`` and status 1 at an error that the user can mend.
 
     Such are every :class:`~mmsimclr.errors.UserError`, also of a process that loads images, and a failed
-    operation on a file. Anything else, and everything with ``MMSIMCLR_TRACEBACK=1``, keeps its traceback.
-
-    ``interrupted`` is said at Ctrl-C, where the status is 130, as shells count it.
+    operation on a file. Anything else, and everything with ``MMSIMCLR_TRACEBACK=1``, keeps its traceback. At
+    Ctrl-C the message is ``interrupted`` and the status 130, as shells count it.
     """
     wants_traceback = os.environ.get('MMSIMCLR_TRACEBACK', '0') != '0'
     try:

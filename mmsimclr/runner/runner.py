@@ -49,8 +49,7 @@ LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBas
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
     """Compile a model's encoder in place, with arguments of ``torch.compile``; its keys stay what they are.
 
-    The encoder is nearly all of a step's computing. A compiler only breaks the loss into pieces; views, head
-    and optimizer have fused operations of their own.
+    The encoder is nearly all of a step's computing; views, head and optimizer have fused operations already.
 
     Raises:
         InputError: If there is no backbone, an option is not torch's, or torch cannot compile here.
