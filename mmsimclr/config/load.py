@@ -211,15 +211,12 @@ def _move_data(config: Config, root: str) -> None:
         raise ConfigError(f'data_root must be the path of a folder, got {root!r}')
     old, new = config.data_root.rstrip('/'), root.rstrip('/') or '/'
 
-    def moved(value: Any) -> Any:
-        if isinstance(value, str) and (value.rstrip('/') == old or value.startswith(f'{old}/')):
-            return new + value[len(old):]
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                value[key] = moved(inner)
-        elif isinstance(value, list):
-            value[:] = map(moved, value)
-        return value
+    def move(part: Config | dict | list) -> None:
+        # Only what changes is assigned: other values may be types that are not imported yet.
+        for key, value in part.items() if hasattr(part, 'items') else enumerate(part):
+            if isinstance(value, str) and (value.rstrip('/') == old or value.startswith(f'{old}/')):
+                part[key] = new + value[len(old):]
+            elif isinstance(value, dict | list):
+                move(value)
 
-    for key, value in config.items():
-        config[key] = moved(value)
+    move(config)

@@ -273,3 +273,11 @@ def test_an_own_module_that_cannot_be_imported_is_named_with_the_line_that_wants
     leaf = f'{READS_BASE}from {module} import Neck\nmodel.neck = dict(type=Neck)\n'
     message = refusal(tmp_path, leaf, BASE)
     assert f'{tmp_path}/leaf.py, line 5' in message and said in message
+
+
+def test_a_config_whose_data_were_moved_is_dumped_as_readable_python(root, tmp_path):
+    leaf = root / 'configs/benchmarks/classification/linear_1xb64-coslr-40e_folder.py'
+    load_config(leaf, {'data_root': '/mnt/photos'}).dump(tmp_path / 'dumped.py')
+    again = load_config(tmp_path / 'dumped.py')
+    assert again.train_dataloader.dataset.data_root == '/mnt/photos'
+    assert again.train_dataloader.collate_fn.type.rpartition('.')[2] == 'default_collate'
