@@ -114,7 +114,7 @@ def test_a_loader_process_that_is_killed(tmp_path):
 def _break(what: str) -> None:
     """Have something go wrong in this process: the third step, the thirtieth image, or the third save."""
     owner, name, at = dict(gradient=(LARS, 'step', 3), memory=(Shapes, '__getitem__', 30),
-                           disk=(manifest._HashedFile, 'raise_if_failed', 3))[what]
+                           disk=(manifest._HashedFile, '__init__', 3))[what]
     function, calls = getattr(owner, name), itertools.count(1)
 
     def broken(self, *args, **kwargs):
