@@ -1,4 +1,4 @@
-"""What every run shares: hooks, log, environment."""
+"""Runtime of every run: hooks, log, environment."""
 
 from mmengine.hooks import (
     DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)

@@ -1,4 +1,4 @@
-"""What every benchmark that trains shares: hooks, log, environment."""
+"""Runtime of benchmarks that train: hooks, log, environment."""
 
 from mmengine.config import read_base
 

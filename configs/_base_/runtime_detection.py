@@ -1,4 +1,4 @@
-"""What every detector's run shares: mmdet's scope, and a log by iterations."""
+"""Runtime of detectors: mmdet's scope, and a log by iterations."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""What every segmenter's run shares: mmseg's scope, steps rather than epochs."""
+"""Runtime of segmenters: mmseg's scope, steps rather than epochs."""
 
 from mmengine.config import read_base
 
