@@ -335,6 +335,12 @@ def test_a_whole_model_honours_what_is_recorded(tmp_path):
     assert_unchanged(model, before)
 
 
+@pytest.mark.parametrize('scale', [((1., 0., 0.), UNIT[1]), (UNIT[0], (255., 255., 58.))])
+def test_mean_and_deviation_must_both_be_the_models(scale, tmp_path):
+    with pytest.raises(UnsupportedEncoderError, match=r'set model\.data_preprocessor'):
+        load_model(algorithm(), recorded(tmp_path / 'x.pth', algorithm(), scale))
+
+
 @pytest.mark.parametrize('key', ['backbone.conv1.weight', 'neck.fc0.weight'])
 def test_a_whole_model_that_diverged_is_refused(key, tmp_path):
     tensors = algorithm().state_dict()

@@ -216,3 +216,12 @@ def test_what_mmdet_takes(config):
     check_config(config)
     config.model.rpn_head.anchor_generator.type = 'mmdet.AnchorGeneratr'
     assert refused(config, "did you mean 'mmdet.AnchorGenerator'")
+
+
+@pytest.mark.parametrize('part', ['bank', 'queries'])
+def test_images_that_a_hook_embeds_need_a_pipeline(part, config):
+    images = dict(type='Shapes', num_images=4, pipeline=[dict(type='PackImage')])
+    config.custom_hooks = [dict(type='OnlineKNNHook', bank=dict(images), queries=dict(images))]
+    check_config(config)
+    del config.custom_hooks[0][part]['pipeline']
+    assert refused(config, f'custom_hooks[0].{part} lacks pipeline')

@@ -85,3 +85,14 @@ def test_no_tensor_is_larger_than_a_block(streamed, monkeypatch):
     with Largest() as largest:
         nt_xent_loss(*views(200, 4), streamed=streamed).backward()
     assert (largest.numel <= max(32 * 32, 400 * 4)) == streamed, largest.numel
+
+
+@pytest.mark.parametrize('temperature', [0.03, 0.02, 0.01])
+def test_an_anchor_whose_every_negative_is_opposite_counts(temperature):
+    """exp(-2 / 0.02) is 0 in float32, so a fixed shift would leave this anchor no negatives."""
+    double = [torch.tensor(rows, dtype=torch.float64, requires_grad=True)
+              for rows in ([[1, 0.1], [-1, 0]], [[-1, 0], [-1, 0.01]])]
+    single = [view.detach().float().requires_grad_() for view in double]
+    want = loss_and_gradients(*double, temperature, streamed=False)
+    for got, wanted in zip(loss_and_gradients(*single, temperature, streamed=True), want, strict=True):
+        torch.testing.assert_close(got.double(), wanted, rtol=1e-3, atol=1e-4)

@@ -157,3 +157,12 @@ def test_a_k_that_a_class_has_too_few_images_for_is_left_out_and_named(tmp_path)
 def test_arguments_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match='k, num_samples and negatives_per_positive must be >= 1'):
         protocol(**arguments)
+
+
+def test_the_best_layer_is_best_with_the_cost_that_is_best_for_it(tmp_path, monkeypatch):
+    """It is not the best on average over the costs."""
+    by_cost = {'stem': (0.2, 0.9, 0.1), 'layer4': (0.6, 0.6, 0.6)}
+    monkeypatch.setattr(LowShotSVM, '_evaluate', lambda self, stage, data, ks, seed: (
+        np.tile(np.array(by_cost[stage])[:, None], (len(ks), 1, self.num_samples)), 0))
+    result = protocol().run(tiny_benchmark(tmp_path / 'run', seed=SEED))
+    assert result.settings['best_layer'] == 'stem' and set(result.settings['cost'].values()) == {COSTS[1]}

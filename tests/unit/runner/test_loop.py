@@ -87,6 +87,17 @@ def test_another_sampler_loads_them_again_and_says_so(whole):
     assert said in log_of(folder / 'default')
 
 
+def test_a_run_resumed_between_epochs_has_the_same_bits(tmp_path):
+    """What its steps draw too: the generators go on, they do not begin again."""
+    changes = {'default_hooks.checkpoint.by_epoch': True}
+    whole, order = run(tmp_path / 'whole', **changes)
+    resumed, asked = run(tmp_path / 'resumed', **changes, resume=True,
+                         load_from=str(tmp_path / 'whole' / 'epoch_1.pth'))
+    assert resumed.iter == 8 and asked == order[16:]
+    for name, value in resumed.model.state_dict().items():
+        assert torch.equal(value, whole.model.state_dict()[name]), name
+
+
 @pytest.mark.parametrize('kind', [EpochBasedTrainLoop, 'EpochBasedTrainLoop'])
 def test_the_loop_of_mmengine_by_name_is_this_one(kind, whole, tmp_path):
     folder, _, order = whole

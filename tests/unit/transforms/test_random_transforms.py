@@ -253,3 +253,18 @@ def test_values_are_clipped_and_the_input_is_left_alone():
 def test_a_deviation_out_of_range_is_refused(alpha_std):
     with pytest.raises(ValueError, match='alpha_std must be >= 0'):
         PCALighting(alpha_std)
+
+
+def test_every_place_of_a_box_is_equally_frequent_up_to_the_last_row_and_column():
+    crop = RandomResizedCrop(4)
+    boxes = [crop.draw_box(4, 4) for _ in range(2000)]
+    for start, length in ((0, 2), (1, 3)):
+        places = [box[start] for box in boxes if box[length] == 3]
+        assert len(places) > 500 and set(places) == {0, 1}
+        assert 0.45 < np.mean(places) < 0.55
+
+
+def test_the_central_box_is_as_wide_or_as_high_as_the_ratio_allows():
+    crop = RandomResizedCrop(4, ratio=(0.5, 3))
+    assert crop.central_box(10, 100) == (0, 35, 10, 30)
+    assert crop.central_box(100, 10) == (40, 0, 20, 10)
