@@ -1,7 +1,9 @@
-"""Configs: load them from files and check them."""
+"""Configs: load them from files, check and compare them."""
 
+from .canonical import canonical, config_sha256, differences
 from .check import check_config
 from .errors import ConfigError
 from .load import ConfigOptions, load_config, parse_options, parse_value
 
-__all__ = ['ConfigError', 'ConfigOptions', 'check_config', 'load_config', 'parse_options', 'parse_value']
+__all__ = ['ConfigError', 'ConfigOptions', 'canonical', 'check_config', 'config_sha256', 'differences',
+           'load_config', 'parse_options', 'parse_value']

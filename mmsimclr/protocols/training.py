@@ -113,7 +113,7 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
 def training_settings(runner: Runner, config: Config) -> dict[str, Any]:
     """Return what a result says of a training: steps, ranks, global batch and optimizer."""
     optimizer, ranks = config.optim_wrapper.optimizer, distributed.world_size()
-    kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
+    kind = getattr(optimizer.type, '__name__', optimizer.type).rpartition('.')[2]
     batch = config.train_dataloader.batch_size * ranks * config.optim_wrapper.get('accumulative_counts', 1)
     return dict(steps=runner.iter, ranks=ranks, global_batch=batch, optimizer={**optimizer, 'type': kind})
 

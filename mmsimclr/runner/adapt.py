@@ -1,5 +1,6 @@
 """Adapting a config to its switches and to this machine; each step changes the config in place."""
 
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -9,9 +10,11 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
+from mmengine.utils import get_object_from_string
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
+from mmsimclr.config.check import check_trains
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.errors import InputError
@@ -31,6 +34,18 @@ AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
 # Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
+
+
+def adapt(config: Config) -> None:
+    """Adapt a config that trains; raise ConfigError if it lacks a part that training needs."""
+    check_trains(config)
+    allow_bad_images(config)
+    place_views(config)
+    adapt_to_determinism(config)
+    adapt_to_device(config)
+    save_atomically(config)
+    scale_learning_rate(config)
+    write_types_as_text(config)
 
 
 def set_amp(config: Config, dtype: str) -> None:
@@ -171,6 +186,26 @@ def save_atomically(config: Config) -> None:
     for hook in (*config.default_hooks.values(), *(config.get('custom_hooks') or ())):
         if isinstance(hook, dict) and hook.get('type') in kinds:
             hook['type'] = 'mmsimclr.AtomicCheckpointHook'
+
+
+def write_types_as_text(config: Config) -> None:
+    """Put names in the place of classes and functions, so that the config can be read when it is dumped.
+
+    MMEngine itself does so with those that a lazy config imports, not with those assigned later.
+    """
+    def text_of(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(text_of, value))
+        if isinstance(value, dict):
+            for key, child in [*dict.items(value)]:          # a lazy config's own imports stay as they are
+                if (text := text_of(child)) is not child:
+                    value[key] = text
+        elif inspect.isclass(value) or inspect.isroutine(value):
+            name = f'{value.__module__}.{value.__qualname__}'
+            return name if get_object_from_string(name) is value else value
+        return value
+
+    text_of(config._cfg_dict)
 
 
 def scale_learning_rate(config: Config) -> None:

@@ -5,16 +5,8 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
-from mmsimclr.config.check import check_trains
 from mmsimclr.registry import RUNNERS
-from mmsimclr.runner.adapt import (
-    adapt_to_determinism,
-    adapt_to_device,
-    allow_bad_images,
-    place_views,
-    save_atomically,
-    scale_learning_rate,
-)
+from mmsimclr.runner.adapt import adapt
 from mmsimclr.runner.runner import PretrainRunner
 
 
@@ -31,13 +23,7 @@ def build_runner(config: Config) -> Runner:
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
-    check_trains(config)
-    allow_bad_images(config)
-    place_views(config)
-    adapt_to_determinism(config)
-    adapt_to_device(config)
-    save_atomically(config)
-    scale_learning_rate(config)
+    adapt(config)
     kind = config.get('runner_type')
     if not kind:
         return PretrainRunner.from_cfg(config)

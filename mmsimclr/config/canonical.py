@@ -1,0 +1,174 @@
+"""The canonical form of a config: what it asks to be computed, in plain values, whatever its dialect."""
+
+import hashlib
+import inspect
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config.lazy import LazyAttr, LazyObject
+
+from mmsimclr.config.check import REGISTRIES, RUNNER_KEYS
+from mmsimclr.errors import InputTypeError
+from mmsimclr.registry import SCOPE
+
+# Keys that cannot change what is computed, with all below them. `*` stands for any text.
+IRRELEVANT = (
+    'work_dir', 'experiment_name',                  # names of folders
+    'resume',                                       # how to start, not what
+    'bad_images',                                   # the other images stay, and a result counts the replaced
+    'log_level', 'log_processor', 'visualizer',     # what is shown
+    'custom_imports',                               # names are compared as what they resolve to
+    'launcher', 'model_wrapper_cfg', 'find_unused_parameters',      # how processes meet
+    'env_cfg',                                      # ports, timeouts, threads, and how cuDNN rounds
+    'randomness.deterministic', 'compile', 'activation_checkpointing',      # rounding
+    'efficient_conv_bn_eval',
+    'num_workers', '*_dataloader.num_workers', '*_hooks.*.num_workers',     # views are seeded by image
+    '*_dataloader.persistent_workers', '*_dataloader.prefetch_factor', '*_dataloader.timeout',
+    '*_dataloader.pin_memory', '*_dataloader.pin_memory_device', '*_dataloader.multiprocessing_context',
+    'protocol.num_processes',                       # the tasks are the same, and each has its own seed
+    'test_dataloader.batch_size', 'val_dataloader.batch_size',      # images are judged one by one
+    # Hooks that only show, save, stop or count.
+    *(f'*_hooks.{name}' for name in (
+        'mmengine.LoggerHook', 'mmengine.IterTimerHook', 'mmengine.RuntimeInfoHook', 'mmengine.ProfilerHook',
+        'mmengine.NPUProfilerHook', 'mmengine.EmptyCacheHook', 'mmengine.CheckpointHook',
+        'mmsimclr.AtomicCheckpointHook', 'mmsimclr.RunSummaryHook', 'mmsimclr.FiniteLossHook',
+        'mmsimclr.PreemptionHook', 'mmsimclr.UnreadableImagesHook', 'mmsimclr.FrozenEncoderHook')),
+    '*_hooks.mmsimclr.OnlineKNNHook.interval', '*_hooks.mmsimclr.OnlineKNNHook.batch_size',
+)
+# Keys that say where data lie. They matter, unless the list of the images is compared itself.
+LOCATIONS = ('*.data_root', 'protocol.tasks.*.root')
+ABSENT = 'not set'
+# Keys whose text names a component, as `type` does.
+_NAMING = {'type', 'constructor', 'runner_type'}
+_HOOKS = ('default_hooks', 'custom_hooks')
+
+
+def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's plain values by dotted key: text, numbers, booleans and None.
+
+    Equal are a component's class, its registered name and its name of an older version; tuples and lists;
+    a number and the same as float; a key of None at the top level and its absence. Hooks stand under their
+    types. Left out are variables of the file, ``auto_scale_lr`` where it is off, and what replaces unreadable
+    images.
+
+    Raises:
+        TypeError: If a value cannot be named: a lambda, a function or class inside of another, an object.
+    """
+    scope = config.get('default_scope') or SCOPE
+    settings = {key: config.get(key) for key in RUNNER_KEYS}
+    if not (settings['auto_scale_lr'] or {}).get('enable'):
+        settings['auto_scale_lr'] = None
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning)             # of names of 0.1
+        for key in _HOOKS:
+            settings[key] = _hooks_by_type(settings[key], scope) or None
+        return {place: value for key in sorted(settings) if settings[key] is not None
+                for place, value in _flat(settings[key], key, scope)}
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a config asks to be computed; it is the same on every machine.
+
+    Keys of ``IRRELEVANT`` do not count. ``load_from`` does, and paths of data as they are written.
+    """
+    relevant = {key: value for key, value in canonical(config).items() if not matches(key, IRRELEVANT)}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], ignored: Sequence[str] = ()
+                ) -> list[tuple[str, Any, Any]]:
+    """Return the keys in which two canonical forms ask for different things, with both values, in order.
+
+    A value is ``'not set'`` where a form has none. Keys of ``IRRELEVANT`` are passed over, and those that
+    match a pattern of ``ignored``.
+    """
+    return [(key, then.get(key, ABSENT), now.get(key, ABSENT)) for key in sorted({*then, *now})
+            if json.dumps(then.get(key, ABSENT)) != json.dumps(now.get(key, ABSENT))
+            and not matches(key, (*IRRELEVANT, *ignored))]
+
+
+def matches(key: str, patterns: Sequence[str]) -> bool:
+    """Whether a dotted key, or one it lies below, matches a pattern."""
+    return any(fnmatchcase(key, pattern) or fnmatchcase(key, f'{pattern}.*') for pattern in patterns)
+
+
+def name_of(component: Any) -> str:
+    """Return the dotted name of a class or function; of one of ours without its module, which may change."""
+    module, name = getattr(component, '__module__', None) or 'builtins', component.__qualname__
+    if '<' in name:
+        raise InputTypeError(f'{name} of {module} cannot be told from others of that name: define it at the '
+                             'top level of a module')
+    package = module.partition('.')[0]
+    return f'{package}.{name}' if package in (SCOPE, 'mmengine') else f'{module}.{name}'
+
+
+def _hooks_by_type(hooks: Any, scope: str) -> dict[str, Any]:
+    """Return hooks by the names of their types; numbered where one comes twice."""
+    named: dict[str, Any] = {}
+    for name, hook in hooks.items() if isinstance(hooks, Mapping) else enumerate(hooks or ()):
+        kind = hook.get('type') if isinstance(hook, Mapping) else None
+        kind = str(name) if kind is None else _plain(kind, scope, names=True)
+        same = sum(each.partition('#')[0] == kind for each in named)
+        named[f'{kind}#{same + 1}' if same else kind] = hook
+    return named
+
+
+def _flat(node: Any, place: str, scope: str) -> Iterator[tuple[str, Any]]:
+    """Yield the plain values below a part of a config, with their places."""
+    if isinstance(node, np.ndarray | np.generic):
+        node = node.tolist()
+    if isinstance(node, Mapping):
+        if 'dataset' in node and _plain(node.get('type'), scope, names=True) == f'{SCOPE}.ReplaceUnreadable':
+            yield from _flat(node['dataset'], place, scope)
+            return
+        children = list(node.items())
+    elif isinstance(node, list | tuple):
+        children = list(enumerate(node))
+    else:
+        # What a short name of a norm or an activation means depends on the packages that were imported.
+        parent, _, key = place.rpartition('.')
+        names = key in _NAMING and (not parent.endswith('_cfg') or '.' in str(node))
+        yield place, _plain(node, scope, names)
+        return
+    if not children:
+        yield place, '{}' if isinstance(node, Mapping) else '[]'
+    for name, child in children:
+        is_plain = str(name).isidentifier() or isinstance(name, int) or place in _HOOKS
+        yield from _flat(child, f'{place}.{name}' if is_plain else f'{place}[{name!r}]', scope)
+
+
+def _plain(value: Any, scope: str, names: bool = False) -> str | int | float | bool | None:
+    """Return a value that JSON can hold; a text that ``names`` a component as the component's name."""
+    if isinstance(value, LazyAttr | LazyObject):
+        value = value.build()
+    if isinstance(value, str):
+        return _resolved(str(value), scope) if names else str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if not math.isfinite(value):
+            return str(float(value))
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, PathLike | torch.dtype):
+        return str(value)
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return name_of(value)
+    raise InputTypeError(f'a config holds plain values, classes and functions, got {value!r}')
+
+
+def _resolved(name: str, scope: str) -> str:
+    """Return the name of the component that a text names in a config of a scope; else the text."""
+    # As MMEngine builds: a bare name is first looked up in the config's own scope.
+    for text in (*([f'{scope}.{name}'] if scope != SCOPE and '.' not in name else ()), name):
+        for registry in REGISTRIES:
+            found = registry.get(text)
+            if inspect.isclass(found) or inspect.isroutine(found):
+                return name_of(found)
+    return name
