@@ -4,7 +4,9 @@ from .archives import unpack
 from .download import DownloadError, UnreachableError, download
 from .locks import locked_file
 from .progress import ProgressLine
+from .reading import open_regular, parse_json, read_json, read_regular, read_text
 from .verified import atomic_writer, difference, file_digest
 
 __all__ = ['DownloadError', 'ProgressLine', 'UnreachableError', 'atomic_writer', 'difference', 'download',
-           'file_digest', 'locked_file', 'unpack']
+           'file_digest', 'locked_file', 'open_regular', 'parse_json', 'read_json', 'read_regular',
+           'read_text', 'unpack']

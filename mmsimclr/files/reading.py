@@ -1,0 +1,130 @@
+"""Guarded reading of files that others made: regular files of a bounded size, text, JSON."""
+
+import json
+import math
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mmsimclr.errors import InputError, MissingFileError
+
+# No manifest, record or result comes near; annotations of a whole dataset name their own bound.
+MAX_JSON_BYTES = 64_000_000
+# Deeper than anything written here or by COCO, and far from Python's own limit.
+MAX_JSON_DEPTH = 50
+# So every integer fits into int64.
+MAX_INTEGER_DIGITS = 18
+_CONTAINERS = (dict, list)
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file for reading in bytes; raise InputError for a pipe, a socket or a device, and never wait.
+
+    It is the open file that is looked at, so nothing can take its place in between.
+    """
+    # Without O_NONBLOCK the call waits until someone writes into a pipe.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):           # of a folder, fdopen says so itself
+            raise InputError(f'{os.fspath(path)} is a pipe, a socket or a device, not a regular file')
+        return os.fdopen(descriptor, 'rb')
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike, max_bytes: int) -> bytes:
+    """Return the content of a regular file of at most ``max_bytes``; raise InputError for any other.
+
+    Of a larger file nothing is read, however much of it is a hole.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(max_bytes + 1) if size <= max_bytes else b''
+    if max(size, len(data)) > max_bytes:
+        raise InputError(f'{os.fspath(path)} has {max(size, len(data)):,} bytes, and at most {max_bytes:,} '
+                         'are read')
+    return data
+
+
+def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> str:
+    """Return the content of a text file in UTF-8, of at most ``max_bytes``.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it is larger, no regular file, or not UTF-8; ``kind`` says in the message what it
+            should be.
+    """
+    try:
+        return read_regular(path, max_bytes).decode()
+    except FileNotFoundError as error:
+        raise MissingFileError(f'no {kind} at {os.fspath(path)}') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{os.fspath(path)} is no {kind}: it is not UTF-8 text: {error}') from error
+
+
+def read_json(path: str | Path, kind: str, max_bytes: int = MAX_JSON_BYTES, finite: bool = True) -> Any:
+    """Return the content of a JSON file, as :func:`parse_json` does; errors of :func:`read_text` are added.
+
+    ``kind`` is the name of what the file should be, such as ``'result of mmsimclr'``.
+    """
+    return parse_json(read_text(path, kind, max_bytes), os.fspath(path), kind, finite)
+
+
+def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: The text, or its bytes in UTF-8.
+        place: Where it comes from, for the message.
+        kind: Name of what it should be, for the message.
+        finite: Whether to refuse NaN and infinity, which are no JSON but which Python writes.
+
+    Raises:
+        InputError: If it is no JSON or no UTF-8, has a key twice in an object, a number that is not finite,
+            an integer of more than 18 digits, or more than 50 levels.
+    """
+    def constant(name: str) -> float:
+        if finite:
+            raise InputError(f'it has the number {name}')
+        return float(name)
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if finite and not math.isfinite(value):
+            raise InputError(f'the number {digits:.40} is too large')
+        return value
+
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        value = json.loads(text, parse_constant=constant, parse_float=number, parse_int=_integer,
+                           object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise InputError(f'{place} is no {kind}: it has more than {MAX_JSON_DEPTH} levels') from error
+    except ValueError as error:                                 # UnicodeDecodeError and ours among them
+        raise InputError(f'{place} is no {kind}: {error}') from error
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(MAX_JSON_DEPTH):
+        level = [child for node in level for child in (node.values() if type(node) is dict else node)
+                 if type(child) in _CONTAINERS]
+        if not level:
+            return value
+    raise InputError(f'{place} is no {kind}: it has more than {MAX_JSON_DEPTH} levels')
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip('-')) > MAX_INTEGER_DIGITS:
+        raise InputError(f'the integer {digits:.40} has more than {MAX_INTEGER_DIGITS} digits')
+    return int(digits)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        key, = Counter(key for key, _ in pairs).most_common(1)
+        raise InputError(f'it has the key {key[0]!r:.80} {key[1]} times')
+    return entries

@@ -1,0 +1,94 @@
+"""Reading of files that others made: never waits, never too much, never another error than the user's."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import parse_json, read_json
+from mmsimclr.files.reading import MAX_JSON_DEPTH, read_regular
+
+HOSTILE = {
+    'deep list': '[' * 200_000 + ']' * 200_000,
+    'deep dict': '{"a":' * 200_000 + '1' + '}' * 200_000,
+    'open list': '[' * 200_000,
+    'one level too many': '[' * (MAX_JSON_DEPTH + 1) + ']' * (MAX_JSON_DEPTH + 1),
+    'NaN': '{"loss": NaN}',
+    'infinity': '[-Infinity]',
+    'overflow to infinity': '[1e999]',
+    'overflow of int64': f'[{10 ** 30}]',
+    'more digits than Python converts': f'[{"9" * 5000}]',
+    'key twice': '{"a": 1, "b": {"c": 1, "c": 2}}',
+    'cut off': '{"a": ',
+    'empty': '',
+    'not UTF-8': b'{"a": "\xff"}',
+    'UTF-16': '{"a": 1}'.encode('utf-16'),
+}
+
+
+@pytest.mark.parametrize('text', HOSTILE.values(), ids=HOSTILE)
+def test_hostile_json_is_an_error_of_the_user_that_names_the_file(tmp_path, text):
+    path = tmp_path / 'record.json'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=r'record\.json is no record'):
+        read_json(path, 'record')
+
+
+@pytest.mark.parametrize('value', [None, 3, -(10 ** 17), 2.5e-308, [], {}, [[1, [2.5, 'ä\n"']], {'a': {}}]])
+def test_what_python_wrote_is_read_back(value):
+    assert parse_json(json.dumps(value), 'text', 'value') == value
+    assert parse_json(json.dumps(value, ensure_ascii=False).encode(), 'text', 'value') == value
+
+
+def test_the_deepest_accepted_text_is_read():
+    text = '[' * MAX_JSON_DEPTH + ']' * MAX_JSON_DEPTH
+    assert parse_json(text, 'text', 'value') == json.loads(text)
+
+
+def test_nan_is_read_where_it_is_asked_for():
+    loss, = parse_json('[NaN]', 'text', 'log', finite=False)
+    assert loss != loss
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(MissingFileError, match=r'no record at .*absent\.json'):
+        read_json(tmp_path / 'absent.json', 'record')
+
+
+@pytest.mark.parametrize('size', [11, 40_000_000_000])
+def test_a_larger_file_is_not_read_even_where_it_is_a_hole(tmp_path, size):
+    path = tmp_path / 'large.json'
+    with open(path, 'wb') as file:
+        file.truncate(size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=f'{size:,} bytes, and at most 10 '):
+        read_regular(path, 10)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000                 # in kB
+    with open(path, 'r+b') as file:
+        file.truncate(10)
+    assert read_regular(path, 10) == bytes(10)
+
+
+def test_a_pipe_does_not_block(tmp_path):
+    # In a process of its own: Python cannot interrupt an open() that waits in this one.
+    os.mkfifo(tmp_path / 'pipe.json')
+    program = ('import sys\nfrom mmsimclr.errors import InputError\nfrom mmsimclr.files import read_json\n'
+               'try:\n    read_json(sys.argv[1], "record")\n'
+               'except InputError as error:\n    print(error)')
+    ran = subprocess.run([sys.executable, '-c', program, tmp_path / 'pipe.json'], timeout=60,
+                         capture_output=True, text=True)
+    assert 'pipe.json is a pipe' in ran.stdout, ran
+
+
+def test_no_descriptor_is_left_open(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    before = len(os.listdir('/proc/self/fd'))
+    for path in (tmp_path / 'pipe', tmp_path, '/dev/null'):
+        for _ in range(3):
+            with pytest.raises((InputError, IsADirectoryError)):
+                read_regular(path, 10)
+    assert len(os.listdir('/proc/self/fd')) == before
