@@ -38,6 +38,7 @@ setup(
     license='Apache-2.0',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
+    package_data={'mmsimclr.studies': ['paper_tables.json']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     python_requires='>=3.10',
     install_requires=[
@@ -51,6 +52,7 @@ setup(
         'tensorflow': ["tensorflow-cpu>=2.16; sys_platform == 'linux' and platform_machine == 'x86_64'",
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'studies': ['submitit'],
         'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
     },
 )

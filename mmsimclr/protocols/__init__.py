@@ -5,6 +5,7 @@ from mmsimclr.evaluation import knn_accuracy
 from .annotation_check import check_annotations
 from .base import Benchmark, EncoderSource, Protocol, run_benchmark
 from .downstream import Detection, Segmentation, check_benchmark
+from .health import Health
 from .knn import KNN, knn_metrics
 from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
@@ -16,7 +17,7 @@ from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning
 
-__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'LinearEvaluation',
+__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health', 'LinearEvaluation',
            'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Result', 'Segmentation',
            'SemiSupervised', 'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'check_annotations',
            'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',

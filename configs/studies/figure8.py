@@ -1,0 +1,47 @@
+"""Figure 8: the projection head, and the layer before it.
+
+Command: mmsimclr study configs/studies/figure8.py
+"""
+
+_base_ = './_base_/cifar10.py'
+
+_head = 'model.neck.num_layers'
+_widths = (32, 128, 512, 2048)
+
+study = dict(
+    title='Projection head and output width (Figure 8)',
+    source='Chen et al. 2020, section 4.2 and Figure 8: ImageNet, ResNet-50, 100 epochs; directions only',
+    text='A nonlinear head is better than a linear one, and that better than none, whatever its output '
+         'width. The layer before the head, h, is a much better representation than what follows it, g(h).',
+    axes={
+        'head': {name: {} for name in ('none', 'linear', 'nonlinear')},
+        'width': {name: {} for name in ('of h', *map(str, _widths))},
+    },
+    cells={
+        'none | of h': {_head: 0},
+        **{f'linear | {width}': {_head: 1, 'model.neck.out_channels': width} for width in _widths},
+        **{f'nonlinear | {width}': {_head: 2, 'model.neck.out_channels': width} for width in _widths},
+    },
+    measure=[
+        dict(name='probe', config='../benchmarks/classification/logistic_cifar10.py'),
+        dict(name='projection', config='../benchmarks/classification/logistic_cifar10.py',
+             options={'protocol.feature': 'projection'}),
+        dict(name='knn', config='../benchmarks/classification/knn_cifar10.py',
+             options={'protocol.train.num_images': 10_000, 'protocol.k': [20]}),
+        dict(name='health', config='../benchmarks/classification/health_cifar10.py',
+             options={'protocol.stages': ['pooled', 'projection']}),
+    ],
+    columns={'h': 'probe.top_1_accuracy_percent', 'g(h)': 'projection.top_1_accuracy_percent'},
+    figure=dict(type='Curves', axis='width'),
+    claims=[
+        dict(text='h is better than g(h) by 5 points or more (nonlinear head)', by=5.0,
+             left=dict(at=['nonlinear', '*']),
+             right=dict(at=['nonlinear', '*'], metric='projection.top_1_accuracy_percent')),
+        dict(text='a nonlinear head is better than a linear one',
+             left=dict(at=['nonlinear', '*']), right=dict(at=['linear', '*'])),
+        dict(text='a nonlinear head is better than none',
+             left=dict(at=['nonlinear', '*']), right=dict(at=['none', '*'])),
+        dict(text='the width makes little difference: best and worst differ by less than 3 points',
+             left=dict(at=['nonlinear', '*'], pick='worst'), by=-3.0,
+             right=dict(at=['nonlinear', '*'], pick='best')),
+    ])

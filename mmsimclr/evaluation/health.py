@@ -1,0 +1,1 @@
+def health(f): return {'x': 1.0}

@@ -1,0 +1,148 @@
+"""A study's table, figure and claims, as Markdown and as a page."""
+
+import base64
+import html
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmsimclr.reporting import study_figures
+from mmsimclr.reporting.table import metric_title, text_table
+from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
+from mmsimclr.studies.study import At, seconds_of
+
+STYLE = """:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
+table { border-collapse: collapse } th, td { border-bottom: 1px solid #8885; padding: .25rem .7rem; text-align: right }
+th:first-child, td:first-child { text-align: left } img { background: #fff; max-width: 100% }"""
+
+
+def write_study(study: Study, results: Sequence[CellResult], out: str | Path, only_json: bool = False) -> None:
+    """Write ``study.json``, ``README.md``, ``study.html`` and the figure into a folder.
+
+    With ``only_json`` the results alone, as ``NAME.json``: what a repository keeps.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    head = dict(study=study.name, title=study.title, preset=study.preset, source=study.source,
+                command=command_of(study))
+    write_records(out / (f'{study.name}.json' if only_json else 'study.json'), head, results)
+    if only_json:
+        return
+    figure = draw_figure(study, results, out / study.name)
+    (out / 'README.md').write_text(study_text(study, results, figure), encoding='utf-8')
+    (out / 'study.html').write_text(study_html(study, results, out / figure if figure else None),
+                                    encoding='utf-8')
+
+
+def command_of(study: Study) -> str:
+    """Return the command that runs a study."""
+    path = study.path.relative_to(Path.cwd()) if study.path.is_relative_to(Path.cwd()) else study.path
+    preset = '' if study.preset == 'cpu' else f' --preset {study.preset}'
+    return f'mmsimclr study {shlex.quote(str(path))}{preset}'
+
+
+def verdicts(study: Study, results: Sequence[CellResult]) -> list[Verdict]:
+    """Return what became of each claim."""
+    published = {}
+    if study.published:
+        published = {at: next(iter(values.values())) for at, values in published_table(study.published).items()}
+    return [judge(claim, results, study.metric, published) for claim in study.claims]
+
+
+def _summary(results: Sequence[CellResult], at: At, metric: str) -> str:
+    """Return mean ± standard deviation (n); why there is nothing, where a cell failed."""
+    values = list(values_at(results, dict(at=at), metric).values())
+    if not values:
+        failed = [each.failure for each in results if each.at == at and each.failure]
+        return 'failed' if failed else '–'
+    if len(values) == 1:
+        return f'{values[0]:.2f} (1)'
+    return f'{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} ({len(values)})'
+
+
+def table_of(study: Study, results: Sequence[CellResult]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of our numbers."""
+    columns = study.columns or {metric_title(study.metric.partition('.')[2]): study.metric}
+    header = [' | '.join(study.axes).replace('|', '×'), *columns]
+    rows = [[' × '.join(at), *(_summary(results, at, metric) for metric in columns.values())]
+            for at in study.grid]
+    return header, rows
+
+
+def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the paper's numbers."""
+    table = published_table(study.published)
+    columns = list(next(iter(table.values())))
+    return ([' × '.join(study.axes), *(column or 'published' for column in columns)],
+            [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:g}'
+                                for column in columns)] for at, values in table.items()])
+
+
+def study_text(study: Study, results: Sequence[CellResult], figure: str | None) -> str:
+    """Return a study's page in Markdown."""
+    parts = [f'# {study.title or study.name}', '', study.text.strip(), '',
+             *([f'![{study.title}]({figure})', ''] if figure else []),
+             f'Ours: {_setting(study, results)}', '', text_table(*table_of(study, results), markdown=True), '']
+    if study.published:
+        parts += [f'Published ({study.source or "Chen et al. 2020"}; ImageNet, another setting, so compare '
+                  'directions):', '', text_table(*published_rows(study), markdown=True), '']
+    if study.claims:
+        parts += ['| claim | verdict | numbers |', '|---|---|---|',
+                  *(f'| {each.text} | **{each.verdict}** | {each.detail} |' for each in verdicts(study, results)),
+                  '', 'A claim is confirmed or contradicted where the difference passes it by two standard '
+                  'errors; else it is not resolved.', '']
+    failed = [each for each in results if each.failure]
+    parts += [f'* {" | ".join(each.at)}, seed {each.seed} failed: {each.failure}' for each in failed]
+    parts += ['', f'Command: `{command_of(study)}`', '']
+    return '\n'.join(parts)
+
+
+def _setting(study: Study, results: Sequence[CellResult]) -> str:
+    done = [each for each in results if not each.failure]
+    seconds = seconds_of(done)
+    hardware = sorted({f'{each.provenance.get("hardware", {}).get("cpu", "")}, '
+                       f'{each.provenance.get("hardware", {}).get("cores", "?")} cores'
+                       + ''.join(f', {gpu}' for gpu in each.provenance.get('hardware', {}).get('gpus', ()))
+                       for each in done})
+    tuning = sum(each.tuning for each in done)
+    return (f'mean ± standard deviation (seeds) of {study.metric}; {len(done)} cells'
+            + (f', {tuning} of them for tuning' if tuning else '')
+            + (f', {seconds:.0f} s each on {" and ".join(hardware)}' if seconds else '') + '.')
+
+
+def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str | None:
+    """Draw a study's figure as PNG and SVG, ``path`` with their suffixes; return the PNG's name."""
+    settings = dict(study.figure)
+    kind = settings.pop('type', 'Table')
+    if kind == 'Table' or not any(not each.failure for each in results):
+        return None
+    draw = study_figures.FIGURES[kind]
+    draw(study, results, path, **settings)
+    return f'{path.name}.png'
+
+
+def study_html(study: Study, results: Sequence[CellResult], figure: Path | None) -> str:
+    """Return a study's page, in one file."""
+    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        cells = [''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
+                 for tag, row in (('th', header), *(('td', row) for row in rows))]
+        return '<table>' + ''.join(f'<tr>{row}</tr>' for row in cells) + '</table>'
+
+    parts = [f'<h1>{html.escape(study.title or study.name)}</h1>', f'<p>{html.escape(study.text.strip())}</p>']
+    if figure:
+        encoded = base64.b64encode(figure.read_bytes()).decode()
+        parts.append(f'<img alt="{html.escape(study.title)}" src="data:image/png;base64,{encoded}">')
+    parts += [f'<h2>Ours</h2><p>{html.escape(_setting(study, results))}</p>', table(*table_of(study, results))]
+    if study.published:
+        parts += [f'<h2>Published</h2><p>{html.escape(study.source or "Chen et al. 2020")}; another setting.</p>',
+                  table(*published_rows(study))]
+    if study.claims:
+        parts += ['<h2>Claims</h2>', table(('claim', 'verdict', 'numbers'), [
+            (each.text, each.verdict, each.detail) for each in verdicts(study, results)])]
+    parts.append(f'<p><code>{html.escape(command_of(study))}</code></p>')
+    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width='
+            f'device-width"><title>{html.escape(study.title or study.name)}</title><style>{STYLE}</style>'
+            f'<body>{"".join(parts)}</body></html>\n')

@@ -1,0 +1,162 @@
+"""Claims of a paper, tested on seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmsimclr.errors import InputError
+from mmsimclr.studies.record import CellResult
+
+CONFIRMED, CONTRADICTED, OPEN = 'confirmed', 'contradicted', 'not resolved'
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, and what the numbers say of it.
+
+    Attributes:
+        text: The claim.
+        verdict: 'confirmed', 'contradicted' or 'not resolved'.
+        difference: Of the means, left less right, beyond what was claimed; None without numbers.
+        standard_error: Of the difference; None with fewer than two seeds on a side.
+        detail: The numbers, for people.
+    """
+
+    text: str
+    verdict: str
+    difference: float | None
+    standard_error: float | None
+    detail: str
+
+
+def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: str) -> dict[int, float]:
+    """Return a metric by seed, averaged over the cells ``where['at']`` selects.
+
+    ``at`` has one level for each axis, or a list of levels, or '*' for all. A seed counts if each selected
+    cell has it, unless some cells have no seed in common.
+    """
+    found: dict[int, dict[tuple, float]] = {}
+    for each in results:
+        value = each.metrics.get(where.get('metric', metric))
+        if value is not None and not each.tuning and _matches(each.at, where['at']):
+            found.setdefault(each.seed, {})[each.at] = value
+    complete = max((len(cells) for cells in found.values()), default=0)
+    return {seed: float(np.mean(list(cells.values()))) for seed, cells in sorted(found.items())
+            if len(cells) == complete}
+
+
+def difference(left: Mapping[int, float], right: Mapping[int, float], paired: bool) -> tuple[float, float | None]:
+    """Return the difference of two means and its standard error; None for it with fewer than two seeds.
+
+    Welch's; of the differences by seed where ``paired``: the same encoders, measured in two ways.
+    """
+    if paired:
+        values = [left[seed] - right[seed] for seed in left if seed in right]
+        return float(np.mean(values)), _standard_error(values)
+    errors = [_standard_error(list(side.values())) for side in (left, right)]
+    return (float(np.mean(list(left.values())) - np.mean(list(right.values()))),
+            None if None in errors else float(np.hypot(*errors)))
+
+
+def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
+          published: Mapping[tuple[str, ...], float] | None = None) -> Verdict:
+    """Test a claim: confirmed or contradicted where two standard errors say so, else not resolved.
+
+    Args:
+        claim: ``text`` and one of
+
+            - ``left`` and ``right``: ``left`` exceeds ``right``, by at least ``by`` (0). Both select cells as
+              :func:`values_at` does, with a ``metric`` of their own perhaps; a list of selections on the
+              right must all be exceeded. ``pick='best'`` or ``'worst'`` takes of the selected cells the one
+              with the highest or lowest mean, ``without`` those in a list.
+            - ``spearman``: the rank correlation with the published numbers is at least so much. ``off_diagonal``
+              leaves out cells whose two levels are equal.
+        results: Of the cells.
+        metric: Where a selection names none.
+        published: The paper's numbers by levels.
+    """
+    results, text = list(results), claim['text']
+    if 'spearman' in claim:
+        return _judge_ranks(claim, results, metric, published or {})
+    rights = claim['right'] if isinstance(claim['right'], Sequence) else [claim['right']]
+    verdicts = []
+    for right in rights:
+        sides = [_picked(results, side, metric) for side in (claim['left'], right)]
+        if not all(values for _, values in sides):
+            return Verdict(text, OPEN, None, None, 'cells are missing')
+        (left_name, left), (right_name, other) = sides
+        paired = left_name[0] == right_name[0]               # the same cells by two metrics
+        gap, error = difference(left, other, paired)
+        beyond = gap - claim.get('by', 0.0)
+        verdict = OPEN
+        if error is not None and abs(beyond) > 2 * error:
+            verdict = CONFIRMED if beyond > 0 else CONTRADICTED
+        means = [float(np.mean(list(values.values()))) for values in (left, other)]
+        detail = (f'{_named(left_name)} {means[0]:.2f}, {_named(right_name)} {means[1]:.2f}: difference {gap:+.2f}'
+                  + ('' if error is None else f', standard error {error:.2f}')
+                  + f' (n = {len(left)} and {len(other)})')
+        verdicts.append(Verdict(text, verdict, beyond, error, detail))
+    # All of them must hold; the weakest is shown.
+    order = [CONTRADICTED, OPEN, CONFIRMED]
+    return min(verdicts, key=lambda each: (order.index(each.verdict), each.difference))
+
+
+def spearman(results: Iterable[CellResult], metric: str, published: Mapping[tuple[str, ...], float],
+             off_diagonal: bool = False) -> tuple[float, int]:
+    """Return Spearman's rank correlation of the cells' means with published numbers, and their number."""
+    from scipy.stats import spearmanr
+    means = {at: np.mean(list(values_at(results, dict(at=at), metric).values())) for at in
+             {each.at for each in results if not each.tuning and metric in each.metrics}}
+    pairs = [(means[at], value) for at, value in published.items()
+             if at in means and not (off_diagonal and len(set(at)) == 1)]
+    if len(pairs) < 3:
+        return float('nan'), len(pairs)
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
+
+
+def _judge_ranks(claim: Mapping[str, Any], results: list[CellResult], metric: str,
+                 published: Mapping[tuple[str, ...], float]) -> Verdict:
+    off_diagonal = claim.get('off_diagonal', False)
+    rank, number = spearman(results, metric, published, off_diagonal)
+    expected = sum(not (off_diagonal and len(set(at)) == 1) for at in published)
+    beyond = None if np.isnan(rank) else rank - claim['spearman']
+    verdict = OPEN
+    if beyond is not None and number == expected:
+        verdict = CONFIRMED if beyond >= 0 else CONTRADICTED
+    return Verdict(claim['text'], verdict, beyond, None,
+                   f"Spearman's rank correlation {rank:.2f} over {number} of {expected} cells")
+
+
+def _picked(results: list[CellResult], where: Mapping[str, Any], metric: str) -> tuple[tuple, dict[int, float]]:
+    """Return the selected cells with their metric, for comparison and for people, and the values by seed."""
+    metric = where.get('metric', metric)
+    if 'pick' not in where:
+        return (repr(where['at']), metric), values_at(results, where, metric)
+    if where['pick'] not in ('best', 'worst'):
+        raise InputError(f"pick must be 'best' or 'worst', got {where['pick']!r}")
+    without = {tuple(each) for each in where.get('without', ())}
+    chosen = {at: values for at in {each.at for each in results if not each.tuning} - without
+              if _matches(at, where['at']) and (values := values_at(results, dict(at=at), metric))}
+    if not chosen:
+        return ('none', metric), {}
+    sign = 1 if where['pick'] == 'best' else -1
+    at = max(chosen, key=lambda each: (sign * np.mean(list(chosen[each].values())), each))
+    return (repr(at), metric), chosen[at]
+
+
+def _matches(at: tuple[str, ...], wanted: Any) -> bool:
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    return len(at) == len(wanted) and all(
+        level == '*' or each == level or (not isinstance(level, str) and each in level)
+        for level, each in zip(wanted, at, strict=True))
+
+
+def _named(name: tuple[str, str]) -> str:
+    cells = name[0].strip("()[]',").replace("'", '').replace(', ', ' | ')
+    return f'{cells} ({name[1].split(".")[0]})'
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None

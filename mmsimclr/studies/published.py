@@ -1,0 +1,42 @@
+"""Numbers printed in the paper, by the levels of a study."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from mmsimclr.errors import InputError, did_you_mean
+
+At = tuple[str, ...]
+
+
+@cache
+def paper_tables() -> dict:
+    """Return every table of ``paper_tables.json``."""
+    return json.loads(Path(__file__).with_name('paper_tables.json').read_text(encoding='utf-8'))
+
+
+def published_table(key: str) -> dict[At, dict[str, float]]:
+    """Return a table's numbers: by the levels of its axes, then by column.
+
+    A table with one number for each place has one column, ``''``.
+
+    Raises:
+        InputError: If there is no such table.
+    """
+    tables = paper_tables()
+    if key not in tables or not isinstance(tables[key], dict):
+        raise InputError(f'the paper has no {key!r}{did_you_mean(key, tables)}')
+    table = tables[key]
+    if 'values' in table:                                    # rows and columns are levels
+        rows, columns = (next(value for name, value in table.items() if name.startswith(f'{part}_'))
+                         for part in ('rows', 'columns'))
+        return {(row, column): {'': value} for row, line in zip(rows, table['values'], strict=True)
+                for column, value in zip(columns, line, strict=True) if value is not None}
+    columns = table.get('columns', [''])
+    numbers: dict[At, dict[str, float]] = {}
+    for name, values in table.items():
+        if isinstance(values, int | float):
+            numbers[name,] = {'': float(values)}
+        elif isinstance(values, list) and name not in ('columns', 'rows', 'row_means'):
+            numbers[name,] = dict(zip(columns, values, strict=True))
+    return numbers

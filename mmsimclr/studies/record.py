@@ -1,0 +1,81 @@
+"""Results of a study's cells, and the file that keeps them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmsimclr.errors import InputError
+from mmsimclr.files import atomic_writer
+
+
+@dataclass
+class CellResult:
+    """What one cell gave.
+
+    Attributes:
+        name: The cell's name, a hash of its config, data and seed.
+        at: The level of each axis.
+        seed: Of the pre-training.
+        config_sha256, data_sha256: What the name is made of.
+        measures: Hash of each measurement's config, by name.
+        metrics: Values by ``measure.metric``; those of pre-training begin with ``pretraining.``.
+        seconds: Time of pre-training and measurements.
+        tuning: Whether it only helped to choose options of other cells.
+        failure: Why it has no numbers; None where it has.
+        options: The values that were overridden.
+        provenance: Versions, hardware, and the encoder's hash.
+    """
+
+    name: str
+    at: tuple[str, ...]
+    seed: int
+    config_sha256: str
+    data_sha256: str | None
+    measures: dict[str, str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    tuning: bool = False
+    failure: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.at = tuple(self.at)
+
+
+def read_records(path: str | Path) -> list[CellResult]:
+    """Return the results that a file keeps; none where there is no such file.
+
+    Raises:
+        InputError: If it is no record of a study.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    try:
+        return [CellResult(**each) for each in json.loads(path.read_text(encoding='utf-8'))['cells']]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f'{path} holds no results of a study: {error}') from error
+
+
+def write_records(path: str | Path, study: dict[str, Any], results: Iterable[CellResult]) -> Path:
+    """Write a study's results, ordered, whole or not at all; return the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(results, key=lambda each: (each.tuning, each.at, each.seed))
+    content = json.dumps({**study, 'cells': [asdict(each) for each in ordered]}, indent=1, allow_nan=False)
+    with atomic_writer(path) as file:
+        file.write((content + '\n').encode())
+    return path
+
+
+def merged(*parts: Iterable[CellResult]) -> dict[str, CellResult]:
+    """Return results by name; numbers win over failures, and earlier parts over later ones."""
+    results: dict[str, CellResult] = {}
+    for part in parts:
+        for each in part:
+            if each.name not in results or (results[each.name].failure and not each.failure):
+                results[each.name] = each
+    return results

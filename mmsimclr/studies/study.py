@@ -1,0 +1,334 @@
+"""A study as data: its axes, its cells, and the order in which they are run."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from mmsimclr.config import ConfigError, load_config
+from mmsimclr.config.canonical import LOCATIONS, config_sha256
+from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.features.fingerprint import list_images
+from mmsimclr.registry import DATASETS
+from mmsimclr.studies.claims import values_at
+from mmsimclr.studies.record import CellResult
+
+PRESETS = ('smoke', 'cpu', 'full')
+At = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A benchmark that every cell's encoder is measured with.
+
+    Attributes:
+        name: First part of the names of its metrics: ``'knn'`` in ``'knn.top_1_accuracy_k20_percent'``.
+        config: The benchmark's config.
+        options: Values to override in it, keys dotted.
+    """
+
+    name: str
+    config: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, work_dir: Path) -> Config:
+        """Return the benchmark's config for a work directory."""
+        return load_config(self.config, dict(self.options), work_dir)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what decides its numbers, besides the encoder."""
+        return config_sha256(self.load(Path('measure')), LOCATIONS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One pre-training with one seed, and its measurements.
+
+    Attributes:
+        at: The level of each axis; for a tuning cell followed by those of its grid.
+        seed: Of the pre-training.
+        base: Config of the pre-training.
+        options: Values to override in it, keys dotted.
+        measures: Its measurements.
+        tuning: Whether it only helps to choose another cell's options.
+    """
+
+    at: At
+    seed: int
+    base: Path
+    options: Mapping[str, Any]
+    measures: tuple[Measure, ...]
+    tuning: bool = False
+
+    def load(self, work_dir: Path) -> Config:
+        """Return the config of the pre-training for a work directory."""
+        config = load_config(self.base, dict(self.options), work_dir)
+        config.setdefault('randomness', {}).update(seed=self.seed)
+        return config
+
+    @cached_property
+    def config(self) -> Config:
+        return self.load(Path('cell'))
+
+    @cached_property
+    def config_sha256(self) -> str:
+        """Hash of the resolved config and the seed; paths, workers and the device do not count."""
+        return config_sha256(self.config, LOCATIONS)
+
+    @cached_property
+    def data_sha256(self) -> str | None:
+        """Hash of the list of training images; None where the data are not there."""
+        return _data_sha256(json.dumps(self.config.train_dataloader.dataset, default=repr, sort_keys=True),
+                            self.config.train_dataloader.dataset)
+
+    @property
+    def name(self) -> str:
+        """Name of its folder, a hash of config, data and seed."""
+        return hashlib.sha256(f'{self.config_sha256} {self.data_sha256}'.encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        """Its levels and its seed, for people."""
+        return f'{" | ".join(self.at)}, seed {self.seed}' + (' (tuning)' if self.tuning else '')
+
+
+_data: dict[str, str | None] = {}
+
+
+def _data_sha256(key: str, dataset: Mapping[str, Any]) -> str | None:
+    if key not in _data:
+        dataset = {name: value for name, value in dataset.items() if name != 'pipeline'}
+        if isinstance(dataset.get('dataset'), Mapping):                 # a wrapper, such as one in memory
+            dataset = dataset['dataset']
+        try:
+            _data[key] = list_images(DATASETS.build({**dataset, 'pipeline': []})).sha256
+        except FileNotFoundError:
+            _data[key] = None
+    return _data[key]
+
+
+@dataclass
+class Study:
+    """A sweep, as the ``study`` of a config describes it.
+
+    Attributes:
+        name, title, source: Name of its files; its heading; where the original is.
+        base: Config of the pre-training, relative to the study's file.
+        options: Values to override in it for every cell, keys dotted.
+        axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own.
+        cells: Options by levels joined by ' | ', where levels do not compose: those of the axes, without
+            options of their own. Only the cells named here are run.
+        seeds: Seeds 0 to N-1 of every cell.
+        more_seeds: Cells that get more: dicts of ``seeds`` and ``at`` (a list of levels joined by ' | ') or
+            ``best`` (so many cells, by the metric, once all have run).
+        measure: Dicts of :class:`Measure`; ``config`` is relative to the study's file.
+        metric: The metric by which cells are compared.
+        columns: Metrics of the table, by heading; :attr:`metric` alone by default.
+        tune: Grids that choose further options before the cells run: ``grids`` by level of the first axis,
+            each a dict of axes; ``seeds``, and ``options`` that make tuning runs shorter.
+        gate: Cells to run first, ``at`` and ``seeds``, and whether to go on: the lead of the mean of ``left``
+            over that of each of ``right`` must be ``deviations`` standard deviations.
+        figure: Keyword arguments of the figure, and its ``type``: HeatMap, Bars, Curves or Table.
+        published: Key of the paper's numbers in ``paper_tables.json``.
+        claims: What the paper says, as :func:`mmsimclr.studies.judge` takes them.
+        text: A paragraph for its page.
+        presets: Changes of all this, by name.
+    """
+
+    name: str
+    base: Path
+    axes: dict[str, dict[str, dict]]
+    metric: str
+    title: str = ''
+    source: str = ''
+    options: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, dict] = field(default_factory=dict)
+    seeds: int = 3
+    more_seeds: list[dict] = field(default_factory=list)
+    measure: list[Measure] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
+    figure: dict[str, Any] = field(default_factory=lambda: dict(type='Table'))
+    published: str | None = None
+    claims: list[dict] = field(default_factory=list)
+    text: str = ''
+    path: Path = Path('study.py')
+    preset: str = 'cpu'
+    _cells: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def grid(self) -> dict[At, dict]:
+        """The options of every combination of levels, in order."""
+        if self.cells:
+            return {tuple(key.split(' | ')): {**self.options, **options} for key, options in self.cells.items()}
+        combinations = itertools.product(*(levels.items() for levels in self.axes.values()))
+        return {tuple(name for name, _ in levels): dict(self.options, **{
+            key: value for _, options in levels for key, value in options.items()}) for levels in combinations}
+
+    def _cell(self, at: At, seed: int, options: Mapping[str, Any], tuning: bool = False) -> Cell:
+        key = at, seed, tuning, repr(options)
+        if key not in self._cells:                           # a cell's hash is worked out once
+            options = dict(options)
+            base = options.pop('base', None)
+            base = (self.path.parent / base).resolve() if base else self.base
+            self._cells[key] = Cell(at, seed, base, options, tuple(self.measure), tuning)
+        return self._cells[key]
+
+    def num_seeds(self, at: At, results: Mapping[str, CellResult]) -> int:
+        """Return how many seeds a combination of levels is to have, as far as results tell."""
+        wanted = [self.seeds]
+        for more in self.more_seeds:
+            named = [tuple(key.split(' | ')) for key in more.get('at', ())]
+            if more.get('best'):
+                first = {each: values_at(results.values(), dict(at=each), self.metric) for each in self.grid}
+                if all(first.values()):
+                    named += sorted(first, key=lambda each: -first[each][min(first[each])])[:more['best']]
+            wanted += [more['seeds']] if at in named else []
+        return max(wanted)
+
+    def plan(self, results: Mapping[str, CellResult], past_gate: bool = False) -> tuple[list[Cell], str]:
+        """Return the cells that are known to be needed, in order, and why there may be more or no more.
+
+        ``results`` are by the cells' names, failed ones among them. What is tuned, who gets more seeds and
+        whether the gate opens depends on them, so plan again when cells have finished.
+        """
+        cells, note = [], ''
+        if self.gate and not past_gate:
+            gate = [tuple(key.split(' | ')) for key in self.gate['at']]
+            cells = [self._cell(at, seed, self.grid[at]) for seed in range(self.gate['seeds']) for at in gate]
+            if any(cell.name not in results for cell in cells):
+                return cells, 'the gate: more cells follow if it opens'
+            if shortfall := self._gate_shortfall(results):
+                return cells, f'the gate stays closed: {shortfall}'
+        options = {}
+        for at, own in self.grid.items():
+            tuning, chosen = self._tuned(at, own, results)
+            cells += tuning
+            if chosen is None:
+                note = 'tuning: the cells themselves follow'
+            else:
+                options[at] = {**own, **chosen}
+        seeds = {at: self.num_seeds(at, results) for at in options}
+        cells += [self._cell(at, seed, options[at]) for seed in range(max(seeds.values(), default=0))
+                  for at in options if seed < seeds[at]]
+        unique = {cell.name: cell for cell in cells}
+        return list(unique.values()), note
+
+    def _tuned(self, at: At, own: dict, results: Mapping[str, CellResult]) -> tuple[list[Cell], dict | None]:
+        """Return the tuning cells of a combination, and the options that did best; None while some are left."""
+        grid = self.tune.get('grids', {}).get(at[0])
+        if not grid:
+            return [], {}
+        scores, cells = [], []
+        for levels in itertools.product(*(axis.items() for axis in grid.values())):
+            chosen = {key: value for _, options in levels for key, value in options.items()}
+            runs = [self._cell((*at, *(name for name, _ in levels)), seed,
+                               {**own, **chosen, **self.tune.get('options', {})}, tuning=True)
+                    for seed in range(self.tune.get('seeds', 1))]
+            cells += runs
+            done = [results[cell.name].metrics.get(self.metric) for cell in runs if cell.name in results]
+            scores.append((np.mean([value for value in done if value is not None] or [-np.inf]), chosen,
+                           len(done) == len(runs)))
+        if not all(is_done for _, _, is_done in scores):
+            return cells, None
+        return cells, max(scores, key=lambda each: each[0])[1]
+
+    def _gate_shortfall(self, results: Mapping[str, CellResult]) -> str:
+        """Return by what the gate is missed; nothing where it opens."""
+        def values(key: str) -> list[float]:
+            return list(values_at(results.values(), dict(at=tuple(key.split(' | '))), self.metric).values())
+
+        left = values(self.gate['left'])
+        for key in self.gate['right']:
+            right = values(key)
+            if not left or not right:
+                return f'{self.gate["left"]} or {key} has failed'
+            spread = np.sqrt((np.var(left, ddof=1) + np.var(right, ddof=1)) / 2) if len(left) > 1 else 0.0
+            lead = np.mean(left) - np.mean(right)
+            if lead < self.gate['deviations'] * spread or lead <= 0:
+                return (f'{self.gate["left"]} leads {key} by {lead:.2f}, and {self.gate["deviations"]} standard '
+                        f'deviations are {self.gate["deviations"] * spread:.2f}')
+        return ''
+
+
+def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any] | None = None) -> Study:
+    """Read a study's config.
+
+    Args:
+        path: A Python config with a ``study``, see :class:`Study`.
+        preset: Size: ``'smoke'`` (seconds), ``'cpu'`` (hours on two cores), ``'full'`` (the paper's setting).
+        options: Values to override in every cell's config, keys dotted; ``data_root`` in benchmarks too.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        ConfigError: If it has no study, or a key of it is unknown, missing or does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = sorted(str(each) for each in path.parent.glob('*.py'))
+        raise MissingFileError(f'no study at {path}{did_you_mean(str(path), known)}')
+    try:
+        content = Config.fromfile(str(path), use_predefined_variables=False).get('study')
+    except Exception as error:
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    if not isinstance(content, Mapping):
+        raise ConfigError(f'{path} has no study=dict(base=..., axes=..., metric=...); docs/studies/README.md '
+                          'shows one')
+    content = content.to_dict() if hasattr(content, 'to_dict') else dict(content)
+    presets = content.pop('presets', {})
+    if preset not in presets and preset != 'cpu':
+        raise ConfigError(f'{path} has no preset {preset!r}; it has {", ".join(["cpu", *presets])}')
+    content = _merged(content, presets.get(preset, {}))
+    names = {each.name for each in fields(Study)} - {'path', 'preset', '_cells'}
+    for key in content:
+        if key not in names:
+            raise ConfigError(f'{path}: study has an unknown key {key!r}{did_you_mean(key, names)}')
+    for key in ('base', 'axes', 'metric'):
+        if not content.get(key):
+            raise ConfigError(f'{path}: study needs {key!r}')
+    options = dict(options or {})
+    content['options'] = {**content.get('options', {}), **options}
+    in_measures = {key: value for key, value in options.items() if key == 'data_root'}
+    content['measure'] = [_measure(path, each, in_measures) for each in content.get('measure', ())]
+    content['base'] = (path.parent / content['base']).resolve()
+    study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset)
+    for key in study.cells:
+        levels = key.split(' | ')
+        if len(levels) != len(study.axes) or any(
+                level not in axis for level, axis in zip(levels, study.axes.values(), strict=True)):
+            raise ConfigError(f'{path}: study.cells has {key!r}, which must be one level of each axis '
+                              f'({", ".join(study.axes)}), joined by " | "')
+    if isinstance(study.seeds, bool) or not isinstance(study.seeds, int) or study.seeds < 1:
+        raise InputError(f'seeds must be an integer >= 1, got {study.seeds!r}')
+    return study
+
+
+def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    unknown = set(described) - {'name', 'config', 'options'}
+    if unknown or not {'name', 'config'} <= set(described):
+        raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got {described!r}')
+    config = (path.parent / described['config']).resolve()
+    return Measure(described['name'], config, {**described.get('options', {}), **options})
+
+
+def _merged(content: dict, changes: Mapping[str, Any]) -> dict:
+    """Return a study's content with those of a preset in place; options are joined, the rest replaced."""
+    joined = {**content, **changes}
+    if 'options' in changes:
+        joined['options'] = {**content.get('options', {}), **changes['options']}
+    return joined
+
+
+def seconds_of(results: Sequence[CellResult]) -> float | None:
+    """Return the mean time of a cell, in seconds; None where none has been measured."""
+    seconds = [result.seconds for result in results if result.seconds]
+    return float(np.mean(seconds)) if seconds else None

@@ -1,0 +1,137 @@
+"""Studies as data: cells, their names, tuning, gates and more seeds."""
+
+from pathlib import Path
+
+import pytest
+
+from mmsimclr.errors import UserError
+from mmsimclr.studies import CellResult, load_study
+
+ROOT = Path(__file__).parents[3]
+STUDIES = sorted((ROOT / 'configs/studies').glob('*.py'))
+METRIC = 'probe.top_1_accuracy_percent'
+BASE = ROOT / 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
+TEXT = """
+study = dict(
+    base={base!r}, metric={metric!r}, seeds=1,
+    options={{'train_dataloader.dataset.num_images': 20}},
+    axes={{'temperature': {{'low': {{'model.head.temperature': 0.1}}, 'high': {{'model.head.temperature': 0.5}}}},
+          'rate': {{'slow': {{'optim_wrapper.optimizer.lr': 1.0}}, 'fast': {{'optim_wrapper.optimizer.lr': 2.0}}}}}},
+    {more})
+"""
+
+
+def study_of(tmp_path, more='', **arguments):
+    path = tmp_path / 'mine.py'
+    path.write_text(TEXT.format(base=str(BASE), metric=METRIC, more=more))
+    return load_study(path, **arguments)
+
+
+def done(cells, value):
+    return {cell.name: CellResult(cell.name, cell.at, cell.seed, '', '', {}, {METRIC: value(cell)},
+                                  tuning=cell.tuning) for cell in cells}
+
+
+def test_cells_are_all_combinations_for_each_seed_and_seeds_come_last(tmp_path):
+    study = study_of(tmp_path, more="presets=dict(two=dict(seeds=2))", preset='two')
+    cells, note = study.plan({})
+    assert [(cell.at, cell.seed) for cell in cells] == [
+        ((low, rate), seed) for seed in (0, 1) for low in ('low', 'high') for rate in ('slow', 'fast')]
+    assert not note and len({cell.name for cell in cells}) == 8
+    assert cells[1].config.model.head.temperature == 0.1
+    assert cells[1].config.optim_wrapper.optimizer.lr == 2.0 and cells[5].config.randomness.seed == 1
+
+
+def test_a_name_depends_on_config_data_and_seed_and_not_on_paths_workers_or_log(tmp_path):
+    cells = study_of(tmp_path).plan({})[0]
+    other = study_of(tmp_path, options={'train_dataloader.num_workers': 3, 'work_dir': '/elsewhere',
+                                        'default_hooks.logger.interval': 7}).plan({})[0]
+    assert [cell.name for cell in cells] == [cell.name for cell in other]
+    for changed in ({'train_dataloader.dataset.num_images': 21}, {'model.head.temperature': 0.3},
+                    {'train_cfg.max_epochs': 3}):
+        assert cells[0].name not in {cell.name for cell in study_of(tmp_path, options=changed).plan({})[0]
+                                     if changed != {'model.head.temperature': 0.3} or cell.at[0] != 'low'}
+
+
+def test_other_images_make_another_name(tmp_path):
+    from PIL import Image
+    names = []
+    for folder, shade in (('a', 1), ('b', 2)):
+        for number in range(3):
+            path = tmp_path / folder / f'{number}.png'
+            path.parent.mkdir(exist_ok=True)
+            Image.new('RGB', (8 * shade, 8), (shade, number, 0)).save(path)
+        dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / folder), pipeline=[])
+        study = study_of(tmp_path, options={'train_dataloader.dataset': dataset})
+        names.append(study.plan({})[0][0].name)
+    assert names[0] != names[1]
+
+
+def test_tuning_comes_first_and_the_best_option_is_used(tmp_path):
+    more = ("tune=dict(seeds=2, options={'train_cfg.max_epochs': 1}, grids={'low': {'width': {"
+            "'8': {'model.neck.out_channels': 8}, '16': {'model.neck.out_channels': 16}}}})")
+    study = study_of(tmp_path, more=more)
+    cells, note = study.plan({})
+    tuning = [cell for cell in cells if cell.tuning]
+    assert len(tuning) == 2 * 2 * 2 and note and {cell.at[0] for cell in tuning} == {'low'}
+    assert {cell.config.train_cfg.max_epochs for cell in tuning} == {1}
+    assert {cell.at for cell in cells if not cell.tuning} == {('high', 'slow'), ('high', 'fast')}
+    # The wider is better where the rate is slow, the narrower where it is fast.
+    results = done(tuning, lambda cell: 50.0 + (cell.at[2] == '16') * (1 if cell.at[1] == 'slow' else -1))
+    cells, note = study.plan(results)
+    chosen = {cell.at: cell.config.model.neck.out_channels for cell in cells if not cell.tuning}
+    assert chosen['low', 'slow'] == 16 and chosen['low', 'fast'] == 8 and not note
+
+
+def test_a_gate_holds_back_the_rest_until_its_cells_differ(tmp_path):
+    more = "gate=dict(at=['low | slow', 'high | slow'], seeds=2, left='low | slow', right=['high | slow'], deviations=3)"
+    study = study_of(tmp_path, more=more)
+    cells, note = study.plan({})
+    assert [cell.at for cell in cells] == [('low', 'slow'), ('high', 'slow')] * 2 and note
+    closed = done(cells, lambda cell: 10.0 + 5 * (cell.at[0] == 'low') + 4 * cell.seed)
+    assert study.plan(closed)[0] == cells and 'closed' in study.plan(closed)[1]
+    assert len(study.plan(closed, past_gate=True)[0]) == 4
+    opened = done(cells, lambda cell: 10.0 + 5 * (cell.at[0] == 'low') + cell.seed)
+    assert len(study.plan(opened)[0]) == 4
+
+
+def test_some_cells_get_more_seeds_named_or_best(tmp_path):
+    study = study_of(tmp_path, more="more_seeds=[dict(at=['low | slow'], seeds=2), dict(best=1, seeds=3)]")
+    cells, _ = study.plan({})
+    assert [(cell.at, cell.seed) for cell in cells if cell.seed] == [(('low', 'slow'), 1)]
+    results = done(cells, lambda cell: 1.0 + (cell.at == ('high', 'fast')))
+    more = [(cell.at, cell.seed) for cell in study.plan(results)[0] if cell.seed]
+    assert more == [(('low', 'slow'), 1), (('high', 'fast'), 1), (('high', 'fast'), 2)]
+
+
+@pytest.mark.parametrize(('more', 'named'), [
+    ("axis={}", "'axes'"), ("cells={'low': {}}", 'cells'), ("measure=[dict(name='x')]", 'config'),
+    ("seeds=0", 'seeds')])
+def test_a_wrong_study_is_refused(tmp_path, more, named):
+    text = TEXT.replace(' seeds=1,', '') if 'seeds' in more else TEXT
+    path = tmp_path / 'mine.py'
+    path.write_text(text.format(base=str(BASE), metric=METRIC, more=more))
+    with pytest.raises(UserError, match=named):
+        load_study(path)
+
+
+def test_an_unknown_preset_is_refused(tmp_path):
+    with pytest.raises(UserError, match='huge'):
+        study_of(tmp_path, preset='huge')
+
+
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('preset', ['smoke', 'cpu', 'full'])
+def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch):
+    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda key, dataset: 'data')
+    study = load_study(path, preset)
+    cells, _ = study.plan({}, past_gate=True)
+    assert cells and len({cell.name for cell in cells}) == len(cells)
+    for claim in study.claims:                               # each selects cells that the study has
+        for side in ([claim['left'], *(claim['right'] if isinstance(claim['right'], list) else [claim['right']])]
+                     if 'left' in claim else []):
+            everything = {at: None for at in study.grid}
+            results = [CellResult(str(at), at, 0, '', '', {}, {side.get('metric', study.metric): 1.0})
+                       for at in everything]
+            from mmsimclr.studies import values_at
+            assert preset != 'cpu' or values_at(results, side, study.metric), side
