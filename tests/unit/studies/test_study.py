@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmsimclr.errors import UserError
-from mmsimclr.studies import CellResult, load_study
+from mmsimclr.studies import CellResult, load_study, values_at
+from mmsimclr.studies.study import _data_sha256
 
 ROOT = Path(__file__).parents[3]
 STUDIES = sorted((ROOT / 'configs/studies').glob('*.py'))
@@ -53,8 +55,7 @@ def test_a_name_depends_on_config_data_and_seed_and_not_on_paths_workers_or_log(
                                      if changed != {'model.head.temperature': 0.3} or cell.at[0] != 'low'}
 
 
-def test_other_images_make_another_name(tmp_path):
-    from PIL import Image
+def test_other_images_make_another_hash_of_the_data(tmp_path):
     names = []
     for folder, shade in (('a', 1), ('b', 2)):
         for number in range(3):
@@ -62,9 +63,9 @@ def test_other_images_make_another_name(tmp_path):
             path.parent.mkdir(exist_ok=True)
             Image.new('RGB', (8 * shade, 8), (shade, number, 0)).save(path)
         dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / folder), pipeline=[])
-        study = study_of(tmp_path, options={'train_dataloader.dataset': dataset})
-        names.append(study.plan({})[0][0].name)
-    assert names[0] != names[1]
+        names.append(_data_sha256(repr(dataset), dataset))
+    assert names[0] != names[1] and None not in names
+    assert _data_sha256('gone', dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'no'))) is None
 
 
 def test_tuning_comes_first_and_the_best_option_is_used(tmp_path):
@@ -133,5 +134,4 @@ def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch)
             everything = {at: None for at in study.grid}
             results = [CellResult(str(at), at, 0, '', '', {}, {side.get('metric', study.metric): 1.0})
                        for at in everything]
-            from mmsimclr.studies import values_at
             assert preset != 'cpu' or values_at(results, side, study.metric), side

@@ -1,0 +1,429 @@
+"""Leases on folders: never two holders, and none that outlives its process."""
+
+import errno
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mmsimclr.errors import InputError, UserError
+from mmsimclr.files import HeldError, Lease, LostLeaseError, leased, lease
+
+CONTEXT = multiprocessing.get_context('fork')
+QUICK = dict(heartbeat_s=0.1, expires_s=0.4)
+
+
+def start(function, *args):
+    process = CONTEXT.Process(target=function, args=args, daemon=True)
+    process.start()
+    return process
+
+
+def hold(folder, taken, **arguments):
+    with Lease.take(folder, **arguments):
+        taken.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder_process(tmp_path):
+    """Return a process that holds the lease of tmp_path, with quick beats."""
+    taken = CONTEXT.Event()
+    process = start(lambda: hold(tmp_path, taken, label='train', **QUICK))
+    assert taken.wait(20)
+    yield process
+    process.kill()
+    process.join()
+
+
+def record_of(folder) -> dict:
+    return json.loads((folder / '.lease').read_bytes().split(b'\n')[0])
+
+
+def edit(folder, **changes) -> None:
+    (folder / '.lease').write_text(json.dumps({**record_of(folder), **changes}) + '\n000000000000\n')
+
+
+def seconds(function) -> float:
+    began = time.monotonic()
+    function()
+    return time.monotonic() - began
+
+
+def test_a_second_one_is_refused_and_told_who_and_since_when(tmp_path, holder_process):
+    with pytest.raises(HeldError) as caught:
+        Lease.take(tmp_path)
+    assert isinstance(caught.value, UserError)
+    holder = caught.value.holder
+    assert (holder.pid, holder.host, holder.label) == (holder_process.pid, os.uname().nodename, 'train')
+    for part in (tmp_path, holder.pid, holder.host, holder.since, 'train'):
+        assert str(part) in str(caught.value)
+    assert Lease.try_take(tmp_path) is None
+    assert pickle.loads(pickle.dumps(caught.value)).holder == holder
+
+
+def test_it_is_given_back_and_leaves_nothing(tmp_path):
+    with Lease.take(tmp_path / 'new' / 'folder') as taken:
+        assert taken.is_ours() and os.listdir(taken.file.parent) == ['.lease']
+        with pytest.raises(HeldError):                  # no second one in the same process either
+            Lease.take(tmp_path / 'new' / 'folder')
+        assert taken.is_ours()
+    assert not taken.is_ours() and not taken.lost and not os.listdir(tmp_path / 'new' / 'folder')
+    taken.release()
+    with Lease.take(tmp_path / 'features.npz.lease'):
+        assert (tmp_path / 'features.npz.lease').is_file()
+        with Lease.take(tmp_path / 'other.npz.lease'):
+            pass
+    assert os.listdir(tmp_path) == ['new']
+
+
+def test_a_block_inside_another_of_the_process_shares_it(tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path)
+    with leased(tmp_path) as outer:
+        with leased(tmp_path / 'link') as inner:
+            assert inner is outer
+        assert outer.is_ours()
+        process = start(lambda: sys.exit(isinstance(_raised(lambda: leased(tmp_path).__enter__()), HeldError)))
+        process.join()
+        assert process.exitcode == 1
+    assert not outer.is_ours()
+
+
+def _raised(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    return None
+
+
+def _compete(folder, seed, wins_left, deaths_at_call):
+    """Take the lease again and again; mark a violation where another is inside too; at times die."""
+    rng, inside = random.Random(seed), folder / 'inside'
+    while wins_left.value > 0:
+        taken = Lease.try_take(folder)
+        if taken is None:
+            continue
+        try:
+            os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            (folder / 'violation').touch()
+            return
+        with wins_left.get_lock():
+            wins_left.value -= 1
+        if rng.random() < 0.3:
+            time.sleep(0.001)
+        if not taken.is_ours():
+            (folder / 'violation').touch()
+        inside.unlink()
+        if deaths_at_call and rng.random() < 0.2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        taken.release()
+
+
+@pytest.mark.parametrize('deaths', [False, True])
+def test_of_many_that_race_never_two_have_it(tmp_path, deaths):
+    wins_left = CONTEXT.Value('i', 300)
+    racers = [start(_compete, tmp_path, seed, wins_left, deaths) for seed in range(4)]
+    seed, deadline = 4, time.monotonic() + 60
+    while wins_left.value > 0 and time.monotonic() < deadline:
+        for place, racer in enumerate(racers):
+            if not racer.is_alive():
+                racer.join()
+                racers[place] = start(_compete, tmp_path, seed := seed + 1, wins_left, deaths)
+        time.sleep(0.005)
+    for racer in racers:
+        racer.join(10)
+        racer.kill()
+    assert wins_left.value <= 0, 'they must not block each other'
+    assert not (tmp_path / 'violation').exists()
+    assert seed > 20 or not deaths, 'the test must kill some'
+
+
+def _take_the_dead_ones(folder, gate, wins):
+    gate.wait()
+    if Lease.try_take(folder):
+        with wins.get_lock():
+            wins.value += 1
+    gate.wait()
+
+
+def test_of_many_that_find_a_dead_holder_one_takes_over(tmp_path):
+    for number in range(25):
+        folder = tmp_path / str(number)
+        dead = start(lambda folder=folder: Lease.take(folder) and os._exit(0))
+        dead.join()
+        token = record_of(folder)['token']
+        gate, wins = CONTEXT.Barrier(4), CONTEXT.Value('i', 0)
+        racers = [start(_take_the_dead_ones, folder, gate, wins) for _ in range(4)]
+        for racer in racers:
+            racer.join(20)
+        assert wins.value == 1 and record_of(folder)['token'] != token
+
+
+def test_one_killed_with_9_loses_it_at_once(tmp_path, holder_process):
+    os.kill(holder_process.pid, signal.SIGKILL)
+    while Path(f'/proc/{holder_process.pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z':
+        time.sleep(0.001)
+    # A zombie: nobody has waited for it yet.
+    taken = []
+    assert seconds(lambda: taken.append(Lease.take(tmp_path))) < 2
+    assert taken[0].is_ours()
+    taken[0].release()
+
+
+@pytest.mark.parametrize('has_holder', [False, True])
+@pytest.mark.parametrize('step', range(12))
+def test_one_killed_at_any_step_of_taking_or_giving_back_blocks_nobody(tmp_path, monkeypatch, step, has_holder):
+    """Kill it just before each link, rename and deletion in turn."""
+    if has_holder:
+        start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+
+    def die_at_step():
+        calls = iter(range(100))
+        for name in ('link', 'replace', 'unlink', 'fsync'):
+            def call(*args, original=getattr(os, name), **kwargs):
+                if next(calls) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*args, **kwargs)
+            setattr(os, name, call)
+        with Lease.take(tmp_path):
+            pass
+        os._exit(0)
+    process = start(die_at_step)
+    process.join(20)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    taken = []
+    assert seconds(lambda: taken.append(Lease.take(tmp_path))) < 2
+    assert taken[0].is_ours() and os.listdir(tmp_path) == ['.lease']
+    taken[0].release()
+    assert not os.listdir(tmp_path)
+
+
+def test_the_steps_above_are_all_of_them(tmp_path):
+    """Fewer than twelve calls are made: the last steps of the test above kill nobody."""
+    calls = []
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('link', 'replace', 'unlink', 'fsync'):
+            patch.setattr(os, name, lambda *args, original=getattr(os, name), **kwargs: (
+                calls.append(name), original(*args, **kwargs))[1])
+        with Lease.take(tmp_path):
+            pass
+    assert 6 < len(calls) < 20
+
+
+def test_one_on_another_machine_is_refused_while_it_beats_and_lost_when_it_is_silent(
+        tmp_path, holder_process, monkeypatch):
+    monkeypatch.setattr(lease, '_machine', lambda: 'elsewhere')
+    with pytest.raises(HeldError) as caught:
+        Lease.take(tmp_path, **QUICK)
+    assert caught.value.holder.pid == holder_process.pid
+    assert Lease.try_take(tmp_path, **QUICK) is None
+    holder_process.kill()
+    holder_process.join()
+    taken = []
+    assert 0.3 < seconds(lambda: taken.append(Lease.take(tmp_path, **QUICK))) < 5
+    assert taken[0].is_ours()
+    taken[0].release()
+
+
+def test_a_look_now_and_then_finds_one_on_another_machine_dead(tmp_path, holder_process, monkeypatch):
+    monkeypatch.setattr(lease, '_machine', lambda: 'elsewhere')
+    holder_process.kill()
+    holder_process.join()
+    assert Lease.try_take(tmp_path, **QUICK) is None
+    time.sleep(0.2)
+    assert seconds(lambda: Lease.try_take(tmp_path, **QUICK)) < 0.2
+    time.sleep(0.3)
+    taken = Lease.try_take(tmp_path, **QUICK)
+    assert taken.is_ours()
+    taken.release()
+
+
+@pytest.mark.parametrize('since', ['1970-01-01 00:00:00+00:00', '2199-01-01 00:00:00+00:00'])
+def test_clocks_of_machines_need_not_agree(tmp_path, since):
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    edit(tmp_path, machine='another', host='far', since=since)
+    os.utime(tmp_path / '.lease', (1, 1))
+    assert Lease.try_take(tmp_path, **QUICK) is None
+    taken = []
+    assert 0.3 < seconds(lambda: taken.append(Lease.take(tmp_path, **QUICK))) < 5
+    taken[0].release()
+
+
+def test_the_one_who_waits_longest_for_a_beat_decides(tmp_path):
+    """A holder that beats every minute is not taken for dead after a second."""
+    start(lambda: Lease.take(tmp_path, heartbeat_s=60, expires_s=120) and os._exit(0)).join()
+    edit(tmp_path, machine='another')
+    assert Lease.try_take(tmp_path, **QUICK) is None
+    time.sleep(0.6)
+    assert Lease.try_take(tmp_path, **QUICK) is None
+
+
+def test_a_forked_child_does_not_own_it(tmp_path):
+    taken = Lease.take(tmp_path, heartbeat_s=0.05, expires_s=1)
+
+    def child():
+        owns = taken.is_ours()
+        refused = isinstance(_raised(lambda: Lease.take(tmp_path)), HeldError)
+        taken.release()
+        os._exit(10 * owns + refused)
+    process = start(child)
+    process.join()
+    assert process.exitcode == 1
+    assert taken.is_ours() and not taken.lost
+    beats = (tmp_path / '.lease').read_bytes()
+    time.sleep(0.3)
+    assert (tmp_path / '.lease').read_bytes() != beats, 'the parent goes on beating'
+    taken.release()
+    assert not os.listdir(tmp_path)
+
+
+def test_a_pid_that_was_given_to_another_process_is_not_the_holder(tmp_path):
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    edit(tmp_path, pid=os.getppid())                # alive, but started at another time
+    taken = Lease.take(tmp_path)
+    assert taken.is_ours()
+    taken.release()
+
+
+def test_a_program_that_replaces_itself_goes_on_at_once(tmp_path):
+    take = f'from mmsimclr.files import Lease; held = Lease.take({str(tmp_path)!r})'
+    script = (f'import os, sys; {take}; print(held.holder.token, flush=True); os.execv(sys.executable, '
+              f'[sys.executable, "-c", {take + "; print(held.is_ours(), held.holder.token)"!r}])')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+    first, ours, second = done.stdout.split()
+    assert ours == 'True' and first != second, done.stderr
+
+
+@pytest.mark.parametrize('kind, restarts', [('SLURM_JOB_ID', 'SLURM_RESTART_COUNT'),
+                                            ('TORCHELASTIC_RUN_ID', 'TORCHELASTIC_RESTART_COUNT')])
+def test_a_job_that_was_started_again_takes_its_own_at_once(tmp_path, monkeypatch, kind, restarts):
+    monkeypatch.setenv(kind, '77')
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    edit(tmp_path, machine='another')
+    assert Lease.try_take(tmp_path) is None, 'the same start of the job: perhaps another step of it'
+    monkeypatch.setenv(restarts, '1')
+    monkeypatch.setenv(kind, '78')
+    assert Lease.try_take(tmp_path) is None, 'another job'
+    monkeypatch.setenv(kind, '77')
+    taken = Lease.try_take(tmp_path)
+    assert taken.is_ours()
+    taken.release()
+
+
+def test_torchruns_default_name_of_a_job_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    edit(tmp_path, machine='another')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    assert Lease.try_take(tmp_path) is None
+
+
+@pytest.mark.parametrize('how', ['taken over', 'removed'])
+def test_a_holder_notices_that_it_has_lost_it(tmp_path, how):
+    taken = Lease.take(tmp_path, heartbeat_s=0.05, expires_s=1)
+    if how == 'removed':
+        (tmp_path / '.lease').unlink()
+    else:
+        edit(tmp_path, token='f' * 32, pid=1)
+        others = (tmp_path / '.lease').read_bytes()
+    with pytest.raises(LostLeaseError, match=str(tmp_path)):
+        taken.check()
+    deadline = time.monotonic() + 5
+    while not taken.lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert taken.lost and not taken.is_ours()
+    taken.release()
+    if how == 'taken over':
+        assert (tmp_path / '.lease').read_bytes() == others, 'it is not ours to remove'
+
+
+def test_a_thread_notices_the_loss_by_itself(tmp_path):
+    taken = Lease.take(tmp_path, heartbeat_s=0.02, expires_s=1)
+    edit(tmp_path, token='f' * 32)
+    deadline = time.monotonic() + 5
+    while not taken.lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert taken.lost
+
+
+def test_a_folder_that_vanished_is_no_loss_to_another_run(tmp_path):
+    taken = Lease.take(tmp_path / 'folder')
+    (tmp_path / 'folder').rename(tmp_path / 'moved')
+    taken.check()
+    assert not taken.is_ours() and not taken.lost
+    taken.release()
+
+
+def test_without_hard_links_it_works_too(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(errno.EPERM, 'Operation not permitted')
+    monkeypatch.setattr(os, 'link', fail)
+    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    with Lease.take(tmp_path) as taken:
+        assert taken.is_ours() and Lease.try_take(tmp_path) is None
+    assert not os.listdir(tmp_path)
+
+    def fail_otherwise(*args):
+        raise OSError(errno.EIO, 'I/O error')
+    monkeypatch.setattr(os, 'link', fail_otherwise)
+    with pytest.raises(OSError, match='I/O error'):
+        Lease.take(tmp_path)
+
+
+def test_the_answer_to_a_link_may_be_lost(tmp_path, monkeypatch):
+    """NFS may report that a name exists because the first of two requests has made it."""
+    original = os.link
+
+    def link(*args):
+        original(*args)
+        raise FileExistsError(errno.EEXIST, 'File exists')
+    monkeypatch.setattr(os, 'link', link)
+    with Lease.take(tmp_path) as taken:
+        assert taken.is_ours()
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('content', [
+    b'', b'\xff\xfe', b'[' * 4000, b'{}', b'{"pid": "x"}', b'{"host": 1}', b'null\n', b'\n\n',
+    b'{"host": "a", "pid": -1, "since": "", "label": "", "token": "../../x", "machine": "", "started": "", '
+    b'"jobs": {}, "heartbeat_s": 1e99}'], ids=range(9))
+def test_a_file_that_is_no_lease_is_taken_over_if_nobody_writes_it(tmp_path, content):
+    """An empty one is what a power failure can leave."""
+    (tmp_path / '.lease').write_bytes(content)
+    assert Lease.try_take(tmp_path, **QUICK) is None
+    time.sleep(0.5)
+    taken = Lease.try_take(tmp_path, **QUICK)
+    assert taken.is_ours()
+    taken.release()
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('kind', ['folder', 'fifo', 'loop', 'nowhere'])
+def test_what_stands_in_the_way_is_named_and_kept(tmp_path, kind):
+    place = tmp_path / '.lease'
+    dict(folder=place.mkdir, fifo=lambda: os.mkfifo(place), loop=lambda: place.symlink_to(place),
+         nowhere=lambda: place.symlink_to(tmp_path / 'nowhere'))[kind]()
+    for take in (Lease.take, Lease.try_take):
+        with pytest.raises((InputError, OSError), match=r'\.lease'):
+            take(tmp_path, **QUICK)
+    assert os.listdir(tmp_path) == ['.lease']
+
+
+@pytest.mark.parametrize('times', [(0, 1), (-1, 1), (1, 1.5), (float('nan'), 1), (1, float('nan'))])
+def test_times_must_make_sense(tmp_path, times):
+    with pytest.raises(InputError, match='heartbeat_s'):
+        Lease.take(tmp_path, heartbeat_s=times[0], expires_s=times[1])
+    with suppress(FileNotFoundError):
+        assert not os.listdir(tmp_path)
