@@ -26,14 +26,15 @@ from mmsimclr.cli.options import (
 @click.option('--crop-px', type=int, help='Central crop.  [default: 224, CIFAR stem 32]')
 @click.option('--select', help='Address of the encoder, where the checkpoint has several.')
 @click.option('--skip-unreadable', is_flag=True, help='Leave out and list bad images.')
+@click.option('--verify', is_flag=True, help='Know images by their content, not by their time of writing.')
 @click.option('--batch-size', type=int, default=64, help='Images per step of each process.')
 @click.option('--num-workers', type=int, default=2, help='Loader processes of each process.')
 @device_option
 @launcher_options
 def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_options: dict,
           stages: tuple[str, ...], dtype: str, normalise: bool, resize_px: int | None, crop_px: int | None,
-          select: str | None, skip_unreadable: bool, batch_size: int, num_workers: int, device: str,
-          launcher: str) -> None:
+          select: str | None, skip_unreadable: bool, verify: bool, batch_size: int, num_workers: int,
+          device: str, launcher: str) -> None:
     """Write the features of images to a file.
 
     SOURCE is a folder of images, or a config (.py) that names a dataset; CHECKPOINT the file, address or
@@ -48,7 +49,7 @@ def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_o
                         resize_px=resize_px, crop_px=crop_px, select=select)
     with ProgressLine() as progress:
         features = extract_to_files(embedder, images, out, dtype=dtype, num_workers=num_workers,
-                                    command=command_line(), skip_unreadable=skip_unreadable,
+                                    command=command_line(), skip_unreadable=skip_unreadable, verify=verify,
                                     progress=progress)
     if distributed.rank() == 0:
         click.echo(f'{out}: {features}')

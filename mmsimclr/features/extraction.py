@@ -1,7 +1,6 @@
 """Extraction of features of many images to files, by any number of processes."""
 
 import time
-import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,7 +21,16 @@ from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features.embedder import NOT_FINITE, Embedder, first_not_finite
 from mmsimclr.features.fingerprint import ImageList, list_images, settings_sha256
 from mmsimclr.features.images import ImageFolder, PreparedImages, collate
-from mmsimclr.features.store import FeatureStore, RowWriter, decisive_settings, map_npz, read_manifest
+from mmsimclr.features.store import (
+    FORMAT,
+    KIND,
+    FeatureStore,
+    RowWriter,
+    check_arrays,
+    decisive_settings,
+    read_manifest,
+)
+from mmsimclr.files import map_npy, map_npz
 from mmsimclr.transforms import ImageReadError
 
 DTYPES = ('float32', 'float16')
@@ -52,12 +60,12 @@ class FeatureFiles:
         arrays = ', '.join(f'{stage} {rows.dtype} {list(rows.shape)}' for stage, rows in self.stages.items())
         labels = 'no labels' if self.labels is None else 'labels'
         return (f'{arrays}, {labels}; {images["num_unreadable"]} unreadable images left out; encoder: '
-                f'{encoder["tensors_matched"]} of {encoder["tensors_expected"]} tensors of {encoder["path"]} '
-                f'({encoder["layout"]})')
+                f'{encoder.get("tensors_matched")} of {encoder.get("tensors_expected")} tensors of '
+                f'{encoder.get("path")} ({encoder.get("layout")})')
 
 
 def read_features(path: str | Path) -> FeatureFiles:
-    """Read what :func:`extract_to_files` wrote.
+    """Read what :func:`extract_to_files` wrote, and verify the checksum of every block of rows.
 
     Raises:
         FileNotFoundError: If there is no such folder or ``.npz``, or it is not complete.
@@ -69,24 +77,23 @@ def read_features(path: str | Path) -> FeatureFiles:
         raise MissingFileError(f'no features at {path}' + (
             f'; {partial} is not complete: repeat the command that makes it' if partial.exists() else ''))
     manifest = read_manifest(path)
-    try:
-        arrays = map_npz(path) if path.is_file() else {
-            file.stem: np.load(file, mmap_mode='r') for file in path.glob('*.npy')}
-        stages = {stage: arrays[stage] for stage in manifest['stages']}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f'{path} is damaged: {error}') from error
+    arrays = map_npz(path, KIND) if path.is_file() else {
+        file.stem: map_npy(file) for file in path.glob('*.npy')}
+    check_arrays(path, manifest, arrays)
+    stages = {stage: arrays[stage] for stage in manifest['stages']}
     return FeatureFiles(stages, arrays.get('paths'), arrays.get('labels'), manifest)
 
 
 def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype: str = 'float32',
-                     num_workers: int = 0, skip_unreadable: bool = False, commit_s: float = 1.0,
-                     command: str | None = None,
+                     num_workers: int = 0, skip_unreadable: bool = False, verify: bool = False,
+                     commit_s: float = 1.0, command: str | None = None,
                      progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
     """Write the features of a dataset's images to files, in its order, in bounded memory, and return them.
 
-    An interrupted extraction goes on where it stopped when called again. In a process group each rank does a
-    share. The batches are the same after interruptions and for any number of ranks, so on one kind of device
-    the values are too.
+    An interrupted extraction goes on where it stopped when called again. Rows of images that have another
+    size or time of writing since are made anew. A complete one is verified and returned. In a process group
+    each rank does a share. The batches are the same after interruptions and for any number of ranks, so on
+    one kind of device the values are too.
 
     Args:
         embedder: The encoder; its ``batch_size`` is that of each rank.
@@ -96,6 +103,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         dtype: ``'float32'``, or ``'float16'`` to store half as much.
         num_workers: Processes that read images, for each rank.
         skip_unreadable: Leave unreadable images out, and list them in the manifest, rather than stop.
+        verify: Know images by their content, which is hashed, rather than by the time of their last writing.
         commit_s: Seconds of work that an interruption may lose.
         command: The command that makes the result, for the manifest.
         progress: Called on rank 0 with (images done, images in all) at the start and after each commit.
@@ -115,8 +123,8 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
     store, manifest, rank, ranks = FeatureStore(Path(out)), {}, distributed.rank(), distributed.world_size()
     with store.reserved() if rank == 0 else nullcontext():      # for all ranks of this run
         if rank == 0:
-            listed = list_images(dataset)
-            manifest = _manifest(embedder, dataset, listed, dtype, command)
+            listed = list_images(dataset, verify)
+            manifest = _manifest(embedder, dataset, listed, dtype, command, verify)
             store.prepare(manifest, listed, dataset)
         barrier()
         if not store.is_complete:
@@ -127,7 +135,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
                         progress if rank == 0 else None)
             barrier()
             if rank == 0:
-                store.finish(manifest)
+                store.finish(manifest, list_images(dataset, verify) if listed.are_files else listed)
             barrier()
     features = read_features(out)
     if (left_out := features.manifest['images']['num_unreadable']) and not skip_unreadable:
@@ -137,20 +145,20 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
 
 
 def extraction_sha256(embedder: Embedder, dataset: Any) -> str:
-    """Return a hash of what decides the features of a dataset's images, and of their times of writing."""
+    """Return a hash of what decides the features of a dataset's images, their times of writing included."""
     listed = list_images(dataset)
-    manifest = _manifest(embedder, dataset, listed, DTYPES[0], None)
-    return settings_sha256({**decisive_settings(manifest), 'written': listed.times_sha256})
+    return settings_sha256(decisive_settings(_manifest(embedder, dataset, listed, DTYPES[0], None)))
 
 
-def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, command: str | None
-              ) -> dict[str, Any]:
+def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, command: str | None,
+              verify: bool = False) -> dict[str, Any]:
     root = str(getattr(dataset, 'data_root', '') or '')
     return dict(
-        format='mmsimclr features 1', **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
+        format=FORMAT, **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
         device=embedder.device.type,
         images=dict(source=f'{type(dataset).__name__} {root}'.strip(), root=root, num=listed.num_images,
-                    sha256=listed.sha256,
+                    sha256=listed.sha256, content_sha256=listed.content_sha256,
+                    identity='path, size and content' if verify else 'path, size and time of writing',
                     classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
         versions=versions(), command=command)
 
@@ -168,7 +176,8 @@ def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: 
         PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
         num_workers=num_workers, pin_memory=embedder.device.type == 'cuda', worker_init_fn=_use_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
-    with kept_memory(embedder.device), RowWriter(store.folder, embedder.stages, distributed.rank()) as writer:
+    with kept_memory(embedder.device), \
+            RowWriter(store.folder, embedder.stages, distributed.rank(), embedder.batch_size) as writer:
         last_commit = commit()
         for batch, (inputs, reasons) in zip(batches, loader, strict=True):
             if reasons and not skip_unreadable:

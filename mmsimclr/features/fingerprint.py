@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mmsimclr.errors import InputError, InputTypeError
+from mmsimclr.files import file_digest
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -30,29 +31,34 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ImageList:
-    """Paths, sizes and labels of a dataset's images.
+    """Paths, identities and labels of a dataset's images.
 
     Attributes:
         num_images: Number of images N.
-        sha256: Hash, in order, of every image's path below the data root, size in bytes and label; of the
-            pixels instead of path and size, where the images lie in memory.
+        sha256: Hash, in order, of every image's path below the data root and label.
+        content_sha256: Hash of ``identities``.
+        identities: Hash of each image, uint64 [N]: of its path below the data root, its size in bytes and the
+            time of its last writing in nanoseconds; with ``verify`` of its content instead of the time; of
+            the content alone where the dataset gives the image itself.
         labels: int64 [N], or [N, K] where a label is K numbers; None without labels.
         longest_path: Characters of the longest path; 0 where the images have no files.
-        times_sha256: Hash of the times at which the images' files were last written, in order.
+        are_files: Whether each image is a file of its own, which may change.
     """
 
     num_images: int
     sha256: str
+    content_sha256: str
+    identities: np.ndarray
     labels: np.ndarray | None
     longest_path: int
-    times_sha256: str
+    are_files: bool
 
 
-def list_images(dataset: Any) -> ImageList:
+def list_images(dataset: Any, verify: bool = False) -> ImageList:
     """Go once through a dataset's annotations, in order.
 
     The dataset has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
-    perhaps ``gt_label``. Neither its pipeline nor its files' contents are used.
+    perhaps ``gt_label``. Its pipeline is not used, nor, without ``verify``, the content of files.
 
     Raises:
         TypeError: If it has no ``get_data_info``.
@@ -63,27 +69,40 @@ def list_images(dataset: Any) -> ImageList:
                              f'mmpretrain and mmsimclr have them, got {type(dataset).__name__}')
     if len(dataset) == 0:
         raise InputError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
-    digest, times, labels, longest_path = hashlib.sha256(), hashlib.sha256(), [], 0
+    digest, labels, longest_path, are_files = hashlib.sha256(), [], 0, True
+    identities = np.empty(len(dataset), np.uint64)
     root = os.path.join(str(getattr(dataset, 'data_root', '') or ''), '')
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        path, label = info.get('img_path'), info.get('gt_label')
+        path, label, image = info.get('img_path'), info.get('gt_label'), info.get('img')
+        name = os.fsencode('' if path is None else path.removeprefix(root))
+        labels.append(None if label is None else np.asarray(label).tolist())
+        digest.update(name + f'\0{labels[-1]}\0'.encode())
+        identity = hashlib.blake2b(name + b'\0', digest_size=8)
         if path is not None:
             longest_path = max(longest_path, len(path))
-            try:
-                stat = os.stat(path)
-                size, time_ns = stat.st_size, stat.st_mtime_ns
-            except OSError:
-                size, time_ns = -1, 0       # whether that is an error is decided where the image is read
-            digest.update(os.fsencode(path.removeprefix(root)) + f'\0{size}'.encode())
-            times.update(f'{time_ns}\n'.encode())
-        else:
-            pixels = np.ascontiguousarray(info['img'])
-            digest.update(f'{pixels.shape}'.encode())
-            digest.update(pixels)
-        labels.append(None if label is None else np.asarray(label).tolist())
-        digest.update(f'\0{labels[-1]}\n'.encode())
-    return ImageList(len(dataset), digest.hexdigest(), _as_array(labels), longest_path, times.hexdigest())
+        if image is None:
+            identity.update(_file_identity(path, verify).encode())
+        else:                               # of a shard or an array: the path names no file of its own
+            are_files = False
+            content = image if isinstance(image, bytes) else np.ascontiguousarray(image)
+            identity.update(f'{getattr(content, "shape", "encoded")}\0'.encode())
+            identity.update(content)
+        identities[index] = int.from_bytes(identity.digest(), 'little')
+    content_sha256 = hashlib.sha256(identities.astype('<u8')).hexdigest()
+    return ImageList(len(dataset), digest.hexdigest(), content_sha256, identities, _as_array(labels),
+                     longest_path, are_files)
+
+
+def _file_identity(path: str, verify: bool) -> str:
+    """Return a text that another file of the same path does not have."""
+    try:
+        stat = os.stat(path)
+        if verify:
+            return f'{stat.st_size} sha256 {file_digest(path, "sha256")}'
+        return f'{stat.st_size} {stat.st_mtime_ns}'
+    except (OSError, InputError):
+        return 'unreadable'                 # whether that is an error is decided where the image is read
 
 
 def _as_array(labels: list) -> np.ndarray | None:

@@ -5,6 +5,7 @@ import math
 import os
 import stat
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,20 +21,18 @@ _CONTAINERS = (dict, list)
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
-    """Open a file for reading in bytes; raise InputError for a pipe, a socket or a device, and never wait.
+    """Open a regular file for reading in bytes; raise InputError for a folder, a pipe or a device.
 
-    It is the open file that is looked at, so nothing can take its place in between.
+    It never waits, and it is the open file that is looked at, so nothing can take its place in between.
     """
     # Without O_NONBLOCK the call waits until someone writes into a pipe.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):           # of a folder, fdopen says so itself
-            raise InputError(f'{os.fspath(path)} is a pipe, a socket or a device, not a regular file')
-        return os.fdopen(descriptor, 'rb')
-    except BaseException:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise
+        kind = 'folder' if stat.S_ISDIR(mode) else 'pipe, a socket or a device'
+        raise InputError(f'{os.fspath(path)} is a {kind}, not a regular file')
+    return os.fdopen(descriptor, 'rb')
 
 
 def read_regular(path: str | os.PathLike, max_bytes: int) -> bytes:
@@ -114,6 +113,23 @@ def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) ->
         if not level:
             return value
     raise InputError(f'{place} is no {kind}: it has more than {MAX_JSON_DEPTH} levels')
+
+
+def check_fields(value: Any, place: str, kind: str, fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """Return a value read from JSON if it is a dict that has all ``fields``, each of one of its types.
+
+    Raises:
+        InputError: If not; the message names the field, the value and what is accepted.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f'{place} is no {kind}: it must be a dict, got {type(value).__name__}')
+    for name, types in fields.items():
+        # Not isinstance, for which True is an int.
+        if type(value.get(name)) not in types:
+            accepted = ' or '.join('null' if each is type(None) else each.__name__ for each in types)
+            got = f'{value[name]!r:.80}' if name in value else 'nothing'
+            raise InputError(f'{place} is no {kind}: {name!r} must be {accepted}, got {got}')
+    return value
 
 
 def _integer(digits: str) -> int:

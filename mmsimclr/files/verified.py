@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import BinaryIO, Iterator, Mapping
 
 from mmsimclr.errors import InputError
+from mmsimclr.files.reading import open_regular
 
 
 def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
     """Return the hexadecimal digest of a file by an algorithm of :mod:`hashlib`."""
     # FIPS builds of OpenSSL refuse md5 for security; these sums are against damage, not against an attacker.
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
