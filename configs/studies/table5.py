@@ -15,7 +15,8 @@ study = dict(
         'norm, 0.1': {'model.head.temperature': 0.1},
         'norm, 0.5': {'model.head.temperature': 0.5},
         'norm, 1': {'model.head.temperature': 1.0},
-
+        'no norm, 10': {'model.head.temperature': 10.0, 'model.head.loss.normalize': False},
+        'no norm, 100': {'model.head.temperature': 100.0, 'model.head.loss.normalize': False},
 
     }},
     columns={

@@ -140,7 +140,7 @@ class Study:
         published: Key of the paper's numbers in ``paper_tables.json``.
         claims: What the paper says, as :func:`mmsimclr.studies.judge` takes them.
         text: A paragraph for its page.
-        presets: Changes of all this, by name.
+        presets: By name, keys of all this to put in the place of the study's own.
     """
 
     name: str
@@ -287,7 +287,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     presets = content.pop('presets', {})
     if preset not in presets and preset != 'cpu':
         raise ConfigError(f'{path} has no preset {preset!r}; it has {", ".join(["cpu", *presets])}')
-    content = _merged(content, presets.get(preset, {}))
+    content = {**content, **presets.get(preset, {})}
     names = {each.name for each in fields(Study)} - {'path', 'preset', '_cells'}
     for key in content:
         if key not in names:
@@ -318,14 +318,6 @@ def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any
         raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got {described!r}')
     config = (path.parent / described['config']).resolve()
     return Measure(described['name'], config, {**described.get('options', {}), **options})
-
-
-def _merged(content: dict, changes: Mapping[str, Any]) -> dict:
-    """Return a study's content with those of a preset in place; options are joined, the rest replaced."""
-    joined = {**content, **changes}
-    if 'options' in changes:
-        joined['options'] = {**content.get('options', {}), **changes['options']}
-    return joined
 
 
 def seconds_of(results: Sequence[CellResult]) -> float | None:

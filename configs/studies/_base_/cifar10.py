@@ -6,8 +6,6 @@ the paper's setting on ImageNet, for those who have the machines; it was not run
 
 _classification = '../benchmarks/classification/'
 _no_hooks = [dict(type='RunSummaryHook'), dict(type='FiniteLossHook')]
-# l2 of the probe: five values, chosen on held-out training images.
-_l2 = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 study = dict(
     base='../simclr/simclr_resnet18-w16_1xb128-coslr-20e_cifar10.py',
@@ -42,10 +40,12 @@ study = dict(
                 'model.neck.hid_channels': 32,
                 'model.neck.out_channels': 16,
                 'default_hooks.checkpoint.interval': 1,
+                'custom_hooks': _no_hooks,
             },
             seeds=2,
             measure=[
                 dict(name='probe', config=_classification + 'logistic_shapes.py', options={
+                    'protocol.l2': [0.1], 'protocol.max_iterations': 50,
                     'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
                     'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16}),
                 dict(name='health', config=_classification + 'health_shapes.py', options={

@@ -58,7 +58,7 @@ def test_a_name_depends_on_config_data_and_seed_and_not_on_paths_workers_or_log(
 def test_other_images_make_another_hash_of_the_data(tmp_path):
     names = []
     for folder, shade in (('a', 1), ('b', 2)):
-        for number in range(3):
+        for number in range(2 + shade):
             path = tmp_path / folder / f'{number}.png'
             path.parent.mkdir(exist_ok=True)
             Image.new('RGB', (8 * shade, 8), (shade, number, 0)).save(path)
@@ -93,7 +93,8 @@ def test_a_gate_holds_back_the_rest_until_its_cells_differ(tmp_path):
     assert study.plan(closed)[0] == cells and 'closed' in study.plan(closed)[1]
     assert len(study.plan(closed, past_gate=True)[0]) == 4
     opened = done(cells, lambda cell: 10.0 + 5 * (cell.at[0] == 'low') + cell.seed)
-    assert len(study.plan(opened)[0]) == 4
+    assert [(cell.at, cell.seed) for cell in study.plan(opened)[0][4:]] == [
+        (('low', 'fast'), 0), (('high', 'fast'), 0)]
 
 
 def test_some_cells_get_more_seeds_named_or_best(tmp_path):
