@@ -119,6 +119,8 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
     kind = settings.pop('type', 'Table')
     if kind == 'Table' or not any(not each.failure for each in results):
         return None
+    if kind not in study_figures.FIGURES:
+        return None
     draw = study_figures.FIGURES[kind]
     draw(study, results, path, **settings)
     return f'{path.name}.png'

@@ -133,7 +133,7 @@ def _picked(results: list[CellResult], where: Mapping[str, Any], metric: str) ->
     """Return the selected cells with their metric, for comparison and for people, and the values by seed."""
     metric = where.get('metric', metric)
     if 'pick' not in where:
-        return (repr(where['at']), metric), values_at(results, where, metric)
+        return (_title(where['at']), metric), values_at(results, where, metric)
     if where['pick'] not in ('best', 'worst'):
         raise InputError(f"pick must be 'best' or 'worst', got {where['pick']!r}")
     without = {tuple(each) for each in where.get('without', ())}
@@ -143,7 +143,13 @@ def _picked(results: list[CellResult], where: Mapping[str, Any], metric: str) ->
         return ('none', metric), {}
     sign = 1 if where['pick'] == 'best' else -1
     at = max(chosen, key=lambda each: (sign * np.mean(list(chosen[each].values())), each))
-    return (repr(at), metric), chosen[at]
+    return (_title(at), metric), chosen[at]
+
+
+def _title(at: Any) -> str:
+    levels = [at] if isinstance(at, str) else at
+    return ' | '.join('all' if level == '*' else level if isinstance(level, str) else ' or '.join(level)
+                      for level in levels)
 
 
 def _matches(at: tuple[str, ...], wanted: Any) -> bool:
@@ -154,8 +160,7 @@ def _matches(at: tuple[str, ...], wanted: Any) -> bool:
 
 
 def _named(name: tuple[str, str]) -> str:
-    cells = name[0].strip("()[]',").replace("'", '').replace(', ', ' | ')
-    return f'{cells} ({name[1].split(".")[0]})'
+    return f'{name[0]} ({name[1].partition(".")[0]})'
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

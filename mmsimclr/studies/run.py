@@ -50,6 +50,7 @@ class Worker:
         self.running: dict[str, tuple[ForkServerProcess, Cell, int]] = {}
         self.kills: dict[str, int] = {}
         self.elsewhere: dict[str, float] = {}
+        self.is_paused = False
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
         self.cpus = [tuple(cores[slot::jobs]) for slot in range(jobs)] if len(cores) >= jobs else [None] * jobs
         self.context = multiprocessing.get_context('forkserver')
@@ -112,10 +113,12 @@ class Worker:
         for name in ended:
             self._collect(*self.running.pop(name)[:2])
         if self.pause_file.exists():
-            if self.running:
+            if not self.is_paused:
                 self.report(f'paused: {self.pause_file} exists; running cells save and stop')
                 self._stop()
+            self.is_paused = True
             return True
+        self.is_paused = False
         if len(self.running) == self.jobs:
             return True
         cells, results, _ = self.results()
