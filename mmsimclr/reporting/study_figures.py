@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from mmsimclr.errors import InputError
 
-#: Okabe and Ito's colours, which the colour-blind tell apart (Wong 2011, Nature Methods 8, 441), without their
-#: yellow, which is hardly seen on white.
+#: Okabe and Ito's colours, which the colour-blind tell apart (Wong 2011, Nature Methods 8, 441), without
+#: their yellow, which is hardly seen on white.
 COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#000000')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 WIDTH_IN, DPI = 8.0, 110
