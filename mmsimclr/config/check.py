@@ -57,9 +57,9 @@ _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 
 # Keys below which a dict describes a component, so that it needs a type.
 _COMPONENTS = {
     'model', 'data_preprocessor', 'backbone', 'neck', 'head', 'heads', 'loss', 'dataset', 'datasets',
-    'sampler', 'batch_sampler', 'collate_fn', 'pipeline', 'transforms', 'optimizer', 'param_scheduler',
-    'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer', 'vis_backends',
-    'val_evaluator', 'test_evaluator', 'protocol', 'train', 'val', 'test', 'trainval'}
+    'sampler', 'batch_sampler', 'collate_fn', 'pipeline', 'transforms', 'shared', 'operators', 'optimizer',
+    'param_scheduler', 'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer',
+    'vis_backends', 'val_evaluator', 'test_evaluator', 'protocol', 'train', 'val', 'test', 'trainval'}
 _COMPONENTS_BY_NAME = {'heads', 'default_hooks'}               # of these; the user chooses the names
 # Whatever is below these belongs to the component that takes them.
 _UNCHECKED = {'metainfo', 'init_kwargs', 'paramwise_cfg', 'override', 'on_trace_ready'}

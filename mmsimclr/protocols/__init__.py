@@ -11,14 +11,16 @@ from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
 from .result import Predictions, Result, portable_path, read_predictions, read_result, sha256
-from .semi_supervised import SemiSupervised
+from .semi_supervised import SemiSupervised, Supervised
 from .svm import SVM
 from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning
+from .transform_prediction import TransformPrediction
 
 __all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health', 'LinearEvaluation',
            'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Result', 'Segmentation',
-           'SemiSupervised', 'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'check_annotations',
-           'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',
-           'read_predictions', 'read_result', 'run_benchmark', 'sha256', 'train_classifier']
+           'SemiSupervised', 'Supervised', 'TrainedClassifier', 'TransferFineTuning', 'TransferLinear',
+           'TransformPrediction', 'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy',
+           'knn_metrics', 'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark',
+           'sha256', 'train_classifier']

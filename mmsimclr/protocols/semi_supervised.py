@@ -1,8 +1,9 @@
-"""Semi-supervised learning: the whole network trained on the few images that have labels."""
+"""Training of the whole network with labels: of few images from a checkpoint, or of all from the start."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 
+from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
@@ -57,3 +58,24 @@ class SemiSupervised(Protocol):
         metrics, predictions = best.answers()
         return benchmark.result(f'semi-supervised {self.labels}', metrics, best.num_images,
                                 {**best.settings, **selection}, predictions)
+
+
+@PROTOCOLS.register_module()
+class Supervised(Protocol):
+    """Train encoder and classifier with labels from random initialisation, under the config's views.
+
+    The config is that of :class:`SemiSupervised` with all images. Its ``encoder`` is what is trained.
+
+    Source:
+        Chen et al. 2020, appendix B.3: the supervised baseline under SimCLR's augmentations.
+    """
+
+    def run(self, benchmark: Benchmark) -> Result:
+        """Train, evaluate, and return top-1 and top-5 accuracy in percent."""
+        if benchmark.encoder.weights is not None:
+            raise ConfigError('this config trains from random initialisation: give no CHECKPOINT, but --init '
+                              'random')
+        check_model(benchmark.config, frozen=False)
+        trained = train_classifier(benchmark)
+        metrics, predictions = trained.answers()
+        return benchmark.result('supervised', metrics, trained.num_images, trained.settings, predictions)

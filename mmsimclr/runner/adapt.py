@@ -29,6 +29,7 @@ from mmsimclr.transforms import (
     PackViews,
     SimCLRView,
 )
+from mmsimclr.transforms.batch.operators import OPERATIONS
 
 AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
@@ -126,21 +127,29 @@ def place_views(config: Config) -> None:
 
 
 def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
-    """Return the steps before the views, the number of views, and the arguments of SimCLRView."""
+    """Return the steps before the views, the number of views, and the further arguments of DeviceViews."""
     *reading, views, pack = pipeline if len(pipeline) >= 2 else (None, None)
     if _is(views, MultiView) and _is(pack, PackViews):
         steps, num_views = views.get('transforms') or [], views.get('num_views', 2)
+        if views.get('shared'):
+            raise ConfigError("views='device' has no shared steps, and MultiView.shared names "
+                              f"{len(views['shared'])}; make these views in the loader (views='loader')")
         if len(steps) == 1 and isinstance(steps[0], list | tuple):
             steps = steps[0]
         if isinstance(num_views, list | tuple) and len(num_views) == 1:
             num_views, = num_views
-        if len(steps) == 1 and _is(steps[0], SimCLRView) and isinstance(num_views, int):
-            policy = {name: value for name, value in steps[0].items() if name != 'type'}
+        policy, *operators = steps or (None,)
+        if _is(policy, SimCLRView) and isinstance(num_views, int) and all(
+                any(_is(step, kind) for kind in OPERATIONS) for step in operators):
+            policy = {name: value for name, value in policy.items() if name != 'type'}
+            if operators:
+                policy['operators'] = operators
             # The device draws the boxes, so nothing is known of them when a file is decoded.
             reading = [dict(type=LoadImage) if _is(step, LoadImageForCrops) else step for step in reading]
             return reading, num_views, policy
     raise ConfigError("views='device' needs a pipeline that ends in MultiView of one SimCLRView (for all "
-                      "views) and PackViews; make other views in the loader (views='loader')")
+                      f'views; after it {", ".join(kind.__name__ for kind in OPERATIONS)} may come) and '
+                      "PackViews; make other views in the loader (views='loader')")
 
 
 def _is(step: Any, kind: type) -> bool:

@@ -22,14 +22,15 @@ from .color import (
 from .crop import RandomHorizontalFlip, RandomResizedCrop, resized_crop
 from .format import PackImage, PackViews, image_to_tensor
 from .load import ImageReadError, LoadImage, LoadImageForCrops, decode_image, read_image
-from .policy import SimCLRView, simclr_view
+from .operators import Cutout, GaussianNoise, Rotate90, Sobel
+from .policy import AutoAugment, SimCLRView, simclr_view
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed
 
-__all__ = ['CenterCrop', 'ColorJitter', 'DeviceViews', 'GaussianBlur', 'ImageReadError', 'LoadImage',
-           'LoadImageForCrops', 'MultiView', 'PCALighting', 'PackForDevice', 'PackImage', 'PackViews',
-           'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop', 'RandomSolarize', 'RandomView',
-           'Resize', 'ResizeShortSide', 'SimCLRView', 'Transform', 'adjust_brightness', 'adjust_color',
-           'adjust_contrast', 'adjust_hue', 'adjust_saturation', 'decode_image', 'gaussian_blur',
-           'image_to_tensor', 'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view',
-           'solarize', 'to_grayscale']
+__all__ = ['AutoAugment', 'CenterCrop', 'ColorJitter', 'Cutout', 'DeviceViews', 'GaussianBlur',
+           'GaussianNoise', 'ImageReadError', 'LoadImage', 'LoadImageForCrops', 'MultiView', 'PCALighting',
+           'PackForDevice', 'PackImage', 'PackViews', 'RandomGrayscale', 'RandomHorizontalFlip',
+           'RandomResizedCrop', 'RandomSolarize', 'RandomView', 'Resize', 'ResizeShortSide', 'Rotate90',
+           'SimCLRView', 'Sobel', 'Transform', 'adjust_brightness', 'adjust_color', 'adjust_contrast',
+           'adjust_hue', 'adjust_saturation', 'decode_image', 'gaussian_blur', 'image_to_tensor',
+           'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view', 'solarize', 'to_grayscale']

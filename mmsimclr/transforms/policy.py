@@ -1,11 +1,18 @@
-"""SimCLR's random view, from Chen et al. 2020, appendix A, as one component."""
+"""Augmentation policies: SimCLR's random view, from Chen et al. 2020, appendix A, and AutoAugment."""
 
+import random
 from collections.abc import Sequence
 from numbers import Real
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import autoaugment
+
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform
+from mmsimclr.transforms.base import ImageTransform, Transform
 from mmsimclr.transforms.blur import GaussianBlur
 from mmsimclr.transforms.color import ColorJitter, RandomGrayscale
 from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCrop
@@ -68,3 +75,37 @@ class SimCLRView(Transform):
         for step in self.steps:
             results = step.transform(results)
         return results
+
+
+@TRANSFORMS.register_module()
+class AutoAugment(ImageTransform):
+    """AutoAugment's policy for ImageNet: two operations of one of 25 pairs, each with its probability.
+
+    It comes after crop and flip. Images are RGB. The operations are torchvision's.
+
+    Args:
+        fill: Grey level, 0 to 255, of what a shifted, sheared or turned image leaves empty; 128 in the
+            official code.
+
+    Source:
+        Cubuk et al. 2019, AutoAugment, table 9.
+    """
+
+    def __init__(self, fill: int = 128) -> None:
+        if isinstance(fill, bool) or not isinstance(fill, int) or not 0 <= fill <= 255:
+            raise InputError(f'AutoAugment.fill must be an integer in [0, 255], got {fill!r}')
+        self.fill = fill
+        self._policy = _SeededAutoAugment(fill=[fill] * 3)
+
+    def apply(self, img: np.ndarray) -> np.ndarray:
+        return np.array(self._policy(Image.fromarray(img)))
+
+
+class _SeededAutoAugment(autoaugment.AutoAugment):
+    """Torchvision's policy, which draws from ``random``, as all views do, rather than from torch."""
+
+    @staticmethod
+    def get_params(transform_num: int) -> tuple[int, Tensor, Tensor]:
+        """Draw the pair, and for both of its operations whether they are applied and their sign."""
+        return (random.randrange(transform_num), torch.tensor([random.random() for _ in range(2)]),
+                torch.tensor([random.randrange(2) for _ in range(2)]))

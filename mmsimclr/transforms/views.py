@@ -24,43 +24,65 @@ class MultiView(Transform):
     for any number of workers and ranks, and after a resume. Otherwise the generators are left alone.
 
     An ``img`` that is not decoded yet has a method ``decode_for(first_steps)``. It is given the first step
-    of each view and returns the pixels and a dictionary of additional results for each view.
+    of each view and returns the pixels and a dictionary of additional results for each view. With ``shared``
+    it is given the first of those.
 
     Args:
         transforms: One pipeline (a list of transforms or of their configs) for all views, or a list
-            of pipelines, one per view or per group of views (asymmetric views).
+            of pipelines, one per view or per group of views (asymmetric views). An empty pipeline leaves
+            its view as it is.
         num_views: Number of views. With several pipelines: a list with the number of views of each,
             or their number (one view each).
+        shared: Steps before the pipelines, such as a crop, drawn and applied once for each image: all views
+            start from the result (Chen et al. 2020, section 3.1). They are seeded for themselves, so that
+            no view draws what they drew, and views draw what they would without them.
     """
 
     def __init__(self, transforms: Sequence[Step] | Sequence[Sequence[Step]],
-                 num_views: int | Sequence[int] = 2) -> None:
+                 num_views: int | Sequence[int] = 2, shared: Sequence[Step] = ()) -> None:
         pipelines = _as_pipelines(transforms)
         self.num_views = _check_num_views(num_views, len(pipelines))
         self.pipelines = [[_build(step) for step in pipeline] for pipeline in pipelines]
+        if isinstance(shared, str | dict) or not isinstance(shared, Sequence):
+            raise InputTypeError(f'MultiView.shared must be a list of transforms, got {shared!r}')
+        self.shared = [_build(step) for step in shared]
 
     def transform(self, results: dict) -> dict:
         if 'img' not in results:
             raise InputError('MultiView needs results["img"]; put LoadImage before it')
         index = results.get('sample_idx')
-        if hasattr(index, 'epoch') and hasattr(index, 'seed'):
-            seed = sample_seed(index.seed, index.epoch, int(index))
-            random.seed(seed)
-            np.random.seed(seed & 0xFFFFFFFF)
+        if self.shared:
+            _seed(index, _SHARED)
+            results, = _run([self.shared], results)
+        _seed(index)
         pipelines = [pipeline for pipeline, count in zip(self.pipelines, self.num_views, strict=True)
                      for _ in range(count)]
-        starts = [{}] * len(pipelines)
-        if hasattr(results['img'], 'decode_for'):
-            first_steps = [pipeline[0] if pipeline else None for pipeline in pipelines]
-            results['img'], starts = results['img'].decode_for(first_steps)
-        views = []
-        for pipeline, start in zip(pipelines, starts, strict=True):
-            view = {**results, **start}                         # shallow: the image is shared, never copied
-            for step in pipeline:
-                view = step(view)
-            views.append(view['img'])
-        results['img'] = views
+        results['img'] = [view['img'] for view in _run(pipelines, results)]
         return results
+
+
+def _seed(index: Any, *place: int) -> None:
+    """Seed the generators for an index that knows run and epoch, and leave them alone otherwise."""
+    if hasattr(index, 'epoch') and hasattr(index, 'seed'):
+        seed = sample_seed(index.seed, index.epoch, int(index), *place)
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+
+
+def _run(pipelines: Sequence[Sequence[Step]], results: dict) -> list[dict]:
+    """Return what each pipeline makes of the same results."""
+    starts = [{}] * len(pipelines)
+    if hasattr(results['img'], 'decode_for'):
+        first_steps = [pipeline[0] if pipeline else None for pipeline in pipelines]
+        img, starts = results['img'].decode_for(first_steps)
+        results = {**results, 'img': img}
+    made = []
+    for pipeline, start in zip(pipelines, starts, strict=True):
+        view = {**results, **start}                             # shallow: the image is shared, never copied
+        for step in pipeline:
+            view = step(view)
+        made.append(view)
+    return made
 
 
 @TRANSFORMS.register_module()
@@ -81,16 +103,19 @@ class RandomView(MultiView):
 
 
 _MASK = (1 << 64) - 1
+_SHARED = 1                                                     # place of the shared steps in the seeding
 
 
-def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """Return a 64-bit seed that is well spread over all three arguments.
+def sample_seed(seed: int, epoch: int, index: int, *place: int) -> int:
+    """Return a 64-bit seed that is well spread over all arguments.
+
+    ``place`` tells apart what is drawn for one image by itself; the views have none.
 
     Source:
         The finaliser of SplitMix64 (Steele, Lea and Flood 2014), once per argument.
     """
     state = 0
-    for value in (seed, epoch, index):
+    for value in (seed, epoch, index, *place):
         state = (state ^ (value & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
         state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK

@@ -138,9 +138,11 @@ def test_encoder_and_head_have_the_name_s_size(path):
     last = getattr(model.neck, f'fc{model.neck.num_layers - 1}')
     assert last.weight.shape == (128, channels)
     millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
-    # ResNet-50 1x, 2x, 4x have 24, 94 and 375 million parameters (Chen et al. 2020, Table 6 and others).
+    # ResNet-50 1x, 2x, 4x have 24, 94 and 375 million parameters (Chen et al. 2020, Table 6 and others),
+    # ResNet-101 and 152 of torchvision 44.5 and 60.2, of which 2.05 are the classifier's.
     expected = {(50, 1, 64): 23.5, (50, 2, 64): 94, (50, 4, 64): 375, (18, 1, 64): 11.2,
-                (18, 1, 32): 2.8, (18, 1, 16): 0.7}[name.depth, name.width, name.base_channels]
+                (18, 1, 32): 2.8, (18, 1, 16): 0.7, (101, 1, 64): 42.5, (152, 1, 64): 58.1,
+                }[name.depth, name.width, name.base_channels]
     assert millions == pytest.approx(expected, rel=0.02)
 
 

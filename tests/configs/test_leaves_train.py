@@ -38,6 +38,7 @@ def test_leaf_trains_a_step(path, images, tmp_path):
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,
         'train_cfg.max_epochs': 1,
+        'optim_wrapper.optimizer.lr': 0.1,                   # of two images, without warm-up
         'default_hooks.checkpoint.interval': 1,
     }, tmp_path / 'run')
     if 'warmup' in config.param_scheduler[0]:

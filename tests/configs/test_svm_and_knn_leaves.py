@@ -1,4 +1,4 @@
-"""The leaves of the SVM and k-NN protocols say what their sources do."""
+"""The leaves of the protocols on features say what their sources do."""
 
 import ast
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from mmsimclr.config import load_config
-from mmsimclr.protocols import KNN, SVM, LowShotSVM
+from mmsimclr.protocols import KNN, SVM, LowShotSVM, TransformPrediction
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'benchmarks' / 'classification'
-LEAVES = {path.stem: path for pattern in ('knn_*.py', 'svm_*.py', 'low-shot-svm_*.py')
-          for path in sorted(FOLDER.glob(pattern))}
-KINDS = {'knn': KNN, 'svm': SVM, 'low-shot-svm': LowShotSVM}
+LEAVES = {path.stem: path for kind in ('knn', 'svm', 'low-shot-svm', 'transform-prediction')
+          for path in sorted(FOLDER.glob(f'{kind}_*.py'))}
+KINDS = {'knn': KNN, 'svm': SVM, 'low-shot-svm': LowShotSVM,
+         'transform-prediction': TransformPrediction}
 
 
 @pytest.mark.parametrize('name', LEAVES)
@@ -21,13 +22,22 @@ def test_leaf_builds_the_protocol_of_its_name_and_gives_its_command(name):
     assert type(protocol) is KINDS[name.split('_')[0]]
     header = ast.get_docstring(ast.parse(LEAVES[name].read_text()))
     command = f'tools/benchmark.py configs/benchmarks/classification/{name}.py CHECKPOINT'
-    assert f'Command: python {command}' in header
+    assert f'Command: python {command}' in ' '.join(header.split())
 
 
 def test_knn_leaves_have_the_published_settings():
     for name in ('knn_in1k', 'knn_cifar10', 'knn_shapes'):
         protocol = PROTOCOLS.build(load_config(LEAVES[name]).protocol)
         assert protocol.k == [10, 20, 100, 200] and protocol.temperature == 0.07
+
+
+def test_transformations_have_the_papers_chances():
+    for name in ('transform-prediction_cifar10', 'transform-prediction_shapes'):
+        protocol = PROTOCOLS.build(load_config(LEAVES[name]).protocol)
+        chances = {task: max(share for share, _ in classes.values())
+                   for task, classes in protocol.tasks.items()}
+        assert chances == dict(colour=0.8, rotation=0.25, noise=0.5, sobel=0.5)
+        assert protocol.stages == ('pooled', 'projection')
 
 
 def test_voc07_leaves_have_the_published_settings():

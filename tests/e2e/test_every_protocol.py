@@ -22,6 +22,8 @@ SMALL = {
     'linear-per-layer': FEW,
     'semi-1pct': BALANCED,
     'semi-10pct': ['train_dataloader.dataset.dataset.num_images=200', *FEW[1:]],
+    'transform-prediction': ['protocol.train.num_images=60', 'protocol.test.num_images=20',
+                             'protocol.epochs=2'],
     'transfer-linear': [*TRANSFER, 'protocol.l2=[0.001,0.1]'],
     'transfer-finetune': GRID,
     'transfer-random-init': GRID,

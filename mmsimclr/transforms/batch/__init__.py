@@ -6,9 +6,10 @@ the batch. Images and views are floats on the 0-255 scale, never rounded in betw
 
 from .color import adjust_batch, to_grey, turn_hue
 from .device_views import DeviceViews, PackForDevice
+from .operators import normals, operate
 from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds, uniforms
 from .separable import blur_matrices, crop_matrices, filter_rows_and_columns
 
 __all__ = ['JITTER', 'DeviceViews', 'PackForDevice', 'ViewParameters', 'adjust_batch', 'blur_matrices',
-           'crop_matrices', 'draw_parameters', 'filter_rows_and_columns', 'sample_seeds', 'to_grey',
-           'turn_hue', 'uniforms']
+           'crop_matrices', 'draw_parameters', 'filter_rows_and_columns', 'normals', 'operate',
+           'sample_seeds', 'to_grey', 'turn_hue', 'uniforms']

@@ -11,9 +11,11 @@ from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image, check_positive_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
+from mmsimclr.transforms.batch.operators import OPERATIONS, operate
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
 from mmsimclr.transforms.blur import TAPS_SIGMAS
+from mmsimclr.transforms.operators import Operator
 from mmsimclr.transforms.policy import SimCLRView
 from mmsimclr.transforms.resize import resize
 
@@ -68,12 +70,14 @@ class DeviceViews:
             None: 128 of that size, more of smaller ones.
         **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
             crops and the colour operations of torchvision are here.
+        operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,
+            :class:`GaussianNoise` and :class:`Sobel`.
     """
 
     def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
                  strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
                  interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False) -> None:
+                 additive_brightness: bool = False, operators: Sequence[dict | Operator] = ()) -> None:
         self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_positive_int(
             chunk_size, 'DeviceViews.chunk_size')
@@ -83,6 +87,12 @@ class DeviceViews:
             if got not in accepted:
                 raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
                                  f"{got!r}; make these views in the loader (views='loader')")
+        self.operators = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in operators]
+        for step in self.operators:
+            if type(step) not in OPERATIONS:
+                raise InputError('views on the device can have '
+                                 f'{", ".join(kind.__name__ for kind in OPERATIONS)} after the policy, got '
+                                 f"{step!r}; make these views in the loader (views='loader')")
         self.policy = SimCLRView(size, strength, blur, scale, interpolation)
         self.interpolation = interpolation
         self.size, _ = self.policy.size
@@ -109,7 +119,8 @@ class DeviceViews:
             own = slice(start * self.num_views, stop * self.num_views)
             # MMEngine's step is inside of autocast already, and bfloat16 has no half grey levels.
             with torch.autocast(images.device.type, enabled=False):
-                chunks.append(self.render(images[start:stop], parameters[own]))
+                made = self.render(images[start:stop], parameters[own])
+                chunks.append(self._operate(made, seeds[start:stop]))
         # [N · V, h, 3, w] -> V times [N, 3, h, w]
         views = torch.cat(chunks).unflatten(0, (len(images), self.num_views)).transpose(2, 3)
         return list(views.unbind(dim=1))
@@ -130,6 +141,16 @@ class DeviceViews:
             sigma_px = on_device(parameters.sigma_px[blurred], views)
             matrices = blur_matrices(sigma_px, self.size, self.radius).unsqueeze(1)
             views.index_copy_(0, rows, filter_rows_and_columns(views[rows], matrices, matrices))
+        return views
+
+    def _operate(self, views: Tensor, seeds: np.ndarray) -> Tensor:
+        """Return views [N · V, h, 3, w] of images with seeds [N] after the operators."""
+        images = np.repeat(seeds, self.num_views).view(np.int64)
+        numbers = np.tile(np.arange(self.num_views), len(seeds))
+        for place, step in enumerate(self.operators):
+            # Seeds for each view and step, of whose numbers the policy draws none.
+            own = sample_seeds(images, numbers, np.full(len(images), place))
+            views = operate(step, views.transpose(1, 2), own).transpose(1, 2)
         return views
 
     def _crop(self, images: Tensor, parameters: ViewParameters) -> Tensor:

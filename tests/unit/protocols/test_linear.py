@@ -1,4 +1,4 @@
-"""Linear evaluation, per layer, and semi-supervised: what is trained, refused, and said in the result."""
+"""Linear, per layer, semi-supervised and supervised: what is trained, refused, and said in the result."""
 
 import json
 import math
@@ -15,6 +15,7 @@ from mmsimclr.protocols import (
     LinearEvaluation,
     LinearPerLayer,
     SemiSupervised,
+    Supervised,
     read_predictions,
     run_benchmark,
 )
@@ -247,6 +248,40 @@ def test_a_grid_or_a_model_that_does_not_fit_is_refused(checkpoint, tmp_path):
             SemiSupervised('1%', grid)
     with pytest.raises(ConfigError, match=r'model\.frozen=False'):
         SemiSupervised('1%').run(benchmark_of(probe_config(tmp_path), checkpoint))
+
+
+def supervised_config(work_dir, **changes):
+    return probe_config(work_dir, 'Supervised', **{
+        'model.frozen': False, 'model.heads.pooled.init_std': 0.01, **changes})
+
+
+def test_supervised_training_learns_the_labels_of_the_images_from_the_start(tmp_path):
+    config = supervised_config(tmp_path, **{'train_cfg.max_epochs': 40, 'optim_wrapper.optimizer.lr': 0.05})
+    config.test_dataloader.dataset = dict(config.train_dataloader.dataset)
+    result = run_benchmark(config, None)
+    assert result.protocol == 'supervised' and result.settings['init'] == 'random'
+    assert result.num_images == dict(train=40, test=40) and result.settings['epochs'] == 40
+    assert result.metrics['top_1_accuracy_percent'] > 85          # the last maps alone do not tell them apart
+    torch.manual_seed(0)
+    start, state = ResNet(**TINY).state_dict(), saved(tmp_path, 40)
+    assert not torch.allclose(state['backbone.conv1.weight'], start['conv1.weight'], atol=1e-2)
+    answers = read_predictions(tmp_path / 'predictions.npz')
+    assert 100 * (answers.labels == answers.predicted).mean() == result.metrics['top_1_accuracy_percent']
+
+
+def test_supervised_training_begins_with_the_encoder_of_the_seed(tmp_path):
+    config = supervised_config(tmp_path, **{'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 1e-9})
+    run_benchmark(config, None)
+    torch.manual_seed(0)
+    for name, weight in ResNet(**TINY).named_parameters():
+        assert torch.allclose(saved(tmp_path, 1)[f'backbone.{name}'], weight, atol=1e-6), name
+
+
+def test_supervised_training_refuses_a_checkpoint_and_a_frozen_encoder(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match='give no CHECKPOINT, but --init random'):
+        Supervised().run(benchmark_of(supervised_config(tmp_path), checkpoint))
+    with pytest.raises(ConfigError, match=r'model\.frozen=False'):
+        Supervised().run(benchmark_of(probe_config(tmp_path, 'Supervised'), None))
 
 
 def test_permuting_the_test_images_permutes_the_predictions_and_nothing_else(checkpoint, tmp_path):

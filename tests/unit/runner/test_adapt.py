@@ -11,7 +11,16 @@ from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
 from mmsimclr.runner import build_runner
 from mmsimclr.runner.adapt import place_views
-from mmsimclr.transforms import DeviceViews, LoadImage, LoadImageForCrops, MultiView, PackViews, SimCLRView
+from mmsimclr.transforms import (
+    DeviceViews,
+    LoadImage,
+    LoadImageForCrops,
+    MultiView,
+    PackViews,
+    Rotate90,
+    SimCLRView,
+    Sobel,
+)
 
 VIEW = dict(type=SimCLRView, size=16, strength=0.5, blur=False, scale=(0.5, 1.0))
 
@@ -135,6 +144,24 @@ def test_other_views_are_refused(tmp_path, steps):
     config.train_dataloader.dataset.pipeline[0] = dict(type='MultiView', transforms=steps)
     with pytest.raises(ConfigError, match="needs a pipeline that ends in MultiView of one SimCLRView"):
         place_views(config)
+
+
+def test_shared_steps_are_refused_by_name(tmp_path):
+    config = tiny_config(tmp_path, views='device')
+    config.train_dataloader.dataset.pipeline[0].shared = [dict(type='RandomResizedCrop', size=16)]
+    with pytest.raises(ConfigError, match=r"shared.*make these views in the loader"):
+        place_views(config)
+
+
+def test_operators_after_the_policy_go_to_the_device(tmp_path):
+    config = tiny_config(tmp_path, views='device')
+    steps = config.train_dataloader.dataset.pipeline[0].transforms
+    steps += [dict(type='Rotate90'), dict(type=Sobel, prob=0.5)]
+    check_config(config)
+    runner = build_runner(config)
+    assert [type(step) for step in runner.model.data_preprocessor.views.operators] == [Rotate90, Sobel]
+    runner.train()
+    assert runner.iter == 2
 
 
 @pytest.mark.parametrize('change', [dict(style='official'), dict(antialias=False)])

@@ -218,3 +218,84 @@ def test_another_epoch_has_another_random_view(img):
     views = [RandomView(STEPS)({'img': img, 'sample_idx': SampleIndex(3, epoch, 5)})['img']
              for epoch in (1, 2)]
     assert not np.array_equal(*views)
+
+
+CROP = dict(type='RandomResizedCrop', size=24)
+
+
+def tagged(img):
+    return {'img': img, 'sample_idx': TaggedIndex(7, 3, 5)}
+
+
+def draws(num):
+    """Return a step that replaces the image by the next numbers of ``random`` and of numpy."""
+    return lambda results: {**results, 'img': [random.random() for _ in range(num)] + [np.random.rand()]}
+
+
+def test_shared_steps_are_drawn_once_and_every_view_starts_from_their_result(img):
+    calls = []
+
+    def crop(results):
+        calls.append(results['img'])
+        return {**results, 'img': results['img'][3:20], 'box': 3}
+    views = MultiView([[], [mark(9)]], shared=[crop])(tagged(img))['img']
+    assert len(calls) == 1 and calls[0] is img
+    assert np.array_equal(views[0], img[3:20])
+    assert np.array_equal(views[1][1:], img[4:20]) and corners(views)[1] == 9
+
+
+def test_one_branch_is_the_identity_of_the_shared_crop(img):
+    views = MultiView([[], [RandomHorizontalFlip(1.0)]], shared=[CROP])(tagged(img))['img']
+    assert views[0].shape == (24, 24, 3) and np.array_equal(views[1], views[0][:, ::-1])
+
+
+def test_shared_steps_do_not_draw_what_the_views_draw(img):
+    seen = []
+
+    def shared(results):
+        seen.append(draws(4)(results)['img'])
+        return results
+    views = MultiView([draws(4)], 2, shared=[shared])(tagged(img))['img']
+    drawn = [value for numbers in (*seen, *views) for value in numbers]
+    assert len(set(drawn)) == len(drawn) == 15
+
+
+def test_views_draw_with_shared_steps_what_they_draw_without_them(img):
+    plain = MultiView([draws(4)], 2)(tagged(img))['img']
+    assert MultiView([draws(4)], 2, shared=[CROP])(tagged(img))['img'] == plain
+    # The numbers themselves, so that no later place in the seeding moves them.
+    random.seed(sample_seed(3, 5, 7))
+    assert plain[0][:4] == [random.random() for _ in range(4)]
+
+
+def test_the_shared_draw_depends_on_the_image_and_not_on_the_branches(img):
+    def crop_of(transforms, index=7, epoch=5):
+        item = {'img': img, 'sample_idx': TaggedIndex(index, 3, epoch)}
+        return MultiView(transforms, shared=[CROP])(item)['img'][0]
+    crop = crop_of([[], [mark(1)]])
+    assert np.array_equal(crop, crop_of([[], [dict(type='ColorJitter'), dict(type='GaussianBlur')]]))
+    assert not np.array_equal(crop, crop_of([[], []], index=8))
+    assert not np.array_equal(crop, crop_of([[], []], epoch=6))
+
+
+def test_an_image_that_decodes_itself_is_told_the_first_shared_step(img):
+    class Encoded:
+        def decode_for(self, steps):
+            self.steps = steps
+            return img, [{'corner': 30}]
+
+    def first(results):
+        return mark(results.pop('corner'))(results)
+    encoded = Encoded()
+    assert corners(MultiView([[], [mark(2)]], shared=[first])({'img': encoded})['img']) == [30, 2]
+    assert encoded.steps == [first]
+
+
+def test_place_in_the_seeding_is_another_seed():
+    assert len({sample_seed(1, 2, 3), sample_seed(1, 2, 3, 0), sample_seed(1, 2, 3, 1)}) == 3
+
+
+@pytest.mark.parametrize(('shared', 'words'), [(CROP, 'shared'), ('RandomResizedCrop', 'shared'), ([3], '3')])
+def test_shared_steps_of_another_kind_are_refused(shared, words):
+    with pytest.raises(TypeError, match=words):
+        MultiView([[], []], shared=shared)
