@@ -119,10 +119,21 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        grad = grad.clone(memory_format=torch.contiguous_format)     # autograd's tensor must not change
-        dist.all_reduce(grad)
-        start = rank() * ctx.num_rows
-        return grad[start:start + ctx.num_rows]
+        return _SumOwnRows.apply(grad, ctx.num_rows)
+
+
+class _SumOwnRows(torch.autograd.Function):
+    """This rank's rows of the sum over ranks: the derivative of a gather, and a gather is its own."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, num_own: int) -> Tensor:
+        rows = rows.clone(memory_format=torch.contiguous_format)     # autograd's tensor must not change
+        dist.all_reduce(rows)
+        return rows[rank() * num_own:(rank() + 1) * num_own]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _GatherRows.apply(grad), None
 
 
 def gather_rows(rows: Tensor) -> Tensor:

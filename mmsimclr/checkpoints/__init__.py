@@ -14,6 +14,7 @@ from .load import (
     LoadReport,
     PretrainedInit,
     build_encoder,
+    build_projection_head,
     check_scale,
     fill_model,
     find_checkpoint,
@@ -28,6 +29,6 @@ from .zoo import FetchError, fetch_model, fetch_url, verify_file
 __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'RECORD_KEY', 'UNIT_RANGE', 'Checkpoint', 'CheckpointError',
            'DamagedCheckpointError', 'EncoderWeights', 'FetchError', 'IncompleteEncoderError', 'InputScale',
            'LayoutError', 'LoadReport', 'PretrainedInit', 'UnsafeCheckpointError', 'UnsupportedEncoderError',
-           'build_encoder', 'check_scale', 'describe_model', 'fetch_model', 'fetch_url', 'fill_model',
-           'find_checkpoint', 'find_encoder', 'load_encoder', 'load_model', 'read_checkpoint', 'read_encoder',
-           'verify_file']
+           'build_encoder', 'build_projection_head', 'check_scale', 'describe_model', 'fetch_model',
+           'fetch_url', 'fill_model', 'find_checkpoint', 'find_encoder', 'load_encoder', 'load_model',
+           'read_checkpoint', 'read_encoder', 'verify_file']

@@ -172,6 +172,27 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
     return backbone.eval(), load_encoder(backbone, weights)
 
 
+def build_projection_head(source: str | Path | EncoderWeights, select: str | None = None) -> nn.Module:
+    """Build the projection head beside the encoder of a checkpoint, and fill it; return it in eval mode.
+
+    ``source`` and ``select`` are as for :func:`load_encoder`.
+
+    Raises:
+        LayoutError: If the checkpoint has none, or none of a known structure.
+        IncompleteEncoderError: If its tensors are not exactly those of a :class:`NonLinearNeck`.
+        FileNotFoundError, CheckpointError: As :func:`read_encoder`.
+    """
+    weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
+    if not weights.neck:
+        raise LayoutError(f'{weights.path} has no projection head of a known structure beside its encoder '
+                          f"({weights.layout}): read the encoder's own features, stage 'pooled', or give the "
+                          'checkpoint of the pre-training run')
+    neck = MODELS.build(dict(type='mmsimclr.NonLinearNeck', **weights.neck_settings))
+    _fill(neck, _matching_tensors(neck, weights.neck, weights.path, 'Its projection head is of another kind'),
+          {})
+    return neck.eval()
+
+
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
     """Fill a whole model from an OpenMMLab checkpoint of such a model; return and log the report.
 

@@ -19,7 +19,8 @@ from mmsimclr.cli.options import (
 @click.option('--dataset-key', metavar='KEY', help='Place of the dataset in the config.  [default: that of '
               'test_dataloader, val_dataloader or train_dataloader, the first there is]')
 @config_options
-@click.option('--stages', cls=Several, multiple=True, default=['pooled'], help='pooled, stem, layer1 ...')
+@click.option('--stages', cls=Several, multiple=True, default=['pooled'], help='pooled, stem, layer1 ..., '
+              'projection, projection.hidden1 ...')
 @click.option('--dtype', default='float32', help='float32 or float16.')
 @click.option('--normalise', is_flag=True, help='Scale each feature to length 1.')
 @click.option('--resize-px', type=int, help='Short side.  [default: 256, CIFAR stem 32]')

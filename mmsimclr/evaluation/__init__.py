@@ -1,4 +1,4 @@
-"""Numerics of evaluation: metrics, k-NN, logistic regression, linear SVM, significance."""
+"""Numerics of evaluation: metrics, k-NN, logistic regression, linear SVM, significance, health."""
 
 from .knn import knn_accuracy, knn_votes, nearest_neighbours
 from .logistic_regression import fit_logistic_regression, linear_accuracy, regression_path

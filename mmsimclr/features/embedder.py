@@ -1,6 +1,7 @@
 """Embedding images with an encoder."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -26,14 +27,31 @@ from mmsimclr.models.heads.feature_pooling import pool_feature
 
 NOT_FINITE = 'the weights of the encoder are damaged, or the images are not scaled as it expects'
 STAGES = tuple(STAGE_INDICES)
+PROJECTION = re.compile(r'projection(\.hidden[1-9]\d*)?')
+
+
+def of_projection_head(stages: str | Sequence[str]) -> bool:
+    """Whether one of some stages is a layer of the projection head."""
+    return any(map(PROJECTION.fullmatch, [stages] if isinstance(stages, str) else stages))
+
+
+def describe_stage(stage: str) -> str:
+    """Return, for people, what the features of a stage are."""
+    if stage == 'pooled':
+        return 'average of the last map'
+    if not PROJECTION.fullmatch(stage):
+        return f'average of {stage}'
+    hidden = stage.partition('hidden')[2]
+    return f'hidden layer {hidden} of the projection head' if hidden else 'output of the projection head'
 
 
 def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
-                  normalise: bool = False, pooling: str = 'average') -> dict[str, Tensor]:
+                  normalise: bool = False, pooling: str = 'average',
+                  projection_head: nn.Module | None = None) -> dict[str, Tensor]:
     """Run an encoder on images, float [N, 3, H, W], and pool its maps; return float32 [N, C] by stage.
 
     The encoder's ``out_indices`` says which maps it returns; without it only 'pooled', the last map, can be
-    had. For the other arguments see :class:`Embedder`.
+    had, and what the projection head makes of it. For the other arguments see :class:`Embedder`.
     """
     maps = backbone(images)
     maps = tuple(maps) if isinstance(maps, tuple | list) else (maps,)
@@ -42,17 +60,26 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
         raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got {got}')
     returned = [index for index in MAP_INDICES if index in getattr(backbone, 'out_indices', ())]
     by_index = dict(zip(returned, maps, strict=True)) if len(returned) == len(maps) else {}
-    features = {}
-    for stage in stages:
+    features = _projections(projection_head, maps[-1], stages) if of_projection_head(stages) else {}
+    for stage in [stage for stage in stages if stage not in features]:
         chosen = maps[-1] if stage == 'pooled' else by_index.get(STAGE_INDICES[stage])
         if chosen is None:
             raise InputError(f'the encoder does not return the map of {stage!r}: it returns '
                              f'{tuple(by_index) or "the last one only"}; build it with '
                              f'out_indices={out_indices_of(stages)}')
         chosen = chosen.float()
-        rows = pool_feature(chosen, stage) if pooling == 'grid' else chosen.mean(dim=(2, 3))
-        features[stage] = F.normalize(rows, dim=1) if normalise else rows
-    return features
+        features[stage] = pool_feature(chosen, stage) if pooling == 'grid' else chosen.mean(dim=(2, 3))
+    return {stage: F.normalize(features[stage], dim=1) if normalise else features[stage] for stage in stages}
+
+
+def _projections(head: nn.Module, last_map: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+    """Return, of the stages that are layers of the projection head, float32 [N, D] by stage."""
+    *hidden, projection = head.layers(last_map.float())
+    layers = {'projection': projection,
+              **{f'projection.hidden{number}': rows for number, rows in enumerate(hidden, 1)}}
+    if absent := [stage for stage in stages if PROJECTION.fullmatch(stage) and stage not in layers]:
+        raise InputError(f'the projection head has no layer {absent[0]!r}; it has {", ".join(layers)}')
+    return {stage: layers[stage] for stage in stages if stage in layers}
 
 
 def first_not_finite(rows: Tensor) -> int | None:
@@ -112,7 +139,9 @@ class Embedder:
         checkpoint: A file, address or model-zoo name (see :func:`mmsimclr.checkpoints.build_encoder`), or
             a backbone, which is moved to the device and put in eval mode.
         device: ``'auto'`` is the GPU if there is one; otherwise as torch names them.
-        stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map.
+        stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map;
+            and of the projection head in the same checkpoint, ``'projection'``, its output, and
+            ``'projection.hidden1'`` ..., its hidden layers behind their ReLU.
         pooling: ``'average'``: over all positions of a map; ``'grid'``: over the windows of a grid, about
             9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
@@ -121,6 +150,7 @@ class Embedder:
         interpolation, squash: See :class:`Preparation`.
         input: Scale of the images, needed for a backbone; otherwise in place of what the checkpoint says.
         select: Address of the encoder, where the checkpoint has several.
+        projection_head: A :class:`~mmsimclr.models.NonLinearNeck`, to go with a backbone.
 
     Attributes:
         report: The :class:`~mmsimclr.checkpoints.LoadReport`; None for a backbone.
@@ -137,16 +167,18 @@ class Embedder:
                  stages: str | Sequence[str] = 'pooled', normalise: bool = False, batch_size: int = 64,
                  resize_px: int | None = None, crop_px: int | None = None,
                  interpolation: str = 'bicubic', squash: bool = False, pooling: str = 'average',
-                 input: checkpoints.InputScale | None = None, select: str | None = None) -> None:
+                 input: checkpoints.InputScale | None = None, select: str | None = None,
+                 projection_head: nn.Module | None = None) -> None:
         if batch_size < 1:
             raise InputError(f'batch_size must be >= 1, got {batch_size}')
         self.stages = (stages,) if isinstance(stages, str) else tuple(stages)
-        if not self.stages or len(set(self.stages) & set(STAGES)) < len(self.stages):
-            raise InputError(f'stages must be one or several of {", ".join(STAGES)}, each once, got '
-                             f'{stages!r}')
-        if pooling != 'average' and (pooling != 'grid' or 'pooled' in self.stages):
-            raise InputError(f"pooling must be 'average', or 'grid' for stages other than 'pooled', got "
-                             f'{pooling!r} for {", ".join(self.stages)}')
+        of_maps = [stage for stage in self.stages if not PROJECTION.fullmatch(stage)]
+        if not set(of_maps) <= set(STAGES) or not 0 < len(set(self.stages)) == len(self.stages):
+            raise InputError(f'stages must be one or several of {", ".join(STAGES)}, projection, '
+                             f'projection.hidden1 ..., each once, got {stages!r}')
+        if pooling != 'average' and (pooling != 'grid' or 'pooled' in of_maps or of_maps != [*self.stages]):
+            raise InputError(f"pooling must be 'average', or 'grid' for stages other than 'pooled' and the "
+                             f'projection head, got {pooling!r} for {", ".join(self.stages)}')
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device, self.batch_size = torch.device(device), batch_size
@@ -157,8 +189,17 @@ class Embedder:
                                      'InputScale() for ImageNet mean and deviation or UNIT_RANGE for 0 to 1')
             backbone, self.report = checkpoint, None
         else:
-            backbone, self.report = checkpoints.build_encoder(
-                checkpoint, select=select, out_indices=out_indices_of(self.stages))
+            weights = checkpoints.read_encoder(checkpoint, select)
+            if of_projection_head(self.stages):
+                projection_head = checkpoints.build_projection_head(weights)
+                of_maps.append('pooled')
+            backbone, self.report = checkpoints.build_encoder(weights, out_indices=out_indices_of(of_maps))
+        self.projection_head = None
+        if of_projection_head(self.stages):
+            if projection_head is None:
+                raise InputError(f'{", ".join(self.stages)}: a backbone alone has no projection head; give '
+                                 'projection_head, or the checkpoint of the pre-training run')
+            self.projection_head = projection_head.to(self.device).eval()
         self.backbone = backbone.to(self.device).eval()
         self.input = input if input is not None else self.report.input
         self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash)
@@ -200,7 +241,8 @@ class Embedder:
         with torch.inference_mode(), torch.backends.cudnn.flags(
                 enabled=True, deterministic=True, allow_tf32=False):
             images = self._scale({'inputs': inputs})['inputs']
-            features = pooled_stages(self.backbone, images, self.stages, self.normalise, self.pooling)
+            features = pooled_stages(self.backbone, images, self.stages, self.normalise, self.pooling,
+                                     self.projection_head)
             return {stage: rows.cpu() for stage, rows in features.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -214,7 +256,9 @@ class Embedder:
                          weights_sha256=weights_sha256(self.backbone)),
             input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated),
             preparation=asdict(self.preparation), stages=self.feat_dims, pooling=self.pooling,
-            normalised=self.normalise)
+            normalised=self.normalise,
+            **({} if self.projection_head is None else dict(projection_head=dict(
+                weights_sha256=weights_sha256(self.projection_head)))))
 
     def fingerprint(self) -> str:
         """Return a hash of what decides the features of an image; the path of the checkpoint does not."""

@@ -9,9 +9,11 @@ from .heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
 from .heads.knn_classifier import KNNClassifier
 from .heads.linear_head import LinearHead
 from .losses.nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
+from .losses.pair_losses import MarginTripletLoss, NTLogisticLoss
 from .necks.nonlinear_neck import NonLinearNeck
 from .preprocessors.view_preprocessor import ViewPreprocessor
 
 __all__ = ['POOLED_FEATURES', 'Classifier', 'ContrastiveHead', 'DownstreamResNet', 'KNNClassifier',
-           'LinearHead', 'NTXentLoss', 'NonLinearNeck', 'ResNet', 'SimCLR', 'Stage4Head', 'ViewPreprocessor',
-           'contrastive_metrics', 'nt_xent_loss', 'pool_feature', 'pooled_side']
+           'LinearHead', 'MarginTripletLoss', 'NTLogisticLoss', 'NTXentLoss', 'NonLinearNeck', 'ResNet',
+           'SimCLR', 'Stage4Head', 'ViewPreprocessor', 'contrastive_metrics', 'nt_xent_loss', 'pool_feature',
+           'pooled_side']

@@ -21,7 +21,13 @@ from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
-from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
+from mmsimclr.features import (
+    Embedder,
+    FeatureFiles,
+    extract_to_files,
+    extraction_sha256,
+    of_projection_head,
+)
 from mmsimclr.files import ProgressLine
 from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result
@@ -102,6 +108,14 @@ class EncoderSource:
         return self._built[1]
 
     @cached_property
+    def projection_head(self) -> nn.Module:
+        """The projection head of the same checkpoint, in eval mode; refused where there is none."""
+        if self.weights is None:
+            raise InputError('a randomly initialised encoder has no projection head: measure its features, '
+                             "stage 'pooled', or give a checkpoint")
+        return checkpoints.build_projection_head(self.weights)
+
+    @cached_property
     def _built(self) -> tuple[nn.Module, LoadReport | None]:
         return self.build(out_indices=MAP_INDICES)
 
@@ -150,8 +164,9 @@ class Benchmark:
         """
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
+        head = self.encoder.projection_head if of_projection_head(stages) else None
         embedder = Embedder(self.encoder.backbone, self.device, stages=stages, input=self.encoder.input,
-                            **preparation)
+                            projection_head=head, **preparation)
         embedder.report = self.encoder.report
         # Rank 0 decides: on another machine, copies of the images may have been written at other times.
         name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']

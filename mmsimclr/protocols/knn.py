@@ -10,6 +10,7 @@ from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
 from mmsimclr.evaluation.metrics import require_several_classes
+from mmsimclr.features import describe_stage
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
@@ -19,7 +20,7 @@ from mmsimclr.registry import PROTOCOLS
 class KNN(Protocol):
     """Classify test images by the classes of the nearest training images.
 
-    Features are the encoder's last map averaged over positions. Similarity is the cosine, and each
+    Features are by default the encoder's last map averaged over positions. Similarity is the cosine, and each
     neighbour votes for its class with weight exp(similarity / temperature).
 
     Args:
@@ -29,30 +30,34 @@ class KNN(Protocol):
         temperature: Temperature of the votes, dimensionless, > 0.
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
         crop_px: Side of the central crop, in pixels.
+        feature: The features, a stage of :class:`~mmsimclr.features.Embedder`, e.g. ``'projection'``.
 
     Source:
         Wu et al. 2018, section 3.4; MMSelfSup's benchmark for k and temperature.
     """
 
     def __init__(self, train: dict, test: dict, k: Sequence[int] = (10, 20, 100, 200),
-                 temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None) -> None:
+                 temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None,
+                 feature: str = 'pooled') -> None:
         if not k:
             raise InputError('k must name at least one number of neighbours')
         check_vote(min(k), temperature)
         self.datasets = dict(train=train, test=test)
-        self.k, self.temperature = sorted(k), temperature
+        self.k, self.temperature, self.feature = sorted(k), temperature, feature
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
 
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features, compare them, and return top-1 and top-5 accuracy for each k, in percent."""
-        train, test = (benchmark.features(dataset, **self.preparation) for dataset in self.datasets.values())
+        train, test = (benchmark.features(dataset, self.feature, **self.preparation)
+                       for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        metrics, predicted = knn_metrics(train.stages['pooled'], train.labels, test.stages['pooled'],
-                                         test.labels, self.k, self.temperature, benchmark.device)
+        metrics, predicted = knn_metrics(
+            train.stages[self.feature], train.labels, test.stages[self.feature], test.labels, self.k,
+            self.temperature, benchmark.device)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
-            dict(k=self.k, temperature=self.temperature, feature='average of the last map',
+            dict(k=self.k, temperature=self.temperature, feature=describe_stage(self.feature),
                  similarity='cosine', predictions=f'k={best}, the best on test',
                  **train.manifest['preparation']),
             Predictions(test.labels, predicted[best], feature_names(test)))

@@ -16,6 +16,7 @@ from numpy import ndarray
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 from mmsimclr.evaluation.logistic_regression import regression_path
 from mmsimclr.evaluation.metrics import METRICS, absent_classes, require_several_classes
+from mmsimclr.features import describe_stage
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Predictions, Result, feature_names
@@ -127,6 +128,7 @@ class TransferLinear(Transfer):
         image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
             where the encoder's stem is CIFAR's.
         max_iterations: Bound on L-BFGS iterations for each regularisation.
+        feature: The features, a stage of :class:`~mmsimclr.features.Embedder`, e.g. ``'projection'``.
 
     Source:
         Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
@@ -136,8 +138,9 @@ class TransferLinear(Transfer):
 
     def __init__(self, tasks: Sequence[TransferDataset | dict], l2: Sequence[float],
                  image_px: int | None = None, datasets: str | Sequence[str] | None = None,
-                 skip_missing: bool = False, max_iterations: int = 1000) -> None:
+                 skip_missing: bool = False, max_iterations: int = 1000, feature: str = 'pooled') -> None:
         super().__init__(tasks, datasets, skip_missing)
+        self.feature = feature
         self.l2 = [float(value) for value in l2]
         if not self.l2 or min(self.l2) <= 0:
             raise InputError(f'l2 must be numbers > 0, got {list(l2)} (the paper: 45 from 1e-6 to 1e5)')
@@ -147,16 +150,16 @@ class TransferLinear(Transfer):
         """Choose the regularisation on validation images, fit to all training images, and test."""
         side = self.image_px or preparation_for(benchmark.encoder.backbone).crop_px
         train, val, test = (
-            None if dataset is None else benchmark.features(dataset, resize_px=side, crop_px=side)
+            dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
                                     *(part.labels for part in (val, test) if part is not None))
-        features, labels = train.stages['pooled'], train.labels
+        features, labels = train.stages[self.feature], train.labels
         if val is None:
             fit, validate = hold_out(labels, task.held_out, benchmark.seed)
         else:
-            features = np.concatenate([features, val.stages['pooled']])
+            features = np.concatenate([features, val.stages[self.feature]])
             labels = np.concatenate([labels, val.labels])
             fit, validate = np.split(np.arange(len(labels)), [len(train)])
         by_l2 = {}
@@ -166,13 +169,13 @@ class TransferLinear(Transfer):
             by_l2[classifier.l2] = score
         best = max(by_l2, key=by_l2.get)
         classifier, = regression_path(features, labels, num_classes, [best], **path)
-        predicted = _predicted(classifier.scores(test.stages['pooled']), labels)
+        predicted = _predicted(classifier.scores(test.stages[self.feature]), labels)
         settings = dict(
             l2=best, l2_is_at_end=len(self.l2) > 1 and best in (min(self.l2), max(self.l2)),
             objective='mean loss + l2 / 2 |W|^2', converged=classifier.converged,
             validation={f'{value:.3g}': round(score, 2) for value, score in by_l2.items()},
             validation_images='official' if val is not None else f'{task.held_out:g} of train, by class',
-            feature='average of the last map', **train.manifest['preparation'],
+            feature=describe_stage(self.feature), **train.manifest['preparation'],
             **about_classes(test.labels, num_classes))
         return benchmark.result(
             self.protocol, {task.metric: metric(test.labels, predicted)},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmsimclr.config import load_config
+from mmsimclr.registry import PROTOCOLS
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'benchmarks' / 'classification'
 TOP_1, MEAN_CLASS, MAP = 'top_1_accuracy_percent', 'mean_class_accuracy_percent', '11_point_map_percent'
@@ -60,3 +61,13 @@ def test_the_grids_are_the_papers(name, steps, rates, decays):
     assert optimizer.momentum == 0.9 and optimizer.nesterov
     assert config.protocol.get('from_scratch', False) == (name == 'transfer-random-init')
     assert any(hook.type.__name__ == 'BatchNormMomentumHook' for hook in config.custom_hooks)
+
+
+def test_logistic_regression_on_cifar_10_takes_a_layer_and_a_part_of_the_training_images():
+    path = FOLDER / 'logistic_cifar10.py'
+    config = load_config(path, {'protocol.feature': 'projection', 'protocol.tasks.0.train.num_images': 20_000})
+    built = PROTOCOLS.build(config.protocol)
+    task, = built.tasks
+    assert built.feature == 'projection' and is_geometric(built.l2, 1e-6, 1, 7)
+    assert (task.metric, task.train['num_images'], task.test['split']) == (TOP_1, 20_000, 'test')
+    assert PROTOCOLS.build(load_config(path).protocol).feature == 'pooled'

@@ -67,6 +67,44 @@ def losses_and_gradients(cases=tuple(LOSS_CASES)) -> dict:
     return results
 
 
+def pair_losses_and_gradients() -> dict:
+    """Return, for each loss, mining and choice of negatives, what the head gives and every gradient."""
+    view_1, view_2 = own_rows(batch(6, seed=1)), own_rows(batch(6, seed=2))
+    results = {}
+    for kind, temperature in (('NTLogisticLoss', 0.3), ('MarginTripletLoss', None)):
+        for mining in (None, 'semi_hard'):
+            for negatives in ('one_view', 'both'):
+                head = MODELS.build(dict(type='mmsimclr.ContrastiveHead', temperature=temperature, loss=dict(
+                    type=f'mmsimclr.{kind}', mining=mining, negatives=negatives)))
+                model = wrap(mlp())
+                output = head.loss(model(torch.cat((view_1, view_2))).chunk(2))
+                output['loss'].backward()
+                results[kind, mining, negatives] = dict(
+                    output={name: value.detach() for name, value in output.items()},
+                    gradients={name.removeprefix('module.'): parameter.grad.clone()
+                               for name, parameter in model.named_parameters()})
+    return results
+
+
+def temperatures_and_second_derivatives() -> dict:
+    """Return the gradient of a learnt temperature, and what a penalty on the gradient of the loss gives."""
+    views = [own_rows(batch(6, seed=seed)) for seed in (1, 2)]
+    results = {}
+    for streamed in (True, False):
+        model = mlp()
+        model.temperature = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+        loss = nt_xent_loss(*model(torch.cat(views)).chunk(2), model.temperature, streamed=streamed)
+        loss.backward()
+        results[f'temperature, streamed={streamed}'] = distributed.mean_over_ranks(model.temperature.grad)
+    rows = [view.clone().requires_grad_() for view in views]
+    loss = nt_xent_loss(*rows, 0.3, streamed=False)
+    # By each row's own rank, of the mean loss of all ranks.
+    slopes = [slope / distributed.world_size() for slope in torch.autograd.grad(loss, rows, create_graph=True)]
+    penalty = sum(slope.square().sum() for slope in slopes)
+    found = torch.autograd.grad(penalty, rows)
+    return dict(results, penalty=torch.cat([distributed.gather_rows(rows) for rows in found]))
+
+
 def losses_of_many_views() -> dict:
     """Return, by number of views and way of computing, the head's output, gradients and what was gathered."""
     results, gather = {}, distributed.gather_rows

@@ -35,8 +35,9 @@ def ranks(world_size, replicas, tmp_path_factory):
     """All that the ranks compute, by task, in one process group; one dictionary for each rank."""
     chunk_size = rank_tasks.NUM_IMAGES // world_size - 1                        # the chunks are uneven
     tasks = dict(
-        losses=(rank_tasks.losses_and_gradients,), many_views=(rank_tasks.losses_of_many_views,),
-        lars=(rank_tasks.lars_trajectory,), gathering=(rank_tasks.gathering,),
+        losses=(rank_tasks.losses_and_gradients,), pairs=(rank_tasks.pair_losses_and_gradients,),
+        many_views=(rank_tasks.losses_of_many_views,),
+        derivatives=(rank_tasks.temperatures_and_second_derivatives,), lars=(rank_tasks.lars_trajectory,), gathering=(rank_tasks.gathering,),
         unequal=(rank_tasks.unequal_batches,), beside_gpus=(rank_tasks.batches_beside_gpus,),
         replicas=(rank_tasks.replicas, replicas[f'r{world_size}_n4_d8/hidden'], REPLICA_CASES),
         chunked=(rank_tasks.train_simclr, 'exact', chunk_size), exact=(rank_tasks.train_simclr, 'exact'),
@@ -83,6 +84,22 @@ def test_accuracy_and_entropy_are_those_of_the_whole_batch_on_every_rank(case, r
     assert 0 < want['accuracy'] < 1  # or a wrong position of the positives could not be seen
     for of_rank in ranks:
         assert_all_close(of_rank['losses'][case]['metrics'], want)
+
+
+def test_losses_of_pairs_and_their_mining_are_those_of_the_whole_batch_on_every_rank(ranks):
+    want = rank_tasks.pair_losses_and_gradients()
+    assert len({float(case['output']['loss']) for case in want.values()}) == len(want)
+    for of_rank in ranks:
+        for case, got in of_rank['pairs'].items():
+            assert_all_close(got['output'], want[case]['output'])
+            assert_all_close(got['gradients'], want[case]['gradients'])
+
+
+def test_a_learnt_temperature_and_a_second_derivative_are_those_of_one_process(ranks):
+    want = rank_tasks.temperatures_and_second_derivatives()
+    assert want['temperature, streamed=True'].abs() > 0.01 and want['penalty'].abs().max() > 1e-4
+    for of_rank in ranks:
+        assert_all_close(of_rank['derivatives'], want)
 
 
 def test_many_views_are_gathered_once_and_give_the_loss_and_gradient_of_one_process(ranks, world_size):

@@ -14,7 +14,9 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
     """Return each view's projections, keeping activations of one chunk of images at a time.
 
     The backward pass computes all chunks but the last again: one more forward pass. Batch norm sees the
-    statistics of one chunk, all views of its images, and updates its running ones once for each chunk.
+    statistics of one chunk, all views of its images, and updates its running ones once for each chunk. Under
+    autocast each chunk casts the weights anew: with one copy for all, as autocast keeps it, their gradients
+    would be added up over the chunks in the precision of the copy.
 
     Args:
         project: From images [M, 3, H, W] to projections [M, D].
@@ -27,13 +29,25 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
         (gradient cache); Chen et al. 2016, arXiv 1604.06174 (recomputation).
     """
     *earlier, last = zip(*(view.split(chunk_size) for view in views), strict=True)
-    projections = [
-        checkpoint(project, torch.cat(chunk), use_reentrant=False,
-                   context_fn=lambda: (nullcontext(), _statistics_kept(model))) for chunk in earlier]
-    # Autograd goes backwards from the last: its memory is free before another chunk is computed again.
-    projections.append(project(torch.cat(last)))
+    with _weights_cast_anew():
+        projections = [
+            checkpoint(project, torch.cat(chunk), use_reentrant=False,
+                       context_fn=lambda: (nullcontext(), _statistics_kept(model))) for chunk in earlier]
+        # Autograd goes backwards from the last: its memory is free before another chunk is computed again.
+        projections.append(project(torch.cat(last)))
     pieces = [chunk.chunk(len(views)) for chunk in projections]
     return [torch.cat(view) for view in zip(*pieces, strict=True)]
+
+
+@contextmanager
+def _weights_cast_anew() -> Iterator[None]:
+    """Have autocast, if it is on, keep no copies of the weights; a recomputation does as the first pass."""
+    kept = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(kept)
 
 
 @contextmanager

@@ -20,16 +20,23 @@ class ContrastiveHead(BaseModule):
             method ``metrics`` with the same arguments, what that returns is logged too. If it has a method
             ``all_pairs(views, temperature)``, more than two views go there: it returns a dict with the
             ``loss`` averaged over all pairs and the metrics of the first two views.
-        temperature: Softmax temperature, dimensionless, > 0.
+        temperature: Softmax temperature, dimensionless, > 0; None for a loss that has none, with
+            ``has_temperature = False``, such as MarginTripletLoss.
         init_cfg: Initialisation, as MMEngine takes it.
     """
 
-    def __init__(self, loss: dict | None = None, temperature: float = 0.1,
+    def __init__(self, loss: dict | None = None, temperature: float | None = 0.1,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
-        if not 0 < temperature < float('inf'):
-            raise InputError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
         self.loss_module = MODELS.build(loss or dict(type='mmsimclr.NTXentLoss'))
+        name = type(self.loss_module).__name__
+        if not getattr(self.loss_module, 'has_temperature', True):
+            if temperature is not None:
+                raise InputError(f'temperature must be None for {name}, which has none, got {temperature}; '
+                                 'set model.head.temperature=None')
+        elif temperature is None or not 0 < temperature < float('inf'):
+            raise InputError(f'temperature must be > 0 and finite for {name}, got {temperature} (SimCLR uses '
+                             '0.1)')
         self.temperature = temperature
 
     def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:

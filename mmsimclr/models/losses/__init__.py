@@ -1,5 +1,6 @@
 """Contrastive losses."""
 
 from .nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
+from .pair_losses import MarginTripletLoss, NTLogisticLoss
 
-__all__ = ['NTXentLoss', 'contrastive_metrics', 'nt_xent_loss']
+__all__ = ['MarginTripletLoss', 'NTLogisticLoss', 'NTXentLoss', 'contrastive_metrics', 'nt_xent_loss']

@@ -28,7 +28,7 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
         view_1: Projections of the first views, float [N, D]; need not be unit norm.
         view_2: Projections of the second views, float [N, D], row i from the same image as row i of
             ``view_1``. N is this rank's batch and equal on all ranks.
-        temperature: Softmax temperature, dimensionless, > 0.
+        temperature: Softmax temperature, dimensionless, > 0; a tensor [] gets its gradient.
         normalize: Whether similarities are cosines (Eq. 1); otherwise plain dot products.
         gradient: Scale of the gradient once DDP has averaged it over W ranks. ``'exact'``: that of
             one process on the whole batch. ``'openmmlab'``: 1/W of it, as MMSelfSup and MMPretrain
@@ -50,7 +50,7 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
         Chen et al. 2020, Eq. 1 and Algorithm 1.
     """
     _check_gradient(gradient)
-    own = _unit_rows((view_1, view_2), temperature, normalize)
+    own = unit_rows((view_1, view_2), temperature, normalize)
     everyone = distributed.gather_rows(own.unsqueeze(0))
     return _scaled_loss(own, everyone, temperature, normalize, gradient, streamed)
 
@@ -71,7 +71,7 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
     Source:
         google-research/simclr, tf2/metrics.py, ``update_pretrain_metrics_train``.
     """
-    own_1, own_2 = _unit_rows((view_1, view_2), temperature, normalize, check_ranks=False)
+    own_1, own_2 = unit_rows((view_1, view_2), temperature, normalize, check_ranks=False)
     return _metrics(own_1, distributed.gather_rows(own_2), temperature)
 
 
@@ -101,7 +101,7 @@ class NTXentLoss(BaseModule):
 
     def all_pairs(self, views: Sequence[Tensor], temperature: float = 0.1) -> dict[str, Tensor]:
         """Return the mean ``loss`` of all pairs of V views [N, D] and the metrics of the first two."""
-        own = _unit_rows(views, temperature, self.normalize)                     # [V, n, D]
+        own = unit_rows(views, temperature, self.normalize)                     # [V, n, D]
         everyone = distributed.gather_rows(own.unsqueeze(0))                     # [W, V, n, D]
         loss = _scaled_loss(own, everyone, temperature, self.normalize, self.gradient, self.streamed)
         return dict(loss=loss, **_metrics(own[0], everyone[:, 1].flatten(0, 1), temperature))
@@ -112,8 +112,8 @@ def _check_gradient(gradient: str) -> None:
         raise InputError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
 
 
-def _unit_rows(views: Sequence[Tensor], temperature: float, normalize: bool,
-               check_ranks: bool = True) -> Tensor:
+def unit_rows(views: Sequence[Tensor], temperature: float, normalize: bool,
+              check_ranks: bool = True) -> Tensor:
     """Return checked views in float32 or float64, of unit norm if ``normalize``: [V, n, D]."""
     if check_ranks:
         # First what all ranks decide together: a rank that raised alone would leave the others waiting.
@@ -135,13 +135,16 @@ def _scaled_loss(own: Tensor, everyone: Tensor, temperature: float, normalize: b
     """Return the mean loss of all pairs of views over all ranks, with the gradient at the scale named."""
     with torch.autocast(own.device.type, enabled=False):
         if streamed:
-            own_loss = StreamedNTXent.apply(own, everyone.detach(), temperature, normalize)
+            number = temperature.item() if isinstance(temperature, Tensor) else temperature
+            bound = 1 / number if normalize else None
+            scale = temperature ** -0.5
+            own_loss = StreamedNTXent.apply(own * scale, (everyone * scale).detach(), bound)
         else:
             pairs = combinations(range(len(own)), 2)
             own_loss = torch.stack([_plain_loss(own, everyone, *pair, temperature) for pair in pairs]).mean()
-    scale = {'exact': 1.0, 'openmmlab': 1.0 / distributed.world_size(), 'google': 2.0}[gradient]
+    factor = {'exact': 1.0, 'openmmlab': 1.0 / distributed.world_size(), 'google': 2.0}[gradient]
     value = distributed.mean_over_ranks(own_loss)
-    return value + scale * (own_loss - own_loss.detach())
+    return value + factor * (own_loss - own_loss.detach())
 
 
 def _plain_loss(own: Tensor, everyone: Tensor, first: int, second: int, temperature: float) -> Tensor:

@@ -13,16 +13,15 @@ collective in the backward pass. On one process only the blocks on and above the
 standing for its mirror image as well.
 """
 
-import math
 from collections.abc import Iterator
 from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mmsimclr import distributed
+from mmsimclr.errors import InputError
 
 BLOCK_ROWS = {'cpu': 1024}         # by device; of other devices:
 DEFAULT_BLOCK_ROWS = 4096
@@ -36,16 +35,15 @@ class StreamedNTXent(torch.autograd.Function):
     The gradient is that of the sum of all ranks' values, on the understanding that each rank's value enters
     its loss with the same factor, as with DDP and loss scaling.
 
-    ``apply(views, everyone, temperature, bounded)`` takes this rank's views, float [V, n, D]; those of all
-    ranks, without gradient, [W, V, n, D]; the temperature, > 0; and whether rows have at most unit norm.
+    ``apply(views, everyone, bound)`` takes this rank's views z, float [V, n, D]; those of all ranks, without
+    gradient, [W, V, n, D]; and the largest |S| there can be, or None if that is not known.
     """
 
     @staticmethod
-    def forward(ctx, views: Tensor, everyone: Tensor, temperature: float, bounded: bool) -> Tensor:
+    def forward(ctx, views: Tensor, everyone: Tensor, bound: float | None) -> Tensor:
         """Return the loss, a scalar."""
-        views, everyone = views / math.sqrt(temperature), everyone / math.sqrt(temperature)
-        # |S| is at most 1 / temperature: a fixed shift does where its range fits into the exponent.
-        shift = 1 / temperature if bounded and 2 / temperature < MAX_EXPONENT else None
+        # A fixed shift does where the range of S fits into the exponent.
+        shift = bound if bound is not None and 2 * bound < MAX_EXPONENT else None
         losses, lses = [], []
         for own, all_rows in _pairs(views, everyone):
             positive = (own * _partners(own)).sum(dim=1)
@@ -54,13 +52,15 @@ class StreamedNTXent(torch.autograd.Function):
         losses = torch.stack(losses)                                                     # [P, 2n]
         lse = distributed.gather_rows(torch.stack(lses).unsqueeze(0))                    # [W, P, 2n]
         ctx.save_for_backward(views, everyone, losses, lse.transpose(0, 1).flatten(1))
-        ctx.temperature, ctx.shift = temperature, shift
+        ctx.shift = shift
         return losses.mean()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        """Return the gradient with respect to the views."""
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient with respect to the views; refuse to have it differentiated again."""
+        if torch.is_grad_enabled():                             # create_graph=True
+            raise InputError('the streamed NT-Xent loss has no second derivative: set streamed=False in the '
+                             'loss (model.head.loss.streamed=False)')
         views, everyone, losses, lses = ctx.saved_tensors
         total = torch.zeros_like(views)
         indices = combinations(range(len(views)), 2)
@@ -71,7 +71,7 @@ class StreamedNTXent(torch.autograd.Function):
             pulls += (short + _partners(short))[:, None] * _partners(own)
             for view, rows in zip(pair, pulls.chunk(2), strict=True):
                 total[view] += rows
-        return total.mul_(grad / (losses.numel() * math.sqrt(ctx.temperature))), None, None, None
+        return total.mul_(grad / losses.numel()), None, None
 
 
 def _pairs(views: Tensor, everyone: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -69,18 +69,26 @@ class NonLinearNeck(BaseModule):
         if len(x) != 1:
             raise InputError(f'NonLinearNeck projects one feature map, got {len(x)}; set the '
                              "backbone's out_indices to its last stage only")
-        x = x[0]
+        return (self.layers(x[0])[-1],)
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return each hidden layer behind its ReLU, [N, hid_channels], and last the projection, [N, D].
+
+        ``x`` is a map [N, C, H, W], or [N, C] if already pooled.
+        """
         if self.with_avg_pool and x.ndim == 4:
             x = x.mean(dim=(2, 3))                                   # [N, C]
         x = x.flatten(1)
+        outputs = []
         for i in range(self.num_layers):
-            if i > 0:
-                x = self.relu(x)
             x = getattr(self, f'fc{i}')(x)
             norm = getattr(self, f'bn{i}', None)
             if norm is not None:
                 x = norm(x)
-        return (x,)
+            if i < self.num_layers - 1:
+                x = self.relu(x)
+            outputs.append(x)
+        return outputs or [x]
 
 
 def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Module:

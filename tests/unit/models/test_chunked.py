@@ -102,6 +102,43 @@ def test_it_trains_under_autocast():
     assert torch.isfinite(loss) and not torch.equal(model.backbone.conv1.weight, before)
 
 
+def under_autocast(model: SimCLR, loss_of) -> dict[str, torch.Tensor]:
+    """Return a model's gradients where its forward pass is in bfloat16."""
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = loss_of(model)
+    return gradients(model, loss)
+
+
+def relative_error(got: dict, want: dict) -> float:
+    """Return the relative error of all gradients together."""
+    squares = sum((got[name] - want[name]).square().sum() for name in want)
+    return float((squares / sum(value.square().sum() for value in want.values())).sqrt())
+
+
+def many_views() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return [torch.randn(128, 3, 8, 8, generator=generator) + i for i in range(2)]
+
+
+def test_under_autocast_gradients_are_added_over_chunks_in_the_precision_of_the_weights():
+    """The sum over chunks of each one's own gradient, in float64, is what their rounding leaves room for."""
+    model, inputs = build(chunk_size=1), many_views()
+    with torch.autocast('cpu', torch.bfloat16):
+        projections = [model.project(torch.cat(chunk)).float()
+                       for chunk in zip(*(view.split(1) for view in inputs), strict=True)]
+    rows = torch.stack([part.detach() for part in projections]).requires_grad_()               # [n, 2, D]
+    slopes, = torch.autograd.grad(model.head.loss(list(rows.unbind(dim=1)))['loss'], rows)
+    want = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in model.named_parameters()}
+    for part, slope in zip(zip(*(view.split(1) for view in inputs), strict=True), slopes, strict=True):
+        with torch.autocast('cpu', torch.bfloat16):
+            own = model.project(torch.cat(part)).float()
+        for name, value in gradients(model, (own * slope).sum()).items():
+            want[name] += value
+    got = under_autocast(model, lambda model: model(inputs, mode='loss')['loss'])
+    assert relative_error(got, want) < 1e-5
+    assert torch.is_autocast_cache_enabled()
+
+
 @pytest.mark.parametrize('chunk_size', [0, -1])
 def test_a_chunk_of_no_images_is_refused(chunk_size):
     with pytest.raises(ValueError, match=f'chunk_size must be >= 1, or None .* got {chunk_size}'):

@@ -169,6 +169,33 @@ def test_views_that_do_not_fit_are_refused_with_their_shapes(shapes):
     assert all(str(list(shape)) in str(error.value) for shape in shapes)
 
 
+@pytest.mark.parametrize('streamed', [True, False])
+@pytest.mark.parametrize('normalize', [True, False])
+def test_a_temperature_that_is_learnt_gets_the_gradient_of_finite_differences(normalize, streamed):
+    inputs = [view.detach() for view in views()]
+    temperature = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    loss = nt_xent_loss(*inputs, temperature, normalize, streamed=streamed)
+    assert_close(loss, nt_xent_loss(*inputs, 0.7, normalize))
+    got, = torch.autograd.grad(loss, temperature)
+    above, below = (double_loop(*inputs, 0.7 + step, normalize) for step in (1e-5, -1e-5))
+    assert_close(got, (above - below) / 2e-5, rtol=1e-6, atol=1e-9)
+    assert got.abs() > 0.01
+    head = MODELS.build(dict(type='ContrastiveHead', loss=dict(type=NTXentLoss, streamed=streamed)))
+    head.temperature = torch.nn.Parameter(torch.tensor(0.7))
+    head.loss([view.float() for view in inputs])['loss'].backward()
+    assert head.temperature.grad.abs() > 0.01
+
+
+def test_the_second_derivative_is_refused_where_streamed_and_right_where_not():
+    inputs = views(3, 4)
+    streamed = nt_xent_loss(*inputs, 0.5)
+    for allow_unused in (False, True):
+        with pytest.raises(ValueError, match=r'no second derivative.*streamed=False'):
+            torch.autograd.grad(streamed, inputs, create_graph=True, allow_unused=allow_unused)
+    assert torch.autograd.gradgradcheck(lambda a, b: nt_xent_loss(a, b, 0.5, streamed=False), inputs)
+    torch.autograd.grad(streamed, inputs)                                   # the first one still can be had
+
+
 def test_unknown_gradient_is_refused_by_function_and_module():
     with pytest.raises(ValueError, match=r"exact, openmmlab, google, got 'mean'"):
         nt_xent_loss(*views(), gradient='mean')
