@@ -39,6 +39,8 @@ class ArrayUnpickler(pickle.Unpickler):
         """Return what stands for a name of the file."""
         if (module, name) == ('_codecs', 'encode'):          # how protocol 2 stores bytes
             return lambda text, encoding: text.encode('latin1')
+        if (module, name) == ('__builtin__', 'bytes'):       # and none
+            return lambda: b''
         if (module, name) == ('collections', 'OrderedDict'):
             return OrderedDict
         if f'{module}.{name}' in NUMPY_STAND_INS:
