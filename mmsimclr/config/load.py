@@ -178,8 +178,8 @@ def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
                 base = os.path.join(path.parent, *['..'] * (each.level - 1), *each.module.split('.'))
                 yield each.lineno, Path(f'{base}.py'), [each.name for each in each.names if each.name != '*']
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
-            for text in ast.walk(node.value):
-                if isinstance(text, ast.Constant) and '::' not in text.value:
+            for text in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
+                if isinstance(text, ast.Constant) and isinstance(text.value, str) and '::' not in text.value:
                     yield node.lineno, path.parent / text.value, []
 
 

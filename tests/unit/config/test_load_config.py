@@ -228,6 +228,9 @@ WRONG = {
     'a call in a text base': (READS_TEXT_BASE, f'{BASE}neck = dict(1, 2)\n', 'base.py', 2, 'TypeError: '),
     'a text base that is not there': (f"{BASE}\n_base_ = ['bsae.py']\n", BASE, 'leaf.py', 3,
                                       r"bsae\.py; did you mean 'base\.py'\?"),
+    'a number for a text base': ("_base_ = ['base.py', 3]\n", BASE, 'leaf.py', None, 'TypeError'),
+    'a text base that is looked up': ("_base_ = {'key': 'base.py'}['key']\nlr = 1 / 0\n", BASE, 'leaf.py', 2,
+                                      'ZeroDivisionError'),
     'the syntax of a text base': (READS_TEXT_BASE, f'{BASE}lr = = 1\n', 'base.py', 2, 'SyntaxError'),
 }
 
