@@ -2,6 +2,6 @@
 
 from .check import check_config
 from .errors import ConfigError
-from .load import ConfigOptions, load_config, parse_options, parse_value
+from .load import load_config, parse_options, parse_value
 
-__all__ = ['ConfigError', 'ConfigOptions', 'check_config', 'load_config', 'parse_options', 'parse_value']
+__all__ = ['ConfigError', 'check_config', 'load_config', 'parse_options', 'parse_value']

@@ -1,6 +1,5 @@
 """Loading a config file with options of the command line."""
 
-import argparse
 import ast
 import linecache
 import os
@@ -93,18 +92,6 @@ def parse_value(text: str) -> Any:
         with suppress(ValueError):
             return kind(text)
     return {'true': True, 'false': False, 'None': None}.get(text if text == 'None' else text.lower(), text)
-
-
-class ConfigOptions(argparse.Action):
-    """Argparse action that collects ``KEY=VALUE`` into a dict by :func:`parse_options`."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Add the options to those given before."""
-        try:
-            options = parse_options(values)
-        except InputError as error:
-            raise argparse.ArgumentError(self, str(error)) from error
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
 
 
 def _split(text: str) -> list[str]:
