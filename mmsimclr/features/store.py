@@ -20,7 +20,7 @@ from mmsimclr.features.fingerprint import ImageList
 from mmsimclr.files import atomic_writer, locked_file
 
 MANIFEST = 'manifest.json'
-# They tell where a result comes from, not what it is.
+# Keys of a manifest that say where the features come from, and not what they are.
 PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images.num_unreadable',
               'images.unreadable')
 DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')
