@@ -40,11 +40,12 @@ setup(
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
     package_data={'mmsimclr.studies': ['paper_tables.json']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
-    python_requires='>=3.10',
+    # With tarfile.data_filter, which came to each of them as a security fix.
+    python_requires='>=3.10.12,!=3.11.0,!=3.11.1,!=3.11.2,!=3.11.3',
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',
         'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn', 'safetensors',
-        'pyyaml', 'click', 'filelock', 'tqdm',
+        'pyyaml', 'click', 'filelock>=4.1', 'tqdm',
     ],
     extras_require={
         'detection': ['onedl-mmdetection>=3.5.1'],

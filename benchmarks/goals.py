@@ -1,4 +1,4 @@
-"""What is to be reached, and whether a measurement reaches it."""
+"""Goals of the benchmarks, and the judgement of measurements by them."""
 
 import json
 from collections.abc import Callable

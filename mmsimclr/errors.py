@@ -1,4 +1,7 @@
-"""Errors that a user can cause and mend; the command line turns them, and only them, into one line."""
+"""Errors that a user can cause and mend.
+
+The command line turns them, and a failed operation on a named file, into one line; nothing else.
+"""
 
 import difflib
 from collections.abc import Iterable

@@ -50,6 +50,7 @@ MOVED = {
     'files.archives': 'files.unpacking',
     'files.locks': 'files.locked_file',
     'files.progress': 'files.progress_line',
+    'files.unpickling': 'checkpoints.unpickling datasets.cifar10_format',
     'files.verified': 'files.verified_file',
     'models.backbones.downstream_resnet': 'models.heads models.heads.stage4_head',
     'models.backbones.resnet': 'models.backbones.resnet_blocks',
@@ -101,6 +102,7 @@ for new, old_modules in MOVED.items():
         PLACES.setdefault(old, []).append(new)
 for key in RENAMED:
     PLACES.setdefault(key.split(':')[0], [])
+PLACES['checkpoints.key_maps'] = []                          # a package then, and a module now
 
 
 class _OldModules(MetaPathFinder, Loader):
@@ -115,8 +117,10 @@ class _OldModules(MetaPathFinder, Loader):
         return run_after(spec, self.exec_module) if spec else ModuleSpec(name, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Let a module look up what it lacks."""
+        """Let a module look up what it lacks, and import what was below it."""
         module.__getattr__ = lambda name: _find(module.__name__, name)
+        if any(f'mmsimclr.{old}'.startswith(f'{module.__name__}.') for old in PLACES):
+            vars(module).setdefault('__path__', [])
 
 
 def _find(module: str, name: str) -> Any:

@@ -29,6 +29,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
 METRICS = _child(roots.METRICS, 'engine')
 WEIGHT_INITIALIZERS = _child(roots.WEIGHT_INITIALIZERS, 'checkpoints')
+FUNCTIONS = _child(roots.FUNCTIONS, 'datasets')
 # MMEngine has none of the kind.
 PROTOCOLS = Registry('protocol', scope=SCOPE, locations=[f'{SCOPE}.protocols'])
 
@@ -38,7 +39,6 @@ LOOPS = _child(roots.LOOPS, 'engine')
 VISUALIZERS = _child(roots.VISUALIZERS, 'engine')
 VISBACKENDS = _child(roots.VISBACKENDS, 'engine')
 MODEL_WRAPPERS = _child(roots.MODEL_WRAPPERS, 'engine')
-FUNCTIONS = _child(roots.FUNCTIONS, 'engine')
 RUNNERS = _child(roots.RUNNERS, 'engine')
 EVALUATOR = _child(roots.EVALUATOR, 'engine')
 

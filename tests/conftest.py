@@ -1,4 +1,4 @@
-"""What every test relies on: no display, few threads, and nothing left over from the test before."""
+"""Surroundings of every test: no display, few threads, and nothing left over from the test before."""
 
 import os
 

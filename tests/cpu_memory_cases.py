@@ -1,4 +1,4 @@
-"""What glibc does with the memory of large tensors: python cpu_memory_cases.py, in a new process."""
+"""Cases of glibc's handling of large tensors' memory: python cpu_memory_cases.py, in a new process."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ PAGES_OF_2_MIB = 32                                          # of a tensor of 64
 
 
 def page_faults(mib: int, warm_up: int = 10) -> int:
-    """Return how often the kernel gives a page to tensors of a size that come and go: the least of three rounds.
+    """Return how often the kernel gives a page to tensors that come and go: the least of three rounds.
 
     What else lies in the heap may move its end, and a block then gets new pages once.
     """

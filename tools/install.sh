@@ -9,32 +9,36 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 WANT=${1:-core}
 VENV=${VENV:-.venv}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac          # not an option, if it begins with a dash
+SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
 MMCV=onedl-mmcv==2.3.6
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
 suits() {
-    "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+    # As python_requires in setup.py: earlier ones unpack archives without a guard.
+    "$1" -c 'import sys
+version = sys.version_info[:3]
+sys.exit(not ((3, 10, 12) <= version < (3, 11) or (3, 11, 4) <= version < (3, 13)))' >/dev/null 2>&1
 }
 
 find_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
-        suits "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.10, 3.11 or 3.12"
+        suits "$PYTHON" || fail "PYTHON=$PYTHON is not $SUITABLE"
         echo "$PYTHON"
         return
     fi
     for candidate in python3 python3.12 python3.11 python3.10; do
         suits "$candidate" && echo "$candidate" && return
     done
-    fail "Python 3.10, 3.11 or 3.12 is needed and none was found (python3 is $(python3 --version 2>&1 || \
+    fail "$SUITABLE is needed and none was found (python3 is $(python3 --version 2>&1 || \
 echo missing)). On Debian or Ubuntu: sudo apt-get install python3 python3-venv"
 }
 
 create_venv() {
     local python
     if [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        suits "$VENV/bin/python" || fail "$VENV has $("$VENV/bin/python" --version), and 3.10 to 3.12 is \
+        suits "$VENV/bin/python" || fail "$VENV has $("$VENV/bin/python" --version), and $SUITABLE is \
 needed; remove it and run this again"
         return
     fi

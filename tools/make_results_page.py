@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmsimclr.reporting import results_page
+from mmsimclr.runner import plain_errors
 
 
 def main() -> None:
@@ -17,4 +18,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_errors():
+        main()

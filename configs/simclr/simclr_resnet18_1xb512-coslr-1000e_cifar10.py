@@ -19,13 +19,13 @@ with read_base():
 epochs = 1000
 batch_size = 512
 global_batch = batch_size
+# The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
 lr = 1.0 * global_batch / 256
 
 # The official code's ResNet-18 has a projection shortcut in its first block, its head three layers.
 model.backbone.update(project_first_shortcut=True)
 model.neck.update(num_layers=3, with_last_bn_affine='scale')
 
-# The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr, weight_decay=1e-4)
 train_cfg.update(max_epochs=epochs)

@@ -13,9 +13,6 @@ from mmsimclr.checkpoints import encoder_weights
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS
 from mmsimclr.checkpoints.errors import UnsupportedEncoderError
 
-# Version 0.1 has modules below this one; mmsimclr/moved.py finds them.
-__path__: list[str] = []
-
 # Without a prefix such as backbone.bottom_up. The norm lies inside its convolution, stages count from 2.
 NAME = re.compile(r'(stem\.conv1|res[2-5]\.\d+\.(conv[123]|shortcut))\.(norm\.)?\w+')
 

@@ -1,11 +1,9 @@
 """Reading a checkpoint file without running code in it."""
 
-import io
 import json
 import pickle
 import re
 import zipfile
-from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,8 +16,9 @@ from mmengine.logging import HistoryBuffer
 from safetensors import safe_open
 
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsafeCheckpointError
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import MissingFileError
 from mmsimclr.files import file_digest
+from mmsimclr.files.unpickling import NUMPY_STAND_INS, RefusedError, unpickle_arrays
 
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
 TORCH_LEGACY_MAGIC = b'\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19'
@@ -30,8 +29,6 @@ IMPOSTORS = {
     b'\x89HDF': 'an HDF5 file (Keras); TensorFlow checkpoints and SavedModels are read',
     b'\x1f\x8b': 'a gzip archive; unpack it first',
 }
-# Kinds of numpy's types whose bytes are values: bool, integers, floats, complex, fixed strings.
-PLAIN_KINDS = 'biufcSU'
 # Classes of settings that other trainers pickle beside the weights become empty dicts; nothing is imported.
 INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 'lightning_fabric',
                   'lightning_utilities', 'mmcv', 'mmengine', 'omegaconf', 'pathlib', 'pytorch_lightning',
@@ -47,14 +44,6 @@ class Checkpoint:
     sha256: str                                              # hexadecimal
     tree: Mapping                                            # nested dicts with tensors at some leaves
     meta: Mapping                                            # tree['meta'], or the metadata of safetensors
-
-
-class RefusedError(Exception):
-    """A pickle asks for a name that is not allowed; the message is the name, as Python 3 has it."""
-
-    def __init__(self, name: str) -> None:
-        module, dot, attribute = name.rpartition('.')        # pickles of protocol 2 have Python 2's modules
-        super().__init__(f'{IMPORT_MAPPING.get(module, module)}{dot}{attribute}')
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -101,7 +90,7 @@ def _content(path: Path) -> tuple[object, object]:
         # A bare state dict written here holds tensors only, and has its record in torch's _metadata.
         return tree, tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
     if start.startswith(b'\x80'):
-        return _guarded(path, _unpickle_arrays), {}
+        return _guarded(path, lambda file: unpickle_arrays(file.read_bytes())), {}
     kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
                 'of no known kind')
     raise DamagedCheckpointError(f'{path} is not a checkpoint, but {kind}')
@@ -142,7 +131,7 @@ def _unpickle_torch(path: Path) -> object:
             if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
                 raise RefusedError('TorchScript')
             if (bad := archive.testzip()) is not None:
-                raise InputError(f'the checksum of {bad} in it is wrong')
+                raise DamagedCheckpointError(f'the checksum of {bad} in it is wrong')
     allowed = dict(STAND_INS)
     allowed_before = torch.serialization.get_safe_globals()  # which do not count here
     try:
@@ -165,82 +154,12 @@ def _unpickle_torch(path: Path) -> object:
 
 
 def _refused_name(message: str) -> str | None:
-    """Return the name in a refusal of torch or of a stand-in; None if the message is of another kind."""
+    """Return the name in a refusal of torch; None if the message is of another kind."""
     for pattern in (r'Unsupported global: GLOBAL ([\w.]+)', r'unsupported GLOBAL ([\w.]+)',
                     r'unrecognized function <[\w ]+ ([\w.]+)', r"but got <class '([\w.]+)'>"):
         if found := re.search(pattern, message):
             return found[1]
     return None
-
-
-def _unpickle_arrays(path: Path) -> object:
-    """Return the arrays and plain containers of a pickle."""
-    try:
-        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding='latin1').load()
-    except pickle.UnpicklingError as error:
-        if (name := _refused_name(str(error))) is None:
-            raise
-        raise RefusedError(name) from error
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows numpy's arrays and plain containers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ('_codecs', 'encode'):          # how protocol 2 stores bytes
-            return lambda text, encoding: text.encode('latin1')
-        if (module, name) == ('collections', 'OrderedDict'):
-            return OrderedDict
-        if f'{module}.{name}' in NUMPY_STAND_INS:
-            return NUMPY_STAND_INS[f'{module}.{name}']
-        raise RefusedError(f'{module}.{name}')
-
-
-def _refusal(name: str) -> pickle.UnpicklingError:
-    return pickle.UnpicklingError(f'Unsupported global: GLOBAL {name}')
-
-
-class _Dtype:
-    """Stands for ``numpy.dtype``: a type whose bytes are values, and its byte order."""
-
-    def __init__(self, code: object, align: bool = False, copy: bool = False) -> None:
-        numpy_type = np.dtype(code) if isinstance(code, str) else None
-        if numpy_type is None or numpy_type.kind not in PLAIN_KINDS or numpy_type.hasobject:
-            raise _refusal('numpy.dtype.object')
-        self.numpy = numpy_type
-
-    def __setstate__(self, state: tuple) -> None:
-        _version, order, *structure = state
-        if any(part not in (None, -1, 0) for part in structure[:3]) or order not in ('<', '>', '=', '|'):
-            raise _refusal('numpy.dtype.fields')
-        if order in '<>':
-            self.numpy = self.numpy.newbyteorder(order)
-
-
-class _Array(np.ndarray):
-    """Stands for ``numpy.ndarray``: filled from bytes of a plain type, and saved as a plain array."""
-
-    def __new__(cls, *args, **kwargs):
-        return np.ndarray.__new__(cls, (0,), 'b')
-
-    def __setstate__(self, state: tuple) -> None:
-        _version, shape, dtype, is_fortran, raw = state
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise _refusal('numpy.ndarray.objects')
-        super().__setstate__((1, tuple(shape), dtype.numpy, bool(is_fortran), raw))
-
-    def __reduce__(self):
-        return np.array(self).__reduce__()
-
-
-def _reconstruct(*args) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: _Dtype, raw: bytes = b'') -> np.generic:
-    if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-        raise _refusal('numpy.object')
-    return np.frombuffer(raw, dtype.numpy, count=1)[0]
 
 
 class _LogHistory(HistoryBuffer):
@@ -257,7 +176,7 @@ class _LogHistory(HistoryBuffer):
 def _ignored_statistic(owner: object, name: str) -> None:
     """Stand for ``getattr``, which a pickled log history calls for its four statistics."""
     if owner is not _LogHistory or name not in ('min', 'max', 'current', 'mean'):
-        raise _refusal(f'getattr.{name}')
+        raise RefusedError(f'getattr.{name}')
 
 
 class _Inert:
@@ -267,15 +186,7 @@ class _Inert:
         return OrderedDict()
 
 
-# Objects that the unpicklers get for the names in a file.
-NUMPY_STAND_INS = {
-    'numpy.core.multiarray._reconstruct': _reconstruct,
-    'numpy.core.multiarray.scalar': _scalar,
-    'numpy._core.multiarray._reconstruct': _reconstruct,
-    'numpy._core.multiarray.scalar': _scalar,
-    'numpy.ndarray': _Array,
-    'numpy.dtype': _Dtype,
-}
+# Objects that torch's unpickler gets for the names in a file.
 STAND_INS = NUMPY_STAND_INS | {
     'builtins.slice': slice,
     'mmengine.logging.history_buffer.HistoryBuffer': _LogHistory,

@@ -25,7 +25,7 @@ from mmsimclr.checkpoints.errors import (
 )
 from mmsimclr.checkpoints.key_maps import NORM_VARIABLES, TensorFlow1Names, TensorFlow2Names, official_layers
 from mmsimclr.checkpoints.layouts import infer_architecture
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import MissingFileError
 
 NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
@@ -178,7 +178,7 @@ def object_paths(graph: bytes) -> dict[str, str]:
     try:
         nodes = TrackableObjectGraph.FromString(graph).nodes
     except DecodeError as error:
-        raise InputError(f'the object graph is malformed: {error}') from error
+        raise DamagedCheckpointError(f'the object graph is malformed: {error}') from error
     paths, queue, seen = {}, deque([(0, '')] if nodes else []), {0}
     while queue:
         number, path = queue.popleft()

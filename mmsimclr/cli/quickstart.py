@@ -10,7 +10,8 @@ CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
 @command()
 @click.argument('config', default=CONFIG)
 @click.option('--work-dir', default='work_dirs/quickstart', help='Folder of results and pictures.')
-@click.option('--seed', type=int, help="Seed of weights and views.  [default: the config's]")
+@click.option('--seed', type=click.IntRange(0, 2**32 - 1),
+              help="Seed of weights and views.  [default: the config's]")
 @click.option('--deterministic', is_flag=True, help='Deterministic algorithms only.')
 @config_options
 def quickstart(config: str, work_dir: str, seed: int | None, deterministic: bool, cfg_options: dict) -> None:

@@ -3,7 +3,7 @@
 from .canonical import canonical, config_sha256, differences
 from .check import check_config
 from .errors import ConfigError
-from .load import ConfigOptions, load_config, parse_options, parse_value
+from .load import load_config, parse_options, parse_value
 
-__all__ = ['ConfigError', 'ConfigOptions', 'canonical', 'check_config', 'config_sha256', 'differences',
-           'load_config', 'parse_options', 'parse_value']
+__all__ = ['ConfigError', 'canonical', 'check_config', 'config_sha256', 'differences', 'load_config',
+           'parse_options', 'parse_value']

@@ -1,6 +1,8 @@
 """Checking a config: unknown keys, unknown types and missing keys."""
 
 import inspect
+import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,7 +38,8 @@ _LOADER = _section('dataset sampler batch_size',
                    'num_batch_per_epoch')
 _PARAMWISE = _section(others='custom_keys bias_lr_mult bias_decay_mult norm_decay_mult flat_decay_mult '
                              'dwconv_decay_mult dcn_offset_lr_mult bypass_duplicate')
-# Dicts without a type, by their place. One with a type that is no key of its section is a component.
+# Dicts without a type, by their place; [] is an item of a list. One with a type that is no key of its section
+# is a component.
 _SECTIONS: dict[str, Arguments] = {
     'train_dataloader': _LOADER, 'val_dataloader': _LOADER, 'test_dataloader': _LOADER,
     'train_cfg': _section('by_epoch', 'max_epochs max_iters val_begin val_interval dynamic_intervals'),
@@ -49,11 +52,15 @@ _SECTIONS: dict[str, Arguments] = {
     'env_cfg.dist_cfg': _section(others='backend timeout init_backend init_method port'),
     'auto_scale_lr': _section('base_batch_size', 'enable rule'),
     'custom_imports': _section('imports', 'allow_failed_imports'),
-    'log_processor.custom_cfg': _section('data_src method_name', 'log_name window_size'),
+    'log_processor.custom_cfg[]': _section('data_src method_name', 'log_name window_size'),
     'optim_wrapper.clip_grad': _section('', 'type max_norm norm_type clip_value error_if_nonfinite foreach'),
-    'protocol.tasks': _section('name metric train test', 'val trainval held_out root needs source note'),
+    'protocol.tasks[]': _section('name metric train test', 'val trainval held_out root needs source note'),
 }
+# Numbers that torch and numpy refuse with a traceback of theirs, by their key in a section.
+_RANGES = {'batch_size': (1, math.inf), 'num_workers': (0, math.inf), 'seed': (0, 2**32 - 1)}
 _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
+# Places of other dicts.
+_DICTS = {*_DEFAULT_TYPES, 'default_hooks', 'model', 'protocol', 'visualizer'}
 # Keys below which a dict describes a component, so that it needs a type.
 _COMPONENTS = {
     'model', 'data_preprocessor', 'backbone', 'neck', 'head', 'heads', 'loss', 'dataset', 'datasets',
@@ -74,9 +81,11 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Check every key and every type name of a config.
 
     The keys of a component are the arguments that its signature names. It checks their values when built.
+    Checked here are those that no component of ours takes: sections that are no dict, sizes and seeds.
 
     Raises:
-        ConfigError: At the first unknown key or type, or missing key; it says where, and the nearest name.
+        ConfigError: At the first unknown key or type, missing key, or such value; it says where, and the
+            nearest name.
     """
     check_variables(config)
     given: set[str] = set()
@@ -130,10 +139,12 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     """Check a part of a config; ``owner`` is the package of the component that takes it."""
     for index, item in enumerate(node if isinstance(node, list | tuple) else ()):
         _check(item, f'{place}[{index}]', owner, given)
-    key = _last_key(place)
-    if not isinstance(node, Mapping) or key in _UNCHECKED:
+    key, section = _last_key(place), _SECTIONS.get(re.sub(r'\[\d+\]$', '[]', place))
+    if not isinstance(node, Mapping):
+        _check_takes(node, place, section)
         return
-    section = _SECTIONS.get(place.rpartition('[')[0] if place.endswith(']') else place)
+    if key in _UNCHECKED:
+        return
     if section and ('type' not in node or 'type' in section.names):
         arguments = section
     elif component := _component_of(node, place, owner):
@@ -149,6 +160,11 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     for name in set(node) - _HOOKS_OF_MMENGINE if place == 'default_hooks' else ():
         if nearest_name(name, _HOOKS_OF_MMENGINE, cutoff=0.8):
             raise_unknown(name, place, _HOOKS_OF_MMENGINE)
+    for name, (low, high) in _RANGES.items() if section else ():
+        value = node.get(name)
+        if value is not None and not (isinstance(value, int) and low <= value <= high):
+            raise ConfigError(f'{place}.{name} must be a whole number >= {low}'
+                              f'{"" if high == math.inf else f" and <= {high}"}, got {value!r}')
     for name, value in node.items():
         if name not in arguments.names and name not in ('type', '_scope_') and not arguments.takes_others:
             raise_unknown(name, place, {'type', *arguments.names})
@@ -161,6 +177,17 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         _check_pipeline(node, place)
     if place == 'optim_wrapper':
         _check_paramwise(node)
+
+
+def _check_takes(value: Any, place: str, section: Arguments | None) -> None:
+    """Raise ConfigError at a plain value or a list in the place of a dict."""
+    items = _SECTIONS.get(f'{place}[]')
+    is_dict = section or place in _DICTS or place.rpartition('.')[0] == 'default_hooks'
+    if value is None or not (is_dict or items) or (items and isinstance(value, list | tuple)):
+        return
+    names = f' with {", ".join(sorted((section or items).names))}' if section or items else ''
+    kind = 'a list of dicts' if items else 'a dict'
+    raise ConfigError(f'{place} must be {kind}{names}, or None; got {value!r}')
 
 
 def _component_of(node: Mapping[str, Any], place: str, owner: str) -> Any:

@@ -1,6 +1,5 @@
 """Loading a config file with options of the command line."""
 
-import argparse
 import ast
 import linecache
 import os
@@ -95,18 +94,6 @@ def parse_value(text: str) -> Any:
     return {'true': True, 'false': False, 'None': None}.get(text if text == 'None' else text.lower(), text)
 
 
-class ConfigOptions(argparse.Action):
-    """Argparse action that collects ``KEY=VALUE`` into a dict by :func:`parse_options`."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Add the options to those given before."""
-        try:
-            options = parse_options(values)
-        except InputError as error:
-            raise argparse.ArgumentError(self, str(error)) from error
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), **options})
-
-
 def _split(text: str) -> list[str]:
     """Split at the commas that are in no brackets and no quotes."""
     items, open_brackets, quote = [''], [], ''
@@ -178,8 +165,8 @@ def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
                 base = os.path.join(path.parent, *['..'] * (each.level - 1), *each.module.split('.'))
                 yield each.lineno, Path(f'{base}.py'), [each.name for each in each.names if each.name != '*']
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
-            for text in ast.walk(node.value):
-                if isinstance(text, ast.Constant) and '::' not in text.value:
+            for text in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
+                if isinstance(text, ast.Constant) and isinstance(text.value, str) and '::' not in text.value:
                     yield node.lineno, path.parent / text.value, []
 
 

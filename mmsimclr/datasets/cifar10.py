@@ -1,19 +1,16 @@
 """CIFAR-10 from its official files, in memory."""
 
-import codecs
 import hashlib
-import io
-import pickle
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.dataset import force_full_init
 
 from mmsimclr.datasets.base import ArrayDataset
 from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.files.unpickling import RefusedError, unpickle_arrays
 from mmsimclr.registry import DATASETS
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
@@ -98,40 +95,20 @@ def read_pickled_batch(path: Path, batch: Batch | None = None) -> np.ndarray:
         raise InputError(f'{path} is truncated or wrong: expected md5 {batch.pickle_md5}, got {_md5(data)} '
                          f'({len(data)} bytes)')
     try:
-        # Written by Python 2: latin1 carries its byte strings over unchanged.
-        content = ArrayUnpickler(io.BytesIO(data), encoding='latin1').load()
+        content = unpickle_arrays(data)
         content = {key.decode() if isinstance(key, bytes) else key: content[key] for key in content}
-        pixels, labels = content['data'], np.asarray(content['labels'])
+        pixels, labels = np.asarray(content['data']), np.asarray(content['labels'])
+    except RefusedError as error:
+        raise InputError(f'{path} cannot be read as a pickled CIFAR-10 batch: it asks for {error}, which no '
+                         'batch needs') from error
     except Exception as error:  # A damaged pickle can raise nearly anything.
         raise InputError(f'{path} cannot be read as a pickled CIFAR-10 batch: {type(error).__name__}: '
                          f'{error}') from error
-    if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
-            and pixels.shape == (len(labels), RECORD_BYTES - 1)
+    if not (pixels.dtype == np.uint8 and pixels.shape == (len(labels), RECORD_BYTES - 1)
             and labels.dtype.kind in 'iu' and labels.min() >= 0 and labels.max() <= 9):
         raise InputError(f'{path} is no CIFAR-10 batch: it needs data, uint8 [N, 3072], and N labels from 0 '
                          'to 9')
     return np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1)
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Unpickler of numpy arrays and plain containers alone.
-
-    It finds only the few functions that numpy's own pickles name, so a manipulated file cannot run anything.
-    """
-
-    ADMITTED = {
-        ('numpy.core.multiarray', '_reconstruct'): np.empty(0).__reduce__()[0],
-        ('numpy.core.numeric', '_frombuffer'): np.empty(0).__reduce_ex__(5)[0],
-        ('numpy', 'ndarray'): np.ndarray,
-        ('numpy', 'dtype'): np.dtype,
-        ('_codecs', 'encode'): codecs.encode,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        key = module.replace('numpy._core.', 'numpy.core.'), name
-        if key not in self.ADMITTED:
-            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which no CIFAR-10 batch needs')
-        return self.ADMITTED[key]
 
 
 def _md5(data: bytes) -> str:

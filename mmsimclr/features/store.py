@@ -27,7 +27,7 @@ MANIFEST = 'manifest.json'
 FORMAT = 'mmsimclr features 2'
 FIRST_FORMAT = 'mmsimclr features 1'            # without checksums and times of writing
 KIND = 'features of mmsimclr'
-# They tell where a result comes from, not what it is.
+# Keys of a manifest that say where the features come from, and not what they are.
 PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images.num_unreadable',
               'images.unreadable')
 DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')

@@ -1,4 +1,4 @@
-"""Files fetched over HTTP: resumed where they broke off, and verified. Standard library only."""
+"""Files fetched over HTTP: resumed where they broke off, and verified."""
 
 import http.client
 import json
@@ -91,9 +91,10 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
                     if isinstance(interruption, _Changed):
                         part.write_bytes(b'')
                     if attempt == attempts - 1:
+                        kept = f'. What arrived is in {part}; another run goes on from there'
                         raise UnreachableError(
-                            f'{url} could not be fetched in {attempts} attempts: {interruption}. '
-                            f'What arrived is in {part}; another run goes on from there') from interruption
+                            f'{url} could not be fetched in {attempts} attempts: {interruption}'
+                            f'{kept if part.stat().st_size else ""}') from interruption
                     time.sleep(retry_wait_s * 2 ** attempt)
             if wrong := difference(part, hashes, size):
                 part.unlink()

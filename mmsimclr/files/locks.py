@@ -23,6 +23,8 @@ def locked_file(path: Path, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
+        # Whoever waits notices that the file he has locked is no longer there (st_nlink is 0), and opens the
+        # new one: filelock >= 4.1, _unix.py.
         with suppress(OSError):                     # Windows keeps files that are open
             os.unlink(lock.lock_file)
         lock.release()

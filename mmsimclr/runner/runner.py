@@ -54,6 +54,9 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     Raises:
         InputError: If there is no backbone, an option is not torch's, or torch cannot compile here.
     """
+    if not isinstance(options, Mapping | None):
+        raise InputError('compile must be True, False, or a dict of arguments of torch.compile, such as '
+                         f"dict(mode='max-autotune'); got {options!r}")
     inner, options = unwrap_model(model), dict(options or {})
     if not isinstance(getattr(inner, 'backbone', None), nn.Module):
         raise InputError(f'compile: {type(inner).__name__} has no backbone to compile; compile=False trains '

@@ -1,4 +1,4 @@
-"""What ranks do with views made on the device, and the same on one process."""
+"""Tasks of ranks with views made on the device, and the same on one process."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What ranks do with a classifier, and the same on one process."""
+"""Tasks of ranks with a classifier, and the same on one process."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the ranks compute, and the same on one process: data that differs from rank to rank."""
+"""Tasks of ranks whose data differ, and the same on one process."""
 
 import copy
 

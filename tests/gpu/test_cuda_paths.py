@@ -1,4 +1,4 @@
-"""What only a GPU can show. Skipped where there is none."""
+"""Paths that need a GPU, skipped if there is none."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Where the parity tests find their reference vectors.
+"""Reference vectors of the parity tests.
 
 The vectors were computed by running the official code (google-research/simclr). Those in
 ``tests/data`` are small copies that travel with the repository. The whole collection lies outside

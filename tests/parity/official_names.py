@@ -1,4 +1,4 @@
-"""From the official code's variables to the state dicts of our encoder and head.
+"""Translation of the official code's variables to the state dicts of our encoder and head.
 
 Written from the order in which tf2/resnet.py creates its layers, independently of the converter.
 """

@@ -19,6 +19,7 @@ COMPONENTS = [
     ('PARAM_SCHEDULERS', ('WarmupCosineLR',)),
     ('DATA_SAMPLERS', ('SeededSampler',)),
     ('LOG_PROCESSORS', ('PretrainLogProcessor',)),
+    ('FUNCTIONS', ('as_fetched',)),
 ]
 
 
@@ -32,11 +33,14 @@ def test_our_components_are_found_from_our_registry_and_from_mmengines_root(tree
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('imports', ['import mmsimclr, mmengine', 'import mmengine, mmsimclr'])
-def test_importing_the_package_is_enough_for_a_name_to_resolve(imports):
-    code = f"{imports}; print(mmengine.registry.MODELS.get('mmsimclr.NTXentLoss').__name__)"
+@pytest.mark.parametrize('imports, tree, name', [
+    ('import mmsimclr, mmengine', 'MODELS', 'NTXentLoss'),
+    ('import mmengine, mmsimclr', 'MODELS', 'NTXentLoss'),
+    ('import mmengine, mmsimclr', 'FUNCTIONS', 'as_fetched')])
+def test_importing_the_package_is_enough_for_a_name_to_resolve(imports, tree, name):
+    code = f"{imports}; print(mmengine.registry.{tree}.get('mmsimclr.{name}').__name__)"
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split()[-1:] == ['NTXentLoss'], done.stderr
+    assert done.stdout.split()[-1:] == [name], done.stderr
 
 
 def test_every_registry_is_a_child_of_mmengines_root_of_its_name():

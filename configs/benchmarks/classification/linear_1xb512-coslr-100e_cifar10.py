@@ -20,10 +20,10 @@ with read_base():
 epochs = 100
 batch_size = 512
 global_batch = batch_size
+# --learning_rate=0.1 of the official command is for 256 images; its code scales it by the batch.
 lr = 0.1 * global_batch / 256
 
 protocol = dict(type=LinearEvaluation)
-# --learning_rate=0.1 of the official command is for 256 images; its code scales it by the batch.
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)
 train_cfg.update(max_epochs=epochs)

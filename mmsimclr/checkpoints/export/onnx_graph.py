@@ -14,7 +14,8 @@ from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 from mmsimclr.errors import MachineError
 
-# Of the largest value. Measured with ResNet-152: 5e-6 and 1.1e-5; rounding averages out in the features only.
+# Largest error allowed, as a share of the largest value. Measured with ResNet-152: 5e-6 for the features, in
+# which rounding averages out, and 1.1e-5 for the map.
 TOLERANCES = {'features': 1e-5, 'map': 1e-4}
 PROTOBUF_BYTES = 2**31                                       # the largest message
 CHECKED_SHAPES = ((1, 3, 96, 128), (5, 3, 75, 97))           # two batch sizes, even and odd sides

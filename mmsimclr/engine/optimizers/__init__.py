@@ -1,8 +1,7 @@
 """LARS, its parameter groups, and mixed precision."""
 
 from .autocast import BFloat16OptimWrapper, native_bfloat16
-from .constructor import LARSOptimWrapperConstructor, is_skipped, skipped_names
+from .constructor import LARSOptimWrapperConstructor, is_skipped
 from .lars import LARS
 
-__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped', 'native_bfloat16',
-           'skipped_names']
+__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped', 'native_bfloat16']

@@ -18,13 +18,6 @@ def is_skipped(module: nn.Module, name: str) -> bool:
     return isinstance(module, NORM_LAYERS) or name.endswith('bias')
 
 
-def skipped_names(model: nn.Module) -> list[str]:
-    """Return the full names of the trainable parameters that the rule skips, in model order."""
-    return [f'{prefix}.{name}'.lstrip('.') for prefix, module in model.named_modules()
-            for name, parameter in module.named_parameters(recurse=False)
-            if parameter.requires_grad and is_skipped(module, name)]
-
-
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LARSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Put norms and biases, wherever they are, in a group without weight decay and LARS scaling.

@@ -69,6 +69,10 @@ class SimCLR(BaseModel):
         if isinstance(views, Tensor) or len(views) < 2:
             raise InputError('the contrastive loss needs a list of at least 2 views, each '
                              '[N, 3, H, W]; put MultiView(num_views=2, ...) in the pipeline')
+        if len(sizes := {tuple(view.shape) for view in views}) > 1:
+            given = ' and '.join(str(list(size)) for size in sorted(sizes))
+            raise InputError('all views of an image must have the same size, because they go through the '
+                             f'encoder together; got {given}')
         if self.chunk_size is not None and self.chunk_size < len(views[0]):
             return self.head.loss(project_in_chunks(self.project, views, self.chunk_size, self))
         # One forward pass, so that batch norm sees the statistics of all views together.

@@ -23,8 +23,8 @@ from torch import Tensor
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
 
-BLOCK_ROWS = {'cpu': 1024}         # by device; of other devices:
-DEFAULT_BLOCK_ROWS = 4096
+BLOCK_ROWS = {'cpu': 1024}                                   # rows of a block, by device type
+DEFAULT_BLOCK_ROWS = 4096                                    # and on any other device
 # exp of at most this much is finite in float32 with room for the sums.
 MAX_EXPONENT = 80.0
 

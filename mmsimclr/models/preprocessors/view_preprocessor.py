@@ -1,4 +1,4 @@
-"""From a collated batch of views to normalised float tensors on the device."""
+"""Preprocessing of a collated batch of views: normalised float tensors on the device."""
 
 from collections.abc import Sequence
 

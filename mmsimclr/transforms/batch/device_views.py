@@ -19,7 +19,7 @@ from mmsimclr.transforms.operators import Operator
 from mmsimclr.transforms.policy import SimCLRView
 from mmsimclr.transforms.resize import resize
 
-# Of the images worked on at a time, unless a chunk's size is given: of 128 canvases of 512 x 512.
+# Pixels of canvas worked on at a time if chunk_size is None: 128 canvases of 512 x 512.
 _CHUNK_PIXELS = 128 * 512 ** 2
 
 
@@ -68,8 +68,8 @@ class DeviceViews:
         chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
             a canvas of 512; the result and its scaling take 3 MB more for each image of the batch); >= 1.
             None: 128 of that size, more of smaller ones.
-        **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
-            crops and the colour operations of torchvision are here.
+        size, strength, blur, scale, ...: As for :class:`SimCLRView`; of its variants, only antialiased
+            bilinear or bicubic crops and the colour operations of torchvision are here.
         operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,
             :class:`GaussianNoise` and :class:`Sobel`.
     """

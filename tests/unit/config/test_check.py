@@ -130,6 +130,36 @@ def test_a_missing_key_is_named_with_its_place(config, place, said):
     assert refused(config, said)
 
 
+@pytest.mark.parametrize('place, value, accepted', [
+    ('bad_images', 0.01, 'max_fraction'), ('randomness', 3, 'seed'),
+    ('auto_scale_lr', True, 'base_batch_size'), ('train_dataloader', [2], 'batch_size'),
+    ('default_hooks.checkpoint', 5, 'dict'), ('default_hooks', [1], 'dict'), ('model', 'SimCLR', 'dict'),
+    ('optim_wrapper', 'LARS', 'dict'), ('optim_wrapper.clip_grad', 1.0, 'max_norm'),
+    ('env_cfg.dist_cfg', 'gloo', 'backend'), ('log_processor.custom_cfg', 3, 'a list of dicts'),
+    ('log_processor.custom_cfg', ['loss'], 'data_src')])
+def test_a_plain_value_in_the_place_of_a_dict_is_refused(place, value, accepted, config):
+    config.env_cfg, config.log_processor = dict(dist_cfg=None), dict(custom_cfg=[])
+    check_config(config)
+    *path, key = place.split('.')
+    node = config
+    for part in path:
+        node = node[part]
+    node[key] = value
+    assert refused(config, place) and refused(config, accepted) and refused(config, repr(value).strip('[]'))
+
+
+@pytest.mark.parametrize('place, right, wrong', [
+    ('train_dataloader.batch_size', 1, 0), ('train_dataloader.batch_size', 4, 4.0),
+    ('train_dataloader.num_workers', 0, -1), ('randomness.seed', 2**32 - 1, 2**32),
+    ('randomness.seed', 0, -1), ('randomness.seed', None, '3')])
+def test_numbers_that_torch_and_numpy_cannot_use_are_refused_with_their_place(place, right, wrong, config):
+    section, key = place.split('.')
+    config[section][key] = right
+    check_config(config)
+    config[section][key] = wrong
+    assert refused(config, place) and refused(config, repr(wrong))
+
+
 @pytest.mark.parametrize('place, value', [
     ('model.backbone', dict(type=ResNet, depth=18, _delete_=True)),
     ('model.backbone', dict(type='mmpretrain.ResNet', depth=18, norm_eval=True, _delete_=True)),

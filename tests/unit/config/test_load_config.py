@@ -1,14 +1,13 @@
 """Config files of both dialects, options of the command line, and errors with file and line."""
 
 import re
-from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config, DictAction
 from tiny_run import tiny_config
 
-from mmsimclr.config import ConfigError, ConfigOptions, load_config, parse_options, parse_value
+from mmsimclr.config import ConfigError, load_config, parse_options, parse_value
 from mmsimclr.errors import InputError
 
 LAZY = '''
@@ -186,15 +185,8 @@ def test_options_that_cannot_be_read_are_refused(option, message):
         parse_options([option])
 
 
-def test_options_split_at_the_first_equals_sign_and_add_up(capsys):
+def test_options_split_at_the_first_equals_sign_and_the_last_of_a_key_counts():
     assert parse_options(['a.b=1', 'c=x=y', 'a.b=2']) == {'a.b': 2, 'c': 'x=y'}
-    parser = ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
-    given = parser.parse_args(['--cfg-options', 'a.b=1', 'c=x', '--cfg-options', 'd=[1]'])
-    assert given.cfg_options == {'a.b': 1, 'c': 'x', 'd': [1]}
-    with pytest.raises(SystemExit):
-        parser.parse_args(['--cfg-options', 'a'])
-    assert "got 'a'" in capsys.readouterr().err
 
 
 READS_BASE = 'from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n'
@@ -228,6 +220,9 @@ WRONG = {
     'a call in a text base': (READS_TEXT_BASE, f'{BASE}neck = dict(1, 2)\n', 'base.py', 2, 'TypeError: '),
     'a text base that is not there': (f"{BASE}\n_base_ = ['bsae.py']\n", BASE, 'leaf.py', 3,
                                       r"bsae\.py; did you mean 'base\.py'\?"),
+    'a number for a text base': ("_base_ = ['base.py', 3]\n", BASE, 'leaf.py', None, 'TypeError'),
+    'a text base that is looked up': ("_base_ = {'key': 'base.py'}['key']\nlr = 1 / 0\n", BASE, 'leaf.py', 2,
+                                      'ZeroDivisionError'),
     'the syntax of a text base': (READS_TEXT_BASE, f'{BASE}lr = = 1\n', 'base.py', 2, 'SyntaxError'),
 }
 

@@ -11,6 +11,7 @@ from tiny_cifar10 import NAMES, NUM_IMAGES, TinyCIFAR10
 from mmsimclr.datasets import cifar10 as cifar10_format
 from mmsimclr.datasets.cifar10 import CIFAR10
 from mmsimclr.engine import SampleIndex
+from mmsimclr.files import unpickling
 from mmsimclr.registry import DATASETS
 
 REAL_ROOT = Path(__file__).parents[3] / 'data' / 'cifar10'
@@ -190,7 +191,7 @@ def test_one_wrong_byte_is_noticed(tiny, tmp_path, version):
 def test_pickle_is_not_opened_before_its_md5_matches(tiny, tmp_path, monkeypatch):
     tiny.write_pickled(tmp_path)
     (tmp_path / 'data_batch_1').write_bytes(pickle.dumps({}))
-    monkeypatch.setattr(cifar10_format.ArrayUnpickler, 'load',
+    monkeypatch.setattr(unpickling.ArrayUnpickler, 'load',
                         lambda self: pytest.fail('opened a file that is not the official one'))
     with pytest.raises(ValueError, match='data_batch_1 is truncated or wrong: expected md5'):
         CIFAR10(str(tmp_path))
@@ -206,7 +207,7 @@ class _Call:
 
 @pytest.mark.parametrize('payload', [
     _Call(os.system, 'touch opened'), _Call(eval, '1'), _Call(getattr, 'x', 'format'),
-    _Call(np.fromfile, 'x'), Path('x')])
+    _Call(np.fromfile, 'x'), Path('x'), np.array([{}], dtype=object)])
 def test_pickle_cannot_call_anything_but_array_reconstruction(tmp_path, monkeypatch, payload):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'data_batch_1'

@@ -1,4 +1,4 @@
-"""What a user may name as images: folders with and without classes, datasets in configs."""
+"""Sources of images that a user may name: folders with and without classes, datasets in configs."""
 
 import numpy as np
 import pytest

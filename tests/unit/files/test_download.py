@@ -159,6 +159,16 @@ def test_whether_the_server_was_reached_is_told_by_the_kind_of_error(server, tmp
         _fetch(server, tmp_path / 'file.bin', attempts=1)
 
 
+def test_a_message_names_the_partial_file_only_if_something_came(server, tmp_path):
+    server.status = 503
+    with pytest.raises(UnreachableError) as error:
+        _fetch(server, tmp_path / 'file.bin', attempts=2)
+    assert '.part' not in str(error.value) and '503' in str(error.value)
+    server.status, server.cut_after = None, [100]
+    with pytest.raises(UnreachableError, match=r'file\.bin\.part'):
+        _fetch(server, tmp_path / 'file.bin', attempts=1)
+
+
 def test_stall_ends_by_timeout_and_keeps_what_came(server, tmp_path):
     server.stall_after = 100_000
     began = time.monotonic()

@@ -8,6 +8,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.testing import assert_close
 
+from mmsimclr.errors import InputError
 from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR, ViewPreprocessor
 from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
 from mmsimclr.registry import MODELS
@@ -142,6 +143,13 @@ def test_text_config_without_preprocessor_gets_ours():
 def test_loss_of_fewer_than_two_views_is_refused(inputs):
     with pytest.raises(ValueError, match='list of at least 2 views'):
         build()(inputs, mode='loss')
+
+
+@pytest.mark.parametrize('chunk_size', [None, 2])
+def test_views_of_different_sizes_are_refused_and_both_sizes_named(chunk_size):
+    small, = views(1, side=8)
+    with pytest.raises(InputError, match=r'\[4, 3, 8, 8\] and \[4, 3, 16, 16\]'):
+        build(chunk_size=chunk_size)([*views(1), small], mode='loss')
 
 
 def test_unknown_mode_is_refused():

@@ -1,4 +1,4 @@
-"""What must hold of every protocol that trains a classifier: chance for what says nothing."""
+"""Sanity of every protocol that trains a classifier: chance for what says nothing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What must hold of any measure of features: chance for what says nothing, order of images irrelevant."""
+"""Sanity of every measure of features: chance for what says nothing, order of images irrelevant."""
 
 import numpy as np
 import pytest

@@ -1,11 +1,14 @@
 """torch.compile of the encoder: the same numbers and keys, and an error where it cannot work."""
 
+import re
+
 import pytest
 import torch
 from tiny_run import PACK_IMAGE, log_of, tiny_runner
 from torch._dynamo.utils import counters
 
 from mmsimclr.checkpoints import load_encoder
+from mmsimclr.errors import InputError
 from mmsimclr.models import ResNet, SimCLR
 from mmsimclr.runner import compile_encoder
 
@@ -58,6 +61,12 @@ def test_without_the_switch_nothing_is_compiled(tmp_path):
 def test_what_cannot_be_compiled_is_said_before_training_with_the_options_at_fault(options):
     name = next(iter(options))
     with pytest.raises(ValueError, match=rf'compile: torch.compile with {name}=.*compile=False'):
+        compile_encoder(tiny_model(), options)
+
+
+@pytest.mark.parametrize('options', ['max-autotune', 1, ['inductor']])
+def test_options_of_compiling_that_are_no_dict_are_refused(options):
+    with pytest.raises(InputError, match=rf"dict\(mode=.*got {re.escape(repr(options))}"):
         compile_encoder(tiny_model(), options)
 
 
