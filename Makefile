@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/benchmark
 
-.PHONY: quickstart test test-fast lint security benchmark lock clean
+.PHONY: quickstart test test-fast fuzz lint security benchmark lock clean
 
 quickstart: $(VENV)/.core-installed  ## pre-train on the built-in images; prints a table, writes pictures
 	$(BIN)/python tools/quickstart.py
@@ -13,6 +13,11 @@ test: $(VENV)/.full-installed  ## run every test, on as many processes as there 
 
 test-fast: $(VENV)/.full-installed  ## run the tests that take a second or two each
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m 'not slow'
+
+MINUTES ?= 10
+fuzz: $(VENV)/.full-installed  ## try hostile inputs and interruptions at random for MINUTES; stops at a failure
+	end=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
+	    $(BIN)/python -m pytest -q -x --hypothesis-profile long tests/hostile || exit 1; done
 
 lint: $(VENV)/.full-installed
 	$(BIN)/ruff check .

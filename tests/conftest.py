@@ -24,8 +24,8 @@ from mmsimclr.cli.quickstart import CONFIG
 
 ROOT = Path(__file__).parents[1]
 
-# Folders whose tests start processes.
-SLOW_FOLDERS = ('distributed', 'e2e', 'gpu')
+# Folders whose tests start processes, or try many things.
+SLOW_FOLDERS = ('distributed', 'e2e', 'gpu', 'hostile')
 
 torch.set_num_threads(1)
 

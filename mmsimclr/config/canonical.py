@@ -42,11 +42,12 @@ IRRELEVANT = (
         'mmsimclr.PreemptionHook', 'mmsimclr.UnreadableImagesHook', 'mmsimclr.FrozenEncoderHook')),
     '*_hooks.mmsimclr.OnlineKNNHook.interval', '*_hooks.mmsimclr.OnlineKNNHook.batch_size',
 )
-# Keys that say where data lie. They matter, unless the list of the images is compared itself.
-LOCATIONS = ('*.data_root', 'protocol.tasks.*.root')
+# Keys that say where data lie. They matter, unless the lists of the images are compared themselves.
+LOCATIONS = ('*_dataloader.*data_root',)
 ABSENT = 'not set'
-# Keys whose text names a component, as `type` does.
-_NAMING = {'type', 'constructor', 'runner_type'}
+LONG = 64                                           # a list of more values stands as its hash
+# Ends of the keys whose text names a component: `type`, `resize_type`, `constructor`.
+_NAMING = ('type', 'constructor')
 _HOOKS = ('default_hooks', 'custom_hooks')
 
 
@@ -133,10 +134,14 @@ def _flat(node: Any, place: str, scope: str) -> Iterator[tuple[str, Any]]:
         children = list(node.items())
     elif isinstance(node, list | tuple):
         children = list(enumerate(node))
+        if len(node) > LONG and all(isinstance(each, str | int | float) for each in node):
+            text = json.dumps([_plain(each, scope) for each in node])
+            yield place, f'{len(node)} values with SHA-256 {hashlib.sha256(text.encode()).hexdigest()}'
+            return
     else:
         # What a short name of a norm or an activation means depends on the packages that were imported.
         parent, _, key = place.rpartition('.')
-        names = key in _NAMING and (not parent.endswith('_cfg') or '.' in str(node))
+        names = key.endswith(_NAMING) and (not parent.endswith('_cfg') or '.' in str(node))
         yield place, _plain(node, scope, names)
         return
     if not children:

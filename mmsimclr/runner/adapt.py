@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.utils import get_object_from_string
@@ -200,9 +201,13 @@ def save_atomically(config: Config) -> None:
 def write_types_as_text(config: Config) -> None:
     """Put names in the place of classes and functions, so that the config can be read when it is dumped.
 
-    MMEngine itself does so with those that a lazy config imports, not with those assigned later.
+    MMEngine itself does so with those that a lazy config imports, not with those assigned later; and with
+    other values that are imported, which are put in here.
     """
     def text_of(value: Any) -> Any:
+        if isinstance(value, LazyAttr | LazyObject):
+            built = value.build()
+            return value if callable(built) or inspect.ismodule(built) else text_of(built)
         if isinstance(value, list | tuple):
             return type(value)(map(text_of, value))
         if isinstance(value, dict):
