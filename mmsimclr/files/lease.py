@@ -272,7 +272,7 @@ class Lease:
             if name.startswith(start) and self.holder.token not in name:
                 with suppress(OSError, UserError):
                     rest = self.file.with_name(name)
-                    if not name.endswith('.new') or _read(rest).is_gone():
+                    if not name.endswith('.new') or ((draft := _read(rest)) and draft.is_gone()):
                         rest.unlink()
 
     def _beat(self) -> None:

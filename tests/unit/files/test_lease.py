@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mmsimclr.errors import InputError, UserError
-from mmsimclr.files import HeldError, Lease, LostLeaseError, leased, lease
+from mmsimclr.files import HeldError, Lease, LostLeaseError, lease, leased
 
 CONTEXT = multiprocessing.get_context('fork')
 QUICK = dict(heartbeat_s=0.1, expires_s=0.4)
@@ -92,7 +92,7 @@ def test_a_block_inside_another_of_the_process_shares_it(tmp_path):
         with leased(tmp_path / 'link') as inner:
             assert inner is outer
         assert outer.is_ours()
-        process = start(lambda: sys.exit(isinstance(_raised(lambda: leased(tmp_path).__enter__()), HeldError)))
+        process = start(lambda: sys.exit(isinstance(_raised(leased(tmp_path).__enter__), HeldError)))
         process.join()
         assert process.exitcode == 1
     assert not outer.is_ours()
@@ -181,21 +181,24 @@ def test_one_killed_with_9_loses_it_at_once(tmp_path, holder_process):
     taken[0].release()
 
 
+def before_each_call(act, set_attribute):
+    """Have ``act`` called before whatever changes the folder."""
+    def announced(function):
+        return lambda *args, **kwargs: (act(), function(*args, **kwargs))[1]
+    for name in ('link', 'replace', 'unlink', 'fsync'):
+        set_attribute(os, name, announced(getattr(os, name)))
+
+
 @pytest.mark.parametrize('has_holder', [False, True])
 @pytest.mark.parametrize('step', range(12))
-def test_one_killed_at_any_step_of_taking_or_giving_back_blocks_nobody(tmp_path, monkeypatch, step, has_holder):
+def test_one_killed_at_any_step_of_taking_or_giving_back_blocks_nobody(tmp_path, step, has_holder):
     """Kill it just before each link, rename and deletion in turn."""
     if has_holder:
         start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
 
     def die_at_step():
         calls = iter(range(100))
-        for name in ('link', 'replace', 'unlink', 'fsync'):
-            def call(*args, original=getattr(os, name), **kwargs):
-                if next(calls) == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*args, **kwargs)
-            setattr(os, name, call)
+        before_each_call(lambda: next(calls) == step and os.kill(os.getpid(), signal.SIGKILL), setattr)
         with Lease.take(tmp_path):
             pass
         os._exit(0)
@@ -214,9 +217,7 @@ def test_the_steps_above_are_all_of_them(tmp_path):
     calls = []
     start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('link', 'replace', 'unlink', 'fsync'):
-            patch.setattr(os, name, lambda *args, original=getattr(os, name), **kwargs: (
-                calls.append(name), original(*args, **kwargs))[1])
+        before_each_call(lambda: calls.append(1), patch.setattr)
         with Lease.take(tmp_path):
             pass
     assert 6 < len(calls) < 20
@@ -252,7 +253,7 @@ def test_a_look_now_and_then_finds_one_on_another_machine_dead(tmp_path, holder_
 
 @pytest.mark.parametrize('since', ['1970-01-01 00:00:00+00:00', '2199-01-01 00:00:00+00:00'])
 def test_clocks_of_machines_need_not_agree(tmp_path, since):
-    start(lambda: Lease.take(tmp_path) and os._exit(0)).join()
+    start(lambda: Lease.take(tmp_path, **QUICK) and os._exit(0)).join()
     edit(tmp_path, machine='another', host='far', since=since)
     os.utime(tmp_path / '.lease', (1, 1))
     assert Lease.try_take(tmp_path, **QUICK) is None
