@@ -2,8 +2,11 @@
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mmsimclr.checkpoints.encoder_weights import UNIT_RANGE, InputScale
+
+MAX_NUMBER = 1_000_000                       # of a mean or deviation; nothing is near it
 
 
 def stated_scale(meta: Mapping) -> InputScale | None:
@@ -52,11 +55,14 @@ def _literal(node: ast.expr | None) -> object:
     try:
         return ast.literal_eval(node) if node is not None else None
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return ast.unparse(node)
+        with suppress(RecursionError):
+            return ast.unparse(node)
+        return None
 
 
 def _three_numbers(node: ast.expr | None) -> tuple[float, float, float] | None:
     values = _literal(node)
     if not isinstance(values, list | tuple) or len(values) != 3:
         return None
-    return tuple(map(float, values)) if all(type(value) in (int, float) for value in values) else None
+    are_numbers = all(type(value) in (int, float) and abs(value) <= MAX_NUMBER for value in values)
+    return tuple(map(float, values)) if are_numbers else None

@@ -13,6 +13,8 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 # Blocks of each stage by depth; He et al. 2016, Table 1.
 NUM_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+# The 8-bit floats mean nothing without the scales beside them.
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 BASIC_DEPTHS = (18, 34)                                      # blocks of two convolutions; the others of three
 
 
@@ -63,7 +65,17 @@ class EncoderWeights:
 
 
 def check_finite(tensors: Mapping[str, Tensor], origin: object) -> None:
-    """Raise DamagedCheckpointError if a tensor holds NaN or infinity; ``origin`` is the file's name."""
+    """Raise DamagedCheckpointError if a tensor holds NaN or infinity, or is not of numbers to compute with.
+
+    ``origin`` is the file's name.
+    """
+    strange = [f'{key} is {tensor.dtype}' for key, tensor in tensors.items()
+               if tensor.is_floating_point() and tensor.dtype not in FLOATS]
+    if strange:
+        raise DamagedCheckpointError(
+            f'{origin} holds {len(strange)} of {len(tensors)} tensors in types that are not computed with: '
+            f'{listed(strange)}. Save it as float32, float16 or bfloat16, with the scales of quantised '
+            'weights applied')
     if bad := [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
         raise DamagedCheckpointError(
             f'{origin} holds NaN or infinity in {len(bad)} of {len(tensors)} tensors: {listed(bad)}. The run '

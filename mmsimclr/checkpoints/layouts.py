@@ -118,7 +118,9 @@ def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
         if isinstance(value, np.ndarray) and value.dtype.kind in 'fiub':
             value = torch.from_numpy(np.array(value))
         if isinstance(value, Tensor):
-            if value.layout is torch.strided and not value.is_meta and not value.is_quantized:
+            # One that repeats few stored numbers may be of any size.
+            if value.layout is torch.strided and not value.is_meta and not value.is_quantized and \
+                    value.numel() * value.element_size() <= value.untyped_storage().nbytes():
                 tensors[str(key)] = value
         elif isinstance(value, Mapping):
             yield from _state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))

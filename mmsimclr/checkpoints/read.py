@@ -1,6 +1,5 @@
 """Reading a checkpoint file without running code in it."""
 
-import json
 import pickle
 import re
 import zipfile
@@ -16,8 +15,8 @@ from mmengine.logging import HistoryBuffer
 from safetensors import safe_open
 
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsafeCheckpointError
-from mmsimclr.errors import MissingFileError
-from mmsimclr.files import file_digest
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import file_digest, parse_json, read_regular
 from mmsimclr.files.unpickling import NUMPY_STAND_INS, RefusedError, unpickle_arrays
 
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
@@ -34,6 +33,8 @@ INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 
                   'lightning_utilities', 'mmcv', 'mmengine', 'omegaconf', 'pathlib', 'pytorch_lightning',
                   'solo', 'typing', 'vissl', 'yacs')
 MAX_INERT = 100
+# Of a pickle of arrays, which is read whole; a ResNet-152 of four times the width has 3.7 GB.
+MAX_PICKLE_BYTES = 8_000_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _content(path: Path) -> tuple[object, object]:
         # A bare state dict written here holds tensors only, and has its record in torch's _metadata.
         return tree, tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
     if start.startswith(b'\x80'):
-        return _guarded(path, lambda file: unpickle_arrays(file.read_bytes())), {}
+        return _guarded(path, lambda file: unpickle_arrays(read_regular(file, MAX_PICKLE_BYTES))), {}
     kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
                 'of no known kind')
     raise DamagedCheckpointError(f'{path} is not a checkpoint, but {kind}')
@@ -118,8 +119,8 @@ def _read_safetensors(path: Path) -> tuple[dict, dict]:
     with safe_open(path, framework='pt', device='cpu') as file:
         tensors, meta = {key: file.get_tensor(key) for key in [*file.keys()]}, dict(file.metadata() or {})
     for key, text in meta.items():
-        with suppress(ValueError):                           # texts that are no JSON stay
-            meta[key] = json.loads(text)
+        with suppress(InputError):                           # texts that are no JSON stay
+            meta[key] = parse_json(text, str(path), 'metadata')
     return tensors, meta
 
 

@@ -5,17 +5,19 @@ dict (an attribute that torch saves along), in the metadata of safetensors and O
 pickled dict of a Detectron2 file.
 """
 
-import json
 from collections.abc import Mapping
 
 from torch import nn
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsupportedEncoderError
+from mmsimclr.errors import InputError
+from mmsimclr.files import parse_json
 
 RECORD_KEY = 'mmsimclr'
 VERSION = 1
 NUMBER = (int, float)
+MAX_NUMBER = 1_000_000                       # of any setting, so that nothing huge is built
 # Arguments of ResNet that change what it computes, and of NonLinearNeck; JSON knows no other types.
 ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 'stem_pool': (str,),
                  'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER}
@@ -57,9 +59,9 @@ def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale,
     """
     if isinstance(record, str):
         try:
-            record = json.loads(record)
-        except ValueError as error:
-            raise DamagedCheckpointError(f"the file's {RECORD_KEY!r} record is not JSON: {error}") from error
+            record = parse_json(record, 'the file', f'one with a record {RECORD_KEY!r} in JSON')
+        except InputError as error:
+            raise DamagedCheckpointError(str(error)) from error
     if not isinstance(record, Mapping):
         raise _malformed('record', 'a dict', record)
     if record.get('version') != VERSION:
@@ -80,6 +82,8 @@ def _arguments(name: str, values: object, types: Mapping[str, tuple[type, ...]])
         # Not isinstance, for which True is an int.
         if type(value) not in types[key]:
             raise _malformed(f'{name}.{key}', ' or '.join(kind.__name__ for kind in types[key]), value)
+        if type(value) in NUMBER and not 0 <= value <= MAX_NUMBER:
+            raise _malformed(f'{name}.{key}', f'from 0 to {MAX_NUMBER}', value)
     return dict(values)
 
 
@@ -97,7 +101,8 @@ def _scale(values: object) -> InputScale:
 
 
 def _are_three_numbers(values: object) -> bool:
-    return isinstance(values, list | tuple) and [type(value) in NUMBER for value in values] == [True] * 3
+    return isinstance(values, list | tuple) and [
+        type(value) in NUMBER and abs(value) <= MAX_NUMBER for value in values] == [True] * 3
 
 
 def _malformed(name: str, accepted: str, value: object) -> DamagedCheckpointError:

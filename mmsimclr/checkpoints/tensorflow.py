@@ -26,6 +26,7 @@ from mmsimclr.checkpoints.errors import (
 from mmsimclr.checkpoints.key_maps import NORM_VARIABLES, TensorFlow1Names, TensorFlow2Names, official_layers
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import MissingFileError
+from mmsimclr.files import read_text
 
 NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
@@ -55,7 +56,7 @@ def _find_prefix(path: Path) -> Path | None:
         if (path / 'variables' / 'variables.index').is_file():
             return path / 'variables' / 'variables'
         state = path / 'checkpoint'
-        named = STATE.search(state.read_text(encoding='utf-8', errors='replace')) if state.is_file() else None
+        named = STATE.search(read_text(state, 'a list of checkpoints')) if state.is_file() else None
         # It may name the folder of the machine that trained.
         return path / PurePosixPath(named[1]).name if named else None
     if path.is_file() and path.suffix == '.index':

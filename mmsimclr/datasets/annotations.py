@@ -1,21 +1,18 @@
 """Checks of VOC, COCO and segmentation annotations before training."""
 
-import json
 import logging
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Real
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from PIL import Image
 
-from mmsimclr.datasets.unlabeled_image_folder import PILLOW_ERRORS
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import open_regular, opened_image, read_json, read_text, read_xml
 
 ORIENTATION = 0x0112                         # EXIF 2.3, table 4; 5 to 8 are quarter turns
 # The end of a whole file, but for what cameras and editors append.
@@ -24,6 +21,8 @@ TAIL_BYTES = 4096
 THREADS = 8
 SLACK_PX = 1                                 # Boxes may reach so far beyond their image.
 MIN_POLYGON_POINTS = 3
+# Those of COCO have 0.5 GB, those of LVIS 1.1 GB.
+MAX_ANNOTATION_BYTES = 2_000_000_000
 
 
 class UnreadableImageError(InputError):
@@ -39,14 +38,14 @@ def image_size(path: Path) -> tuple[int, int]:
         UnreadableImageError: If the file is not an image, or not all of one.
     """
     try:
-        with Image.open(path) as image:
-            with open(path, 'rb') as file:
+        with opened_image(path) as image:
+            with open_regular(path) as file:
                 file.seek(max(0, path.stat().st_size - TAIL_BYTES))
                 if image.format not in ENDS or ENDS[image.format] not in file.read():
                     image.load()
             width, height = image.size
             is_turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-    except PILLOW_ERRORS as error:
+    except Exception as error:                   # decoders of foreign bytes raise almost anything
         raise UnreadableImageError(f'{path} is not an image that can be read: {error}') from error
     return (height, width) if is_turned else (width, height)
 
@@ -54,9 +53,9 @@ def image_size(path: Path) -> tuple[int, int]:
 def read_mask(path: Path) -> np.ndarray:
     """Return a mask of classes, [H, W], with the numbers in the file; colours are refused."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             mask = np.asarray(image)
-    except PILLOW_ERRORS as error:
+    except Exception as error:
         raise InputError(f'{path} is not a mask that can be read: {error}') from error
     if mask.ndim != 2:
         raise InputError(f'{path} has {mask.shape[2]} channels, a mask has one (a gray or palette image); '
@@ -94,10 +93,7 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
 def _read_list(path: Path) -> list[str]:
     """Return the lines of a list, which mmdet takes for names as they are, spaces and empty lines too."""
     _require_files([path], 'lists')
-    try:
-        names = path.read_text(encoding='utf-8').splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path} is not UTF-8 text: {error}') from error
+    names = read_text(path, 'a list of images').splitlines()
     if not any(name.strip() for name in names):
         raise InputError(f'{path} lists no images')
     if '' in names:
@@ -107,16 +103,15 @@ def _read_list(path: Path) -> list[str]:
 
 
 def _check_voc_image(path: Path, file: Path, classes: Sequence[str]) -> int:
+    root = read_xml(file, 'an annotation of boxes in VOC\'s form')
     try:
-        # expat bounds what entities expand to, and ElementTree follows none to other files.
-        root = ElementTree.parse(file).getroot()             # nosec B314
         boxes = [(entry.findtext('name'), int(entry.findtext('difficult', '0')), [
             float(entry.find('bndbox').findtext(side)) for side in ('xmin', 'ymin', 'xmax', 'ymax')])
             for entry in root.findall('object')]
         stated = root.find('size')
         if stated is not None:
             stated = tuple(int(stated.findtext(side)) for side in ('width', 'height'))
-    except (ElementTree.ParseError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f'{file} is not an annotation of boxes in VOC\'s form: {error}') from error
     size = image_size(path)
     if stated not in (None, size):
@@ -195,7 +190,7 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
     ann_file = Path(ann_file)
     _require_files([ann_file], 'annotation files')
     try:
-        content = json.loads(ann_file.read_text(encoding='utf-8'))
+        content = read_json(ann_file, 'a COCO annotation file', MAX_ANNOTATION_BYTES)
         entries, categories, annotations = (
             [dict(entry) for entry in content[key]] for key in ('images', 'categories', 'annotations'))
         unique = {f'{what} ids': [entry['id'] for entry in listed] for what, listed in (
@@ -203,6 +198,9 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
         names = [entry['name'] for entry in categories]
         paths = [Path(images, entry['file_name']) for entry in entries]
         sizes = {entry['id']: (entry['width'], entry['height']) for entry in entries}
+        for what, listed in {**unique, 'categories': names}.items():
+            if strange := [each for each in listed if type(each) not in (int, str)]:
+                raise TypeError(f'{what} must be numbers or texts, got {strange[0]!r:.80}')
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{ann_file} is not a COCO annotation file: {type(error).__name__}: '
                          f'{error}') from error
@@ -255,9 +253,9 @@ def _has_area(annotation: Mapping[str, Any], sizes: Mapping, categories: set, ma
             raise InputError(f'{place} is of image {image!r}, which is not in the file')
         if category not in categories:
             raise InputError(f'{place} has category {category!r}, which is not in the file')
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, Real) for side in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise InputError(f'{place} must have a bbox of 4 numbers, got {box!r}')
-        if not isinstance(area, Real):
+        if not _is_number(area):
             raise InputError(f'{place} must have an area, the number of its pixels, got {area!r}')
         x, y, width, height = box
         _check_box((x, y, x + width, y + height), sizes[image], place)
@@ -276,22 +274,59 @@ def _check_run_lengths(mask: Mapping[str, Any], width: int, height: int, place: 
     if list(mask['size']) != [height, width]:
         raise InputError(f'{place} has a mask of {_x(mask["size"][::-1])} on an image of {width}x{height}')
     counts = mask['counts']
-    if isinstance(counts, list) and sum(counts) != width * height:
-        raise InputError(f'{place} has run lengths of {sum(counts)} pixels on an image of {width}x{height}, '
-                         f'which has {width * height}')
-    if not counts or not isinstance(counts, str | list):
-        raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r}')
+    if isinstance(counts, str):
+        counts = _unpacked_run_lengths(counts, place)
+    if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+        raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r:.80}')
+    if min(counts, default=-1) < 0 or sum(counts) != width * height:
+        raise InputError(f'{place} has run lengths of {sum(counts)} pixels, or negative ones, on an image of '
+                         f'{width}x{height}, which has {width * height}')
+
+
+def _unpacked_run_lengths(text: str, place: str) -> list[int]:
+    """Return the run lengths of COCO's text: numbers of 5 bits a character, differences from the third on.
+
+    Source:
+        cocoapi, common/maskApi.c, rleFrString.
+    """
+    counts, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 50:
+            raise InputError(f'{place} has run lengths that are no text of COCO: {text!r:.80}')
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value, shift = 0, 0
+    return counts
 
 
 def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
-    if not isinstance(mask, list) or not any(isinstance(polygon, list) and len(polygon) % 2 == 0 and len(
-            polygon) >= 2 * MIN_POLYGON_POINTS for polygon in mask):
+    polygons = [polygon for polygon in mask if isinstance(polygon, list) and len(polygon) % 2 == 0
+                and len(polygon) >= 2 * MIN_POLYGON_POINTS] if isinstance(mask, list) else []
+    if not polygons or not all(_is_number(side) for polygon in mask for side in polygon):
         raise InputError(f'{place} must have a segmentation: run lengths, or a list of polygons of at least '
                          f'{MIN_POLYGON_POINTS} points x, y; got {str(mask)[:80]}')
     for polygon in mask:
         if polygon:
             x, y = polygon[::2], polygon[1::2] or [0]
             _check_box((min(x), min(y), max(x), max(y)), size, f'{place} (polygon)')
+    if not any(map(_polygon_area, polygons)):
+        raise InputError(f'{place} has polygons without area, all points on a line: {str(mask)[:80]}')
+
+
+def _polygon_area(polygon: Sequence[float]) -> float:
+    """Return the area of a polygon x, y, x, y, ... by the shoelace formula."""
+    x, y = np.array(polygon[::2], float), np.array(polygon[1::2], float)
+    x, y = x - x[0], y - y[0]
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
 
 
 def _check_box(box: Sequence[float], size: Sequence[int], place: str) -> None:

@@ -1,16 +1,20 @@
 """Birdsnap in the layout of its release."""
 
 import csv
+import io
 import logging
+import re
 from pathlib import Path
 
 from mmengine.logging import print_log
 
 from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import read_text
 from mmsimclr.registry import DATASETS
 
 SPLITS = ('train', 'test')
+NUMBER = re.compile(r'[0-9]{1,9}')
 LISTS = ('species.txt', 'images.txt', 'test_images.txt')
 WHERE = ('Birdsnap 1.1 is http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz; it has '
          f'{", ".join(LISTS)} and get_birdsnap.py, which fetches the images into download/images')
@@ -48,11 +52,18 @@ class Birdsnap(FileDataset):
         absent = [name for name in LISTS if not (root / name).is_file()]
         if absent:
             raise MissingFileError(f'no {", ".join(absent)} in {root.absolute()}. {WHERE}')
-        species = sorted(_columns(root / 'species.txt', 'id', 'common'), key=lambda row: int(row[0]))
+        species = _columns(root / 'species.txt', 'id', 'common')
+        if not all(NUMBER.fullmatch(number) for number, _ in species):
+            raise InputError(f'{root / "species.txt"} must have a number as id of each species. {WHERE}')
+        species.sort(key=lambda row: int(row[0]))
         labels = {number: label for label, (number, _) in enumerate(species)}
         self._metainfo.setdefault('classes', tuple(name for _, name in species))
         test = {path for path, in _columns(root / 'test_images.txt', 'path')}
         images = _columns(root / 'images.txt', 'path', 'species_id')
+        unknown = [number for _, number in images if number not in labels]
+        if unknown:
+            raise InputError(f'{root / "images.txt"} has the species {unknown[0]!r:.80}, which is not in '
+                             f'species.txt. {WHERE}')
         listed = [(path, labels[number]) for path, number in images
                   if (path in test) == (self.split == 'test')]
         folders = root / 'images', root / 'download' / 'images'
@@ -71,8 +82,10 @@ class Birdsnap(FileDataset):
 
 def _columns(path: Path, *names: str) -> list[tuple[str, ...]]:
     """Return columns of a table with tabs between its fields and their names in its first line."""
-    with open(path, encoding='utf-8', newline='') as file:
-        rows = list(csv.DictReader(file, delimiter='\t'))
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, 'a table'), newline=''), delimiter='\t'))
+    except csv.Error as error:
+        raise InputError(f'{path} is no table: {error}') from error
     if not rows or any(row.get(name) is None for row in rows for name in names):
         raise InputError(f'{path} must be a table with the columns {", ".join(names)}, separated by tabs. '
                          f'{WHERE}')

@@ -1,10 +1,11 @@
 """iNaturalist 2018 from its official annotations."""
 
-import json
 from pathlib import Path
 
+from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES
 from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import read_json
 from mmsimclr.registry import DATASETS
 
 URL = 'https://github.com/visipedia/inat_comp/tree/master/2018'
@@ -39,16 +40,17 @@ class INaturalist2018(FileDataset):
         if not path.is_file():
             raise MissingFileError(f'no {path}: fetch images and annotations of iNaturalist 2018 from {URL} '
                                    f'and unpack both into {root}')
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, 'an annotation file of iNaturalist 2018', MAX_ANNOTATION_BYTES)
         try:
             labels = {entry['image_id']: entry['category_id'] for entry in content['annotations']}
             items = [dict(img_path=str(root / image['file_name']), gt_label=labels[image['id']])
                      for image in content['images']]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f'{path} is no annotation file of iNaturalist 2018: it lacks {error}') from error
         num_classes = len(self.metainfo['classes'])
-        strange = {item['gt_label'] for item in items} - set(range(num_classes))
+        strange = [item['gt_label'] for item in items
+                   if type(item['gt_label']) is not int or not 0 <= item['gt_label'] < num_classes]
         if strange:
-            raise InputError(f'{path} has the class {min(strange)}, and classes must be from 0 to '
+            raise InputError(f'{path} has the class {strange[0]!r:.80}, and classes must be from 0 to '
                              f'{num_classes - 1}: is it of another year?')
         return items

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmsimclr.datasets.base import DatasetWrapper, labels_of
 from mmsimclr.errors import InputError, MissingFileError, nearest_name
+from mmsimclr.files import read_text
 from mmsimclr.registry import DATASETS
 
 
@@ -127,7 +128,7 @@ def read_names(path: Path) -> list[str]:
     if not path.is_file():
         raise MissingFileError(f'no image list at {path}; for ImageNet make it with '
                                'python tools/prepare_data/imagenet_subsets.py')
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = read_text(path, 'a list of images').splitlines()
     names = [os.path.basename(line.strip()) for line in lines if line.strip()]
     if not names:
         raise InputError(f'{path} names no images: it must have one file name on each line')

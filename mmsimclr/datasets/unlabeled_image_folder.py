@@ -1,22 +1,22 @@
 """Images in folders of any depth, without annotations."""
 
+import errno
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
-from PIL import Image
 
 from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MachineError, MissingFileError
+from mmsimclr.files import opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
-PILLOW_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 NUM_PROBED = 256  # Almost always the first one will do.
 
 
@@ -53,11 +53,11 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                 path = os.path.join(relative, entry.name)
                 if entry.name.startswith(b'.'):
                     num_hidden += 1
-                elif entry.is_dir():
+                elif _leads_to(entry.is_dir):
                     below.append(path)
                 # A link that leads nowhere is a bad image, not none: its reader says so.
                 elif entry.name.lower().endswith(endings) and (
-                        entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))):
+                        _leads_to(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))):
                     images.append(path)
                 else:
                     others[os.path.splitext(entry.name)[1].lower()] += 1
@@ -79,12 +79,22 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     return sorted(images)
 
 
+def _leads_to(is_kind: Callable[[], bool]) -> bool:
+    """Ask an entry whether it is, or leads to, a file or a folder; a link to itself leads nowhere."""
+    try:
+        return is_kind()
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES):
+            raise
+        return False
+
+
 def is_image(path: str) -> bool:
     """Return whether a file begins like an image that can be decoded; reads the header only."""
     try:
-        with Image.open(path):
+        with opened_image(path):
             return True
-    except PILLOW_ERRORS:
+    except Exception:                                   # decoders of foreign bytes raise almost anything
         return False
 
 

@@ -1,12 +1,12 @@
 """PASCAL VOC images, each labelled with all classes that it shows."""
 
 import os
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmsimclr.datasets.base import FileDataset
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import read_text, read_xml
 from mmsimclr.registry import DATASETS
 
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
@@ -63,7 +63,7 @@ class VOCMultiLabel(FileDataset):
         path = Path(self.data_root, 'ImageSets', 'Main', f'{name}.txt')
         if not path.is_file():
             raise MissingFileError(f'no list {path}. {WHERE}')
-        lines = [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
+        lines = [line for line in read_text(path, 'a list of images').splitlines() if line.strip()]
         if not lines:
             raise InputError(f'{path} lists no images. {WHERE}')
         return lines
@@ -81,12 +81,11 @@ class VOCMultiLabel(FileDataset):
         classes = self.metainfo['classes']
         label = [0] * len(classes)
         try:
-            # expat bounds what entities expand to, and ElementTree follows none to other files.
-            for entry in ElementTree.parse(path).findall('object'):              # nosec B314
+            for entry in read_xml(path, 'a VOC annotation').findall('object'):
                 place = classes.index(entry.findtext('name', '').strip())
                 is_difficult = int(entry.findtext('difficult', '0'))
                 label[place] = 1 if label[place] == 1 or not is_difficult else -1
-        except (ElementTree.ParseError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f'{path} is not an annotation with the classes {", ".join(classes)}: '
                              f'{error}') from error
         return label

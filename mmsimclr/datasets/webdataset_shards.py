@@ -1,8 +1,9 @@
 """Images in tar shards of the WebDataset convention, with random access."""
 
+import dataclasses
 import re
 import tarfile
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from numpy import ndarray
 
 from mmsimclr.datasets.base import ArrayDataset
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS
-from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import atomic_writer
+from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.files import MAX_IMAGE_BYTES, atomic_writer, open_regular, read_npz, read_text
 from mmsimclr.registry import DATASETS
 
 INDEX_NAME = 'index.npz'
 CLASSES_NAME = 'classes.txt'
 TAR_BLOCK = tarfile.BLOCKSIZE
+_CLASS, MAX_CLASS_BYTES = re.compile(rb'\s*[0-9]{1,9}\s*'), 64
 # As in WebDataset: the sample's key is the name up to the first dot after the folders.
 _MEMBER = re.compile(r'((?:.*/|)[^./]+)\.([^/]*)')
 
@@ -56,11 +58,9 @@ def read_index(folder: Path) -> ShardIndex:
         return scan_shards(folder)
     mend = f'index again: python tools/prepare_data/shards.py index {folder}'
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            index = ShardIndex(tuple(stored['names'].tolist()), *(
-                stored[name] for name in ('sizes', 'shards', 'offsets', 'lengths', 'labels')))
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f'{path} is damaged ({error}); {mend}') from error
+        index = _checked_index(read_npz(path, 'index of shards'))
+    except InputError as error:
+        raise InputError(f'{error}; {mend}') from error
     missing = sorted(set(index.names) - set(present))
     if missing:
         raise MissingFileError(f'{len(missing)} of {len(index.names)} shards are missing in {folder}, among '
@@ -75,6 +75,22 @@ def read_index(folder: Path) -> ShardIndex:
         raise InputError(f'{len(unknown)} shards in {folder} are not in {INDEX_NAME}, among them '
                          f'{unknown[0]}; {mend}')
     return index
+
+
+def _checked_index(arrays: Mapping[str, ndarray]) -> ShardIndex:
+    """Return the index of arrays, if every image lies inside of its shard."""
+    fields = [field.name for field in dataclasses.fields(ShardIndex)]
+    if sorted(arrays) != sorted(fields):
+        raise InputError(f'{INDEX_NAME} is damaged: it has {", ".join(arrays)}, not {", ".join(fields)}')
+    names, sizes, shards, offsets, lengths, labels = (arrays[name] for name in fields)
+    kinds = [(array.dtype.kind, array.ndim) for array in (names, sizes, shards, offsets, lengths, labels)]
+    if kinds != [('U', 1)] + 5 * [('i', 1)] or len(names) != len(sizes) or len(
+            {len(array) for array in (shards, offsets, lengths, labels)}) != 1 or not len(shards):
+        raise InputError(f'{INDEX_NAME} is damaged: its arrays are of {kinds}')
+    if shards.min() < 0 or shards.max() >= len(names) or offsets.min() < TAR_BLOCK or lengths.min() < 1 or (
+            offsets > sizes[shards] - lengths).any() or labels.min() < -1:
+        raise InputError(f'{INDEX_NAME} is damaged: images lie outside of shards, or labels are below -1')
+    return ShardIndex(tuple(names.tolist()), sizes, shards, offsets, lengths, labels)
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -109,26 +125,26 @@ def scan_shard(path: Path) -> ndarray:
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(path, 'r:') as tar:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode='r:') as tar:
             for member in tar:
                 match = _MEMBER.fullmatch(member.name)
                 if not member.isfile() or match is None:
                     continue
+                if member.issparse():
+                    raise InputError(f'{path}: {member.name!r} is stored without its holes; pack it plainly')
                 key, extension = match[1], match[2].lower()
                 if f'.{extension}' in DEFAULT_EXTENSIONS:
                     if key in images:
                         raise InputError(f'{path}: the sample {key!r} has two images')
                     images[key] = member.offset_data, member.size
                 elif extension == 'cls':
-                    content = tar.extractfile(member).read()
-                    try:
-                        labels[key] = int(content)
-                    except ValueError as error:
-                        raise InputError(f'{path}: the class of {key!r} is no number: {error}') from None
+                    labels[key] = _class_of(tar, member, f'{path}: the class of {key!r}')
             end = tar.offset
-    except (tarfile.TarError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:                                     # damaged headers fail in many ways
         raise InputError(f'{path} is not a whole, uncompressed tar file: {error}') from error
-    with open(path, 'rb') as file:
+    with open_regular(path) as file:
         file.seek(end)
         block = file.read(TAR_BLOCK)
     if len(block) < TAR_BLOCK or block.strip(b'\0'):               # tarfile takes damage for the end
@@ -136,6 +152,14 @@ def scan_shard(path: Path) -> ndarray:
     if not images:
         raise InputError(f'{path} holds no image ({", ".join(DEFAULT_EXTENSIONS)})')
     return np.array([(*place, labels.get(key, -1)) for key, place in images.items()], np.int64)
+
+
+def _class_of(tar: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> int:
+    """Return the class in a member ``.cls``: decimal digits, below 10^9."""
+    content = tar.extractfile(member).read(MAX_CLASS_BYTES) if member.size <= MAX_CLASS_BYTES else b''
+    if not _CLASS.fullmatch(content):
+        raise InputError(f'{place} is no number from 0 to 999999999: {content!r}, {member.size} bytes')
+    return int(content)
 
 
 @DATASETS.register_module()
@@ -163,7 +187,7 @@ class WebDatasetShards(ArrayDataset):
         for name in self.ROWS:
             setattr(self, name, getattr(index, name))
         if (root / CLASSES_NAME).is_file():
-            classes = (root / CLASSES_NAME).read_text(encoding='utf-8').splitlines()
+            classes = read_text(root / CLASSES_NAME, 'a list of classes').splitlines()
             self._metainfo.setdefault('classes', tuple(classes))
 
     @force_full_init
@@ -172,9 +196,13 @@ class WebDatasetShards(ArrayDataset):
         place = range(len(self))[idx]
         path = Path(self.data_root) / self.names[self.shards[place]]
         offset, label = int(self.offsets[place]), int(self.labels[place])
+        length = int(self.lengths[place])
+        if length > MAX_IMAGE_BYTES:
+            raise InputError(f'{path}: the image at {offset} has {length:,} bytes, and at most '
+                             f'{MAX_IMAGE_BYTES:,} are read')
         with open(path, 'rb', buffering=0) as file:
             file.seek(offset - TAR_BLOCK)
-            data = file.read(TAR_BLOCK + int(self.lengths[place]))
+            data = file.read(TAR_BLOCK + length)
         try:
             header = tarfile.TarInfo.frombuf(data[:TAR_BLOCK], 'utf-8', 'surrogateescape')
         except tarfile.HeaderError:

@@ -157,7 +157,7 @@ def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, c
         format=FORMAT, **embedder.describe(), dtype=dtype, batch_size=embedder.batch_size,
         device=embedder.device.type,
         images=dict(source=f'{type(dataset).__name__} {root}'.strip(), root=root, num=listed.num_images,
-                    sha256=listed.sha256, content_sha256=listed.content_sha256,
+                    sha256=listed.sha256, list_sha256=listed.list_sha256,
                     identity='path, size and content' if verify else 'path, size and time of writing',
                     classes=list((getattr(dataset, 'metainfo', None) or {}).get('classes', ()))),
         versions=versions(), command=command)

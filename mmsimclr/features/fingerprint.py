@@ -35,8 +35,8 @@ class ImageList:
 
     Attributes:
         num_images: Number of images N.
-        sha256: Hash, in order, of every image's path below the data root and label.
-        content_sha256: Hash of ``identities``.
+        sha256: Hash, in order, of every image's path below the data root, label and identity.
+        list_sha256: The same without the identities.
         identities: Hash of each image, uint64 [N]: of its path below the data root, its size in bytes and the
             time of its last writing in nanoseconds; with ``verify`` of its content instead of the time; of
             the content alone where the dataset gives the image itself.
@@ -47,7 +47,7 @@ class ImageList:
 
     num_images: int
     sha256: str
-    content_sha256: str
+    list_sha256: str
     identities: np.ndarray
     labels: np.ndarray | None
     longest_path: int
@@ -89,8 +89,9 @@ def list_images(dataset: Any, verify: bool = False) -> ImageList:
             identity.update(f'{getattr(content, "shape", "encoded")}\0'.encode())
             identity.update(content)
         identities[index] = int.from_bytes(identity.digest(), 'little')
-    content_sha256 = hashlib.sha256(identities.astype('<u8')).hexdigest()
-    return ImageList(len(dataset), digest.hexdigest(), content_sha256, identities, _as_array(labels),
+    list_sha256 = digest.hexdigest()
+    digest.update(identities.astype('<u8'))
+    return ImageList(len(dataset), digest.hexdigest(), list_sha256, identities, _as_array(labels),
                      longest_path, are_files)
 
 

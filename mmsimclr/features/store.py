@@ -32,10 +32,10 @@ PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images
               'images.unreadable')
 DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')
 # What may change of an image while its row is not final: the row is made again.
-OF_SINGLE_IMAGES = ('images.content_sha256', 'images.identity')
+OF_SINGLE_IMAGES = ('images.sha256', 'images.identity')
 EXPLAINED = {
-    'images.sha256': ' (the paths or the labels)', 'format': ' (of an older version)',
-    'images.content_sha256': ' (sizes, times of writing or contents of the images)',
+    'images.list_sha256': ' (paths or labels)', 'format': ' (of an older version)',
+    'images.sha256': ' (paths, labels, sizes, times of writing or contents of the images)',
     'images.identity': ' (--verify compares contents, and times are compared without it)'}
 
 
@@ -79,11 +79,12 @@ def read_manifest(place: Path) -> dict[str, Any]:
         root=(str,), num=(int,), sha256=(str,), classes=(list,)))
     for stage, length in manifest['stages'].items():
         if type(length) is not int or length < 1 or stage in ('', 'paths', 'labels') or '/' in stage:
-            raise InputError(f'{place} is no {KIND}: it has {length!r:.80} features of {stage!r:.80}')
+            raise InputError(f'{place} is not {KIND}: it has {length!r:.80} features of {stage!r:.80}')
     if manifest['format'] not in (FORMAT, FIRST_FORMAT):
         raise InputError(f'{place} has the format {manifest["format"]!r:.80}, and {FORMAT!r} is read here')
-    if manifest['batch_size'] < 1 or not manifest['stages'] or not all(isinstance(name, str) for name in manifest['images']['classes']):
-        raise InputError(f'{place} is no {KIND}: batch_size must be >= 1, stages not empty, and '
+    if manifest['batch_size'] < 1 or not manifest['stages'] or not all(
+            isinstance(name, str) for name in manifest['images']['classes']):
+        raise InputError(f'{place} is not {KIND}: batch_size must be >= 1, stages not empty, and '
                          'images.classes texts')
     return manifest
 
@@ -256,7 +257,7 @@ def _read_reasons(folder: Path) -> dict[int, str]:
     for file in sorted(folder.glob(f'{REASONS}-*')):
         for line in file.read_bytes().splitlines():
             with suppress(InputError):              # of a line cut off, so never committed; or empty
-                entry = check_fields(parse_json(line, str(file), 'reason'), str(file), 'reason',
+                entry = check_fields(parse_json(line, str(file), 'a reason'), str(file), 'a reason',
                                      dict(image=(int,), reason=(str,)))
                 reasons[entry['image']] = entry['reason']
     return reasons

@@ -3,13 +3,38 @@
 from .archives import unpack
 from .arrays import map_npy, map_npz, read_npz
 from .download import DownloadError, UnreachableError, download
+from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
 from .locks import locked_file
 from .progress import ProgressLine
-from .reading import check_fields, open_regular, parse_json, read_json, read_regular, read_text
+from .reading import check_fields, open_regular, parse_json, read_json, read_regular, read_text, read_xml
 from .verified import atomic_writer, difference, file_digest
 
-__all__ = ['DownloadError', 'HeldError', 'Lease', 'LostLeaseError', 'ProgressLine', 'UnreachableError',
-           'atomic_writer', 'check_fields', 'difference', 'download', 'file_digest', 'leased',
-           'locked_file', 'map_npy', 'map_npz', 'open_regular', 'parse_json', 'read_json', 'read_npz',
-           'read_regular', 'read_text', 'unpack']
+__all__ = [
+           'MAX_IMAGE_BYTES',
+           'MAX_PIXELS',
+           'DownloadError',
+           'HeldError',
+           'Lease',
+           'LostLeaseError',
+           'ProgressLine',
+           'UnreachableError',
+           'atomic_writer',
+           'check_fields',
+           'difference',
+           'download',
+           'file_digest',
+           'leased',
+           'locked_file',
+           'map_npy',
+           'map_npz',
+           'open_regular',
+           'opened_image',
+           'parse_json',
+           'read_json',
+           'read_npz',
+           'read_regular',
+           'read_text',
+           'read_xml',
+           'unpack',
+]

@@ -13,6 +13,7 @@ from typing import Callable, Mapping
 
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.files.locks import locked_file
+from mmsimclr.files.reading import check_fields, read_json
 from mmsimclr.files.verified import difference, sync_folder
 
 CHUNK_BYTES = 1 << 16
@@ -144,8 +145,9 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
 
 def _read_origin(origin_file: Path, url: str) -> dict:
     """Return the validator and total of a partial file of this address; empty if they are not known."""
-    with suppress(OSError, ValueError):
-        origin = json.loads(origin_file.read_text())
+    with suppress(OSError, InputError):
+        origin = check_fields(read_json(origin_file, 'an origin'), str(origin_file), 'an origin', dict(
+            url=(str,), validator=(str,), total=(int, type(None))))
         return origin if origin['url'] == url else {}
     return {}
 

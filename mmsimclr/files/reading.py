@@ -1,9 +1,10 @@
-"""Guarded reading of files that others made: regular files of a bounded size, text, JSON."""
+"""Guarded reading of files that others made: regular files of a bounded size, text, JSON, XML."""
 
 import json
 import math
 import os
 import stat
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,15 +61,15 @@ def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTE
     try:
         return read_regular(path, max_bytes).decode()
     except FileNotFoundError as error:
-        raise MissingFileError(f'no {kind} at {os.fspath(path)}') from error
+        raise MissingFileError(f'no file at {os.fspath(path)}, which should be {kind}') from error
     except UnicodeDecodeError as error:
-        raise InputError(f'{os.fspath(path)} is no {kind}: it is not UTF-8 text: {error}') from error
+        raise InputError(f'{os.fspath(path)} is not {kind}: it is not UTF-8 text: {error}') from error
 
 
 def read_json(path: str | Path, kind: str, max_bytes: int = MAX_JSON_BYTES, finite: bool = True) -> Any:
     """Return the content of a JSON file, as :func:`parse_json` does; errors of :func:`read_text` are added.
 
-    ``kind`` is the name of what the file should be, such as ``'result of mmsimclr'``.
+    ``kind`` is the name of what the file should be, such as ``'a result of mmsimclr'``.
     """
     return parse_json(read_text(path, kind, max_bytes), os.fspath(path), kind, finite)
 
@@ -103,16 +104,31 @@ def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) ->
         value = json.loads(text, parse_constant=constant, parse_float=number, parse_int=_integer,
                            object_pairs_hook=_unique)
     except RecursionError as error:
-        raise InputError(f'{place} is no {kind}: it has more than {MAX_JSON_DEPTH} levels') from error
+        raise InputError(f'{place} is not {kind}: it has more than {MAX_JSON_DEPTH} levels') from error
     except ValueError as error:                                 # UnicodeDecodeError and ours among them
-        raise InputError(f'{place} is no {kind}: {error}') from error
+        raise InputError(f'{place} is not {kind}: {error}') from error
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MAX_JSON_DEPTH):
         level = [child for node in level for child in (node.values() if type(node) is dict else node)
                  if type(child) in _CONTAINERS]
         if not level:
             return value
-    raise InputError(f'{place} is no {kind}: it has more than {MAX_JSON_DEPTH} levels')
+    raise InputError(f'{place} is not {kind}: it has more than {MAX_JSON_DEPTH} levels')
+
+
+def read_xml(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> ElementTree.Element:
+    """Return the root of an XML file; errors are those of :func:`read_text`.
+
+    expat bounds what entities expand to, and ElementTree follows none to other files.
+    """
+    try:
+        return ElementTree.fromstring(read_regular(path, max_bytes))                        # nosec B314
+    except FileNotFoundError as error:
+        raise MissingFileError(f'no file at {os.fspath(path)}, which should be {kind}') from error
+    except (ElementTree.ParseError, ValueError, LookupError) as error:      # of encodings the latter
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f'{os.fspath(path)} is not {kind}: {error}') from error
 
 
 def check_fields(value: Any, place: str, kind: str, fields: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
@@ -122,13 +138,13 @@ def check_fields(value: Any, place: str, kind: str, fields: Mapping[str, tuple[t
         InputError: If not; the message names the field, the value and what is accepted.
     """
     if not isinstance(value, dict):
-        raise InputError(f'{place} is no {kind}: it must be a dict, got {type(value).__name__}')
+        raise InputError(f'{place} is not {kind}: it must be a dict, got {type(value).__name__}')
     for name, types in fields.items():
         # Not isinstance, for which True is an int.
         if type(value.get(name)) not in types:
             accepted = ' or '.join('null' if each is type(None) else each.__name__ for each in types)
             got = f'{value[name]!r:.80}' if name in value else 'nothing'
-            raise InputError(f'{place} is no {kind}: {name!r} must be {accepted}, got {got}')
+            raise InputError(f'{place} is not {kind}: {name!r} must be {accepted}, got {got}')
     return value
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mmsimclr.environment import flags, hardware, versions
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.files import atomic_writer, file_digest
+from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,18 @@ def read_predictions(path: str | Path) -> Predictions:
     """Read what :meth:`Predictions.write` wrote; FileNotFoundError or ValueError if it is not there."""
     if not Path(path).is_file():
         raise MissingFileError(f'no predictions at {path}')
+    arrays = read_npz(path, 'predictions')
+    if arrays.keys() != {'labels', 'predicted', 'images'}:
+        raise InputError(f'{path} holds no predictions: it has {", ".join(arrays) or "nothing"}')
+    labels, predicted, images = (arrays[name] for name in ('labels', 'predicted', 'images'))
+    if labels.dtype != np.int64 or labels.ndim not in (1, 2) or images.dtype.kind != 'U' or images.ndim != 1 \
+            or predicted.dtype != (np.int64, np.float32)[labels.ndim - 1] or not np.isfinite(predicted).all():
+        raise InputError(f'{path} holds no predictions: labels are {labels.dtype} {list(labels.shape)}, '
+                         f'predicted {predicted.dtype} {list(predicted.shape)}, all finite, and images '
+                         f'{images.dtype} {list(images.shape)}')
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return Predictions(**{name: archive[name] for name in archive.files})
-    except (OSError, TypeError, ValueError, KeyError) as error:
+        return Predictions(labels, predicted, images)
+    except InputError as error:
         raise InputError(f'{path} holds no predictions: {error}') from error
 
 
@@ -120,13 +128,31 @@ class Result:
         return Path(path)
 
 
+_TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
+# Types of the fields in JSON, and what old results lack.
+TYPES = dict(
+    protocol=_TEXT, metrics=(dict,), num_images=(dict,), seed=(int,), settings=(dict,),
+    **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions', 'dataset',
+                     'config', 'command'), _TEXT + _NONE),
+    tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
+    flags=(dict,))
+DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
+
+
 def read_result(path: str | Path) -> Result:
     """Read a result written by :meth:`Result.write`; FileNotFoundError or ValueError if it is none."""
-    text = Path(path).read_text(encoding='utf-8')
-    try:
-        return Result(**{'flags': {}, **json.loads(text)})
-    except (TypeError, json.JSONDecodeError) as error:
-        raise InputError(f'{path} is not a result of mmsimclr: {error}') from error
+    kind = 'a result of mmsimclr'
+    content = check_fields(read_json(path, kind), str(path), kind, dict(
+        protocol=(str,), metrics=(dict,), num_images=(dict,), seed=(int,)))
+    content = check_fields({**DEFAULTS, **content}, str(path), kind, TYPES)
+    if unknown := sorted(content.keys() - TYPES.keys()):
+        raise InputError(f'{path} is not {kind}: it has the unknown key {unknown[0]!r:.80}')
+    for name, types in (('metrics', (int, float)), ('num_images', (int,))):
+        check_fields(content[name], str(path), f'{kind}, in {name}', dict.fromkeys(content[name], types))
+    loaded = content['tensors_loaded']
+    if loaded is not None and [type(count) for count in loaded] != [int, int]:
+        raise InputError(f'{path} is not {kind}: tensors_loaded must be two integers, got {loaded!r:.80}')
+    return Result(**content)
 
 
 def portable_path(path: str | Path) -> str:

@@ -74,7 +74,7 @@ class TransferFineTuning(Transfer):
         """Choose the pair on validation images, train on all training images, and test."""
         fit, validate, everything = self._parts(task, benchmark.seed)
         listed = [list_images(_build(part)) for part in (fit, validate)]
-        rows, images = [], [[part.sha256, part.content_sha256] for part in listed]
+        rows, images = [], [part.sha256 for part in listed]
         for pair in self.grid:
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
             folder = benchmark.work_dir / name
@@ -144,6 +144,6 @@ def _read_point(folder: Path, asked: str) -> float | None:
     """Return the validation metric of a point of the grid that was trained before with the same settings."""
     if not (folder / POINT).is_file():
         return None
-    point = check_fields(read_json(folder / POINT, 'point of the grid'), str(folder / POINT),
-                         'point of the grid', dict(validation=(int, float), settings_sha256=(str,)))
+    point = check_fields(read_json(folder / POINT, 'a point of the grid'), str(folder / POINT),
+                         'a point of the grid', dict(validation=(int, float), settings_sha256=(str,)))
     return point['validation'] if point['settings_sha256'] == asked else None

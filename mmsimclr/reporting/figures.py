@@ -1,6 +1,5 @@
 """Figures of a run: training curves, views, nearest neighbours."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,10 @@ from mmengine.dataset import BaseDataset, Compose
 from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import check_fields, parse_json, read_text
 from mmsimclr.transforms import MultiView
 
+MAX_LOG_BYTES = 1_000_000_000
 RIGHT, WRONG = '#2a9d55', '#d1495b'                          # frames of neighbours
 
 
@@ -20,7 +21,10 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
         raise MissingFileError(f'no */vis_data/scalars.json in {work_dir}: no run has logged there yet')
-    return [json.loads(line) for line in files[-1].read_text(encoding='utf-8').splitlines() if line]
+    lines = read_text(files[-1], 'a log of scalars', MAX_LOG_BYTES).splitlines()
+    # A loss may be NaN; a line that a killed run cut off is no line.
+    return [check_fields(parse_json(line, str(files[-1]), 'a log of scalars', finite=False), str(files[-1]),
+                         'a log of scalars', {}) for line in lines if line.endswith('}')]
 
 
 def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
@@ -30,7 +34,8 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
         ValueError: If the scalars hold no loss.
     """
     def points_of(name: str, factor: float = 1.0) -> list[tuple[int, float]]:
-        return [(entry['step'], factor * entry[name]) for entry in scalars if name in entry]
+        return [(entry['step'], factor * entry[name]) for entry in scalars
+                if isinstance(entry.get(name), float | int) and isinstance(entry.get('step'), int)]
 
     losses, knn = points_of('loss'), points_of('knn_accuracy')
     accuracy = points_of('contrastive_accuracy', 100)

@@ -5,21 +5,17 @@ import math
 import os
 import struct
 from collections.abc import Sequence
-from functools import cache
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from mmsimclr.errors import InputError, UserError
+from mmsimclr.files import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image, read_regular
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
 from mmsimclr.transforms.crop import Box
 
-# What a decompression bomb claims to have; Pillow's own limit, which it applies to what it decodes.
-MAX_PIXELS = 2 * 89_478_485
-# Formats of pictures in pixels: Pillow would hand an EPS file, which is a program, to Ghostscript.
-FORMATS = {'JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'ICO', 'TGA'}
 # Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _EXIF_ORIENTATION = 0x0112                                     # from 5 on, sides are swapped
@@ -157,8 +153,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def read_bytes(path: str | os.PathLike) -> bytes:
     """Return the content of the image file at ``path``, or raise :class:`ImageReadError`."""
     try:
-        with open(path, 'rb') as file:
-            return file.read()
+        return read_regular(path, MAX_IMAGE_BYTES)
+    except InputError as error:
+        raise ImageReadError(f'cannot read image {error}') from error
     except OSError as error:
         failure = ImageReadError(f'cannot read image {os.fspath(path)}: {error.strerror}')
         failure.errno = error.errno                  # a shortage of the machine is no fault of the image
@@ -178,22 +175,15 @@ def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
         if img is not None:
             return img
     try:
-        with Image.open(io.BytesIO(data), formats=_known_formats()) as img:
-            if img.width * img.height > MAX_PIXELS:
-                raise ImageReadError(f'{img.width} x {img.height} pixels, more than {MAX_PIXELS}')
+        with opened_image(data) as img:
             return _pil_to_rgb(ImageOps.exif_transpose(img))
     except MemoryError:
         raise
     except Exception as error:  # decoders of foreign bytes raise almost anything
         reason = 'not an image in a known format' if isinstance(
-            error, Image.UnidentifiedImageError) else f'{type(error).__name__}: {error}'
+            error, Image.UnidentifiedImageError) else str(error) if isinstance(
+            error, UserError) else f'{type(error).__name__}: {error}'
         raise ImageReadError(f'cannot read image {name}: {reason}') from error
-
-
-@cache
-def _known_formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(FORMATS & set(Image.OPEN))
 
 
 def is_plain_jpeg(data: bytes) -> bool:
@@ -228,9 +218,19 @@ def _pil_to_rgb(img: Image.Image) -> np.ndarray:
 
 
 def _to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Map a grey image of 16 or more bits, or of floats, to uint8; 8-bit values are kept."""
-    if grey.dtype.itemsize == 2 or (grey.dtype.kind in 'iu' and grey.max() > 255):
-        return (grey.clip(0, 65535) >> 8).astype(np.uint8)
-    if grey.dtype.kind == 'f' and grey.size and grey.max() <= 1:
-        grey = grey * 255
-    return grey.clip(0, 255).round().astype(np.uint8)
+    """Map a grey image of 16 or more bits, or of floats, to uint8 by what its numbers can only mean.
+
+    16 bits keep their high byte. Integers of 32 bits must fit into 8 or 16. Floats must be from 0 to 1, or
+    whole numbers to 255: of others nobody knows which is white, and a guess would make the image black.
+    """
+    low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
+    if not math.isfinite(low + high):
+        raise InputError('it has pixels that are NaN or infinite')
+    if grey.dtype.kind == 'f':
+        if low < 0 or high > 255 or (high > 1 and (grey % 1).any()):
+            raise InputError(f'it has floats from {low:g} to {high:g}, and 0 to 1, or whole ones to 255, are '
+                             'read')
+        return (grey * (255 if high <= 1 else 1)).round().astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise InputError(f'it has integers from {low:.0f} to {high:.0f}, and 0 to 65535 are read')
+    return (grey >> 8 if grey.dtype.itemsize == 2 or high > 255 else grey).astype(np.uint8)

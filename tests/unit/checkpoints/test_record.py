@@ -79,7 +79,7 @@ def test_a_malformed_record_is_refused(part, value, message):
 
 @pytest.mark.parametrize('record', [[], 'not JSON', '[]'])
 def test_what_is_no_record_is_refused(record):
-    with pytest.raises(DamagedCheckpointError, match=r'not JSON|must be a dict'):
+    with pytest.raises(DamagedCheckpointError, match=r'in JSON: |must be a dict'):
         unpack_record(record)
 
 

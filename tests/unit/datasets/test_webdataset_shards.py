@@ -243,7 +243,7 @@ def test_a_shard_cut_while_training_is_an_error(shards):
 @pytest.mark.parametrize(('members', 'message'), [
     (['a.jpg', 'a.png'], "the sample 'a' has two images"), (['a.txt'], 'holds no image'),
     ([], 'holds no image'),
-    (['a.jpg', 'a.cls'], r"a\.tar: the class of 'a' is no number: .*b'x'")])
+    (['a.jpg', 'a.cls'], r"a\.tar: the class of 'a' is no number .*b'x'")])
 def test_shards_that_make_no_sense_are_errors(tmp_path, members, message):
     with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
         for name in members:
@@ -274,5 +274,5 @@ def test_compressed_shards_and_empty_folders_are_errors(tmp_path):
 def test_a_damaged_index_is_an_error_that_says_how_to_mend_it(shards):
     for content in (b'', (shards / 'index.npz').read_bytes()[:-30], b'PK not a zip'):
         (shards / 'index.npz').write_bytes(content)
-        with pytest.raises(ValueError, match=r'index\.npz is damaged .*shards\.py index'):
+        with pytest.raises(ValueError, match=r'index\.npz .*damaged.*shards\.py index'):
             WebDatasetShards(str(shards))

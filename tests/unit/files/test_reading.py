@@ -34,8 +34,8 @@ HOSTILE = {
 def test_hostile_json_is_an_error_of_the_user_that_names_the_file(tmp_path, text):
     path = tmp_path / 'record.json'
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(InputError, match=r'record\.json is no record'):
-        read_json(path, 'record')
+    with pytest.raises(InputError, match=r'record\.json is not a record'):
+        read_json(path, 'a record')
 
 
 @pytest.mark.parametrize('value', [None, 3, -(10 ** 17), 2.5e-308, [], {}, [[1, [2.5, 'ä\n"']], {'a': {}}]])
@@ -55,8 +55,8 @@ def test_nan_is_read_where_it_is_asked_for():
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(MissingFileError, match=r'no record at .*absent\.json'):
-        read_json(tmp_path / 'absent.json', 'record')
+    with pytest.raises(MissingFileError, match=r'no file at .*absent\.json, which should be a record'):
+        read_json(tmp_path / 'absent.json', 'a record')
 
 
 @pytest.mark.parametrize('size', [11, 40_000_000_000])
@@ -77,7 +77,7 @@ def test_a_pipe_does_not_block(tmp_path):
     # In a process of its own: Python cannot interrupt an open() that waits in this one.
     os.mkfifo(tmp_path / 'pipe.json')
     program = ('import sys\nfrom mmsimclr.errors import InputError\nfrom mmsimclr.files import read_json\n'
-               'try:\n    read_json(sys.argv[1], "record")\n'
+               'try:\n    read_json(sys.argv[1], "a record")\n'
                'except InputError as error:\n    print(error)')
     ran = subprocess.run([sys.executable, '-c', program, tmp_path / 'pipe.json'], timeout=60,
                          capture_output=True, text=True)

@@ -114,7 +114,7 @@ def test_a_shortage_of_the_machine_is_told_from_a_fault_of_the_image(place, monk
         raise OSError(24, 'Too many open files')
 
     item = place('plain.jpg', GOOD['plain.jpg'].content)
-    monkeypatch.setattr('builtins.open', no_handles)
+    monkeypatch.setattr('os.open', no_handles)
     with pytest.raises(ImageReadError, match='Too many open files') as caught:
         LoadImage()(item)
     assert caught.value.errno == 24

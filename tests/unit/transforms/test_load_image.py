@@ -114,7 +114,7 @@ def test_what_is_not_an_image_is_refused_by_name(tmp_path, content, reason):
 def test_missing_file_and_folder_are_refused_by_name(tmp_path):
     with pytest.raises(ImageReadError, match=r'nowhere.jpg: No such file'):
         read_image(tmp_path / 'nowhere.jpg')
-    with pytest.raises(ImageReadError, match='directory'):
+    with pytest.raises(ImageReadError, match='folder'):
         read_image(tmp_path)
 
 
