@@ -30,8 +30,8 @@ def _axes(**setting):
 study = dict(
     title='Flip and blur (section A)',
     source='Chen et al. 2020, section A: ImageNet, ResNet-50, 100 epochs',
-    text='Random flips and Gaussian blur each add about a point. At 32 pixels the blur of a kernel of 10 % of '
-         'the side is three pixels wide.',
+    text='Random flips and Gaussian blur each add about a point. At 32 pixels the blur of a kernel of 10 % '
+         'of the side is three pixels wide.',
     axes=_axes(),
     published='section_3_ablation_top1',
     figure=dict(type='Bars'),
@@ -39,4 +39,6 @@ study = dict(
         dict(text='flips help', left=dict(at='default policy, 100 epochs'), right=dict(at='without flip')),
         dict(text='blur helps', left=dict(at='default policy, 100 epochs'), right=dict(at='without blur')),
     ],
-    presets=dict(smoke=dict(axes=_axes(size=16)), full=dict(axes=_axes(size=224, area=0.08, strength=1.0, step=1))))
+    presets=dict(
+        smoke=dict(axes=_axes(size=16)),
+        full=dict(axes=_axes(size=224, area=0.08, strength=1.0, step=1))))

@@ -23,7 +23,7 @@ def _operations(size, area, strength):
 def _cells(size=32, area=0.2, strength=0.5, step=0, names=None, shared=()):
     """Return every pair's pipeline: what both branches share, then the operations on one of them.
 
-    The paper's shared crop brings photographs to one size. CIFAR-10's images have one, so there it is left out.
+    The paper's shared crop brings photographs to one size. CIFAR-10's images have one, so it is left out.
     """
     operations = _operations(size, area, strength)
     names = names or list(operations)

@@ -23,16 +23,17 @@ study = dict(
         **{f'nonlinear | {width}': {_head: 2, 'model.neck.out_channels': width} for width in _widths},
     },
     measure=[
-        dict(name='probe', config='../benchmarks/classification/logistic_cifar10.py'),
+        dict(name='probe', config='../benchmarks/classification/logistic_cifar10.py',
+             options={'protocol.tasks.0.train.num_images': 10_000}),
         dict(name='projection', config='../benchmarks/classification/logistic_cifar10.py',
-             options={'protocol.feature': 'projection'}),
+             options={'protocol.tasks.0.train.num_images': 10_000, 'protocol.feature': 'projection'}),
         dict(name='knn', config='../benchmarks/classification/knn_cifar10.py',
              options={'protocol.train.num_images': 10_000, 'protocol.k': [20]}),
         dict(name='health', config='../benchmarks/classification/health_cifar10.py',
              options={'protocol.stages': ['pooled', 'projection']}),
     ],
     columns={'h': 'probe.top_1_accuracy_percent', 'g(h)': 'projection.top_1_accuracy_percent'},
-    figure=dict(type='Curves', axis='width'),
+    figure=dict(type='Bars'),
     claims=[
         dict(text='h is better than g(h) by 5 points or more (nonlinear head)', by=5.0,
              left=dict(at=['nonlinear', '*']),
@@ -44,4 +45,12 @@ study = dict(
         dict(text='the width makes little difference: best and worst differ by less than 3 points',
              left=dict(at=['nonlinear', '*'], pick='worst'), by=-3.0,
              right=dict(at=['nonlinear', '*'], pick='best')),
-    ])
+    ],
+    presets=dict(smoke=dict(
+        cells={'none | of h': {_head: 0, 'model.neck.out_channels': 32}, 'nonlinear | 32': {_head: 2}},
+        measure=[
+            dict(name=name, config='../benchmarks/classification/logistic_shapes.py', options={
+                'protocol.l2': [0.1], 'protocol.max_iterations': 50, 'protocol.feature': feature,
+                'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
+                'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16})
+            for name, feature in (('probe', 'pooled'), ('projection', 'projection'))])))

@@ -26,8 +26,8 @@ study = dict(
     source='Chen et al. 2020, Table 4: ImageNet, ResNet-50, batch 4096, 100 epochs; negatives of the other '
            'losses from one view (footnote 5)',
     text='Cross entropy weighs negatives by how hard they are; the other losses do not, unless they mine '
-         'semi-hard negatives. Learning rate, and temperature or margin, are tuned for each loss on one seed at '
-         'half the length (section B.3), then three seeds are run.',
+         'semi-hard negatives. Learning rate, and temperature or margin, are tuned for each loss on one seed '
+         'at half the length (section B.3), then three seeds are run.',
     axes={'loss': {
         'margin': _loss_of('MarginTripletLoss', margin=0.4, negatives='one_view'),
         'NT-logistic': _loss_of('NTLogisticLoss', negatives='one_view'),

@@ -26,7 +26,7 @@ study = dict(
         'top-1': 'probe.top_1_accuracy_percent',
     },
     published='table_5_norm_and_temperature',
-    figure=dict(type='Bars'),
+    figure=dict(type='Bars', column='top1'),
     claims=[
         dict(text='the best temperature beats the worst',
              left=dict(at=[['norm, 0.05', 'norm, 0.1', 'norm, 0.5', 'norm, 1']], pick='best'),

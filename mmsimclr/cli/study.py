@@ -22,10 +22,10 @@ SHARD = '0/1'
 @click.option('--num-tasks', default=8, help='Jobs of --submit.')
 @click.option('--retry-failed', is_flag=True, help='Run cells again that have failed.')
 @click.option('--past-gate', is_flag=True, help='Go on although the first cells do not show the effect.')
-@click.option('--pause/--go-on', 'pause', default=None, help='Have all workers on the work dir save and stand '
-              'still, or go on; SIGUSR1 to a worker switches as well.')
-@click.option('--results', 'results_dir', default='results/studies', help='Folder of NAME.json: its cells are '
-              'taken as done, and new ones are added.')
+@click.option('--pause/--go-on', 'pause', default=None, help='Have all workers on the work dir save and '
+              'stand still, or go on; SIGUSR1 to a worker switches as well.')
+@click.option('--results', 'results_dir', default='results/studies', help='Folder of NAME.json: its cells '
+              'are taken as done.')
 @click.option('--record', is_flag=True, help='Write finished cells into --results too.')
 @config_options
 def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, shard: str, submit: str | None,
@@ -33,8 +33,8 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
           record: bool, cfg_options: dict) -> None:
     """Run every cell of a study, and write its table, its figure and what became of the paper's claims.
 
-    CONFIG is a file, e.g. one of configs/studies/. Options KEY=VALUE are for every pre-training; data_root for
-    the benchmarks too.
+    CONFIG is a file, e.g. one of configs/studies/. Options KEY=VALUE are for every pre-training;
+    data_root is for the benchmarks too.
     """
     import re
     from pathlib import Path
@@ -64,9 +64,11 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
     arguments = dict(jobs=jobs, shard=tuple(map(int, parts.groups())), retry_failed=retry_failed,
                      past_gate=past_gate)
     if submit:
-        click.echo(submit_study(config, preset, cfg_options, work_dir, str(known), submit, num_tasks, arguments))
+        click.echo(submit_study(config, preset, cfg_options, work_dir, str(known), submit, num_tasks,
+                                arguments))
         return
-    worker = Worker(planned, Path(work_dir), read_records(known), report=click.echo, finished=write, **arguments)
+    worker = Worker(planned, Path(work_dir), read_records(known), report=click.echo, finished=write,
+                    **arguments)
     if dry_run:
         cells, results, note = worker.results()
         left = [cell for cell in cells if cell.name not in results]

@@ -77,8 +77,8 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
 def config_sha256(config: Mapping[str, Any], ignored: Sequence[str] = ()) -> str:
     """Return the SHA-256 of what a config asks to be computed; it is the same on every machine.
 
-    Keys of ``IRRELEVANT`` do not count, nor do those that match a pattern of ``ignored``. ``load_from`` counts,
-    and paths of data as they are written.
+    Keys of ``IRRELEVANT`` do not count, nor do those that match a pattern of ``ignored``. ``load_from``
+    counts, and paths of data as they are written.
     """
     relevant = {key: value for key, value in canonical(config).items()
                 if not matches(key, (*IRRELEVANT, *ignored))}

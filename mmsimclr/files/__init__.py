@@ -10,31 +10,7 @@ from .progress import ProgressLine
 from .reading import check_fields, open_regular, parse_json, read_json, read_regular, read_text, read_xml
 from .verified import atomic_writer, difference, file_digest
 
-__all__ = [
-           'MAX_IMAGE_BYTES',
-           'MAX_PIXELS',
-           'DownloadError',
-           'HeldError',
-           'Lease',
-           'LostLeaseError',
-           'ProgressLine',
-           'UnreachableError',
-           'atomic_writer',
-           'check_fields',
-           'difference',
-           'download',
-           'file_digest',
-           'leased',
-           'locked_file',
-           'map_npy',
-           'map_npz',
-           'open_regular',
-           'opened_image',
-           'parse_json',
-           'read_json',
-           'read_npz',
-           'read_regular',
-           'read_text',
-           'read_xml',
-           'unpack',
-]
+__all__ = ['MAX_IMAGE_BYTES', 'MAX_PIXELS', 'DownloadError', 'HeldError', 'Lease', 'LostLeaseError',
+           'ProgressLine', 'UnreachableError', 'atomic_writer', 'check_fields', 'difference', 'download',
+           'file_digest', 'leased', 'locked_file', 'map_npy', 'map_npz', 'open_regular', 'opened_image',
+           'parse_json', 'read_json', 'read_npz', 'read_regular', 'read_text', 'read_xml', 'unpack']

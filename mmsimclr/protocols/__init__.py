@@ -18,9 +18,9 @@ from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning
 from .transform_prediction import TransformPrediction
 
-__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health', 'LinearEvaluation',
-           'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Result', 'Segmentation',
-           'SemiSupervised', 'Supervised', 'TrainedClassifier', 'TransferFineTuning', 'TransferLinear',
-           'TransformPrediction', 'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy',
-           'knn_metrics', 'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark',
-           'sha256', 'train_classifier']
+__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health',
+           'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Result',
+           'Segmentation', 'SemiSupervised', 'Supervised', 'TrainedClassifier', 'TransferFineTuning',
+           'TransferLinear', 'TransformPrediction', 'check_annotations', 'check_benchmark', 'evaluate',
+           'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain', 'read_predictions', 'read_result',
+           'run_benchmark', 'sha256', 'train_classifier']

@@ -26,9 +26,9 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
                for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
     scalars = runner.message_hub.log_scalars
     metrics['loss_nats'] = float(runner.message_hub.get_scalar('train/loss').mean(50))
-    for name, unit, scale in (('contrastive_accuracy', '_percent', 100.0), ('contrastive_entropy', '_nats', 1.0)):
-        if f'train/{name}' in scalars:
-            metrics[f'{name}{unit}'] = scale * float(scalars[f'train/{name}'].mean(50))
+    for name, unit, scale in (('accuracy', 'percent', 100.0), ('entropy', 'nats', 1.0)):
+        if (scalar := f'train/contrastive_{name}') in scalars:
+            metrics[f'contrastive_{name}_{unit}'] = scale * float(scalars[scalar].mean(50))
     resumed_from = info.get('started_at_iteration', 0)
     if not resumed_from:
         metrics['pretraining_s'] = wall_time_s

@@ -3,23 +3,28 @@
 import base64
 import html
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.reporting import study_figures
 from mmsimclr.reporting.table import metric_title, text_table
 from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
 from mmsimclr.studies.study import At, seconds_of
 
+FIGURES = ('Table', 'Bars', 'HeatMap')
 STYLE = """:root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
-table { border-collapse: collapse } th, td { border-bottom: 1px solid #8885; padding: .25rem .7rem; text-align: right }
+table { border-collapse: collapse }
+th, td { border-bottom: 1px solid #8885; padding: .25rem .7rem; text-align: right }
 th:first-child, td:first-child { text-align: left } img { background: #fff; max-width: 100% }"""
 
 
-def write_study(study: Study, results: Sequence[CellResult], out: str | Path, only_json: bool = False) -> None:
+def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
+                only_json: bool = False) -> None:
     """Write ``study.json``, ``README.md``, ``study.html`` and the figure into a folder.
 
     With ``only_json`` the results alone, as ``NAME.json``: what a repository keeps.
@@ -48,7 +53,8 @@ def verdicts(study: Study, results: Sequence[CellResult]) -> list[Verdict]:
     """Return what became of each claim."""
     published = {}
     if study.published:
-        published = {at: next(iter(values.values())) for at, values in published_table(study.published).items()}
+        table = published_table(study.published, len(study.axes))
+        published = {at: next(iter(values.values())) for at, values in table.items()}
     return [judge(claim, results, study.metric, published) for claim in study.claims]
 
 
@@ -74,7 +80,7 @@ def table_of(study: Study, results: Sequence[CellResult]) -> tuple[list[str], li
 
 def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paper's numbers."""
-    table = published_table(study.published)
+    table = published_table(study.published, len(study.axes))
     columns = list(next(iter(table.values())))
     return ([' × '.join(study.axes), *(column or 'published' for column in columns)],
             [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:g}'
@@ -85,13 +91,15 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
     """Return a study's page in Markdown."""
     parts = [f'# {study.title or study.name}', '', study.text.strip(), '',
              *([f'![{study.title}]({figure})', ''] if figure else []),
-             f'Ours: {_setting(study, results)}', '', text_table(*table_of(study, results), markdown=True), '']
+             f'Ours: {_setting(study, results)}', '',
+             text_table(*table_of(study, results), markdown=True), '']
     if study.published:
         parts += [f'Published ({study.source or "Chen et al. 2020"}; ImageNet, another setting, so compare '
                   'directions):', '', text_table(*published_rows(study), markdown=True), '']
     if study.claims:
         parts += ['| claim | verdict | numbers |', '|---|---|---|',
-                  *(f'| {each.text} | **{each.verdict}** | {each.detail} |' for each in verdicts(study, results)),
+                  *(f'| {each.text} | **{each.verdict}** | {each.detail.replace("|", "×")} |'
+                    for each in verdicts(study, results)),
                   '', 'A claim is confirmed or contradicted where the difference passes it by two standard '
                   'errors; else it is not resolved.', '']
     failed = [each for each in results if each.failure]
@@ -114,15 +122,48 @@ def _setting(study: Study, results: Sequence[CellResult]) -> str:
 
 
 def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str | None:
-    """Draw a study's figure as PNG and SVG, ``path`` with their suffixes; return the PNG's name."""
-    settings = dict(study.figure)
-    kind = settings.pop('type', 'Table')
-    if kind == 'Table' or not any(not each.failure for each in results):
+    """Draw a study's figure as PNG and SVG, ``path`` with their suffixes; return the PNG's name.
+
+    ``study.figure`` has a ``type``, perhaps ``ylabel``, and ``column``, that of the published table to show.
+    A HeatMap has the levels of the first axis as rows; Bars have them as series, or one series of one axis.
+    """
+    kind, numbers = study.figure.get('type', 'Table'), [each for each in results if not each.failure]
+    if kind not in FIGURES:
+        raise InputError(f'figure.type must be one of {", ".join(FIGURES)}, got {kind!r}'
+                         + did_you_mean(kind, FIGURES))
+    if kind == 'Table' or not numbers:
         return None
-    if kind not in study_figures.FIGURES:
-        return None
-    draw = study_figures.FIGURES[kind]
-    draw(study, results, path, **settings)
+    places = list(study.grid)
+    rows = list(dict.fromkeys(at[0] for at in places)) if len(study.axes) > 1 else ['']
+    columns = list(dict.fromkeys(' × '.join(at[1:] or at) for at in places))
+    by_place = {(at[0] if len(at) > 1 else '', ' × '.join(at[1:] or at)): at for at in places}
+
+    def panel(value: Callable[[At], float]) -> np.ndarray:
+        return np.array([[value(by_place[row, column]) if (row, column) in by_place else np.nan
+                          for column in columns] for row in rows])
+
+    def seeds(at: At) -> list[float]:
+        return list(values_at(numbers, dict(at=at), study.metric).values())
+
+    means = panel(lambda at: np.mean(seeds(at)) if seeds(at) else np.nan)
+    deviations = panel(lambda at: np.std(seeds(at), ddof=1) if len(seeds(at)) > 1 else np.nan)
+    published = None
+    if study.published:
+        table = published_table(study.published, len(study.axes))
+        column = study.figure.get('column', '')
+        published = panel(lambda at: table.get(at, {}).get(column, np.nan))
+        published = published if np.isfinite(published).any() else None
+    label = study.figure.get('ylabel', metric_title(study.metric.partition('.')[2]) + ' (%)')
+    if kind == 'HeatMap':
+        figure = study_figures.heat_map(means, rows, columns, study.title, published, *list(study.axes)[:2])
+    else:
+        def named(values: np.ndarray) -> dict[str, np.ndarray]:
+            return dict(zip((row or 'ours' for row in rows), values, strict=True))
+
+        figure = study_figures.bars(named(means), columns, study.title, label, named(deviations),
+                                    None if published is None else named(published))
+    study_figures.save_figure(figure, path)
+    plt.close(figure)
     return f'{path.name}.png'
 
 
@@ -133,18 +174,21 @@ def study_html(study: Study, results: Sequence[CellResult], figure: Path | None)
                  for tag, row in (('th', header), *(('td', row) for row in rows))]
         return '<table>' + ''.join(f'<tr>{row}</tr>' for row in cells) + '</table>'
 
-    parts = [f'<h1>{html.escape(study.title or study.name)}</h1>', f'<p>{html.escape(study.text.strip())}</p>']
+    title = html.escape(study.title or study.name)
+    parts = [f'<h1>{title}</h1>', f'<p>{html.escape(study.text.strip())}</p>']
     if figure:
         encoded = base64.b64encode(figure.read_bytes()).decode()
         parts.append(f'<img alt="{html.escape(study.title)}" src="data:image/png;base64,{encoded}">')
-    parts += [f'<h2>Ours</h2><p>{html.escape(_setting(study, results))}</p>', table(*table_of(study, results))]
+    parts += [f'<h2>Ours</h2><p>{html.escape(_setting(study, results))}</p>',
+              table(*table_of(study, results))]
     if study.published:
-        parts += [f'<h2>Published</h2><p>{html.escape(study.source or "Chen et al. 2020")}; another setting.</p>',
+        parts += ['<h2>Published</h2>',
+                  f'<p>{html.escape(study.source or "Chen et al. 2020")}; another setting.</p>',
                   table(*published_rows(study))]
     if study.claims:
         parts += ['<h2>Claims</h2>', table(('claim', 'verdict', 'numbers'), [
             (each.text, each.verdict, each.detail) for each in verdicts(study, results)])]
     parts.append(f'<p><code>{html.escape(command_of(study))}</code></p>')
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width='
-            f'device-width"><title>{html.escape(study.title or study.name)}</title><style>{STYLE}</style>'
+            f'device-width"><title>{title}</title><style>{STYLE}</style>'
             f'<body>{"".join(parts)}</body></html>\n')

@@ -47,7 +47,8 @@ def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: s
             if len(cells) == complete}
 
 
-def difference(left: Mapping[int, float], right: Mapping[int, float], paired: bool) -> tuple[float, float | None]:
+def difference(left: Mapping[int, float], right: Mapping[int, float], paired: bool
+               ) -> tuple[float, float | None]:
     """Return the difference of two means and its standard error; None for it with fewer than two seeds.
 
     Welch's; of the differences by seed where ``paired``: the same encoders, measured in two ways.
@@ -71,8 +72,8 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
               :func:`values_at` does, with a ``metric`` of their own perhaps; a list of selections on the
               right must all be exceeded. ``pick='best'`` or ``'worst'`` takes of the selected cells the one
               with the highest or lowest mean, ``without`` those in a list.
-            - ``spearman``: the rank correlation with the published numbers is at least so much. ``off_diagonal``
-              leaves out cells whose two levels are equal.
+            - ``spearman``: the rank correlation with the published numbers is at least so much.
+              ``off_diagonal`` leaves out cells whose two levels are equal.
         results: Of the cells.
         metric: Where a selection names none.
         published: The paper's numbers by levels.
@@ -94,7 +95,8 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
         if error is not None and abs(beyond) > 2 * error:
             verdict = CONFIRMED if beyond > 0 else CONTRADICTED
         means = [float(np.mean(list(values.values()))) for values in (left, other)]
-        detail = (f'{_named(left_name)} {means[0]:.2f}, {_named(right_name)} {means[1]:.2f}: difference {gap:+.2f}'
+        detail = (f'{_named(left_name)} {means[0]:.2f}, {_named(right_name)} {means[1]:.2f}: '
+                  f'difference {gap:+.2f}'
                   + ('' if error is None else f', standard error {error:.2f}')
                   + f' (n = {len(left)} and {len(other)})')
         verdicts.append(Verdict(text, verdict, beyond, error, detail))
@@ -129,8 +131,9 @@ def _judge_ranks(claim: Mapping[str, Any], results: list[CellResult], metric: st
                    f"Spearman's rank correlation {rank:.2f} over {number} of {expected} cells")
 
 
-def _picked(results: list[CellResult], where: Mapping[str, Any], metric: str) -> tuple[tuple, dict[int, float]]:
-    """Return the selected cells with their metric, for comparison and for people, and the values by seed."""
+def _picked(results: list[CellResult], where: Mapping[str, Any], metric: str
+            ) -> tuple[tuple[str, str], dict[int, float]]:
+    """Return a name of the selected cells, their metric, and the values by seed."""
     metric = where.get('metric', metric)
     if 'pick' not in where:
         return (_title(where['at']), metric), values_at(results, where, metric)

@@ -15,10 +15,10 @@ def paper_tables() -> dict:
     return json.loads(Path(__file__).with_name('paper_tables.json').read_text(encoding='utf-8'))
 
 
-def published_table(key: str) -> dict[At, dict[str, float]]:
+def published_table(key: str, num_axes: int = 1) -> dict[At, dict[str, float]]:
     """Return a table's numbers: by the levels of its axes, then by column.
 
-    A table with one number for each place has one column, ``''``.
+    A table with one number for each place has one column, ``''``. With two axes rows and columns are levels.
 
     Raises:
         InputError: If there is no such table.
@@ -38,5 +38,7 @@ def published_table(key: str) -> dict[At, dict[str, float]]:
         if isinstance(values, int | float):
             numbers[name,] = {'': float(values)}
         elif isinstance(values, list) and name not in ('columns', 'rows', 'row_means'):
-            numbers[name,] = dict(zip(columns, values, strict=True))
+            row = dict(zip(columns, values, strict=True))
+            numbers |= {(name, column): {'': value} for column, value in row.items()} if num_axes == 2 else {
+                (name,): row}
     return numbers

@@ -16,7 +16,7 @@ from mmsimclr.studies.cell_process import FAILED, HELD_ELSEWHERE, work
 from mmsimclr.studies.record import CellResult, merged, read_records
 from mmsimclr.studies.study import Cell, Study, load_study
 
-MAX_KILLS = 3                                   # of a cell's process, from outside, before the cell counts as failed
+MAX_KILLS = 3                                   # of a cell's process, before the cell counts as failed
 POLL_S = 0.2
 LOOK_AGAIN_S = 5.0                              # at cells that another worker holds
 
@@ -52,7 +52,7 @@ class Worker:
         self.elsewhere: dict[str, float] = {}
         self.is_paused = False
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
-        self.cpus = [tuple(cores[slot::jobs]) for slot in range(jobs)] if len(cores) >= jobs else [None] * jobs
+        self.cpus = [tuple(cores[slot::jobs]) or None for slot in range(jobs)]
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload(['mmsimclr.studies.cell_process'])
 
@@ -68,7 +68,7 @@ class Worker:
             results |= new
 
     def _result(self, cell: Cell) -> CellResult | None:
-        """Return a cell's result, if it has run: here, or elsewhere with the same config, data and measures."""
+        """Return a cell's result if it has run, here or elsewhere with the same config, data and measures."""
         folder, measures = self.cells_dir / cell.name, {each.name: each.sha256 for each in cell.measures}
         if (folder / 'cell.json').is_file():
             found = CellResult(**read_json(folder / 'cell.json', "a cell's result"))
@@ -209,8 +209,11 @@ def submit_study(config: str, preset: str, options: dict, work_dir: str, known: 
     """Run a study as an array of jobs over one folder; return where their logs are.
 
     Args:
-        config, preset, options: As of :func:`mmsimclr.studies.load_study`.
-        work_dir, known: As of :func:`run_study`.
+        config: Path of the study's config.
+        preset: As of :func:`mmsimclr.studies.load_study`.
+        options: As there.
+        work_dir: As of :func:`run_study`.
+        known: As there.
         executor: ``'slurm'``, or ``'local'``, which waits for its processes.
         num_tasks: Jobs, each with all cells in reach: they share them by their leases.
         arguments: Those of :class:`Worker`.

@@ -169,10 +169,11 @@ class Study:
     def grid(self) -> dict[At, dict]:
         """The options of every combination of levels, in order."""
         if self.cells:
-            return {tuple(key.split(' | ')): {**self.options, **options} for key, options in self.cells.items()}
+            return {tuple(key.split(' | ')): {**self.options, **own} for key, own in self.cells.items()}
         combinations = itertools.product(*(levels.items() for levels in self.axes.values()))
-        return {tuple(name for name, _ in levels): dict(self.options, **{
-            key: value for _, options in levels for key, value in options.items()}) for levels in combinations}
+        return {tuple(name for name, _ in levels): {**self.options, **{
+            key: value for _, options in levels for key, value in options.items()}}
+            for levels in combinations}
 
     def _cell(self, at: At, seed: int, options: Mapping[str, Any], tuning: bool = False) -> Cell:
         key = at, seed, tuning, repr(options)
@@ -223,8 +224,9 @@ class Study:
         unique = {cell.name: cell for cell in cells}
         return list(unique.values()), note
 
-    def _tuned(self, at: At, own: dict, results: Mapping[str, CellResult]) -> tuple[list[Cell], dict | None]:
-        """Return the tuning cells of a combination, and the options that did best; None while some are left."""
+    def _tuned(self, at: At, own: dict, results: Mapping[str, CellResult]
+               ) -> tuple[list[Cell], dict | None]:
+        """Return a combination's tuning cells, and the options that did best; None while some are left."""
         grid = self.tune.get('grids', {}).get(at[0])
         if not grid:
             return [], {}
@@ -255,8 +257,8 @@ class Study:
             spread = np.sqrt((np.var(left, ddof=1) + np.var(right, ddof=1)) / 2) if len(left) > 1 else 0.0
             lead = np.mean(left) - np.mean(right)
             if lead < self.gate['deviations'] * spread or lead <= 0:
-                return (f'{self.gate["left"]} leads {key} by {lead:.2f}, and {self.gate["deviations"]} standard '
-                        f'deviations are {self.gate["deviations"] * spread:.2f}')
+                return (f'{self.gate["left"]} leads {key} by {lead:.2f}, and {self.gate["deviations"]} '
+                        f'standard deviations are {self.gate["deviations"] * spread:.2f}')
         return ''
 
 
@@ -315,7 +317,8 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
 def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
     unknown = set(described) - {'name', 'config', 'options'}
     if unknown or not {'name', 'config'} <= set(described):
-        raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got {described!r}')
+        raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got '
+                          f'{described!r}')
     config = (path.parent / described['config']).resolve()
     return Measure(described['name'], config, {**described.get('options', {}), **options})
 

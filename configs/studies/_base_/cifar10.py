@@ -19,7 +19,8 @@ study = dict(
     },
     seeds=3,
     measure=[
-        dict(name='probe', config=_classification + 'logistic_cifar10.py'),
+        dict(name='probe', config=_classification + 'logistic_cifar10.py',
+             options={'protocol.tasks.0.train.num_images': 10_000}),
         dict(name='knn', config=_classification + 'knn_cifar10.py',
              options={'protocol.train.num_images': 10_000, 'protocol.k': [20]}),
         dict(name='health', config=_classification + 'health_cifar10.py'),
