@@ -37,13 +37,18 @@ OTHER_BATCH = {'train_dataloader.batch_size': 4, 'param_scheduler': [
 DIFFERENT = [
     ({'optim_wrapper.optimizer.lr': 0.1}, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
     ({'optim_wrapper.optimizer.weight_decay': 0.5}, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
-    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
+    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: not set in the checkpoint, 0\.5 in the config'),
     ({'param_scheduler.0.total': 9}, r'\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
     ({'randomness.seed': 5, 'param_scheduler.0.warmup': 2},
-     r'(?s)randomness\.seed: 0 in the checkpoint, 5 in .*warmup_steps: 2 in the checkpoint, 4 in'),
+     r'(?s)warmup_steps: 2 in the checkpoint, 4 in .*randomness\.seed: 0 in the checkpoint, 5 in'),
     # The number of steps of the schedule stays, the images of a step do not.
-    ({'train_dataloader.dataset.num_images': 17}, r'num_images 16 in the checkpoint, 17 now'),
-    (OTHER_BATCH, r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in')]
+    ({'train_dataloader.dataset.num_images': 17}, r'num_images: 16 in the checkpoint, 17 in the config'),
+    (OTHER_BATCH, r'(?s)global_batch: 8 in the checkpoint, 4 in.*steps_per_epoch: 2 in'),
+    ({'model.head.temperature': 0.2}, r'model\.head\.temperature: 0\.5 in the checkpoint, 0\.2 in'),
+    ({'model.chunk_size': 4}, r'model\.chunk_size: not set in the checkpoint, 4 in'),
+    ({'train_dataloader.dataset.pipeline.0.transforms.0.size': 20}, r'size: 16 in the checkpoint, 20 in'),
+    ({'train_dataloader.sampler.shuffle': False}, r'shuffle: True in the checkpoint, False in'),
+    ({'train_dataloader.dataset.split': 'val'}, r'split: not set in the checkpoint, val in')]
 
 
 @pytest.mark.parametrize('changes, message', DIFFERENT, ids=lambda value: str(value)[:40])
