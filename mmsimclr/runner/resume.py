@@ -96,6 +96,8 @@ def is_same_run(runner, tree: Mapping[str, Any], path: str, schedules_now: Mappi
                 ) -> list[dict[str, Any]]:
     """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
     then, now = described(tree), {**schedules_now, **runner.identity}
+    if not any(key.startswith('model.') for key in then):
+        then, now = {**then, 'config': 'not in the checkpoint'}, {key: now[key] for key in then if key in now}
     now |= {key: value for key, value in run_settings(runner).items() if key in then}
     if now.get('randomness.seed') is None:
         now['randomness.seed'] = then['randomness.seed']
