@@ -2,7 +2,14 @@
 
 import click
 
-from mmsimclr.cli.options import command, command_line, config_options, device_option, launcher_options
+from mmsimclr.cli.options import (
+    allow_changed_option,
+    command,
+    command_line,
+    config_options,
+    device_option,
+    launcher_options,
+)
 
 
 @command()
@@ -17,12 +24,13 @@ from mmsimclr.cli.options import command, command_line, config_options, device_o
 @click.option('--feature-cache', help='Folder of extracted features.  [default: beside the work dir]')
 @click.option('--resume', is_flag=True,
               help='Go on with an interrupted training from the newest checkpoint in the work dir.')
+@allow_changed_option
 @device_option
 @config_options
 @launcher_options
 def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_dir: str | None,
-              select: str | None, feature_cache: str | None, resume: bool, device: str, cfg_options: dict,
-              launcher: str) -> None:
+              select: str | None, feature_cache: str | None, resume: bool, allow_changed: tuple[str, ...],
+              device: str, cfg_options: dict, launcher: str) -> None:
     """Measure an encoder by a protocol.
 
     CONFIG is a file, e.g. one of configs/benchmarks/; CHECKPOINT a file, a work directory, an address or a
@@ -39,6 +47,7 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
         click.echo(check_benchmark(settings, checkpoint, select))
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
+    settings.allow_changed = list(allow_changed)
     result = run_benchmark(settings, checkpoint, config_path=config, select=select, cache_dir=feature_cache,
                            device=device, command=command_line())
     if distributed.rank() == 0:

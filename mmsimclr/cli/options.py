@@ -95,6 +95,9 @@ def launcher_options(function: Callable) -> Callable:
                         help='Program that started the processes.')(function)
 
 
+allow_changed_option = click.option(
+    '--allow-changed', multiple=True, metavar='KEY', help='With --resume: go on although KEY of the config, '
+    'or encoder.sha256, is not that of the checkpoint; the result says so. May be repeated.')
 device_option = click.option('--device', default='auto', help='Device to compute on, e.g. cpu; auto: the GPU '
                              'if there is one.')
 

@@ -2,7 +2,13 @@
 
 import click
 
-from mmsimclr.cli.options import command, command_line, config_options, launcher_options
+from mmsimclr.cli.options import (
+    allow_changed_option,
+    command,
+    command_line,
+    config_options,
+    launcher_options,
+)
 
 
 @command()
@@ -10,6 +16,7 @@ from mmsimclr.cli.options import command, command_line, config_options, launcher
 @click.option('--work-dir', help='Folder of logs and checkpoints.  [default: work_dirs/CONFIG]')
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
+@allow_changed_option
 @click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='Mixed precision; fp16 needs a GPU.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
@@ -17,8 +24,9 @@ from mmsimclr.cli.options import command, command_line, config_options, launcher
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
 @config_options
 @launcher_options
-def train(config: str, work_dir: str | None, resume: str | None, amp: str | None, auto_scale_lr: bool,
-          deterministic: bool, cfg_options: dict, launcher: str) -> None:
+def train(config: str, work_dir: str | None, resume: str | None, allow_changed: tuple[str, ...],
+          amp: str | None, auto_scale_lr: bool, deterministic: bool, cfg_options: dict,
+          launcher: str) -> None:
     """Pre-train the model of a config.
 
     CONFIG is a file, e.g. one of configs/simclr/.
@@ -28,7 +36,7 @@ def train(config: str, work_dir: str | None, resume: str | None, amp: str | None
     from mmsimclr.protocols import pretrain
     from mmsimclr.runner import set_amp, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
-    settings.launcher = launcher
+    settings.launcher, settings.allow_changed = launcher, list(allow_changed)
     if amp:
         set_amp(settings, amp)
     if resume:

@@ -55,9 +55,9 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config's plain values by dotted key: text, numbers, booleans and None.
 
     Equal are a component's class, its registered name and its name of an older version; tuples and lists;
-    a number and the same as float; a key of None at the top level and its absence. Hooks stand under their
-    types. Left out are variables of the file, ``auto_scale_lr`` where it is off, and what replaces unreadable
-    images.
+    a number and the same as float; a loop's class and ``by_epoch``; a key of None at the top level and its
+    absence. Hooks stand under their types. Left out are variables of the file, ``auto_scale_lr`` where it is
+    off, and what replaces unreadable images.
 
     Raises:
         TypeError: If a value cannot be named: a lambda, a function or class inside of another, an object.
@@ -66,6 +66,9 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = {key: config.get(key) for key in RUNNER_KEYS}
     if not (settings['auto_scale_lr'] or {}).get('enable'):
         settings['auto_scale_lr'] = None
+    if 'by_epoch' in (loop := settings['train_cfg'] or {}) and 'type' not in loop:
+        kind = 'EpochBasedTrainLoop' if loop['by_epoch'] else 'IterBasedTrainLoop'
+        settings['train_cfg'] = {**{key: loop[key] for key in loop if key != 'by_epoch'}, 'type': kind}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)             # of names of 0.1
         for key in _HOOKS:
@@ -141,7 +144,8 @@ def _flat(node: Any, place: str, scope: str) -> Iterator[tuple[str, Any]]:
     else:
         # What a short name of a norm or an activation means depends on the packages that were imported.
         parent, _, key = place.rpartition('.')
-        names = key.endswith(_NAMING) and (not parent.endswith('_cfg') or '.' in str(node))
+        is_layer = '.' in parent and parent.endswith('_cfg')
+        names = key.endswith(_NAMING) and (not is_layer or '.' in str(node))
         yield place, _plain(node, scope, names)
         return
     if not children:

@@ -18,7 +18,7 @@ from torch import nn
 
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import (
@@ -101,6 +101,14 @@ class EncoderSource:
     def backbone(self) -> nn.Module:
         """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
         return self._built[0]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the encoder from others: the file, and the place in it."""
+        if self.weights is None:
+            return {'encoder.sha256': 'random', **canonical({'encoder': self.settings, 'randomness': dict(
+                seed=self.seed)})}
+        return {'encoder.sha256': self.weights.sha256, 'encoder.address': self.weights.address}
 
     @property
     def report(self) -> LoadReport | None:

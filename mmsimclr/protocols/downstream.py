@@ -14,6 +14,7 @@ from torch import nn
 from mmsimclr import distributed
 from mmsimclr.checkpoints import InputScale
 from mmsimclr.config import ConfigError
+from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine.metrics import ImageWiseMetric
 from mmsimclr.errors import InputError
@@ -54,6 +55,8 @@ class FineTuning(Protocol):
         with DefaultScope.overwrite_default_scope(config.default_scope):
             counts = check_annotations(config)
             runner = self.build(benchmark, config)
+            runner.provenance = {**benchmark.encoder.identity,
+                                 'data.test': list_sha256(runner.test_loop.dataloader.dataset)}
             runner.train()
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '

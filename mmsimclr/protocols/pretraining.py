@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -43,7 +44,7 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
             max_epochs=runner.max_epochs, iterations=runner.iter, ranks=ranks,
             global_batch=loader.batch_size * ranks,
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
-            **info.get('knn_settings', {})),
+            **history(runner), **info.get('knn_settings', {})),
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
@@ -57,3 +58,9 @@ def num_unreadable(runner: Runner) -> dict[str, int]:
     """Return how many training images were replaced, where ``bad_images`` allows it; else nothing."""
     places = runner.message_hub.runtime_info.get('unreadable_images')
     return {} if places is None else dict(train_unreadable=len(places))
+
+
+def history(runner: Runner) -> dict[str, Any]:
+    """Return the weights that a run started from and the changes taken when it was resumed, if any."""
+    info = runner.message_hub.runtime_info
+    return {name: info[name] for name in ('started_from', 'changed_on_resume') if name in info}

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
-from mmsimclr.datasets import labels_of
+from mmsimclr.datasets import labels_of, list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine import FrozenEncoderHook
 from mmsimclr.errors import InputError
@@ -27,7 +27,7 @@ from mmsimclr.features import weights_sha256
 from mmsimclr.models import Classifier
 from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
-from mmsimclr.protocols.pretraining import num_unreadable
+from mmsimclr.protocols.pretraining import history, num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
 from mmsimclr.runner import build_runner
 
@@ -67,12 +67,14 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     """
     needed = 'model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'
     config = training_config(benchmark, needed, options, name)
+    tested = {key: value for key, value in canonical(config).items() if key.startswith('test_dataloader.')}
     with clear_dataset_errors():
         test = _build_test(config, benchmark.seed)
         _complete_model(config, benchmark.encoder, test.dataset)
         runner = build_runner(config)
     model = unwrap_model(runner.model)
     model.backbone.load_state_dict(benchmark.encoder.backbone.state_dict())
+    runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}
     frozen = FrozenEncoderHook(weights_sha256) if model.frozen else None
     if frozen:
         runner.register_hook(frozen, priority=frozen.priority)
@@ -115,7 +117,8 @@ def training_settings(runner: Runner, config: Config) -> dict[str, Any]:
     optimizer, ranks = config.optim_wrapper.optimizer, distributed.world_size()
     kind = getattr(optimizer.type, '__name__', optimizer.type).rpartition('.')[2]
     batch = config.train_dataloader.batch_size * ranks * config.optim_wrapper.get('accumulative_counts', 1)
-    return dict(steps=runner.iter, ranks=ranks, global_batch=batch, optimizer={**optimizer, 'type': kind})
+    return dict(steps=runner.iter, ranks=ranks, global_batch=batch, optimizer={**optimizer, 'type': kind},
+                **history(runner))
 
 
 def check_model(config: Config, frozen: bool, num_heads: int | None = 1) -> None:

@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import MMLogger
+
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical, differences
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
-from mmsimclr.features import list_images, settings_sha256
+from mmsimclr.features import list_images
 from mmsimclr.files import atomic_writer, check_fields, read_json
 from mmsimclr.protocols.base import Benchmark
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import TrainedClassifier, check_model, train_classifier
+from mmsimclr.protocols.training import check_model, train_classifier, training_config
 from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
 POINT = 'point.json'
-DECISIVE = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
 
 
 @PROTOCOLS.register_module()
@@ -73,24 +74,26 @@ class TransferFineTuning(Transfer):
     def measure(self, benchmark: Benchmark, task: TransferDataset) -> Result:
         """Choose the pair on validation images, train on all training images, and test."""
         fit, validate, everything = self._parts(task, benchmark.seed)
-        listed = [list_images(_build(part)) for part in (fit, validate)]
-        rows, images = [], [part.sha256 for part in listed]
+        listed = {part: list_images(_build(images)) for part, images in (('train', fit), ('val', validate))}
+        common = dict(metric=task.metric, ranks=distributed.world_size(), **benchmark.encoder.identity)
+        common |= {f'data.{part}': f'{images.sha256}, written {images.times_sha256}'
+                   for part, images in listed.items()}
+        rows = []
         for pair in self.grid:
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
-            folder = benchmark.work_dir / name
-            asked = dict(pair, train=fit, val=validate, images=images, **self._asked(benchmark, task))
-            asked = settings_sha256(json.loads(json.dumps(asked, default=_plain)))
-            score = distributed.from_first_rank(_read_point, folder, asked)
+            options, point = self._options(pair, fit, validate), benchmark.work_dir / name / POINT
+            identity = {**canonical(training_config(benchmark, (), options)), **common}
+            score = distributed.from_first_rank(_read_point, point, identity, benchmark.logger)
             if score is None:
-                _, answers = self._train(benchmark, name, pair, fit, validate).answers()
+                _, answers = train_classifier(benchmark, options, name).answers()
                 score = METRICS[task.metric](answers.labels, answers.predicted)
                 if distributed.rank() == 0:
-                    with atomic_writer(folder / POINT) as file:
-                        file.write(json.dumps(dict(validation=score, settings_sha256=asked)).encode())
+                    with atomic_writer(point) as file:
+                        file.write(json.dumps(dict(validation=score, identity=identity)).encode())
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
             rows.append({**pair, 'validation': round(score, 4)})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
-        trained = self._train(benchmark, 'best', self.grid[best], everything, task.test)
+        trained = train_classifier(benchmark, self._options(self.grid[best], everything, task.test), 'best')
         _, answers = trained.answers()
         return benchmark.result(
             self.protocol, {task.metric: METRICS[task.metric](answers.labels, answers.predicted)},
@@ -113,37 +116,28 @@ class TransferFineTuning(Transfer):
         return ({**task.train, 'indices': fit.tolist()}, {**task.train, 'indices': validate.tolist()},
                 dict(task.train))
 
-    def _train(self, benchmark: Benchmark, name: str, pair: Mapping[str, float], train: Mapping[str, Any],
-               test: Mapping[str, Any]) -> TrainedClassifier:
-        return train_classifier(benchmark, {
+    def _options(self, pair: Mapping[str, float], train: Mapping[str, Any], test: Mapping[str, Any]
+                 ) -> dict[str, Any]:
+        """Return the values of the config for the training of a pair."""
+        return {
             'train_dataloader.dataset': {**train, 'pipeline': self.train_pipeline},
             'test_dataloader.dataset': {**test, 'pipeline': self.test_pipeline},
             'optim_wrapper.optimizer.lr': pair['lr'],
-            'optim_wrapper.optimizer.weight_decay': pair['weight_decay'] / pair['lr']}, name)
-
-    def _asked(self, benchmark: Benchmark, task: TransferDataset) -> dict[str, Any]:
-        """Return what decides a point of the grid besides the pair and the images."""
-        weights, config = benchmark.encoder.weights, benchmark.config
-        return dict(
-            encoder=weights.sha256 if weights else [dict(benchmark.encoder.settings), benchmark.encoder.seed],
-            seed=benchmark.seed, ranks=distributed.world_size(), metric=task.metric,
-            pipelines=[self.train_pipeline, self.test_pipeline],
-            **{key: config.get(key) for key in DECISIVE})
+            'optim_wrapper.optimizer.weight_decay': pair['weight_decay'] / pair['lr']}
 
 
 def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
 
 
-def _plain(value: Any) -> Any:
-    """Return what stands for a value, such as the type of a component, in a hash of settings."""
-    return dict(value) if isinstance(value, Mapping) else getattr(value, '__qualname__', None) or str(value)
-
-
-def _read_point(folder: Path, asked: str) -> float | None:
-    """Return the validation metric of a point of the grid that was trained before with the same settings."""
-    if not (folder / POINT).is_file():
+def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> float | None:
+    """Return the validation metric of a point that was trained before, if it is of the same identity."""
+    if not path.is_file():
         return None
-    point = check_fields(read_json(folder / POINT, 'a point of the grid'), str(folder / POINT),
-                         'a point of the grid', dict(validation=(int, float), settings_sha256=(str,)))
-    return point['validation'] if point['settings_sha256'] == asked else None
+    point = check_fields(read_json(path, 'a point of the grid'), str(path), 'a point of the grid',
+                         dict(validation=(int, float)))
+    changed = differences(point.get('identity') or {}, identity, ('protocol',))
+    if changed:
+        logger.info('%s is of other settings and not used, as the first shows: %s was %s and is %s', path,
+                    *changed[0])
+    return None if changed else point['validation']

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
+from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from mmsimclr import distributed
@@ -20,7 +21,7 @@ from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
 from mmsimclr.errors import InputError
 from mmsimclr.models import ViewPreprocessor
-from mmsimclr.registry import TRANSFORMS
+from mmsimclr.registry import HOOKS, TRANSFORMS
 from mmsimclr.transforms import (
     DeviceViews,
     LoadImage,
@@ -130,7 +131,7 @@ def place_views(config: Config) -> None:
 def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
     """Return the steps before the views, the number of views, and the further arguments of DeviceViews."""
     *reading, views, pack = pipeline if len(pipeline) >= 2 else (None, None)
-    if _is(views, MultiView) and _is(pack, PackViews):
+    if is_of_type(views, MultiView) and is_of_type(pack, PackViews):
         steps, num_views = views.get('transforms') or [], views.get('num_views', 2)
         if views.get('shared'):
             raise ConfigError("views='device' has no shared steps, and MultiView.shared names "
@@ -140,23 +141,24 @@ def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
         if isinstance(num_views, list | tuple) and len(num_views) == 1:
             num_views, = num_views
         policy, *operators = steps or (None,)
-        if _is(policy, SimCLRView) and isinstance(num_views, int) and all(
-                any(_is(step, kind) for kind in OPERATIONS) for step in operators):
+        if is_of_type(policy, SimCLRView) and isinstance(num_views, int) and all(
+                any(is_of_type(step, kind) for kind in OPERATIONS) for step in operators):
             policy = {name: value for name, value in policy.items() if name != 'type'}
             if operators:
                 policy['operators'] = operators
             # The device draws the boxes, so nothing is known of them when a file is decoded.
-            reading = [dict(type=LoadImage) if _is(step, LoadImageForCrops) else step for step in reading]
+            reading = [dict(type=LoadImage) if is_of_type(step, LoadImageForCrops) else step
+                       for step in reading]
             return reading, num_views, policy
     raise ConfigError("views='device' needs a pipeline that ends in MultiView of one SimCLRView (for all "
                       f'views; after it {", ".join(kind.__name__ for kind in OPERATIONS)} may come) and '
                       "PackViews; make other views in the loader (views='loader')")
 
 
-def _is(step: Any, kind: type) -> bool:
-    """Whether a step of a pipeline is the config of a component, named by class or as text."""
-    name = step.get('type') if isinstance(step, Mapping) else None
-    return (TRANSFORMS.get(name) if isinstance(name, str) else name) is kind
+def is_of_type(part: Any, kind: type, registry: Registry = TRANSFORMS) -> bool:
+    """Whether a part of a config is that of a component, named by class or as text."""
+    name = part.get('type') if isinstance(part, Mapping) else None
+    return (registry.get(name) if isinstance(name, str) else name) is kind
 
 
 def adapt_to_determinism(config: Config) -> None:
@@ -192,9 +194,8 @@ def save_atomically(config: Config) -> None:
     config.default_hooks.setdefault('checkpoint', dict(interval=1))
     if config.default_hooks.checkpoint is not None:
         config.default_hooks.checkpoint.setdefault('type', 'CheckpointHook')
-    kinds = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
     for hook in (*config.default_hooks.values(), *(config.get('custom_hooks') or ())):
-        if isinstance(hook, dict) and hook.get('type') in kinds:
+        if is_of_type(hook, CheckpointHook, HOOKS):
             hook['type'] = 'mmsimclr.AtomicCheckpointHook'
 
 

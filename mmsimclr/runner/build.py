@@ -15,7 +15,8 @@ def build_runner(config: Config) -> Runner:
 
     One config serves one CPU process and many GPUs: without GPUs, groups use gloo and batch norm stays per
     process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
-    dumped into the work directory is what ran. ``train()`` of the Runner starts it.
+    dumped into the work directory is what ran. ``train()`` of the Runner starts it. A list ``allow_changed``
+    in the config becomes the Runner's ``allowed_changes``.
 
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.
@@ -24,6 +25,13 @@ def build_runner(config: Config) -> Runner:
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     adapt(config)
+    allowed_changes = config.pop('allow_changed', ())
+    runner = _build(config)
+    runner.allowed_changes = allowed_changes
+    return runner
+
+
+def _build(config: Config) -> Runner:
     kind = config.get('runner_type')
     if not kind:
         return PretrainRunner.from_cfg(config)

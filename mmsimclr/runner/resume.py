@@ -1,19 +1,32 @@
-"""Checks before a run is resumed: settings, data, schedules."""
+"""Checks before a run is resumed: that it is the same run, and can go on where it stopped."""
 
+import json
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmsimclr.checkpoints.config_text import read_config_text
+from mmsimclr.config.canonical import LOCATIONS, canonical, differences
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.runner.loop import ResumableTrainLoop
 
 # Parts of a schedule's state that are no settings; those of the second line are of ReduceOnPlateauLR.
 MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose',
           'best', 'num_bad_epochs', 'cooldown_counter'}
+# Keys that do not say which run it is.
+ELSEWHERE = (
+    'load_from',                                        # weights to begin with, or the checkpoint itself
+    'train_cfg.max_epochs', 'train_cfg.max_iters',      # check_place; a schedule that they decide is compared
+    'train_dataloader.batch_size',                      # of a process; the global batch is compared
+    'protocol',                                         # what it does to the training is in the other keys
+)
+# What a resumed run keeps of its checkpoint, whatever the config says, so that no change can be taken.
+KEPT = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.constructor',
+        'param_scheduler', 'randomness.seed', 'num_images', 'global_batch', 'steps_per_epoch')
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
@@ -35,62 +48,90 @@ def run_settings(runner) -> dict[str, int]:
                 global_batch=batch * runner.world_size, world_size=runner.world_size)
 
 
-def settings_of(runner) -> dict[str, Any]:
-    """Return the seed and the settings of optimizer and schedules, by their keys in a config."""
-    settings = {}
-    if runner._randomness_cfg.get('seed') is not None:
-        settings['randomness.seed'] = runner.seed
-    if isinstance(runner.optim_wrapper, OptimWrapper):
-        for number, group in enumerate(runner.optim_wrapper.param_groups):
-            suffix = f' (group {number})' if number else ''
-            settings |= {f'optim_wrapper.optimizer.{key.removeprefix("initial_")}{suffix}': value
-                         for key, value in group.items()
-                         if key not in ('params', 'param_names') and f'initial_{key}' not in group}
-    for number, scheduler in enumerate(schedules(runner)):
-        settings |= {f'param_scheduler.{number}.{key}': value
-                     for key, value in state_of(scheduler).items() if key not in MOVING}
-    return settings
+def described(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint says of its run: as it is stored there, or as older versions' config does.
 
-
-def check_settings(runner, configured: dict[str, Any], path: str) -> None:
-    """Raise ConfigError if the settings of a checkpoint are not those ``configured`` before it was resumed.
-
-    MMEngine lets the checkpoint's learning rate and schedule stand and says nothing.
+    Besides the canonical config these are the images and the batch, and the settings of the built schedules.
     """
-    resumed = settings_of(runner)
-    # A setting that only one of them knows comes from another version of torch.
-    different = [f'{key}: {resumed[key]} in the checkpoint, {value} in the config'
-                 for key, value in configured.items() if key in resumed and not _equal(resumed[key], value)]
-    if different:
+    meta = tree['meta']
+    config = read_config_text(meta.get('cfg')) if 'identity' not in meta else None
+    stored = meta.get('identity') or (canonical(config) if config else {})
+    stored = {**schedule_settings(tree.get('param_schedulers') or ()), **stored}
+    if stored.get('randomness.seed') is None:
+        stored['randomness.seed'] = meta.get('seed')                    # which was drawn
+    return {**{key: value for key, value in (meta.get('run') or {}).items() if key != 'world_size'}, **stored}
+
+
+def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any], place: object,
+                   allowed: Sequence[str] = (), ignored: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Refuse to go on with what belongs to another run, encoder or data; both are identities, keys dotted.
+
+    Keys match ``ignored`` as patterns, and ``allowed`` as they are or with all below them.
+
+    Returns:
+        The changes that were allowed: ``key``, ``then`` and ``now`` of each.
+
+    Raises:
+        ConfigError: At other changes; it has both values of each.
+    """
+    found = [dict(key=key, then=before, now=after) for key, before, after in differences(then, now, ignored)]
+    refused = [each for each in found
+               if not _is_below(each['key'], allowed) or _is_below(each['key'], KEPT)]
+    if refused:
         raise ConfigError(
-            f'{path} is of a run with other settings, which a resumed run keeps:\n  ' + '\n  '.join(different)
-            + '\nGive the config those of the checkpoint, or start a new run from its weights '
-            f'(--cfg-options load_from={path})')
+            f'{place} is of a run with other settings, encoder or data:\n  ' + '\n  '.join(
+                f'{each["key"]}: {each["then"]} in the checkpoint, {each["now"]} in the config'
+                for each in refused)
+            + '\nMake them equal, or start a new run, from its weights if you like (--cfg-options '
+            f'load_from={place}). A change on purpose is taken with --allow-changed KEY, and the result says '
+            'so; optimizer, schedule, seed and batch are always those of the checkpoint')
+    return found
 
 
-def check_data(runner, meta: dict, path: str) -> None:
-    """Raise ConfigError if data or batch are others, or the loop cannot go on inside an epoch."""
-    now, then = run_settings(runner), meta.get('run') or {}
-    steps = now['steps_per_epoch']
-    different = [f'{key} {then[key]} in the checkpoint, {now[key]} now'
-                 for key in ('num_images', 'global_batch', 'steps_per_epoch')
-                 if then.get(key, now[key]) != now[key]]
+def _is_below(key: str, places: Sequence[str]) -> bool:
+    return any(key == place or key.startswith((f'{place}.', f'{place}[')) for place in places)
+
+
+def is_same_run(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
+                ) -> list[dict[str, Any]]:
+    """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
+    then, now = described(tree), {**schedules_now, **runner.identity}
+    if not any(key.startswith('model.') for key in then):
+        then, now = {**then, 'config': 'not in the checkpoint'}, {key: now[key] for key in then if key in now}
+    now |= {key: value for key, value in run_settings(runner).items() if key in then}
+    if now.get('randomness.seed') is None:
+        now['randomness.seed'] = then['randomness.seed']
+    ranks = {runner.world_size, (tree['meta'].get('run') or {}).get('world_size', runner.world_size)}
+    ignored = [*ELSEWHERE, *(('sync_bn',) if ranks == {1} else ())]
+    if 'identity' not in tree['meta']:
+        ignored.append('data')                                          # which nothing says
+    elif {key: then.get(key) for key in ('data.train', 'data.test')} == {
+            key: now.get(key) for key in ('data.train', 'data.test')} and now.get('data.train'):
+        ignored += LOCATIONS
+    return check_same_run(then, now, path, runner.allowed_changes, ignored)
+
+
+def check_place(runner, meta: Mapping[str, Any], path: str) -> None:
+    """Raise ConfigError if the run is over, or the loop cannot go on at the place inside an epoch."""
+    steps, then = len(runner.train_dataloader), meta.get('run') or {}
     by_epoch, inside = isinstance(runner.train_loop, EpochBasedTrainLoop), runner.iter - runner.epoch * steps
-    if not different and by_epoch and not 0 <= inside <= steps:
-        different = [f'iteration {runner.iter} after {runner.epoch} epochs in the checkpoint, {steps} steps '
-                     'per epoch now']
-    if different:
+    if by_epoch and not 0 <= inside <= steps:
         raise ConfigError(
-            f'{path} is of a run on other data or with another batch: {"; ".join(different)}. The iterations '
-            'done would be other images: make them equal (batch_size is per process), or start a new run '
-            f'from its weights (--cfg-options load_from={path})')
+            f'{path} is of a run on other data or with another batch: iteration {runner.iter} after '
+            f'{runner.epoch} epochs in the checkpoint, {steps} steps per epoch now. The iterations done '
+            'would be other images: make them equal (batch_size is per process), or start a new run from its '
+            f'weights (--cfg-options load_from={path})')
+    if runner.iter > runner.max_iters:
+        asked = f'max_epochs={runner.max_epochs}' if by_epoch else f'max_iters={runner.max_iters}'
+        raise ConfigError(f'{path} is of a run that has made {runner.iter} steps, and train_cfg.{asked} '
+                          f'asks for {runner.max_iters}: ask for as many at least')
     if by_epoch and inside and not isinstance(runner.train_loop, ResumableTrainLoop):
         raise ConfigError(
             f'{path} was saved {inside} steps into an epoch of {steps}, and '
             f'{type(runner.train_loop).__name__} would begin that epoch again: derive the loop from '
             'mmsimclr.runner.ResumableTrainLoop, or resume from the end of an epoch (--resume FILE)')
-    if then.get('world_size', now['world_size']) != now['world_size']:
-        print_log(f'{path} was saved by {then["world_size"]} process(es), and there are {now["world_size"]}: '
+    if then.get('world_size', runner.world_size) != runner.world_size:
+        print_log(f'{path} was saved by {then["world_size"]} process(es), and there are {runner.world_size}: '
                   'the run goes on with the same images, but not bit by bit', 'current', logging.WARNING)
 
 
@@ -100,6 +141,14 @@ def schedules(runner) -> list:
     if isinstance(schedulers, dict):
         schedulers = [each for group in schedulers.values() for each in group]
     return [each for each in schedulers if hasattr(each, 'state_dict')]
+
+
+def schedule_settings(states: Sequence | Mapping) -> dict[str, Any]:
+    """Return the settings in the states of schedules, by the keys that a config would give them."""
+    states = [each for group in states.values() for each in group] if isinstance(states, Mapping) else states
+    return {f'param_scheduler.{number}.{key}': json.loads(json.dumps(value, default=str))
+            for number, state in enumerate(states) for key, value in state.items()
+            if key not in MOVING and not callable(value)}
 
 
 def state_of(schedule: Any) -> dict[str, Any]:
@@ -115,8 +164,3 @@ def extend(schedule: Any, end: float) -> None:
         schedule._global_step -= 1
         schedule.step()                 # which it did not make when the shorter run ended
 
-
-def _equal(left: Any, right: Any) -> bool:
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    return bool(left == right)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
@@ -15,11 +16,14 @@ from torch import nn
 
 from mmsimclr import distributed
 from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
+from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine import PreemptionHook
 from mmsimclr.errors import InputError
+from mmsimclr.registry import LOOPS
+from mmsimclr.runner.adapt import is_of_type
 from mmsimclr.runner.checkpointing import (
     Search,
     checkpoint_content,
@@ -34,16 +38,15 @@ from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.log import DeferredMessageHub
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
 from mmsimclr.runner.resume import (
-    check_data,
-    check_settings,
+    check_place,
     extend,
+    is_same_run,
     may_be_restarted,
     num_restarts,
+    schedule_settings,
     schedules,
-    settings_of,
+    state_of,
 )
-
-LOOPS_BY_EPOCH = (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop')
 
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
@@ -104,11 +107,24 @@ class PretrainRunner(Runner):
     """MMEngine's Runner for runs that may end at any moment.
 
     Loading runs no code of the file, and fills the whole model or stops. A checkpoint is whole, says how its
-    encoder is built and fed, and is enough to go on bit by bit.
+    encoder is built and fed and which run it is of, and is enough to go on bit by bit.
+
+    Attributes:
+        provenance: What the run stands on besides its config and training images, such as an encoder and test
+            images: plain values by dotted key, set before ``train()``.
+        allowed_changes: Keys that may differ from those of a checkpoint that is resumed.
     """
 
+    provenance: Mapping[str, Any] = {}
+    allowed_changes: Sequence[str] = ()
     _run_id: str | None = None
     _loaded: dict | None = None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from others, by dotted key; every checkpoint of it has the same."""
+        listed = list_sha256(self.train_dataloader.dataset)
+        return {**canonical(self.cfg), **({'data.train': listed} if listed else {}), **self.provenance}
 
     def train(self) -> torch.nn.Module:
         """Train; raise RunError if a process died, memory ran out or a disk failed."""
@@ -157,8 +173,11 @@ class PretrainRunner(Runner):
             self.logger.info(f'restart {restarts}: {found}' if restarts else found)
         if newest:
             self.resume(str(newest))
+        elif self._load_from is not None and self._resume:
+            self.resume(self._load_from)
         elif self._load_from is not None:
-            (self.resume if self._resume else self.load_checkpoint)(self._load_from)
+            self.load_checkpoint(self._load_from)
+            self.message_hub.update_info('started_from', self._source)
         self._has_loaded = True
         if self._run_id is None:
             is_new = not newest and not (self._resume and self._load_from is not None)
@@ -188,15 +207,21 @@ class PretrainRunner(Runner):
         """Go on from a checkpoint, inside an epoch too; errors are also those of :meth:`load_checkpoint`.
 
         Raises:
-            ConfigError: If optimizer, schedule, seed, batch or data are not those of the checkpoint.
+            ConfigError: If the checkpoint is of another run, in a key that ``allowed_changes`` does not have,
+                or of one that has made more steps than this one is to make.
         """
-        configured, ends = settings_of(self), [schedule.end for schedule in schedules(self)]
+        configured = schedule_settings([state_of(schedule) for schedule in schedules(self)])
+        ends = [schedule.end for schedule in schedules(self)]
         sampler = self.train_dataloader.sampler
         has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         tree, self._loaded = self._loaded, None
-        check_settings(self, configured, filename)
-        check_data(self, tree['meta'], filename)
+        changes = distributed.from_first_rank(is_same_run, self, tree, filename, configured)
+        check_place(self, tree['meta'], filename)
+        if changes:
+            self.message_hub.update_info('changed_on_resume', [
+                *self.message_hub.runtime_info.get('changed_on_resume', []),
+                dict(step=self.iter, changes=changes)])
         for schedule, end in zip(schedules(self), ends, strict=True):
             extend(schedule, end)
         if has_seed_of_run:
@@ -220,7 +245,10 @@ class PretrainRunner(Runner):
         tree = dict(checkpoint.tree)
         self.call_hook('after_load_checkpoint', checkpoint=tree)
         matched = fill_model(self.model, tree, checkpoint.path)
+        # MMEngine would run a config under this key.
+        tree['meta'] = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
         self._has_loaded, self._loaded = True, tree
+        self._source = dict(checkpoint=str(checkpoint.path), sha256=checkpoint.sha256)
         self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
                          f'sha256: {checkpoint.sha256[:16]}')
         return tree
@@ -252,8 +280,8 @@ class PretrainRunner(Runner):
         meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
 
         def save() -> None:
-            tree = checkpoint_content(self, {**meta, 'cfg': self._config_text, 'run_id': self._run_id},
-                                      states, save_optimizer, save_param_scheduler)
+            facts = dict(cfg=self._config_text, identity=self.identity, run_id=self._run_id)
+            tree = checkpoint_content(self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
             if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
                 mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
@@ -268,8 +296,8 @@ class PretrainRunner(Runner):
 
     def build_train_loop(self, loop):
         """Build the train loop; raise InputError if the run, or an epoch, would have no steps."""
-        if isinstance(loop, dict) and (
-                loop['type'] in LOOPS_BY_EPOCH if 'type' in loop else loop.get('by_epoch')):
+        if isinstance(loop, dict) and (is_of_type(loop, EpochBasedTrainLoop, LOOPS) if 'type' in loop
+                                       else loop.get('by_epoch')):
             settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
             loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
         loop = super().build_train_loop(loop)

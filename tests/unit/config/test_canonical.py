@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop
 
 from mmsimclr import registry as registries
 from mmsimclr.config import canonical, config_sha256, differences, load_config
@@ -53,6 +54,13 @@ def test_the_lazy_dialect_is_the_same_as_text(tmp_path):
                     'lr = 1\nmodel = dict(type=SimCLR, head=dict(temperature=0.1))\n'
                     'optim_wrapper = dict(optimizer=dict(lr=lr, type=LARS))\nrandomness = dict(seed=0)\n')
     assert canonical(Config.fromfile(lazy)) == canonical(Config(TEXT)) == canonical(TEXT)
+
+
+@pytest.mark.parametrize('kind', ['EpochBasedTrainLoop', EpochBasedTrainLoop], ids=str)
+def test_a_loop_is_the_same_by_its_class_and_by_epoch(kind):
+    by_class, by_epoch, other = (canonical(dict(train_cfg=dict(max_epochs=1, **loop))) for loop in (
+        dict(type=kind), dict(by_epoch=True), dict(by_epoch=False)))
+    assert by_class == by_epoch != other
 
 
 def test_in_another_scope_a_bare_name_is_that_scopes():

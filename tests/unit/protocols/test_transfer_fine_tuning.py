@@ -1,5 +1,9 @@
 """The grid of fine-tuning: what each point trains with, what is chosen, and that finished points are kept."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import pytest
 from tiny_probe import save_encoder
 
@@ -24,6 +28,10 @@ class TwoPropertyShapes(Shapes):
         info = super().get_data_info(idx)
         label = info['gt_label']
         return {**info, 'gt_label': [label % 2, -1 if idx % 7 == 0 else int(label < 5)]}
+
+
+class OtherMomentumHook(BatchNormMomentumHook):
+    """A hook of another class with the same settings."""
 
 
 LEAF = 'configs/benchmarks/classification/transfer-{}_shapes.py'
@@ -92,6 +100,31 @@ def test_finished_pairs_are_kept_and_trained_again_only_if_something_changed(
     fewer = {**one, 'train_cfg.max_iters': 2, 'protocol.lr': [0.1]}
     run_benchmark(config_of(root, tmp_path, **fewer), checkpoint)
     assert [name for name, _ in trainings] == ['lr0.1_wd0', 'best']
+    # Of another encoder, or of another component with the same settings, nothing is taken over.
+    trainings.clear()
+    other = str(save_encoder(tmp_path, seed=1))
+    result = run_benchmark(config_of(root, tmp_path, **fewer), other)
+    assert [name for name, _ in trainings] == ['lr0.1_wd0', 'best']
+    kept = json.loads((tmp_path / 'lr0.1_wd0' / 'point.json').read_text())
+    assert kept['identity']['encoder.sha256'] == result.checkpoint_sha256
+    assert kept['identity']['encoder.sha256'] == hashlib.sha256(Path(other).read_bytes()).hexdigest()
+    trainings.clear()
+    run_benchmark(config_of(root, tmp_path, **fewer, **{'custom_hooks.0.type': OtherMomentumHook}), other)
+    assert [name for name, _ in trainings] == ['lr0.1_wd0', 'best']
+
+
+def test_what_was_begun_with_one_encoder_is_not_gone_on_with_by_another(root, tmp_path, checkpoint):
+    one = {'protocol.weight_decay': [0.0], 'protocol.lr': [0.1], 'default_hooks.checkpoint.interval': 1,
+           'default_hooks.checkpoint.by_epoch': False}
+    first = run_benchmark(config_of(root, tmp_path, **one), checkpoint)
+    (tmp_path / 'lr0.1_wd0' / 'point.json').unlink()
+    config = config_of(root, tmp_path, **one, resume=True)
+    other = save_encoder(tmp_path, seed=1)
+    with pytest.raises(ConfigError) as caught:
+        run_benchmark(config, str(other))
+    for path in (Path(checkpoint), other):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in str(caught.value)
+    assert run_benchmark(config, checkpoint).metrics == first.metrics
 
 
 def test_batch_norm_follows_the_length_of_an_epoch(root, tmp_path, checkpoint, monkeypatch):

@@ -1,13 +1,18 @@
 """A resumed run keeps what it was told; a config that says otherwise is refused, with both values."""
 
+import hashlib
+
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
+from PIL import Image
 from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.config import ConfigError
+from mmsimclr.protocols.pretraining import history
 from mmsimclr.runner import PretrainRunner, ResumableTrainLoop, build_runner
 
 SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based=True)]
@@ -37,13 +42,18 @@ OTHER_BATCH = {'train_dataloader.batch_size': 4, 'param_scheduler': [
 DIFFERENT = [
     ({'optim_wrapper.optimizer.lr': 0.1}, r'optimizer\.lr: 0\.3 in the checkpoint, 0\.1 in the config'),
     ({'optim_wrapper.optimizer.weight_decay': 0.5}, r'weight_decay.*: 1e-06 in the checkpoint, 0\.5 in the'),
-    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: 0\.9 in the checkpoint, 0\.5 in the config'),
+    ({'optim_wrapper.optimizer.momentum': 0.5}, r'momentum: not set in the checkpoint, 0\.5 in the config'),
     ({'param_scheduler.0.total': 9}, r'\.0\.total_steps: 8 in the checkpoint, 18 in the config'),
     ({'randomness.seed': 5, 'param_scheduler.0.warmup': 2},
-     r'(?s)randomness\.seed: 0 in the checkpoint, 5 in .*warmup_steps: 2 in the checkpoint, 4 in'),
+     r'(?s)warmup_steps: 2 in the checkpoint, 4 in .*randomness\.seed: 0 in the checkpoint, 5 in'),
     # The number of steps of the schedule stays, the images of a step do not.
-    ({'train_dataloader.dataset.num_images': 17}, r'num_images 16 in the checkpoint, 17 now'),
-    (OTHER_BATCH, r'global_batch 8 in the checkpoint, 4 now; steps_per_epoch 2 in')]
+    ({'train_dataloader.dataset.num_images': 17}, r'num_images: 16 in the checkpoint, 17 in the config'),
+    (OTHER_BATCH, r'(?s)global_batch: 8 in the checkpoint, 4 in.*steps_per_epoch: 2 in'),
+    ({'model.head.temperature': 0.2}, r'model\.head\.temperature: 0\.5 in the checkpoint, 0\.2 in'),
+    ({'model.chunk_size': 4}, r'model\.chunk_size: not set in the checkpoint, 4 in'),
+    ({'train_dataloader.dataset.pipeline.0.transforms.0.size': 20}, r'size: 16 in the checkpoint, 20 in'),
+    ({'train_dataloader.sampler.shuffle': False}, r'shuffle: True in the checkpoint, False in'),
+    ({'train_dataloader.dataset.split': 'val'}, r'split: not set in the checkpoint, val in')]
 
 
 @pytest.mark.parametrize('changes, message', DIFFERENT, ids=lambda value: str(value)[:40])
@@ -51,6 +61,97 @@ def test_other_settings_are_refused_and_both_values_named(changes, message, firs
     with pytest.raises(ConfigError, match=message) as caught:
         run(tmp_path, 4, first, **changes)
     assert f'load_from={first}' in str(caught.value)
+
+
+def test_a_change_on_purpose_is_taken_and_stays_on_record(first, tmp_path):
+    changes = {'model.head.temperature': 0.2, 'train_dataloader.sampler.shuffle': False}
+    with pytest.raises(ConfigError, match=r'shuffle: True in the checkpoint, False in') as caught:
+        run(tmp_path, 3, first, allow_changed=['model.head'], **changes)
+    assert 'temperature' not in str(caught.value)
+    changed = run(tmp_path, 3, first, allow_changed=['model.head', 'train_dataloader.sampler.shuffle'],
+                  experiment_name='changed', **changes)
+    record = [dict(step=4, changes=[dict(key='model.head.temperature', then=0.5, now=0.2),
+                                    dict(key='train_dataloader.sampler.shuffle', then=True, now=False)])]
+    assert changed.message_hub.runtime_info['changed_on_resume'] == record
+    assert 'allow_changed' not in changed.cfg
+    # From then on the changed config is the run's, and the record goes with it.
+    resumed = run(tmp_path, 4, tmp_path / 'epoch_3.pth', experiment_name='again', **changes)
+    assert history(resumed) == dict(changed_on_resume=record)
+    with pytest.raises(ConfigError, match=r'temperature: 0\.2 in the checkpoint, 0\.5 in the config'):
+        run(tmp_path, 4, tmp_path / 'epoch_4.pth', experiment_name='back')
+
+
+@pytest.mark.parametrize('key, changes', [
+    ('optim_wrapper', {'optim_wrapper.optimizer.lr': 0.1}), ('param_scheduler', {'param_scheduler.0.total': 9}),
+    ('randomness.seed', {'randomness.seed': 5}), ('global_batch', OTHER_BATCH)], ids=str)
+def test_what_the_checkpoint_itself_keeps_cannot_be_changed_on_purpose(key, changes, first, tmp_path):
+    with pytest.raises(ConfigError, match='in the checkpoint'):
+        run(tmp_path, 4, first, allow_changed=[key, key.partition('.')[0]], **changes)
+
+
+def test_fewer_epochs_than_were_done_are_refused_and_as_many_are_not(first, tmp_path):
+    with pytest.raises(ConfigError, match=r'has made 4 steps, and train_cfg\.max_epochs=1 asks for 2'):
+        run(tmp_path, 1, first)
+    assert run(tmp_path, 2, first, experiment_name='as many').iter == 4
+
+
+def test_what_cannot_matter_may_change(first, tmp_path):
+    resumed = run(tmp_path, 3, first, log_level='ERROR', custom_hooks=[dict(type='FiniteLossHook')],
+                  train_dataloader__num_workers=1, train_dataloader__persistent_workers=True,
+                  default_hooks__checkpoint__interval=2, env_cfg=dict(cudnn_benchmark=True))
+    assert resumed.iter == 6
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Sixteen images in a folder, and one of them under another name in another folder."""
+    root = tmp_path_factory.mktemp('files')
+    for number in range(16):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+        for folder, name in (('one', f'{number:02d}'), ('moved', f'{number:02d}'), ('other', f'x{number:02d}')):
+            (root / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(root / folder / f'{name}.png')
+    return root
+
+
+def test_data_may_move_but_not_change(files, tmp_path):
+    def images(folder):
+        pipeline = tiny_config(tmp_path).train_dataloader.dataset.pipeline
+        return {'train_dataloader.dataset': dict(
+            _delete_=True, type='UnlabeledImageFolder', data_root=str(files / folder),
+            pipeline=[dict(type='LoadImage'), *pipeline])}
+    run(tmp_path / 'a', 1, **images('one'))
+    path = tmp_path / 'a' / 'epoch_1.pth'
+    assert run(tmp_path / 'b', 2, path, **images('moved')).iter == 4
+    with pytest.raises(ConfigError, match=r'data\.train: [0-9a-f]{64} in the checkpoint, [0-9a-f]{64} in'):
+        run(tmp_path / 'c', 2, path, **images('other'))
+
+
+def test_weights_that_a_run_starts_from_are_in_its_result_even_after_a_resume(first, tmp_path):
+    run(tmp_path, 1, load_from=str(first))
+    source = dict(checkpoint=str(first), sha256=hashlib.sha256(first.read_bytes()).hexdigest())
+    assert history(run(tmp_path, 2, tmp_path / 'epoch_1.pth', experiment_name='on')) == dict(
+        started_from=source)
+
+
+def test_a_config_in_a_checkpoint_is_not_run(first, tmp_path):
+    """MMEngine runs one under the key of its older versions."""
+    tree = torch.load(first, weights_only=False)
+    tree['meta']['config'] = f'open({str(tmp_path / "run")!r}, "w")'
+    torch.save(tree, tmp_path / 'hostile.pth')
+    assert run(tmp_path / 'resumed', 3, tmp_path / 'hostile.pth').iter == 6
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_checkpoint_without_a_config_is_refused_unless_that_is_taken_on_purpose(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    for key in ('cfg', 'identity'):
+        del tree['meta'][key]
+    torch.save(tree, tmp_path / 'bare.pth')
+    with pytest.raises(ConfigError, match=r'config: not in the checkpoint'):
+        run(tmp_path / 'run', 3, tmp_path / 'bare.pth')
+    assert run(tmp_path / 'run', 3, tmp_path / 'bare.pth', allow_changed=['config'],
+               experiment_name='on').iter == 6
 
 
 def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
@@ -68,7 +169,7 @@ def test_a_seed_that_was_drawn_is_that_of_the_resumed_run_too(tmp_path):
 
 def test_a_checkpoint_without_any_of_this_resumes_as_in_mmengine(first, tmp_path):
     tree = torch.load(first, weights_only=False)
-    for key in ('run', 'run_id'):
+    for key in ('run', 'run_id', 'identity'):
         del tree['meta'][key]
     del tree['random_states']
     torch.save(tree, tmp_path / 'old.pth')

@@ -1,0 +1,62 @@
+"""One hash for the list of a dataset's images, wherever the files lie."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from torch.utils.data import Subset
+
+from mmsimclr.datasets.base import ArrayDataset
+from mmsimclr.datasets.in_memory_images import InMemoryImages
+from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
+
+
+def list_sha256(dataset: Any) -> str | None:
+    """Return the SHA-256 of a dataset's list, in order: paths below the data root and annotations.
+
+    Of images in memory it is that of their pixels. Files are not looked at. None stands for a dataset of
+    another kind than MMEngine's and ours, and wrappers of these.
+    """
+    digest, is_known = hashlib.sha256(), False
+    for part in _parts(dataset):
+        digest.update(len(part).to_bytes(8, 'little'))
+        digest.update(part)
+        is_known = True
+    return digest.hexdigest() if is_known else None
+
+
+def _parts(dataset: Any) -> Iterator[bytes | memoryview]:
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    inner = getattr(dataset, 'datasets', None) or getattr(dataset, 'dataset', None)
+    if inner is not None:
+        if isinstance(dataset, Subset):
+            yield _bytes(np.asarray(dataset.indices))
+        for each in inner if isinstance(inner, list | tuple) else [inner]:
+            yield from _parts(each)
+    elif isinstance(dataset, InMemoryImages):
+        yield _bytes(dataset.images.cpu().numpy())
+    elif isinstance(dataset, ArrayDataset):
+        yield '\0'.join(getattr(dataset, 'names', ())).encode()
+        yield from (_bytes(getattr(dataset, name)) for name in dataset.ROWS)
+    elif isinstance(dataset, UnlabeledImageFolder):
+        yield from (_bytes(dataset.data_bytes), _bytes(dataset.data_address))
+    elif isinstance(dataset, BaseDataset):
+        root = json.dumps(os.path.join(str(dataset.data_root or ''), ''))[1:-1]
+        for index in range(len(dataset)):
+            # That of a subclass may read or draw the image.
+            info = BaseDataset.get_data_info(dataset, index)
+            text = json.dumps(info, sort_keys=True, default=_plain)
+            yield (text.replace(f'"{root}', '"') if root else text).encode()
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

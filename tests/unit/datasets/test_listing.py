@@ -1,0 +1,70 @@
+"""One hash for a list of images: the same wherever they lie, another for any other list."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_folder import write_folder
+from torch.utils.data import Subset
+
+from mmsimclr.datasets import InMemoryImages, Shapes, UnlabeledImageFolder, WebDatasetShards, list_sha256
+from mmsimclr.prepare.shards import write_shards
+from mmsimclr.registry import DATASETS
+
+SHAPES = dict(type='Shapes', num_images=10, image_size=16)
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('images')
+    write_folder(root / 'files')
+    write_shards(root / 'files', root / 'shards', images_per_shard=4, report=lambda line: None)
+    return root
+
+
+def build(kind: str, root: Path):
+    if kind == 'files':
+        return UnlabeledImageFolder(data_root=str(root / 'files'))
+    if kind == 'shards':
+        return WebDatasetShards(data_root=str(root / 'shards'))
+    return DATASETS.build(dict(type='mmpretrain.CustomDataset', data_root=str(root / 'files')))
+
+
+@pytest.mark.parametrize('kind', ['files', 'shards', 'mmpretrain'])
+def test_a_list_is_the_same_in_another_folder_and_another_if_a_name_or_an_order_changes(kind, folders,
+                                                                                         tmp_path):
+    before = list_sha256(build(kind, folders))
+    moved = shutil.copytree(folders, tmp_path / 'moved')
+    assert list_sha256(build(kind, moved)) == before and len(before) == 64
+    if kind != 'shards':
+        file = sorted((moved / 'files' / 'cat').iterdir())[0]
+        file.rename(file.with_name('another.png'))
+        assert list_sha256(build(kind, moved)) != before
+
+
+def test_labels_count_where_there_are_any(folders, tmp_path):
+    moved = shutil.copytree(folders, tmp_path / 'moved')
+    (moved / 'files' / 'cat').rename(moved / 'files' / 'aardvark')
+    names = [{Path(build('mmpretrain', root).get_data_info(0)['img_path']).name for root in (folders, moved)}]
+    assert names and list_sha256(build('mmpretrain', moved)) != list_sha256(build('mmpretrain', folders))
+
+
+def test_images_without_files():
+    def digest(**changes):
+        return list_sha256(DATASETS.build(dict(SHAPES, **changes)))
+    assert digest() == digest() != digest(num_images=9)
+    held = [list_sha256(InMemoryImages(dict(SHAPES, seed=seed))) for seed in (0, 0, 1)]
+    assert held[0] == held[1] != held[2]
+
+
+def test_wrappers_are_looked_through_and_subsets_count():
+    whole = Shapes(10, 16)
+    half = dict(type='BalancedSubset', dataset=SHAPES, fraction=1.0)
+    assert list_sha256(DATASETS.build(half)) == list_sha256(whole)
+    subsets = [list_sha256(Subset(whole, indices)) for indices in ([0, 1], [0, 1], [1, 0], [0, 2])]
+    assert subsets[0] == subsets[1] and len(set(subsets)) == 3
+
+
+def test_of_a_dataset_of_another_kind_nothing_is_known():
+    assert list_sha256([np.zeros(3)]) is None
