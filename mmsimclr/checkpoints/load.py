@@ -1,6 +1,7 @@
 """Loading an encoder or a model from a checkpoint: complete, or an error."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ def _checkpoint_in(folder: Path) -> Path:
     last = folder / 'last_checkpoint'
     if last.is_file():
         # The folder may have been moved since the path was written.
-        path = folder / Path(last.read_text(encoding='utf-8').strip()).name
+        path = folder / Path(os.fsdecode(last.read_bytes()).strip()).name
         if not path.is_file():
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
         return path
