@@ -29,7 +29,9 @@ JOBS = (('SLURM_JOB_ID', 'SLURM_RESTART_COUNT'), ('TORCHELASTIC_RUN_ID', 'TORCHE
 class HeldError(UserError, RuntimeError):
     """Another run works in the folder; ``holder`` says which."""
 
-    holder: 'Holder | None' = None
+    def __init__(self, message: str, holder: 'Holder | None' = None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class LostLeaseError(UserError, RuntimeError):
@@ -116,11 +118,9 @@ class Lease:
         lease, watched = cls._new(path, heartbeat_s, expires_s, label), None
         while other := lease._attempt():
             if other.is_gone() is False or (watched and watched != (other.token, other.beats)):
-                error = HeldError(
+                raise HeldError(
                     f'{lease.file.parent if lease.file.name == LEASE else lease.file.with_suffix("")} is in '
-                    f'use by {other}. Wait for its end, end it, or choose another folder')
-                error.holder = other
-                raise error
+                    f'use by {other}. Wait for its end, end it, or choose another folder', other)
             if not watched:
                 print(f'{lease.file} is of {other}: waiting for a sign of life, at most '
                       f'{max(expires_s, 2 * other.heartbeat_s):g} s', file=sys.stderr)

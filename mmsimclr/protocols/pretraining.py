@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.protocols.result import Result, sha256
-from mmsimclr.runner import build_runner
+from mmsimclr.runner import build_runner, working_in
 
 
 def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
@@ -16,7 +16,17 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
 
     It has the last loss and, if the config has an ``OnlineKNNHook``, the accuracy before the first step and
     after the last. ``config_path`` and ``command`` say in it how to repeat the run.
+
+    Raises:
+        HeldError: If another run works in the work directory.
     """
+    if config.get('launcher', 'none') != 'none':
+        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    with working_in(config.work_dir, 'pre-training'):
+        return _pretrain(config, config_path, command)
+
+
+def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     runner = build_runner(config)
     started = time.perf_counter()
     runner.train()
