@@ -22,7 +22,7 @@ from mmsimclr.config import ConfigError
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
-from mmsimclr.files import ProgressLine
+from mmsimclr.files import ProgressLine, leased
 from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
@@ -188,9 +188,10 @@ class Benchmark:
             result.checkpoint_layout = report.layout
             result.tensors_loaded = (report.matched, report.expected)
         if distributed.rank() == 0:
-            if predictions is not None:
-                result.predictions = predictions.write(self.work_dir).name
-            result.write(self.work_dir / 'result.json')
+            with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
+                if predictions is not None:
+                    result.predictions = predictions.write(self.work_dir).name
+                result.write(self.work_dir / 'result.json')
         barrier()
         return result
 

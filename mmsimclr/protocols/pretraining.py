@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
+from mmsimclr.files import leased
 from mmsimclr.protocols.result import Result, sha256
 from mmsimclr.runner import build_runner, working_in
 
@@ -54,7 +55,8 @@ def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
     if distributed.rank() == 0:
-        path = result.write(Path(runner.work_dir) / 'result.json')
+        with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
+            path = result.write(Path(runner.work_dir) / 'result.json')
         runner.logger.info(f'finished in {wall_time_s:.0f} s: {path}')
     return result
 

@@ -20,7 +20,7 @@ from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_
 from mmsimclr.config import ConfigError
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.distributed import unwrap_model
-from mmsimclr.engine import PreemptionHook
+from mmsimclr.engine import AtomicCheckpointHook, PreemptionHook
 from mmsimclr.errors import InputError
 from mmsimclr.files import Lease, leased
 from mmsimclr.models import SimCLR
@@ -192,7 +192,7 @@ class PretrainRunner(Runner):
 
     def _tidy(self) -> None:
         """Remove what killed runs left, in folders that no other run works in."""
-        for folder in folders_of_run(Path(self.work_dir)) if self._leases else ():
+        for folder in self._folders() if self._leases else ():
             with ExitStack() as held:
                 if Path(self.work_dir) != folder:
                     if (lease := Lease.try_take(folder, label='start of a training')) is None:
@@ -212,7 +212,17 @@ class PretrainRunner(Runner):
         if '://' in (address := read_text(Path(self.work_dir) / 'last_checkpoint') or ''):
             raise CheckpointError(f'the last checkpoint is {address}, and --resume looks in folders only: '
                                   'fetch it, and name the file (--resume FILE)')
-        return newest_checkpoint(list(folders_of_run(Path(self.work_dir))))
+        return newest_checkpoint(self._folders())
+
+    def _folders(self) -> list[Path]:
+        """Return the folders that checkpoints of this run may be in, the work directory first."""
+        folders = list(folders_of_run(Path(self.work_dir)))
+        for hook in self.hooks:
+            if isinstance(hook, AtomicCheckpointHook) and hook.out_dir and '://' not in str(hook.out_dir):
+                folder = Path(hook.out_dir, Path(self.work_dir).name)                   # as MMEngine has it
+                if folder.is_dir() and not any(map(folder.samefile, folders)):
+                    folders.append(folder)
+        return folders
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
                map_location='default') -> None:

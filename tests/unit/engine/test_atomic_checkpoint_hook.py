@@ -113,3 +113,17 @@ def test_a_folder_with_the_name_of_an_interrupted_run_stops_no_save(tmp_path):
     (tmp_path / INTERRUPTED / 'kept').touch()
     runner(tmp_path).train()
     assert (tmp_path / INTERRUPTED / 'kept').exists() and (tmp_path / 'iter_4.pth').exists()
+
+
+@pytest.mark.parametrize('last', [None, b'\xff', b'', b'/nowhere/epoch_1.pth'])
+def test_checkpoints_of_another_folder_are_found_without_last_checkpoint(last, tmp_path):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path / 'disk')))
+    tiny_runner(tmp_path / 'run', default_hooks=hooks, param_scheduler=None).train()
+    assert checkpoints(tmp_path / 'disk' / 'run') == ['epoch_1.pth', 'epoch_1.pth.json']
+    (tmp_path / 'run' / 'last_checkpoint').unlink()
+    if last is not None:
+        (tmp_path / 'run' / 'last_checkpoint').write_bytes(last)
+    again = tiny_runner(tmp_path / 'run', default_hooks=hooks, param_scheduler=None, resume=True,
+                        train_cfg=dict(by_epoch=True, max_epochs=2))
+    again.train()
+    assert again.message_hub.get_info('started_at_iteration') == 2 and again.iter == 4

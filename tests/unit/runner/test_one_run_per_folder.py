@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 from mmengine.hooks import Hook
+from processes import run_ranks
+from refused_starts import refusal
 from tiny_run import tiny_config, tiny_runner
 
 from mmsimclr.config import check_config
@@ -120,3 +122,12 @@ def test_a_validation_removes_nothing(tmp_path):
     (tmp_path / '.epoch_1.pth.77.tmp').touch()
     runner.load_or_resume()
     assert (tmp_path / '.epoch_1.pth.77.tmp').exists()
+
+
+@pytest.mark.slow
+def test_all_ranks_are_refused(tmp_path):
+    with Lease.take(tmp_path / 'run' / '0', label='training'):
+        before = listing(tmp_path / 'run')
+        told = run_ranks(refusal, 2, str(tmp_path / 'run'), [{}], folder=tmp_path / 'ranks')
+        assert listing(tmp_path / 'run') == before
+    assert told[0] == told[1] and f'in use by process {os.getpid()} on' in told[0][0]

@@ -5,8 +5,8 @@ import re
 import pytest
 from mmengine.config import Config
 from processes import run_ranks
+from refused_starts import refusal
 from tiny_run import tiny_config
-from value_tasks import refusal
 
 from mmsimclr.errors import InputError
 from mmsimclr.runner import build_runner

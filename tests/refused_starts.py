@@ -1,10 +1,10 @@
-"""What the ranks of a test do with values that are refused."""
+"""What the ranks of a test do to start runs that are refused."""
 
 from pathlib import Path
 
 from tiny_run import tiny_config
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import UserError
 from mmsimclr.runner import build_runner
 
 
@@ -19,6 +19,6 @@ def refusal(work_dir: str, cases: list[dict]) -> list[str | None]:
         try:
             build_runner(config).train()
             messages.append(None)
-        except InputError as error:
+        except UserError as error:
             messages.append(str(error))
     return messages
