@@ -33,7 +33,7 @@ from mmsimclr.reporting import (
     save_views_sheet,
     text_table,
 )
-from mmsimclr.runner import build_runner
+from mmsimclr.runner import build_runner, working_in
 
 K = 20
 NUM_NEIGHBOURS = 6
@@ -71,7 +71,13 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     ``options`` override values of the config, ``seed`` that of initialisation and views, and ``say`` receives
     the lines meant for the user. ``random.json``, ``pretrained.json`` and the pictures go to ``work_dir``.
     """
-    started, work_dir = time.perf_counter(), Path(work_dir)
+    with working_in(work_dir, 'quick start'):
+        return _quickstart(config_path, Path(work_dir), options, seed, say)
+
+
+def _quickstart(config_path: str | Path, work_dir: Path, options: dict | None, seed: int | None,
+                say: Callable[[str], None]) -> tuple[Result, Result]:
+    started = time.perf_counter()
     config = load_config(config_path, options, work_dir)
     if seed is not None:
         config.randomness.update(seed=seed)

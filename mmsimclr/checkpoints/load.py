@@ -1,6 +1,7 @@
 """Loading an encoder or a model from a checkpoint: complete, or an error."""
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.errors import MissingFileError, did_you_mean
-from mmsimclr.files import read_text
+from mmsimclr.files import read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
@@ -65,7 +66,7 @@ def _checkpoint_in(folder: Path) -> Path:
     last = folder / 'last_checkpoint'
     if last.is_file():
         # The folder may have been moved since the path was written.
-        path = folder / Path(read_text(last, 'the name of a checkpoint').strip()).name
+        path = folder / Path(os.fsdecode(read_regular(last, 4096)).strip()).name
         if not path.is_file():
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
         return path

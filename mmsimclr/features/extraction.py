@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,8 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         raise InputError(f'num_workers and commit_s must be >= 0, got {num_workers} and {commit_s}')
     dataset = ImageFolder(images) if isinstance(images, str | Path) else images
     store, manifest, rank, ranks = FeatureStore(Path(out)), {}, distributed.rank(), distributed.world_size()
-    with store.reserved() if rank == 0 else nullcontext():      # for all ranks of this run
+    with ExitStack() as held:                           # by rank 0, for all ranks of this run
+        distributed.from_first_rank(lambda: held.enter_context(store.reserved()))
         if rank == 0:
             listed = list_images(dataset, verify)
             manifest = _manifest(embedder, dataset, listed, dtype, command, verify)

@@ -21,7 +21,8 @@ from numpy.lib.format import open_memmap
 
 from mmsimclr.errors import ExistingFileError, InputError, MachineError
 from mmsimclr.features.fingerprint import ImageList
-from mmsimclr.files import atomic_writer, check_fields, locked_file, map_npy, map_npz, parse_json, read_json
+from mmsimclr.files import (
+    HeldError, atomic_writer, check_fields, leased, map_npy, map_npz, parse_json, read_json)
 
 MANIFEST = 'manifest.json'
 FORMAT = 'mmsimclr features 2'
@@ -283,16 +284,16 @@ class FeatureStore:
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
-        """Keep other runs off the files during the block; a complete result needs no lock."""
+        """Keep other runs off the files during the block; a complete result needs no lease."""
         with ExitStack() as held:
-            if not self.is_complete:
-                self.out.parent.mkdir(parents=True, exist_ok=True)
+            if not self.is_complete or self.folder.exists():
                 try:
-                    held.enter_context(locked_file(self.out, wait=False))
-                except BlockingIOError:
-                    raise MachineError(
-                        f'another run is writing {self.out}. Wait for it and repeat the command, which gives '
-                        'its result or goes on from there; or choose another name (--out)') from None
+                    held.enter_context(leased(self.out.with_name(f'{self.out.name}.lease'), 'extraction'))
+                except HeldError as error:
+                    raise HeldError(
+                        f'another run is writing {self.out}: {error.holder}. Wait for it and repeat the '
+                        'command, which gives its result or goes on from there; or choose another name '
+                        '(--out)', error.holder) from None
             yield
 
     def prepare(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:

@@ -29,7 +29,9 @@ JOBS = (('SLURM_JOB_ID', 'SLURM_RESTART_COUNT'), ('TORCHELASTIC_RUN_ID', 'TORCHE
 class HeldError(UserError, RuntimeError):
     """Another run works in the folder; ``holder`` says which."""
 
-    holder: 'Holder | None' = None
+    def __init__(self, message: str, holder: 'Holder | None' = None) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class LostLeaseError(UserError, RuntimeError):
@@ -61,7 +63,7 @@ class Holder:
         jobs = _jobs()
         if any(jobs.get(job, -1) > restarts for job, restarts in self.jobs.items()):
             return True                                 # an earlier life of this very job
-        if self.machine != _machine():
+        if self.machine != _machine() or os.name == 'nt':       # where os.kill would do so
             return None
         if self.pid == os.getpid() and self.started == _started(self.pid):
             return self.token not in _own               # from before an exec
@@ -116,11 +118,9 @@ class Lease:
         lease, watched = cls._new(path, heartbeat_s, expires_s, label), None
         while other := lease._attempt():
             if other.is_gone() is False or (watched and watched != (other.token, other.beats)):
-                error = HeldError(
+                raise HeldError(
                     f'{lease.file.parent if lease.file.name == LEASE else lease.file.with_suffix("")} is in '
-                    f'use by {other}. Wait for its end, end it, or choose another folder')
-                error.holder = other
-                raise error
+                    f'use by {other}. Wait for its end, end it, or choose another folder', other)
             if not watched:
                 print(f'{lease.file} is of {other}: waiting for a sign of life, at most '
                       f'{max(expires_s, 2 * other.heartbeat_s):g} s', file=sys.stderr)
@@ -225,10 +225,14 @@ class Lease:
         """Put this process's record under a name that must not exist; return whether it is there."""
         if not self._draft.exists():
             record = {key: value for key, value in asdict(self.holder).items() if key != 'beats'}
-            with open(self._draft, 'wb') as file:
-                file.write(json.dumps(record).encode() + b'\n' + _beat_text(0))
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with open(self._draft, 'wb') as file:
+                    file.write(json.dumps(record).encode() + b'\n' + _beat_text(0))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:                    # that of a full disk names no file
+                error.filename = error.filename or str(self._draft)
+                raise
         try:
             os.link(self._draft, path)
         except FileExistsError:
@@ -317,7 +321,7 @@ if hasattr(os, 'register_at_fork'):
 
 def _file_of(path: str | Path) -> Path:
     path = Path(os.path.realpath(path))
-    return path if path.suffix == LEASE else path / LEASE
+    return path if path.suffix == LEASE and not path.is_dir() else path / LEASE
 
 
 def _is_silent(file: Path, holder: Holder, expires_s: float) -> bool:

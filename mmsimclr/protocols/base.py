@@ -28,10 +28,11 @@ from mmsimclr.features import (
     extraction_sha256,
     of_projection_head,
 )
-from mmsimclr.files import ProgressLine
+from mmsimclr.files import ProgressLine, leased
 from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
+from mmsimclr.runner import working_in
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -53,12 +54,20 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     Raises:
         ConfigError: If the config describes no protocol.
         CheckpointError: If the checkpoint cannot be used.
+        HeldError: If another run works in the work directory.
     """
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
                           '(configs/benchmarks/); to pre-train, use tools/train.py')
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    with working_in(config.work_dir, 'benchmark'):
+        return _run_benchmark(config, checkpoint, config_path, command, select, cache_dir, device)
+
+
+def _run_benchmark(config: Config, checkpoint: str | None, config_path: str | Path | None,
+                   command: str | None, select: str | None, cache_dir: str | Path | None,
+                   device: str) -> Result:
     work_dir = Path(config.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     randomness = config.get('randomness') or {}
@@ -202,9 +211,10 @@ class Benchmark:
             result.checkpoint_layout = report.layout
             result.tensors_loaded = (report.matched, report.expected)
         if distributed.rank() == 0:
-            if predictions is not None:
-                result.predictions = predictions.write(self.work_dir).name
-            result.write(self.work_dir / 'result.json')
+            with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
+                if predictions is not None:
+                    result.predictions = predictions.write(self.work_dir).name
+                result.write(self.work_dir / 'result.json')
         barrier()
         return result
 

@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
+from mmsimclr.files import leased
 from mmsimclr.protocols.result import Result, sha256
-from mmsimclr.runner import build_runner
+from mmsimclr.runner import build_runner, working_in
 
 
 def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
@@ -17,7 +18,17 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
 
     It has the last loss and, if the config has an ``OnlineKNNHook``, the accuracy before the first step and
     after the last. ``config_path`` and ``command`` say in it how to repeat the run.
+
+    Raises:
+        HeldError: If another run works in the work directory.
     """
+    if config.get('launcher', 'none') != 'none':
+        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    with working_in(config.work_dir, 'pre-training'):
+        return _pretrain(config, config_path, command)
+
+
+def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     runner = build_runner(config)
     started = time.perf_counter()
     runner.train()
@@ -49,7 +60,8 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
     if distributed.rank() == 0:
-        path = result.write(Path(runner.work_dir) / 'result.json')
+        with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
+            path = result.write(Path(runner.work_dir) / 'result.json')
         runner.logger.info(f'finished in {wall_time_s:.0f} s: {path}')
     return result
 

@@ -4,6 +4,8 @@ import csv
 import io
 import itertools
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -247,6 +249,15 @@ def worker_processes() -> Iterator[None]:
         get_reusable_executor().shutdown(wait=True)
 
 
+def _end_with(parent: int) -> None:
+    """Have this process end when its parent has, also where that was killed and could tell nobody."""
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
                     num_processes: int | None = None, unit: str = 'SVMs') -> list[Any]:
     """Return ``[function(*shared, *task) for task in tasks]``, computed by several processes.
@@ -265,7 +276,9 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
     progress(0, len(own))
     results = []
     calls = (joblib.delayed(function)(*shared, *task) for task in own)
-    for result in joblib.Parallel(num_processes, return_as='generator')(calls):
+    pool = joblib.Parallel(num_processes, return_as='generator', initializer=_end_with,
+                           initargs=(os.getpid(),))
+    for result in pool(calls):
         results.append(result)
         progress(len(results), len(own))
     gathered: list[Any] = [None] * len(tasks)

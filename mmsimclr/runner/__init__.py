@@ -1,7 +1,7 @@
 """Runs: build, train, resume, save, and explain failures."""
 
 from .adapt import set_amp, set_auto_scale_lr, set_deterministic
-from .build import build_runner
+from .build import build_runner, working_in
 from .checkpointing import (
     SaveError,
     Search,
@@ -20,4 +20,4 @@ from .runner import PretrainRunner, compile_encoder
 __all__ = ['DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop', 'RunError',
            'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run', 'newest_checkpoint',
            'plain_errors', 'random_state', 'remove_leftovers', 'require_any', 'save_whole', 'set_amp',
-           'set_auto_scale_lr', 'set_deterministic', 'set_random_state', 'write_text']
+           'set_auto_scale_lr', 'set_deterministic', 'set_random_state', 'working_in', 'write_text']

@@ -1,13 +1,31 @@
 """Building a runner from a checked config."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
+from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
 from mmsimclr.runner.runner import PretrainRunner
+
+
+@contextmanager
+def working_in(folder: str | Path, label: str) -> Iterator[Lease | None]:
+    """Hold a folder's lease for all ranks of this run during the block; yield it on the first rank.
+
+    Raises:
+        HeldError: On every rank, if another run works there.
+    """
+    with ExitStack() as held:
+        leases = []
+        distributed.from_first_rank(lambda: leases.append(held.enter_context(leased(folder, label))))
+        yield leases[0] if leases else None
 
 
 def build_runner(config: Config) -> Runner:
@@ -21,18 +39,21 @@ def build_runner(config: Config) -> Runner:
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.
         ConfigError: If the config lacks a part that training needs, or names a Runner that is not ours.
+        InputError: If a value can only fail or give wrong numbers later.
+        HeldError: If another run works in the work directory.
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     adapt(config)
     allowed_changes = config.pop('allow_changed', ())
-    runner = _build(config)
+    kind = config.get('runner_type')
+    with working_in(config.work_dir, 'start of a training'):        # a Runner writes there when it is built
+        runner = _build(config, kind)
     runner.allowed_changes = allowed_changes
     return runner
 
 
-def _build(config: Config) -> Runner:
-    kind = config.get('runner_type')
+def _build(config: Config, kind: str | type | None) -> Runner:
     if not kind:
         return PretrainRunner.from_cfg(config)
     runner_class = RUNNERS.get(kind) if isinstance(kind, str) else kind

@@ -3,9 +3,12 @@
 import errno
 import hashlib
 import json
+import os
 import re
+import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from mmsimclr.files import atomic_writer, difference
 from mmsimclr.runner.resume import run_settings, state_of
 
 RESUMABLE_KEYS = {'state_dict', 'optimizer', 'message_hub'}
+MAX_TEXT_BYTES = 1 << 16                # of manifests, run_id and last_checkpoint
+RUN_ID = re.compile('[0-9A-Za-z_-]{1,64}')
 LEFTOVER = re.compile(r'\.(.+\.pth(\.json)?|last_checkpoint|run_id)\.\d+\.tmp')
 
 
@@ -40,6 +45,11 @@ class Search:
     notes: list[str] = field(default_factory=list)                    # why others were passed over
     damaged: list[Path] = field(default_factory=list)                 # of this run
     of_other_runs: list[Path] = field(default_factory=list)           # left in the folder by an earlier run
+
+    def pass_over(self, path: Path, reason: str) -> None:
+        """Note that something called like a checkpoint is none that can be gone on from."""
+        self.damaged.append(path)
+        self.notes.append(f'{path} is passed over: {reason}')
 
 
 def manifest_of(path: Path) -> Path:
@@ -74,7 +84,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all; its folder must be there."""
     _require_folder(path)
     with atomic_writer(path) as file:
-        file.write(text.encode())
+        file.write(os.fsencode(text))               # names of folders need not be UTF-8
+
+
+def read_text(path: Path) -> str | None:
+    """Return what :func:`write_text` wrote; None if there is no such file, or something else."""
+    with suppress(OSError, ValueError):
+        if stat.S_ISREG(path.stat().st_mode):       # a pipe would never end
+            with open(path, 'rb') as file:
+                return os.fsdecode(file.read(MAX_TEXT_BYTES)).strip()
+    return None
 
 
 def _require_folder(path: Path) -> None:
@@ -83,33 +102,53 @@ def _require_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> list[str]:
-    """Remove what killed runs left half-written, and manifests without a checkpoint; return the names."""
-    leftovers = [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]
-    leftovers += [path for path in folder.glob('*.pth.json') if not path.with_suffix('').is_file()]
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return sorted(path.name for path in leftovers)
+    """Remove what killed runs left half-written, and manifests without a checkpoint; return the names.
+
+    No other run may work in the folder. What is no regular file, or no manifest, is not of a run, and stays.
+    """
+    removed = []
+    for path in folder.iterdir():
+        # A checkpoint that is a link to a disk which is away has its manifest still.
+        orphan = path.name.endswith('.pth.json') and not os.path.lexists(path.with_suffix('')) \
+            and _manifest_in(path) is not None
+        with suppress(OSError):
+            if (orphan or LEFTOVER.fullmatch(path.name)) and stat.S_ISREG(path.lstat().st_mode):
+                path.unlink()
+                removed.append(path.name)
+    return sorted(removed)
 
 
 def newest_checkpoint(folders: list[Path]) -> Search:
     """Find the intact checkpoint with the most iterations, of the run that saved there last.
 
     A checkpoint with a manifest is intact if it has that size and SHA-256. One without, as MMEngine or a kill
-    leaves them, is intact if it can be read to its end. The first folder has the ``run_id``.
+    leaves them, is intact if it can be read to its end. The first folder has the ``run_id``. Whatever else is
+    called ``*.pth`` counts as damaged.
     """
-    named = folders[0] / 'run_id'
-    run_id = named.read_text(encoding='utf-8').strip() if named.is_file() else None
-    search = Search()
-    paths = [path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')]
+    search, paths = Search(), []
+    run_id = read_text(named := folders[0] / 'run_id')
+    if os.path.lexists(named) and not RUN_ID.fullmatch(run_id or ''):
+        search.notes.append(f'{named} names no run: it is passed over, and the checkpoint with the most '
+                            'iterations is taken, of whichever run')
+        run_id = None
+    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.glob('*.pth')):
+        if wrong := _no_file(path):
+            search.pass_over(path, wrong)
+        else:
+            paths.append(path)
     described = {path: manifest for path in paths if (manifest := _read_manifest(path, search))}
     for path, manifest in sorted(described.items(), key=lambda item: item[1]['iteration'], reverse=True):
         if not manifest['resumable']:
             continue
         if run_id and manifest['run_id'] != run_id:
             search.of_other_runs.append(path)
-        elif wrong := difference(path, {'sha256': manifest['sha256']}, manifest['bytes']):
-            search.damaged.append(path)
-            search.notes.append(f'{path} is damaged and passed over: {wrong}')
+            continue
+        try:
+            wrong = difference(path, {'sha256': manifest['sha256']}, manifest['bytes'])
+        except OSError as error:
+            wrong = error.strerror or str(error)
+        if wrong:
+            search.pass_over(path, f'damaged: {wrong}')
         else:
             search.path, search.iteration = path, manifest['iteration']
             break
@@ -122,13 +161,22 @@ def newest_checkpoint(folders: list[Path]) -> Search:
     return search
 
 
+def _no_file(path: Path) -> str:
+    """Say why a name cannot be that of a checkpoint; return an empty string if it can."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        link = 'a link to what is not there' if path.is_symlink() else 'not accessible'
+        return f'{link} ({error.strerror})'
+    return '' if stat.S_ISREG(mode) else 'a folder' if stat.S_ISDIR(mode) else 'no regular file'
+
+
 def _consider(path: Path, run_id: str | None, search: Search) -> None:
     """Take a checkpoint without a manifest if it has more iterations than what was found."""
     try:
         checkpoint = read_checkpoint(path)
-    except CheckpointError as error:
-        search.damaged.append(path)
-        search.notes.append(f'{error}. It is passed over')
+    except (UserError, OSError) as error:
+        search.pass_over(path, str(error))
         return
     iteration = checkpoint.meta.get('iter')
     if not _is_resumable(checkpoint.tree) or not isinstance(iteration, int):
@@ -162,17 +210,21 @@ def _is_resumable(tree: Mapping) -> bool:
 
 
 def _read_manifest(path: Path, search: Search) -> dict | None:
+    manifest = _manifest_in(manifest_of(path))
+    if manifest is None and os.path.lexists(manifest_of(path)):
+        search.notes.append(f'{manifest_of(path)} is not a manifest')
+    return manifest
+
+
+def _manifest_in(path: Path) -> dict | None:
     try:
-        manifest = json.loads(manifest_of(path).read_text(encoding='utf-8'))
+        manifest = json.loads(read_text(path) or '')
         if (isinstance(manifest['iteration'], int) and isinstance(manifest['bytes'], int)
                 and re.fullmatch('[0-9a-f]{64}', manifest['sha256'])
                 and {'run_id', 'resumable'} <= {*manifest}):
             return manifest
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    search.notes.append(f'{manifest_of(path)} is not a manifest')
     return None
 
 
@@ -203,9 +255,9 @@ class _HashedFile:
 def folders_of_run(work_dir: Path) -> Iterator[Path]:
     """Yield the work directory, and the folder its last checkpoint went to if that is another."""
     yield work_dir
-    last = work_dir / 'last_checkpoint'
-    if last.is_file():
-        folder = Path(last.read_text(encoding='utf-8').strip()).parent
+    last = read_text(work_dir / 'last_checkpoint')
+    with suppress(OSError, ValueError):                             # an odd name is that of no folder
+        folder = Path(last).parent if last else work_dir
         if folder.is_dir() and not folder.samefile(work_dir):
             yield folder
 

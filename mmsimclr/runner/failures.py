@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ import torch
 from mmsimclr.errors import UserError
 from mmsimclr.runner.checkpointing import SaveError
 
-DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE)
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+DISK_ERRNOS = (*WRITING, errno.EIO, errno.ESTALE)
+SHARED_MEMORY = '/dev/shm'                  # nosec B108: where loader processes leave batches
 
 
 class RunError(UserError, RuntimeError):
@@ -40,21 +44,37 @@ def explained_failures(runner) -> Iterator[None]:
 
 def _reason(error: Exception, runner) -> str | None:
     text, iteration = str(error), runner.iter + 1
-    # Torch has no type for it; or the pipe to the process broke before torch noticed.
-    if 'DataLoader worker (pid' in text or (
-            isinstance(error, ConnectionError | EOFError) and runner.train_dataloader.num_workers):
-        return (f'a process that loads images ended at iteration {iteration} ({_first_line(error)}): '
-                'killed usually means that memory ran out; lower train_dataloader.num_workers, or enlarge '
-                '/dev/shm')
+    # Torch has types for few of these. The text of an error in a loader process ends in that of its cause.
+    if 'Too many open files' in text or getattr(error, 'errno', None) in (errno.EMFILE, errno.ENFILE):
+        return (f'too many files are open at iteration {iteration} ({_last_line(error)}): raise the limit '
+                '(ulimit -n), or lower train_dataloader.num_workers')
+    if '</torch_' in text:
+        return (f'passing images through {SHARED_MEMORY} failed at iteration {iteration} '
+                f'({_last_line(error)}): enlarge it (docker run --shm-size), or lower '
+                'train_dataloader.num_workers')
+    if 'DataLoader worker (pid' in text:
+        return (f'a process that loads images ended at iteration {iteration} ({_first_line(error)}). The '
+                "kernel's log (dmesg) says if it killed it because memory ran out: then lower "
+                'train_dataloader.num_workers')
     if isinstance(error, torch.OutOfMemoryError):
         return (f'the GPU has too little memory ({_first_line(error)}): lower train_dataloader.batch_size, '
                 'or set model.chunk_size below it')
-    if isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM:
+    if isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM \
+            or "can't allocate memory" in text:
         return ('memory ran out: lower train_dataloader.num_workers or train_dataloader.batch_size, or set '
                 'model.chunk_size below that')
     if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
-        return f'writing to {error.filename or runner.work_dir} failed ({error.strerror})'
-    if runner.world_size > 1 and isinstance(error, RuntimeError):
+        what = 'writing to' if error.errno in WRITING else 'reading or writing'
+        if error.filename:
+            return f'{what} {error.filename} failed ({error.strerror})'
+        full = _full_places(runner) if error.errno in WRITING else []
+        return (f'{what} a file failed at iteration {iteration} ({error.strerror}); the error does not say '
+                'which' + (f'. Full is: {", ".join(full)}' if full else ''))
+    if runner.world_size == 1 and runner.train_dataloader.num_workers and isinstance(
+            error, ConnectionError | EOFError):
+        return (f'the connection to another process broke at iteration {iteration} ({_first_line(error)}): '
+                'one that loads images, unless the run talks to others')
+    if runner.world_size > 1 and isinstance(error, RuntimeError | ConnectionError | EOFError):
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         waited = f' or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
         return (f'process {runner.rank} of {runner.world_size} stopped at iteration {iteration} '
@@ -63,8 +83,24 @@ def _reason(error: Exception, runner) -> str | None:
     return None
 
 
+def _full_places(runner) -> list[str]:
+    """Return those of the places that a run writes to which have no room left."""
+    full = []
+    for place in (runner.work_dir, SHARED_MEMORY, tempfile.gettempdir()):
+        try:
+            if shutil.disk_usage(place).free < 1 << 20:
+                full.append(str(place))
+        except OSError:
+            pass
+    return full
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][-200:]
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][-200:]
 
 
 def _go_on(runner) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.logging import MessageHub
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -20,8 +22,10 @@ from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
-from mmsimclr.engine import PreemptionHook
+from mmsimclr.engine import AtomicCheckpointHook, PreemptionHook
 from mmsimclr.errors import InputError
+from mmsimclr.files import Lease, leased
+from mmsimclr.models import SimCLR
 from mmsimclr.registry import LOOPS
 from mmsimclr.runner.adapt import is_of_type
 from mmsimclr.runner.checkpointing import (
@@ -29,6 +33,7 @@ from mmsimclr.runner.checkpointing import (
     checkpoint_content,
     folders_of_run,
     newest_checkpoint,
+    read_text,
     remove_leftovers,
     require_any,
     save_whole,
@@ -103,6 +108,11 @@ def check_widths(model: nn.Module) -> None:
             'model.backbone')
 
 
+def _printable(text: str) -> str:
+    """Return a text whose names of files, which need not be UTF-8, can be written to a log."""
+    return text.encode('utf-8', 'backslashreplace').decode()
+
+
 class PretrainRunner(Runner):
     """MMEngine's Runner for runs that may end at any moment.
 
@@ -119,6 +129,7 @@ class PretrainRunner(Runner):
     allowed_changes: Sequence[str] = ()
     _run_id: str | None = None
     _loaded: dict | None = None
+    _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -127,17 +138,33 @@ class PretrainRunner(Runner):
         return {**canonical(self.cfg), **({'data.train': listed} if listed else {}), **self.provenance}
 
     def train(self) -> torch.nn.Module:
-        """Train; raise RunError if a process died, memory ran out or a disk failed."""
-        preemption = [hook for hook in self.hooks if isinstance(hook, PreemptionHook)]
-        for hook in preemption:
-            hook.listen()
-        try:
+        """Train, as the only run in its work directory.
+
+        Raises:
+            HeldError: If another run works there.
+            LostLeaseError: If another has taken over, because this one stood still for long.
+            RunError: If a process died, memory ran out or a disk failed.
+        """
+        with ExitStack() as self._held:
+            self._held.callback(setattr, self, '_leases', ())
+            self.hold(self.work_dir)
+            for hook in self.hooks:
+                if isinstance(hook, PreemptionHook):
+                    self._held.callback(hook.release)
+                    hook.listen()
             device = next(self.model.parameters()).device
             with kept_memory(device, large_blocks=False), explained_failures(self):
                 return super().train()
-        finally:
-            for hook in preemption:
-                hook.release()
+
+    def hold(self, folder: str | Path) -> None:
+        """Keep other runs out of a folder that checkpoints go to until training ends; for all ranks.
+
+        Raises:
+            HeldError: If another run works there.
+        """
+        def take() -> None:
+            self._leases = *self._leases, self._held.enter_context(leased(folder, 'training'))
+        distributed.from_first_rank(take)
 
     def build_model(self, model):
         """Build the model; raise ConfigError if its parts do not fit each other."""
@@ -147,7 +174,9 @@ class PretrainRunner(Runner):
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""
-        return DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
+        hub = DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
+        hub.keep_for(self.log_processor)
+        return hub
 
     def _maybe_compile(self, target: str) -> None:
         # MMEngine compiles the whole train_step, which breaks at the log, the optimizer and the loss.
@@ -164,9 +193,9 @@ class PretrainRunner(Runner):
         if restarts or (self._resume and self._load_from is None):
             search = distributed.from_first_rank(self._search)
             for note in search.notes:
-                self.logger.warning(note)
+                self.logger.warning(_printable(note))
             require_any(search, may_start_anew=restarts > 0)
-            found = f'resuming from the newest intact checkpoint, {search.path}'
+            found = _printable(f'resuming from the newest intact checkpoint, {search.path}')
             if not (newest := search.path):
                 anew = ': starting from the beginning' if self._load_from is None else ''
                 found = f'no checkpoint in {self.work_dir}{anew}'
@@ -184,9 +213,15 @@ class PretrainRunner(Runner):
             self._run_id = distributed.from_first_rank(self._name_run, is_new)
 
     def _tidy(self) -> None:
-        for folder in folders_of_run(Path(self.work_dir)):
-            if leftovers := remove_leftovers(folder):
-                self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
+        """Remove what killed runs left, in folders that no other run works in."""
+        for folder in self._folders() if self._leases else ():
+            with ExitStack() as held:
+                if Path(self.work_dir) != folder:
+                    if (lease := Lease.try_take(folder, label='start of a training')) is None:
+                        continue
+                    held.enter_context(lease)
+                if leftovers := remove_leftovers(folder):
+                    self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
 
     def _name_run(self, is_new: bool) -> str:
         run_id = uuid.uuid4().hex
@@ -196,11 +231,20 @@ class PretrainRunner(Runner):
         return run_id
 
     def _search(self) -> Search:
-        last = Path(self.work_dir) / 'last_checkpoint'
-        if last.is_file() and '://' in (address := last.read_text(encoding='utf-8').strip()):
+        if '://' in (address := read_text(Path(self.work_dir) / 'last_checkpoint') or ''):
             raise CheckpointError(f'the last checkpoint is {address}, and --resume looks in folders only: '
                                   'fetch it, and name the file (--resume FILE)')
-        return newest_checkpoint(list(folders_of_run(Path(self.work_dir))))
+        return newest_checkpoint(self._folders())
+
+    def _folders(self) -> list[Path]:
+        """Return the folders that checkpoints of this run may be in, the work directory first."""
+        folders = list(folders_of_run(Path(self.work_dir)))
+        for hook in self.hooks:
+            if isinstance(hook, AtomicCheckpointHook) and hook.out_dir and '://' not in str(hook.out_dir):
+                folder = Path(hook.out_dir, Path(self.work_dir).name)                   # as MMEngine has it
+                if folder.is_dir() and not any(map(folder.samefile, folders)):
+                    folders.append(folder)
+        return folders
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
                map_location='default') -> None:
@@ -273,6 +317,7 @@ class PretrainRunner(Runner):
 
         Raises:
             SaveError: If it cannot be written; what was there before is untouched.
+            LostLeaseError: If another run has taken over the folder.
             FloatingPointError: If a FiniteLossHook finds damage.
         """
         states = distributed.from_every_rank(random_state())
@@ -280,6 +325,8 @@ class PretrainRunner(Runner):
         meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
 
         def save() -> None:
+            for lease in self._leases:
+                lease.check()
             facts = dict(cfg=self._config_text, identity=self.identity, run_id=self._run_id)
             tree = checkpoint_content(self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
@@ -294,8 +341,23 @@ class PretrainRunner(Runner):
         if is_last:
             self.message_hub.update_info('last_ckpt', path)
 
+    def _require_negatives(self, loader) -> None:
+        """Raise InputError if a batch of a contrastive run would be one image, whose loss is always 0."""
+        batch = loader.batch_size
+        if batch is None or not isinstance(unwrap_model(self.model), SimCLR):
+            return
+        has_last = not loader.drop_last and not isinstance(loader.sampler, InfiniteSampler)
+        rest = len(loader.sampler) % batch if has_last else 0
+        if (rest or batch) * self.world_size < 2:
+            which, mend = ('the last', 'train_dataloader.drop_last=True leaves it out') if rest else (
+                'each', 'raise train_dataloader.batch_size')
+            raise InputError(
+                f'a batch must have at least 2 images over all processes, and {which} would have 1 '
+                f'(train_dataloader.batch_size={batch}, {len(loader.dataset)} images, {self.world_size} '
+                'process(es)): without another image there are no negatives, and the loss is 0; ' + mend)
+
     def build_train_loop(self, loop):
-        """Build the train loop; raise InputError if the run, or an epoch, would have no steps."""
+        """Build the train loop; raise InputError if a run, an epoch or a batch had nothing to learn from."""
         if isinstance(loop, dict) and (is_of_type(loop, EpochBasedTrainLoop, LOOPS) if 'type' in loop
                                        else loop.get('by_epoch')):
             settings = {key: value for key, value in loop.items() if key not in ('by_epoch', 'type')}
@@ -307,6 +369,7 @@ class PretrainRunner(Runner):
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
                 f'process(es) do not fill one batch of {loader.batch_size}; '
                 'lower train_dataloader.batch_size')
+        self._require_negatives(loader)
         if loop.max_iters < 1:
             raise InputError('the run would have no steps: train_cfg.max_epochs (or max_iters) must be >= 1')
         return loop

@@ -1,13 +1,36 @@
 """Checkpoints that replace older ones only when they are whole."""
 
+import re
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
 from mmsimclr.engine.hooks.preemption import INTERRUPTED
+from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
+
+STEPS = (*range(1, 102), 999, 1000, 1001, 99_999, 100_000, 100_001, 1_234_567, 1_234_568)
+
+
+def check_template(template: str) -> None:
+    """Refuse names of checkpoints that would overwrite each other, or that nobody would find again."""
+    usual = "a name with one place for the number, such as 'iter_{}.pth' or 'epoch_{:04d}.pth'"
+    try:
+        names = [template.format(step) for step in STEPS]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f'filename_tmpl must be {usual}, got {template!r}: {error!r}') from error
+    if len({*names}) < len(names):
+        raise InputError(f'filename_tmpl must be {usual}, got {template!r}, which gives several checkpoints '
+                         f'one name ({names[0]!r})')
+    if any(Path(name).name != name or not name.endswith('.pth') for name in names):
+        raise InputError(f'filename_tmpl must be {usual}, without folders and ending in .pth, by which '
+                         f'--resume finds it; got {template!r} (out_dir is for folders)')
+    if any(re.search(r'-[0-9a-f]{8}\.pth$', name) for name in names):
+        raise InputError(f'filename_tmpl must be {usual}; {template!r} gives names that end in - and eight '
+                         f'digits ({names[0]!r}), as those of model zoos, where they are of the SHA-256')
 
 
 @HOOKS.register_module()
@@ -16,13 +39,23 @@ class AtomicCheckpointHook(CheckpointHook):
 
     It also deletes what a :class:`PreemptionHook` saved. Every config's ``CheckpointHook`` is built as this
     one. ``PretrainRunner.save_checkpoint`` writes the checkpoint and ``last_checkpoint``.
+
+    ``filename_tmpl`` must give each number a name of its own that ends in ``.pth``, by which ``--resume``
+    finds it.
     """
+
+    def __init__(self, *args, filename_tmpl: str | None = None, **kwargs) -> None:
+        if filename_tmpl is not None:
+            check_template(filename_tmpl)
+        super().__init__(*args, filename_tmpl=filename_tmpl, **kwargs)
 
     def before_train(self, runner) -> None:
         steps = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
         super().before_train(runner)
         if '://' not in str(self.out_dir):
             Path(self.out_dir).mkdir(parents=True, exist_ok=True)
+            if hasattr(runner, 'hold'):                      # of runs with one name, it is one folder
+                runner.hold(self.out_dir)
         if self.max_keep_ckpts > 0:
             # MMEngine has deleted what a killed run did not come to; the manifests go with the next save.
             self.keep_ckpt_ids = deque(steps)
@@ -43,7 +76,8 @@ class AtomicCheckpointHook(CheckpointHook):
             replaced.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
         if is_main_process():
             for suffix in ('', '.json'):                     # the checkpoint and its manifest
-                Path(runner.work_dir, f'{INTERRUPTED}{suffix}').unlink(missing_ok=True)
+                with suppress(OSError):                      # a folder of that name is not ours
+                    Path(runner.work_dir, f'{INTERRUPTED}{suffix}').unlink()
                 for old in replaced:
                     path = self.file_backend.join_path(self.out_dir, f'{old}{suffix}')
                     if self.file_backend.isfile(path):

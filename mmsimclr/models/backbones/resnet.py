@@ -1,7 +1,8 @@
 """ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -178,6 +179,7 @@ class ResNet(BaseModule):
         self.norm_eval = norm_eval
         self.warns_of_small_images = stem == 'imagenet'
         self.norm_cfg = {'type': 'BN', 'eps': norm_eps, **(norm_cfg or {})}
+        check_norm(self.norm_cfg)
 
         width = int(width)
         block, num_blocks = ARCHITECTURES[depth]
@@ -267,6 +269,15 @@ class ResNet(BaseModule):
         blocks = [block(in_channels, channels, stride, self._norm, shortcut)]
         blocks += [block(out_channels, channels, 1, self._norm, None) for _ in range(1, num_blocks)]
         return nn.Sequential(*blocks)
+
+
+def check_norm(norm_cfg: Mapping[str, Any]) -> None:
+    """Refuse arguments of a norm that torch takes and that make its output NaN, or its statistics diverge."""
+    eps, momentum = norm_cfg.get('eps', 1e-5), norm_cfg.get('momentum', 0.1)
+    if not isinstance(eps, int | float) or not 0 < eps < 1:
+        raise InputError(f'eps of a norm must be in (0, 1), got {eps!r} (1e-5 is usual)')
+    if momentum is not None and not (isinstance(momentum, int | float) and 0 <= momentum <= 1):
+        raise InputError(f'momentum of a norm must be in [0, 1], or None, got {momentum!r} (0.1 is usual)')
 
 
 def _check(name: str, value: object, accepted: tuple) -> None:

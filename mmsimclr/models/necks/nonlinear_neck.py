@@ -6,8 +6,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.models.backbones.resnet import check_norm
 from mmsimclr.registry import MODELS
 
+MAX_LAYERS = 100                # more than anybody trains; a slip of the pen would build for hours
 NORMS = {'BN': nn.BatchNorm1d, 'BN1d': nn.BatchNorm1d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -45,8 +47,9 @@ class NonLinearNeck(BaseModule):
                             ('out_channels', out_channels)):
             if width < 1:
                 raise InputError(f'{name} must be >= 1, got {width}')
-        if num_layers < 0:
-            raise InputError(f'num_layers must be >= 0 (0 is the identity), got {num_layers}')
+        if not 0 <= num_layers <= MAX_LAYERS:
+            raise InputError(f'num_layers must be >= 0 (0 is the identity) and <= {MAX_LAYERS}, got '
+                             f'{num_layers} (SimCLR uses 2 or 3)')
         if with_last_bn_affine not in (True, False, 'scale'):
             raise InputError("with_last_bn_affine must be True, False or 'scale' (gamma without "
                              f'beta), got {with_last_bn_affine!r}')
@@ -98,6 +101,7 @@ def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Mod
     if isinstance(norm_class, str):
         raise InputError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
                          + did_you_mean(kind, NORMS))
+    check_norm(cfg)
     norm = norm_class(num_features, affine=bool(affine), **cfg)
     if affine == 'scale':
         norm.register_parameter('bias', None)

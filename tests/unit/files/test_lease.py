@@ -79,6 +79,10 @@ def test_it_is_given_back_and_leaves_nothing(tmp_path):
         assert taken.is_ours()
     assert not taken.is_ours() and not taken.lost and not os.listdir(tmp_path / 'new' / 'folder')
     taken.release()
+    (tmp_path / 'folder.lease').mkdir()
+    with Lease.take(tmp_path / 'folder.lease') as taken:
+        assert taken.file == tmp_path / 'folder.lease' / '.lease'
+    (tmp_path / 'folder.lease').rmdir()
     with Lease.take(tmp_path / 'features.npz.lease'):
         assert (tmp_path / 'features.npz.lease').is_file()
         with Lease.take(tmp_path / 'other.npz.lease'):
@@ -428,3 +432,12 @@ def test_times_must_make_sense(tmp_path, times):
         Lease.take(tmp_path, heartbeat_s=times[0], expires_s=times[1])
     with suppress(FileNotFoundError):
         assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_is_named_and_nothing_stays(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/\.lease"):
+        Lease.take(tmp_path)
+    assert not os.listdir(tmp_path)

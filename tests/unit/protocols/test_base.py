@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.config import ConfigError, check_config
 from mmsimclr.environment import versions
 from mmsimclr.features import extraction as files
+from mmsimclr.files import HeldError
 from mmsimclr.models import ResNet
 from mmsimclr.protocols import EncoderSource, Predictions, read_predictions, read_result, run_benchmark
 from mmsimclr.protocols.base import clear_dataset_errors
 from mmsimclr.protocols.result import feature_names
+from mmsimclr.runner import working_in
 
 TINY = dict(depth=18, base_channels=4, stem='cifar')
 
@@ -236,3 +239,16 @@ def test_an_error_that_explains_itself_stays():
 def test_folders_without_images_are_the_users_data():
     with pytest.raises(ValueError, match='no images to measure on: Found 0 files'), clear_dataset_errors():
         raise RuntimeError('Found 0 files in x')
+
+
+def test_a_result_is_not_written_into_a_folder_that_another_run_has_taken_over(tmp_path):
+    benchmark = tiny_benchmark(tmp_path / 'run')
+    with working_in(benchmark.work_dir, 'benchmark') as lease:
+        record = json.loads(lease.file.read_bytes().split(b'\n')[0])
+        lease.file.write_text(json.dumps({**record, 'token': 'a' * 32, 'pid': os.getppid(), 'started': ''}))
+        with pytest.raises(HeldError):
+            benchmark.result('x', {}, {}, {})
+    assert not (benchmark.work_dir / 'result.json').exists()
+    lease.file.unlink()
+    benchmark.result('x', {}, {}, {})
+    assert (benchmark.work_dir / 'result.json').exists()

@@ -1,8 +1,15 @@
 """The SVM protocol, against the serial loop of the original one."""
 
+import contextlib
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +241,34 @@ def test_tasks_come_back_in_their_order_from_any_number_of_processes(num_process
     assert run_in_parallel(scaled_sum, tasks, (rows, 2), num_processes) == [
         2 * sum(range(first, second)) for first, second in tasks]
     assert '9 of 9 SVMs' in capfd.readouterr().err
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_killed_one_end_too(tmp_path):
+    code = ('import time; from mmsimclr.protocols.svm import run_in_parallel; '
+            'run_in_parallel(time.sleep, [(100,)] * 4, (), 2)')
+    parent = subprocess.Popen([sys.executable, '-c', code], start_new_session=True)
+    try:
+        children, deadline = [], time.monotonic() + 90
+        while len(children) < 3 and time.monotonic() < deadline:        # two, and joblib's tracker of files
+            threads = Path(f'/proc/{parent.pid}/task').glob('*/children')
+            children = [int(pid) for path in threads for pid in path.read_text().split()]
+            time.sleep(0.1)
+        assert len(children) >= 3
+        time.sleep(1)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 60
+        while not all(map(_has_ended, children)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert all(map(_has_ended, children))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)

@@ -141,11 +141,13 @@ def test_checkpoints_of_another_folder_are_found_by_last_checkpoint(tmp_path):
 
 def test_only_what_a_save_leaves_is_removed(tmp_path):
     save(tmp_path, 1)
-    kept = ['.iter_1.pth.tmp', '.notes.12.tmp', 'iter_1.pth.tmp', 'result.json', '.hidden.pth', 'x.pth.txt']
-    gone = ['.iter_2.pth.123.tmp', '.iter_2.pth.json.1.tmp', '.last_checkpoint.7.tmp', '.run_id.7.tmp',
-            'iter_0.pth.json']
+    kept = ['.iter_1.pth.tmp', '.notes.12.tmp', 'iter_1.pth.tmp', 'result.json', '.hidden.pth', 'x.pth.txt',
+            'results.pth.json']
+    gone = ['.iter_2.pth.123.tmp', '.iter_2.pth.json.1.tmp', '.last_checkpoint.7.tmp', '.run_id.7.tmp']
     for name in (*kept, *gone):
         (tmp_path / name).touch()
+    save(tmp_path, 0).unlink()
+    gone.append('iter_0.pth.json')
     assert remove_leftovers(tmp_path) == sorted(gone)
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, 'iter_1.pth', 'iter_1.pth.json'])
 

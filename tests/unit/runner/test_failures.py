@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,17 +125,47 @@ def explanation(error: Exception, runner) -> str:
 
 
 @pytest.mark.parametrize('error, num_workers, said', [
-    (RuntimeError('DataLoader worker (pid(s) 7) exited unexpectedly'), 2, 'iteration 7 .*num_workers'),
-    (ConnectionResetError('peer'), 2, 'a process that loads images ended'), (EOFError(), 1, 'loads images'),
+    (RuntimeError('DataLoader worker (pid(s) 7) exited unexpectedly'), 2, 'iteration 7 .*dmesg.*num_workers'),
+    (ConnectionResetError('peer'), 2, r'connection .* broke at iteration 7 \(peer\)'),
+    (EOFError(), 1, 'connection .* broke'),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you "
+                  'tried to allocate 9 bytes.'), 0, 'memory ran out: lower'),
+    (OSError(errno.EMFILE, 'Too many open files'), 2, r'too many files are open .*ulimit -n'),
+    (RuntimeError('Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\nRuntimeError: '
+                  'unable to open shared memory object </torch_1_2> in read-write mode: Too many open files '
+                  '(24)'), 2, r'too many files are open .*ulimit -n'),
+    (RuntimeError('Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\nRuntimeError: '
+                  'unable to write to file </torch_12_34>: No space left on device (28)'), 2,
+     r'through /dev/shm failed .*</torch_12_34>: No space left on device \(28\)\)'),
     (torch.OutOfMemoryError('CUDA out of memory.\nMore'), 0, r'\(CUDA out of memory.\): lower .*batch'),
     (MemoryError(), 0, 'memory ran out: lower'), (OSError(errno.ENOMEM, 'fork'), 0, 'memory ran out: lower'),
     (OSError(errno.ENOSPC, 'No space left', 'log.json'), 0, r'writing to log\.json failed \(No space left\)'),
-    (OSError(errno.EIO, 'I/O error'), 0, r'writing to work_dirs/x failed'),
+    (OSError(errno.EIO, 'I/O error', 'a.tar'), 0, r'reading or writing a\.tar failed'),
+    (OSError(errno.EIO, 'I/O error'), 0, r'a file failed at iteration 7 \(I/O error\); .* does not say'),
     (SaveError('y.pth could not be written'), 0, r'^y\.pth could not be written\. The last')])
 def test_failures_of_the_machine_are_said_with_what_to_do(error, num_workers, said):
     message = explanation(error, runner_of(1, num_workers))
     assert re.search(said, message), message
     assert message.endswith('The last whole checkpoint is x/epoch_2.pth; --resume goes on from it')
+
+
+@pytest.mark.parametrize('full', [[], ['/dev/shm'], ['work_dirs/x', '/dev/shm']])
+def test_a_full_disk_that_the_error_does_not_name_is_looked_for(full, monkeypatch):
+    """The queues of loader processes are in /dev/shm, and their error names no file."""
+    monkeypatch.setattr(shutil, 'disk_usage', lambda place: SimpleNamespace(
+        free=0 if place in full else 1 << 40))
+    message = explanation(OSError(errno.ENOSPC, 'No space left on device'), runner_of(1, 2))
+    found = re.search(r'Full is: (.*?)\. The last', message)
+    assert (found[1].split(', ') if found else []) == full
+    assert 'No space left on device' in message and ('work_dirs/x' in message) == ('work_dirs/x' in full)
+
+
+def test_a_killed_rank_is_not_taken_for_a_loader_without_memory():
+    for error in (ConnectionResetError('Connection reset by peer'), EOFError(),
+                  RuntimeError('Connection closed by peer [10.0.0.2]:1234')):
+        message = explanation(error, runner_of(2, num_workers=4))
+        assert 'process 0 of 2 stopped at iteration 7' in message and 'its own log says why' in message
+        assert 'loads images' not in message and 'memory' not in message
 
 
 @pytest.mark.parametrize('error', [

@@ -3,16 +3,19 @@
 import collections
 import json
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import HistoryBuffer, MessageHub
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import log_of, tiny_runner
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsimclr.engine import warmup_cosine_lr
-from mmsimclr.runner import DeferredMessageHub
+from mmsimclr.runner import DeferredMessageHub, PretrainRunner
+from mmsimclr.runner.log import RecentHistory
 
 BACKENDS = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 SCALARS = ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr', 'images_per_second')
@@ -143,3 +146,89 @@ def test_an_iteration_without_a_log_line_asks_for_no_value(tmp_path, views):
     assert runner.iter == 10
     # The first creates the weights and the loader; two log lines; the epoch's end and its checkpoint.
     assert set(counter.reads) <= {0, 3, 7, 9, 10} and counter.reads[3] == counter.reads[7] == 12
+
+
+class GrowingHubForLogTest(DeferredMessageHub):
+    """Keeps MMEngine's histories."""
+
+    def _shorten(self, key):
+        pass
+
+
+@pytest.mark.parametrize('kept', [1, 7, 64, 1000])
+def test_a_bounded_history_says_what_mmengines_does(kept):
+    """Of integers, floats and counts, at windows within what is kept; MMEngine's is the oracle."""
+    rng = np.random.default_rng(kept)
+    want, got = HistoryBuffer([3], [1], max_length=kept), RecentHistory(np.array([3]), np.array([1]), kept)
+    for number in range(1, 500):
+        value = int(rng.integers(9)) if number < 100 else float(rng.normal())
+        count = int(rng.integers(1, 4))
+        for history in (want, got):
+            history.update(value, count)
+        if number % 7 == 0 or number < 10:
+            for left, right in zip(want.data, got.data, strict=True):
+                np.testing.assert_array_equal(left, right)
+                assert left.dtype == right.dtype
+            for window in {1, 3, kept, min(number, kept), None}:
+                for statistic in ('mean', 'max', 'min'):
+                    assert got.statistics(statistic, window) == want.statistics(statistic, window)
+            assert got.current() == want.current() and type(got.current()) is type(want.current())
+    assert type(got.plain()) is HistoryBuffer and got.plain().data[0].tolist() == want.data[0].tolist()
+    with pytest.raises(TypeError):
+        got.update('1')
+
+
+def test_logged_scalars_are_those_of_mmengines_histories(monkeypatch, tmp_path):
+    lines = []
+    for hub in (DeferredMessageHub, GrowingHubForLogTest):
+        monkeypatch.setattr(PretrainRunner, 'build_message_hub', lambda self, *_, hub=hub: hub.get_instance(
+            self.experiment_name))
+        custom = [dict(data_src='loss', log_name=f'loss_{window}', method_name='mean', window_size=window)
+                  for window in ('epoch', 'global', 3)]
+        tiny_runner(tmp_path / hub.__name__, train_cfg=dict(by_epoch=True, max_epochs=3), log_processor=dict(
+            type='PretrainLogProcessor', window_size=2, custom_cfg=custom)).train()
+        lines.append([{key: value for key, value in line.items() if 'time' not in key and 'per' not in key}
+                      for line in lines_of(tmp_path / hub.__name__)])
+    assert lines[0] == lines[1] and len(lines[0]) == 6 and 'loss_global' in lines[0][0]
+
+
+@pytest.mark.parametrize('windows, kept', [([], 10_000), ([3, 20_000], 20_000), (['epoch'], 1_000_000),
+                                           (['global', 5], 1_000_000), ([None], 1_000_000)])
+def test_as_many_values_are_kept_as_the_log_averages_over(windows, kept):
+    hub = DeferredMessageHub('windows')
+    hub.keep_for(SimpleNamespace(window_size=10, custom_cfg=[
+        {} if window is None else dict(window_size=window) for window in windows]))
+    assert hub.num_values == kept
+
+
+def test_a_checkpoint_of_many_steps_is_small_and_one_with_long_histories_shrinks(tmp_path):
+    """MMEngine's histories of many steps are resumed, and the next checkpoint has the last values only."""
+    tiny_runner(tmp_path).train()
+    path = tmp_path / 'epoch_1.pth'
+    tree = torch.load(path, weights_only=False)
+    names = [name for name in tree['message_hub']['log_scalars'] if name != 'train/time']
+    long = np.arange(200_000.0)
+    for name in names:
+        tree['message_hub']['log_scalars'][name] = HistoryBuffer(long, np.ones(200_000, int))
+    torch.save(tree, path)
+    (tmp_path / 'epoch_1.pth.json').unlink()
+    large = path.stat().st_size
+    runner = tiny_runner(tmp_path, resume=True, train_cfg=dict(by_epoch=True, max_epochs=2),
+                         param_scheduler=[dict(type='WarmupCosineLR', warmup=1, total=2,
+                                               convert_to_iter_based=True)])
+    runner.train()
+    history = runner.message_hub.get_scalar('train/loss')
+    assert history.data[0][:-2].tolist() == long[-9_998:].tolist() and len(history.data[0]) == 10_000
+    assert history.mean(50) == pytest.approx((long[-48:].sum() + history.data[0][-2:].sum()) / 50)
+    saved = tmp_path / 'epoch_2.pth'
+    assert saved.stat().st_size < large - len(names) * 16 * 180_000
+    again = torch.load(saved, weights_only=False)['message_hub']['log_scalars']['train/loss']
+    assert type(again) is HistoryBuffer and again.data[0].tolist() == history.data[0].tolist()
+
+
+def test_scalars_do_not_pile_up_on_the_device_where_nothing_is_logged():
+    hub = DeferredMessageHub('unread')
+    for step in range(2500):
+        hub.update_scalar('train/loss', torch.tensor(float(step)))
+    assert len(hub._waiting['train/loss']) <= 1000
+    assert hub.get_scalar('train/loss').data[0].tolist() == list(range(2500))

@@ -1,0 +1,122 @@
+"""Values that could only fail late, or give wrong numbers in silence, are refused before training."""
+
+import re
+
+import pytest
+from mmengine.config import Config
+from processes import run_ranks
+from refused_starts import refusal
+from tiny_run import tiny_config
+
+from mmsimclr.errors import InputError
+from mmsimclr.runner import build_runner
+from mmsimclr.runner.adapt import VALUES, check_values
+
+# Key, value, and what the message must say besides both.
+REFUSED = [
+    ('default_hooks.logger.interval', 0, '>= 1'), ('default_hooks.logger.interval', -1, '>= 1'),
+    ('default_hooks.checkpoint.interval', 0, '-1'), ('log_processor.window_size', 0, '>= 1'),
+    ('train_dataloader.prefetch_factor', 0, '>= 1'), ('train_dataloader.num_workers', -1, '>= 0'),
+    ('train_dataloader.batch_size', 0, '>= 1'), ('train_dataloader.batch_size', 2.5, 'integer'),
+    ('optim_wrapper.accumulative_counts', 0, '>= 1'),
+    ('optim_wrapper.clip_grad.max_norm', -1, '> 0'),
+    ('optim_wrapper.clip_grad.max_norm', float('nan'), '> 0'),
+    ('optim_wrapper.clip_grad.clip_value', -0.5, '> 0'),
+    ('optim_wrapper.optimizer.lr', 0, '> 0'), ('optim_wrapper.optimizer.lr', -0.1, '> 0'),
+    ('optim_wrapper.optimizer.lr', '0.3', '> 0'), ('optim_wrapper.optimizer.lr', float('inf'), '> 0'),
+    ('auto_scale_lr.base_batch_size', 0, '>= 1'), ('env_cfg.dist_cfg.timeout', 0, '> 0'),
+    ('randomness.seed', -1, '2**32'), ('randomness.seed', 2**32, '2**32'), ('randomness.seed', True, '2**32'),
+]
+
+
+def changed(work_dir, key, value) -> Config:
+    config = tiny_config(work_dir)
+    config.merge_from_dict({key: value})
+    return config
+
+
+@pytest.mark.parametrize('key, value, accepted', REFUSED, ids=lambda part: str(part))
+def test_a_value_is_refused_by_key_with_what_is_accepted(key, value, accepted, tmp_path):
+    with pytest.raises(InputError) as caught:
+        build_runner(changed(tmp_path / 'run', key, value))
+    message = str(caught.value)
+    assert key in message and repr(value) in message and accepted in message and '\n' not in message
+    assert not (tmp_path / 'run').exists(), 'nothing was begun'
+
+
+def test_every_rule_has_a_case():
+    assert {key for key, *_ in REFUSED} | {
+        f'{part}_dataloader.{key}' for part in ('val', 'test')
+        for key in ('batch_size', 'num_workers', 'prefetch_factor')} == {*VALUES}
+
+
+@pytest.mark.parametrize('key, value', [
+    ('default_hooks.checkpoint.interval', -1), ('train_dataloader.prefetch_factor', None),
+    ('optim_wrapper.clip_grad.max_norm', 0.5), ('randomness.seed', 0), ('randomness.seed', None),
+    ('optim_wrapper.optimizer.lr', 1), ('train_dataloader.num_workers', 0), ('default_hooks.logger', None),
+    ('param_scheduler', None), ('log_processor', None)])
+def test_a_usual_value_is_not(key, value, tmp_path):
+    config = tiny_config(tmp_path)
+    *parents, last = key.split('.')
+    node = config
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
+    check_values(config)
+
+
+@pytest.mark.parametrize('key, given', [('val_cfg', {}), ('test_cfg', {}), ('val_evaluator', [])])
+def test_a_part_of_a_validation_alone_is_refused(key, given, tmp_path):
+    part = key.split('_')[0]
+    with pytest.raises(InputError, match=rf'{key} is .*{part}_dataloader.* is None: give all'):
+        build_runner(tiny_config(tmp_path, **{key: given}))
+
+
+@pytest.mark.parametrize('begin, end', [(5, 5), (7, 3), (-1, 3), (float('nan'), 3), (0, 0), ('a', 3)])
+def test_a_schedule_that_ends_before_it_begins_is_refused(begin, end, tmp_path):
+    schedule = dict(type='CosineAnnealingLR', T_max=3, begin=begin, end=end)
+    with pytest.raises(InputError, match=rf'param_scheduler\.0\.begin .*begin={begin!r} and end={end!r}'):
+        build_runner(tiny_config(tmp_path, param_scheduler=[schedule]))
+
+
+def test_a_schedule_that_begins_after_the_run_is_refused(tmp_path):
+    later = dict(type='CosineAnnealingLR', T_max=3, begin=10, by_epoch=True)
+    with pytest.raises(InputError, match=r'param_scheduler\.0\.begin .*begin=10 and end=1'):
+        build_runner(tiny_config(tmp_path, param_scheduler=later))
+
+
+@pytest.mark.parametrize('batch, images, drop_last, said', [
+    (1, 16, True, 'batch_size=1'), (1, 16, False, 'raise train_dataloader.batch_size'),
+    (5, 16, False, 'drop_last=True'), (15, 16, False, '16 images')])
+def test_a_batch_of_one_image_is_refused(batch, images, drop_last, said, tmp_path):
+    config = tiny_config(tmp_path)
+    config.train_dataloader.update(batch_size=batch, drop_last=drop_last)
+    config.train_dataloader.dataset.num_images = images
+    with pytest.raises(InputError, match='at least 2 images') as caught:
+        build_runner(config).train()
+    assert said in str(caught.value) and not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('batch, drop_last', [(5, True), (7, False), (2, False)])
+def test_another_last_batch_is_not(batch, drop_last, tmp_path):
+    config = tiny_config(tmp_path, default_hooks=dict(checkpoint=None))
+    config.train_dataloader.update(batch_size=batch, drop_last=drop_last)
+    runner = build_runner(config)
+    runner.train()
+    assert runner.iter == (16 // batch if drop_last else -(-16 // batch))
+
+
+@pytest.mark.slow
+def test_two_processes_are_both_told(tmp_path):
+    """Of two, each may have one image: the batch is of both."""
+    cases = [{'train_dataloader.batch_size': 0}, {'default_hooks.logger.interval': 0},
+             {'optim_wrapper.clip_grad.max_norm': -1}, {'optim_wrapper.accumulative_counts': 0},
+             {'train_dataloader.batch_size': 1}, {'neck.num_layers': 10**9}, {'backbone.norm_eps': -1}]
+    told = run_ranks(refusal, 2, str(tmp_path / 'run'), cases, folder=tmp_path / 'ranks')
+    assert told[0] == told[1]
+    for case, message in zip(cases, told[0], strict=True):
+        if case == {'train_dataloader.batch_size': 1}:
+            assert message is None
+        else:
+            (key, value), = case.items()
+            assert re.search(key.split('.')[-1].removeprefix('norm_'), message) and str(value) in message
