@@ -4,6 +4,7 @@ import argparse
 import ast
 import linecache
 import os
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +17,9 @@ from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
 
+# MMEngine's Config._substitute_env_variables and _substitute_predefined_vars.
+PASTED_VARIABLE = re.compile(r'\{\{\s*[\'"]?\s*\$')
+PASTED_NAME = re.compile(r'\{\{\s*file(Dirname|Basename|BasenameNoExtension|Extname)\s*\}\}')
 _CLOSING = {'(': ')', '[': ']'}
 
 
@@ -42,6 +46,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         folder = path.parent if path.parent.is_dir() else Path('configs')
         near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
         raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
+    _check_source(path)
     config = _read(path)
     check_variables(config)
     _apply(config, dict(options or {}))
@@ -127,6 +132,28 @@ def _split(text: str) -> list[str]:
         raise InputError(f'{open_brackets[-1]} is missing in {text!r}; a text with commas and brackets '
                          'goes in quotes')
     return items if items[-1].strip() else items[:-1]
+
+
+def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
+    """Raise ConfigError if a config or a base of it is no Python, or has what MMEngine pastes into it.
+
+    Of YAML and JSON, MMEngine's readers run what the file names (``!!python/object/apply``), though people
+    take them for data. Environment variables and names of folders would become source.
+    """
+    if path.suffix != '.py':
+        raise _error(path, None, 'a config and its bases must be Python (.py), which is run as code; other '
+                     'formats are refused')
+    source = path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
+    has_quotes = re.search(r'[\'"\\\n\r]', str(path.resolve()))
+    for pattern, what in (
+            (PASTED_VARIABLE, 'an environment variable would be pasted into the source; give the value on '
+             'the command line (--cfg-options), or read it by os.environ'),
+            (PASTED_NAME, has_quotes and 'the path would be pasted into the source, and it has quotes')):
+        if what and (found := pattern.search(source)):
+            raise _error(path, 1 + source.count('\n', 0, found.start()), what)
+    if path.resolve() not in readers:
+        for _, base, _ in _bases(path):
+            _check_source(base, (*readers, path.resolve()))
 
 
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:

@@ -6,6 +6,7 @@ from .caltech101 import Caltech101
 from .cifar10 import CIFAR10
 from .in_memory_images import InMemoryImages, as_fetched
 from .inaturalist2018 import INaturalist2018
+from .places205 import Places205
 from .replace_unreadable import ReplaceUnreadable
 from .shapes import Shapes
 from .subsets import BalancedSubset, ImageSubset, ListedSubset, balanced_sample
@@ -14,5 +15,6 @@ from .voc_multilabel import VOCMultiLabel
 from .webdataset_shards import WebDatasetShards
 
 __all__ = ['CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'INaturalist2018', 'ImageSubset',
-           'InMemoryImages', 'ListedSubset', 'ReplaceUnreadable', 'Shapes', 'UnlabeledImageFolder',
-           'VOCMultiLabel', 'WebDatasetShards', 'as_fetched', 'balanced_sample', 'labels_of']
+           'InMemoryImages', 'ListedSubset', 'Places205', 'ReplaceUnreadable', 'Shapes',
+           'UnlabeledImageFolder', 'VOCMultiLabel', 'WebDatasetShards', 'as_fetched', 'balanced_sample',
+           'labels_of']
