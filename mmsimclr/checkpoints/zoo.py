@@ -62,7 +62,7 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
     if not entry.urls:
         having = ', '.join(other.name for other in model_entries() if other.urls)
         raise CheckpointError(f'no weights of {name} were published; there are some of: {having}')
-    return _fetch(entry.urls, entry.sha256_prefix, dest, progress, mirrors, timeout, attempts)
+    return _fetch(entry.urls, entry.known_sha256, dest, progress, mirrors, timeout, attempts)
 
 
 def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
@@ -101,8 +101,11 @@ def verify_file(path: str | Path) -> Verdict:
     if not path.is_file():
         raise MissingFileError(f'no file at {path}')
     sha256 = files.file_digest(path, 'sha256')
-    model = {entry.sha256_prefix: entry.name for entry in model_entries()}.get(sha256[:8])
-    identity = f'the published weights of {model}' if model else 'no file of the model zoo'
+    entry = next((entry for entry in model_entries()
+                  if entry.known_sha256 and sha256.startswith(entry.known_sha256)), None)
+    model, part = entry and entry.name, '' if entry and entry.whole_sha256 else ' (by the first 8 digits of its ' \
+        'SHA-256, all that was published)'
+    identity = f'the published weights of {model}{part}' if model else 'no file of the model zoo'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
         return Verdict(False, model, sha256, (

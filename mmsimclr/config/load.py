@@ -151,7 +151,7 @@ def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
             (PASTED_NAME, has_quotes and 'the path would be pasted into the source, and it has quotes')):
         if what and (found := pattern.search(source)):
             raise _error(path, 1 + source.count('\n', 0, found.start()), what)
-    if path.resolve() not in readers:
+    if path.is_file() and path.resolve() not in readers:
         for _, base, _ in _bases(path):
             _check_source(base, (*readers, path.resolve()))
 
@@ -197,7 +197,7 @@ def _import_types(items: Iterator) -> None:
 def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
     """Yield the line, the file and the names that are asked for of each base beside a config."""
     statements = []
-    with suppress(SyntaxError, ValueError):
+    with suppress(SyntaxError, ValueError, RecursionError):
         statements = ast.parse(path.read_text(encoding='utf-8')).body
     for node in statements:
         for each in node.body if isinstance(node, ast.With) else ():
