@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/benchmark
 
-.PHONY: quickstart test test-fast fuzz lint security benchmark lock clean
+.PHONY: quickstart test test-fast fuzz lint security sbom benchmark lock clean
 
 quickstart: $(VENV)/.core-installed  ## pre-train on the built-in images; prints a table, writes pictures
 	$(BIN)/python tools/quickstart.py
@@ -27,31 +27,44 @@ benchmark: $(PEERS)/.installed  ## measure beside other libraries, in 10 minutes
 	$(PEERS)/bin/python benchmarks/run.py
 
 # An environment of the peers' own: it sees the project's packages and cannot change them.
-$(PEERS)/.installed: requirements/benchmark.txt $(VENV)/.core-installed
+$(PEERS)/.installed: requirements/benchmark.lock $(VENV)/.core-installed
 	$(BIN)/python -m venv $(PEERS)
 	printf '%s\n' "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" "$(CURDIR)" > \
 	    "$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/project.pth"
-	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps -r requirements/benchmark.txt
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
+	    -r requirements/benchmark.lock
 	touch $@
 
-security: $(VENV)/.full-installed  ## what bandit says of the code, and known advisories about what is pinned
+security: $(VENV)/.full-installed $(VENV)/audit/.installed  ## what bandit says, and known advisories of what is pinned
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive mmsimclr tools setup.py
-	test -x $(VENV)/audit/bin/pip-audit || \
-	    { python3 -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit; }
 	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements/core.lock --strict || { \
 	    echo 'pip-audit found advisories, or could not ask PyPI about every package: see above' >&2; exit 1; }
 
-$(VENV)/.core-installed: requirements/core.lock setup.py tools/install.sh
+sbom: $(VENV)/audit/.installed  ## write dist/sbom.json, what is installed beside the package, with hashes; a release has it
+	mkdir -p dist
+	$(VENV)/audit/bin/cyclonedx-py requirements --output-reproducible --output-format JSON \
+	    --output-file dist/sbom.json requirements/core.lock
+
+$(VENV)/audit/.installed: requirements/audit.lock
+	python3 -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+$(VENV)/.core-installed: requirements/core.lock requirements/mmcv.lock setup.py tools/install.sh
 	VENV=$(VENV) tools/install.sh core
 
-$(VENV)/.full-installed: requirements/full.lock requirements/core.lock setup.py tools/install.sh
+$(VENV)/.full-installed: requirements/full.lock requirements/mmcv.lock setup.py tools/install.sh
 	VENV=$(VENV) tools/install.sh full
 
-lock:  ## pin the newest versions that requirements/*.in allow; needs uv
-	uv pip compile requirements/core.in --universal --python-version 3.10 --no-emit-index-url \
-	    --no-header --upgrade -o requirements/core.lock
-	uv pip compile requirements/full.in --universal --python-version 3.10 --no-emit-index-url \
-	    --no-header --override requirements/overrides.txt -c requirements/core.lock -o requirements/full.lock
+COMPILE := uv pip compile --universal --python-version 3.10 --no-emit-index-url --no-header --generate-hashes
+
+lock:  ## pin the newest versions that requirements/*.in allow, with the SHA-256 of every file; needs uv
+	$(COMPILE) requirements/core.in --upgrade -o requirements/core.lock
+	$(COMPILE) requirements/full.in --override requirements/overrides.txt -c requirements/core.lock \
+	    -o requirements/full.lock
+	$(COMPILE) requirements/mmcv.in --no-deps -o requirements/mmcv.lock
+	$(COMPILE) requirements/benchmark.in --no-deps -o requirements/benchmark.lock
+	$(COMPILE) requirements/audit.in --upgrade -o requirements/audit.lock
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .ruff_cache

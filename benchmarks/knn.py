@@ -3,7 +3,7 @@
     python benchmarks/knn.py --out benchmarks/results/knn.json
 
 All start from features as an encoder gives them, normalise them and vote; the classes must be the same.
-faiss is measured where it is installed (requirements/benchmark.txt).
+faiss is measured where it is installed (requirements/benchmark.in).
 """
 
 import argparse

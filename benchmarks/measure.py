@@ -15,7 +15,7 @@ import torch
 
 from mmsimclr.environment import hardware, versions
 
-# What the measurements compare with, where it is installed (requirements/benchmark.txt).
+# What the measurements compare with, where it is installed (requirements/benchmark.in).
 PEERS = ('onedl-mmpretrain', 'lightly', 'torchvision', 'faiss-cpu')
 
 SERVED = 'seconds of a run: '

@@ -2,7 +2,7 @@
 
     python benchmarks/nt_xent.py --images 4096 --out benchmarks/results/nt_xent.json
 
-lightly is measured where it is installed (requirements/benchmark.txt).
+lightly is measured where it is installed (requirements/benchmark.in).
 """
 
 import argparse

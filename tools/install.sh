@@ -3,14 +3,16 @@
 #   tools/install.sh core    pre-training and classification; nothing is compiled
 #   tools/install.sh full    also mmcv's compiled ops, mmdet, mmseg and the test tools
 # VENV names the environment (.venv), PYTHON the interpreter (python3, or the newest of 3.12 to 3.10).
-# The wheel built of mmcv is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version.
+# Nothing is installed whose SHA-256 is not in requirements/*.lock. The source of mmcv is in mmcv.lock; the wheel
+# built of it is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version. Machines without a GPU install the
+# same files: there is no lock of torch's CPU wheels.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 WANT=${1:-core}
 VENV=${VENV:-.venv}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac          # not an option, if it begins with a dash
 SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
-MMCV=onedl-mmcv==2.3.6
+MMCV=$(grep -oE '^onedl-mmcv==[^ ]+' requirements/mmcv.lock)
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
@@ -63,13 +65,20 @@ apt-get install $("$VENV/bin/python" -c 'import sys; print("python%d.%d-dev" % s
 
 pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"; }
 
+locked() { pip_install --no-deps --require-hashes -r "requirements/$1.lock"; }
+
 install_mmcv_without_ops() {
     "$VENV/bin/python" -c 'import mmcv, sys; sys.exit(mmcv.__version__ != "'"${MMCV#*==}"'")' \
         >/dev/null 2>&1 && return
     log 'installing mmcv without compiled ops'
-    # In pip's isolated build there is no torch, so mmcv builds without its ops, in seconds. No cache:
-    # pip would mistake this wheel for one with ops, which has the same name.
-    pip_install --quiet --no-cache-dir --no-deps "$MMCV"
+    # Where it finds no torch, mmcv builds without its ops, in seconds. Not in pip's isolated build, which would
+    # fetch its tools without comparing hashes. No cache: pip would mistake this wheel for one with ops.
+    local hidden
+    hidden=$(mktemp -d)
+    echo 'raise ImportError("hidden while mmcv is built")' >"$hidden/torch.py"
+    PYTHONPATH=$hidden pip_install --quiet --no-cache-dir --no-build-isolation --no-deps --require-hashes \
+        -r requirements/mmcv.lock
+    rm -r "$hidden"
 }
 
 ops_work() {
@@ -95,7 +104,7 @@ print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]
         log "compiling mmcv's ops (about 7 minutes on two cores; kept in $wheels)"
         mkdir -p "$wheels"
         MAX_JOBS=${MAX_JOBS:-$(nproc)} "$VENV/bin/python" -m pip wheel --quiet --no-build-isolation \
-            --no-cache-dir --no-deps --wheel-dir "$wheels" "$MMCV"
+            --no-cache-dir --no-deps --require-hashes --wheel-dir "$wheels" -r requirements/mmcv.lock
     fi
     log "installing mmcv with ops from $wheels"
     pip_install --quiet --force-reinstall --no-deps "$wheels"/*.whl
@@ -107,13 +116,13 @@ create_venv
 case $WANT in
     core)
         log 'installing the core requirements (about 5 GB, mostly torch with its CUDA libraries)'
-        pip_install --no-deps -r requirements/core.lock
+        locked core
         install_mmcv_without_ops
         ;;
     full)
         check_compiler
         log 'installing all requirements (about 5 GB, mostly torch with its CUDA libraries)'
-        pip_install --no-deps -r requirements/full.lock
+        locked full
         install_mmcv_with_ops
         ;;
     *) fail "expected core or full, got $WANT" ;;

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import reprlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 
 Progress = Callable[[int, int | None], None]
+MAX_CONFIG_BYTES = 100_000
 CONFIG_KEYS = {'mirrors': 'a list of folders and addresses', 'cache': 'a folder'}
 
 
@@ -60,7 +62,7 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
     if not entry.urls:
         having = ', '.join(other.name for other in model_entries() if other.urls)
         raise CheckpointError(f'no weights of {name} were published; there are some of: {having}')
-    return _fetch(entry.urls, entry.sha256_prefix, dest, progress, mirrors, timeout, attempts)
+    return _fetch(entry.urls, entry.known_sha256, dest, progress, mirrors, timeout, attempts)
 
 
 def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
@@ -78,7 +80,12 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
     """
     if not re.match(r'(https?|file)://', url):
         raise InputError(f'url must begin with http://, https:// or file://, got {url!r}')
-    name = _file_name(url)
+    try:
+        name = _file_name(url)
+    except ValueError as error:                              # of urlsplit
+        raise InputError(f'{url!r} is no address: {error}') from error
+    if not unquote(url).isprintable():                       # %00 would end a name, %0A break a message
+        raise InputError(f'url must have no control characters, got {url!r}')
     if name in ('', '..'):
         raise InputError(f'url must end in the name of a file, got {url!r}')
     if sha256_prefix is None and (promised := HASH_IN_NAME.search(name)):
@@ -94,8 +101,11 @@ def verify_file(path: str | Path) -> Verdict:
     if not path.is_file():
         raise MissingFileError(f'no file at {path}')
     sha256 = files.file_digest(path, 'sha256')
-    model = {entry.sha256_prefix: entry.name for entry in model_entries()}.get(sha256[:8])
-    identity = f'the published weights of {model}' if model else 'no file of the model zoo'
+    entry = next((entry for entry in model_entries()
+                  if entry.known_sha256 and sha256.startswith(entry.known_sha256)), None)
+    model, part = entry and entry.name, '' if entry and entry.whole_sha256 else ' (by the first 8 digits of its ' \
+        'SHA-256, all that was published)'
+    identity = f'the published weights of {model}{part}' if model else 'no file of the model zoo'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
         return Verdict(False, model, sha256, (
@@ -216,19 +226,19 @@ def _user_settings() -> dict:
             raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
         return {}
     try:
-        settings = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = yaml.safe_load(files.read_text(path, 'a config in YAML', MAX_CONFIG_BYTES)) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:       # of impossible dates the second
         raise InputError(f'{path} is no YAML: {error}') from error
     accepted = '; '.join(f'{key}: {kind}' for key, kind in CONFIG_KEYS.items())
     if not isinstance(settings, dict):
-        raise InputError(f'{path} must hold keys and values ({accepted}), got {settings!r}')
+        raise InputError(f'{path} must hold keys and values ({accepted}), got {reprlib.repr(settings)}')
     for key, value in settings.items():
         if key not in CONFIG_KEYS:
             hint = did_you_mean(key, CONFIG_KEYS) or f' (accepted: {accepted})'
-            raise InputError(f'{path} has an unknown key {key!r}{hint}')
+            raise InputError(f'{path} has an unknown key {reprlib.repr(key)}{hint}')
         texts = value if key == 'mirrors' else [value]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {value!r}')
+            raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {reprlib.repr(value)}')
     return settings
 
 

@@ -1,5 +1,6 @@
 """The model zoo's index, model-index.yml: models, addresses of their weights, published results."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +42,12 @@ class ModelEntry:
     training_data: str
     urls: tuple[str, ...]                # of the weights, best first; empty if none were published
     results: tuple[PublishedResult, ...]
+    whole_sha256: str | None = None      # of the weights, where all its digits are known
+
+    @property
+    def known_sha256(self) -> str | None:
+        """What is known of the weights' SHA-256: all of it, or the 8 digits that were published."""
+        return self.whole_sha256 or self.sha256_prefix
 
     @property
     def file_name(self) -> str | None:
@@ -75,7 +82,8 @@ def model_entries() -> tuple[ModelEntry, ...]:
             meta, urls = model['Metadata'], _addresses(model.get('Weights'), hosts[model['In Collection']])
             entries.append(ModelEntry(
                 model['Name'], root / model['Config'], meta['Epochs'], meta['Batch Size'], meta['FLOPs'],
-                meta['Parameters'], meta['Training Data'], urls, _results(model.get('Results', ()))))
+                meta['Parameters'], meta['Training Data'], urls, _results(model.get('Results', ())),
+                _whole_sha256(model.get('Weights SHA256'), urls)))
     return tuple(entries)
 
 
@@ -136,6 +144,15 @@ def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
             raise CheckpointError(f'{INDEX} names weights at {address!r}, which is no web address: install '
                                   'mmsimclr again')
     return tuple(dict.fromkeys([url, *(host + urlsplit(url).path for host in hosts)]))
+
+
+def _whole_sha256(sha256: str | None, urls: Sequence[str]) -> str | None:
+    """Return a SHA-256 of the index, if it is one and begins as the name of the file promises."""
+    if sha256 is not None and not (re.fullmatch('[0-9a-f]{64}', sha256) and urls and sha256.startswith(
+            HASH_IN_NAME.search(urls[0])[1])):
+        raise CheckpointError(f'{INDEX} names the SHA-256 {sha256!r:.80}, which is none of the weights: install '
+                              'mmsimclr again')
+    return sha256
 
 
 def _results(entries: Sequence[Mapping]) -> tuple[PublishedResult, ...]:

@@ -57,43 +57,59 @@ def imagenet_subsets(data_root: str, source: str | None, url: str | None, timeou
                         'google-research/simclr into a folder and give it as --source') from error
 
 
-def _check_devkit(name: str, *folders: str) -> None:
+allow_missing_option = click.option('--allow-missing', is_flag=True,
+                                    help='End well though official images are missing.')
+
+
+def _check_devkit(name: str, *folders: str, allow_missing: bool) -> None:
     """Prepare and check a devkit; its error also says which files are needed."""
     from mmsimclr.errors import UserError
     from mmsimclr.prepare import devkits
     try:
-        getattr(devkits, f'prepare_{name}')(*folders)
+        getattr(devkits, f'prepare_{name}')(*folders, allow_missing=allow_missing)
     except (OSError, UserError) as error:
         raise UserError(f'{error}\nneeded: {devkits.WHERE[name]}') from error
 
 
 @command()
 @data_root('data/VOCdevkit')
-def voc(data_root: str) -> None:
+@allow_missing_option
+def voc(data_root: str, allow_missing: bool) -> None:
     """Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing."""
-    _check_devkit('voc', data_root)
+    _check_devkit('voc', data_root, allow_missing=allow_missing)
 
 
 @command()
 @data_root('data/VOCdevkit/VOC2012')
 @click.option('--sbd', default='data/benchmark_RELEASE/dataset', help="SBD's folder with cls/.")
-def voc12aug(data_root: str, sbd: str) -> None:
+@allow_missing_option
+def voc12aug(data_root: str, sbd: str, allow_missing: bool) -> None:
     """Merge SBD's masks into VOC2012 (VOC12aug), check them, and say what is missing."""
-    _check_devkit('voc12aug', data_root, sbd)
+    _check_devkit('voc12aug', data_root, sbd, allow_missing=allow_missing)
 
 
 @command()
 @data_root('data/coco')
-def coco(data_root: str) -> None:
+@allow_missing_option
+def coco(data_root: str, allow_missing: bool) -> None:
     """Check COCO 2017 for detection, and say what is missing."""
-    _check_devkit('coco', data_root)
+    _check_devkit('coco', data_root, allow_missing=allow_missing)
 
 
 @command()
 @data_root('data/cityscapes')
-def cityscapes(data_root: str) -> None:
+@allow_missing_option
+def cityscapes(data_root: str, allow_missing: bool) -> None:
     """Write the training labels of Cityscapes, check it, and say what is missing."""
-    _check_devkit('cityscapes', data_root)
+    _check_devkit('cityscapes', data_root, allow_missing=allow_missing)
+
+
+@command()
+@click.argument('root', default='data/places205')
+@allow_missing_option
+def places205(root: str, allow_missing: bool) -> None:
+    """Check that ROOT (data/places205) has all images that the published lists of Places205 name."""
+    _check_devkit('places205', root, allow_missing=allow_missing)
 
 
 @command()
@@ -155,7 +171,7 @@ def _report_shards(out: Path, found) -> None:
     click.echo(f'{out}: {len(found.offsets)} images in {len(found.names)} shards')
 
 
-for each in (cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, shapes, shards):
+for each in (cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, places205, shapes, shards):
     prepare.add_command(each)
 for each in (write, index):
     shards.add_command(each)

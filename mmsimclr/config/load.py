@@ -3,6 +3,7 @@
 import ast
 import linecache
 import os
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -15,6 +16,9 @@ from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check
 from mmsimclr.config.errors import ConfigError
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
 
+# MMEngine's Config._substitute_env_variables and _substitute_predefined_vars.
+PASTED_VARIABLE = re.compile(r'\{\{\s*[\'"]?\s*\$')
+PASTED_NAME = re.compile(r'\{\{\s*file(Dirname|Basename|BasenameNoExtension|Extname)\s*\}\}')
 _CLOSING = {'(': ')', '[': ']'}
 
 
@@ -41,6 +45,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         folder = path.parent if path.parent.is_dir() else Path('configs')
         near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
         raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
+    _check_source(path)
     config = _read(path)
     check_variables(config)
     _apply(config, dict(options or {}))
@@ -116,6 +121,28 @@ def _split(text: str) -> list[str]:
     return items if items[-1].strip() else items[:-1]
 
 
+def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
+    """Raise ConfigError if a config or a base of it is no Python, or has what MMEngine pastes into it.
+
+    Of YAML and JSON, MMEngine's readers run what the file names (``!!python/object/apply``), though people
+    take them for data. Environment variables and names of folders would become source.
+    """
+    if path.suffix != '.py':
+        raise _error(path, None, 'a config and its bases must be Python (.py), which is run as code; other '
+                     'formats are refused')
+    source = path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
+    has_quotes = re.search(r'[\'"\\\n\r]', str(path.resolve()))
+    for pattern, what in (
+            (PASTED_VARIABLE, 'an environment variable would be pasted into the source; give the value on '
+             'the command line (--cfg-options), or read it by os.environ'),
+            (PASTED_NAME, has_quotes and 'the path would be pasted into the source, and it has quotes')):
+        if what and (found := pattern.search(source)):
+            raise _error(path, 1 + source.count('\n', 0, found.start()), what)
+    if path.is_file() and path.resolve() not in readers:
+        for _, base, _ in _bases(path):
+            _check_source(base, (*readers, path.resolve()))
+
+
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
     """Read a config; a ConfigError names the file at fault, which may be a base, and the line."""
     try:
@@ -157,7 +184,7 @@ def _import_types(items: Iterator) -> None:
 def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
     """Yield the line, the file and the names that are asked for of each base beside a config."""
     statements = []
-    with suppress(SyntaxError, ValueError):
+    with suppress(SyntaxError, ValueError, RecursionError):
         statements = ast.parse(path.read_text(encoding='utf-8')).body
     for node in statements:
         for each in node.body if isinstance(node, ast.With) else ():

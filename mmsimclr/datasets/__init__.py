@@ -7,6 +7,7 @@ from .cifar10 import CIFAR10
 from .in_memory_images import InMemoryImages, as_fetched
 from .inaturalist2018 import INaturalist2018
 from .listing import list_sha256
+from .places205 import Places205
 from .replace_unreadable import ReplaceUnreadable
 from .shapes import Shapes
 from .subsets import BalancedSubset, ImageSubset, ListedSubset, balanced_sample
@@ -15,5 +16,6 @@ from .voc_multilabel import VOCMultiLabel
 from .webdataset_shards import WebDatasetShards
 
 __all__ = ['CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'INaturalist2018', 'ImageSubset',
-           'InMemoryImages', 'ListedSubset', 'ReplaceUnreadable', 'Shapes', 'UnlabeledImageFolder',
-           'VOCMultiLabel', 'WebDatasetShards', 'as_fetched', 'balanced_sample', 'labels_of', 'list_sha256']
+           'InMemoryImages', 'ListedSubset', 'Places205', 'ReplaceUnreadable', 'Shapes',
+           'UnlabeledImageFolder', 'VOCMultiLabel', 'WebDatasetShards', 'as_fetched', 'balanced_sample',
+           'labels_of', 'list_sha256']

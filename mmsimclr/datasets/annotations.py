@@ -189,8 +189,9 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
     """
     ann_file = Path(ann_file)
     _require_files([ann_file], 'annotation files')
+    # Where a number is NaN, the check of its annotation says which one.
+    content = read_json(ann_file, 'a COCO annotation file', MAX_ANNOTATION_BYTES, finite=False)
     try:
-        content = read_json(ann_file, 'a COCO annotation file', MAX_ANNOTATION_BYTES)
         entries, categories, annotations = (
             [dict(entry) for entry in content[key]] for key in ('images', 'categories', 'annotations'))
         unique = {f'{what} ids': [entry['id'] for entry in listed] for what, listed in (

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,9 @@ from mmsimclr.files.reading import check_fields, read_json
 from mmsimclr.files.verified import difference, sync_folder
 
 CHUNK_BYTES = 1 << 16
+RANGE = re.compile('bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})')
+MAX_BYTES = 20_000_000_000               # no checkpoint or archive that is fetched comes near
+MAX_SECONDS = 24 * 3600.0
 Progress = Callable[[int, int | None], None]
 
 
@@ -50,7 +54,8 @@ _open = urllib.request.build_opener(_WebRedirects).open
 
 def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = None,
              size: int | None = None, timeout: float = 30.0, attempts: int = 4,
-             retry_wait_s: float = 1.0, progress: Progress | None = None) -> Path:
+             retry_wait_s: float = 1.0, progress: Progress | None = None,
+             max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> Path:
     """Fetch ``url`` into ``path``, going on where an earlier attempt stopped; return ``path``.
 
     Bytes arrive in ``<path>.part``, which is renamed when it is verified. It is begun anew unless the server
@@ -66,17 +71,20 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
         attempts: Number of attempts, >= 1. A final refusal (404, unknown host) ends the download at once.
         retry_wait_s: Seconds before the second attempt; doubled before each further one.
         progress: Called with (bytes present, total bytes or None) at the start and as the file grows.
+        max_bytes: Bytes after which a download ends, where ``size`` is not given.
+        max_seconds: Seconds after which all attempts together end, however steadily bytes come.
 
     Raises:
-        UnreachableError: If the server cannot be reached or the last attempt ended early.
-        DownloadError: If the server refuses the file, or its size or a digest is not the expected one.
+        UnreachableError: If the server cannot be reached, the last attempt ended early or time is up.
+        DownloadError: If the server refuses the file, its size or a digest is not the expected one, or the
+            disk has no room for it.
         ValueError: If an argument is out of range or ``url`` is of another kind.
     """
     if not re.match(r'https?://', url):
         raise InputError(f'url must begin with http:// or https://, got {url!r}')
     if timeout <= 0 or attempts < 1:
         raise InputError(f'timeout must be > 0 and attempts >= 1, got {timeout} and {attempts}')
-    path = Path(path)
+    path, deadline = Path(path), time.monotonic() + max_seconds
     part, origin_file = (path.with_name(path.name + ending) for ending in ('.part', '.part.json'))
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked_file(part):
@@ -86,9 +94,14 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
                 return path
             for attempt in range(attempts):
                 try:
-                    _fetch(url, part, origin_file, timeout, progress or (lambda done, total: None))
+                    _fetch(url, part, origin_file, timeout, progress or (lambda done, total: None), size,
+                           max_bytes, deadline)
                     break
                 except _Interrupted as interruption:
+                    if time.monotonic() > deadline:
+                        raise UnreachableError(
+                            f'{url} did not come in {max_seconds:g} s: {interruption}. What arrived is in '
+                            f'{part}; another run goes on from there') from interruption
                     if isinstance(interruption, _Changed):
                         part.write_bytes(b'')
                     if attempt == attempts - 1:
@@ -109,7 +122,8 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
     return path
 
 
-def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress) -> None:
+def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Progress, size: int | None,
+           max_bytes: int, deadline: float) -> None:
     """Append to ``part`` what is missing of ``url``; start it anew where it cannot be continued."""
     part.touch()
     received, origin = part.stat().st_size, _read_origin(origin_file, url)
@@ -124,23 +138,43 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
         # RFC 9110, 13.1.5: a weak ETag must not be used in If-Range.
         validator = response.headers.get('Last-Modified', '') if etag.startswith('W/') or not etag else etag
         if response.status == 206:
-            stated = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
+            stated = RANGE.fullmatch(response.headers.get('Content-Range', ''))
             total = int(stated[2]) if stated and int(stated[1]) == received else None
             if total is None or origin.get('total') not in (None, total) or \
                     validator not in ('', origin.get('validator')):
                 raise _Changed('the file on the server has changed; starting again')
         else:
-            received, total = 0, int(length) if length.isdigit() else None
+            received, total = 0, int(length) if re.fullmatch('[0-9]{1,18}', length) else None
             file.truncate(0)
             origin_file.write_text(json.dumps({'url': url, 'validator': validator, 'total': total}))
+        limit = _limit(url, part, received, total, size, max_bytes)
         progress(received, total)
         while piece := _next_piece(response, received, timeout):
+            if received + len(piece) > limit:
+                file.truncate(0)
+                raise DownloadError(f'{url} sent a wrong file: it goes on after {limit:,} bytes. It has been '
+                                    'removed')
             received += file.write(piece)
             progress(received, total)
+            if time.monotonic() > deadline:
+                raise _Interrupted(f'{received:,} bytes had come')
         if total is not None and received != total:
             raise _Interrupted(f'the connection closed after {received} of {total} bytes')
         file.flush()
         os.fsync(file.fileno())
+
+
+def _limit(url: str, part: Path, received: int, total: int | None, size: int | None, max_bytes: int) -> int:
+    """Return the bytes that the file may have; DownloadError if it would have others, or finds no room."""
+    if size is not None and total not in (None, size):
+        raise DownloadError(f'{url} is a wrong file: expected {size:,} bytes, and the server has {total:,}')
+    limit = next((each for each in (size, total) if each is not None), max_bytes)
+    if limit > max_bytes and size is None:
+        raise DownloadError(f'{url} has {limit:,} bytes, more than the {max_bytes:,} that are fetched')
+    if total is not None and total - received > (free := shutil.disk_usage(part.parent).free):
+        raise DownloadError(f'{url} needs {total - received:,} more bytes on the disk of {part.parent}, '
+                            f'which has {free:,} left')
+    return limit
 
 
 def _read_origin(origin_file: Path, url: str) -> dict:
@@ -169,6 +203,10 @@ def _request(url: str, headers: dict[str, str], timeout: float) -> http.client.H
         raise UnreachableError(f'{url}: cannot connect ({error.reason})') from error
     except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise _Interrupted(_cause(error, timeout)) from error
+    except (ValueError, OverflowError) as error:                # of addresses that are none
+        if isinstance(error, UserError):
+            raise
+        raise DownloadError(f'{url!r} is no web address: {error}') from error
 
 
 def _next_piece(response: http.client.HTTPResponse, received: int, timeout: float) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmsimclr.errors import InputError
 from mmsimclr.protocols import Result, read_result
-from mmsimclr.reporting.table import metric_title, text_table
+from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, text_table
 
 INTRODUCTION = """# Results
 
@@ -36,7 +36,8 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
         measurements[Path(result.config).stem, result.dataset or ''].append((path, result))
     parts = [INTRODUCTION, _overview(measurements)]
     for (config, dataset), runs in sorted(measurements.items()):
-        parts += [f'## {config}' + (f' on {dataset}' if dataset else ''), '', _table(runs), '']
+        title = f'{config} on {dataset}' if dataset else config
+        parts += [f'## {markdown_text(title)}', '', _table(runs), '']
         # What ran in the same circumstances is said once.
         alike: dict[str, Runs] = defaultdict(list)
         for path, result in runs:
@@ -79,7 +80,7 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
             means = [sum(found) / len(found) if found else None for found in values]
             gain = '' if None in means else f'{means[0] - means[1]:+.2f}'
             columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
-            rows.append([config, dataset, metric_title(metrics[0]), *columns, gain,
+            rows.append([*map(markdown_text, (config, dataset, metric_title(metrics[0]))), *columns, gain,
                          str(max(map(len, values)))])
     header = ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs']
     return f'{text_table(header, rows, markdown=True)}\n'
@@ -90,38 +91,43 @@ def _table(runs: Runs) -> str:
     encoders = [encoder for encoder in ENCODERS if any(_encoder(result) == encoder for _, result in runs)]
     percent = _percentages(runs)
     metrics = percent or [name for name in runs[0][1].metrics if name != 'pretraining_s']
-    rows = [[metric_title(metric), *(' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric))
-                               for encoder in encoders)] for metric in metrics]
+    rows = [[markdown_text(metric_title(metric)), *(
+        ' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric)) for encoder in encoders)]
+        for metric in metrics]
     return text_table(['metric, %' if percent else 'metric', *encoders], rows, markdown=True)
 
 
 def _circumstances(result: Result) -> str:
     machine = result.hardware
-    devices = ', '.join(machine['gpus']) or f"{machine['cores']} cores of {machine['cpu']}"
+    gpus = machine.get('gpus')
+    devices = markdown_text(', '.join(map(str, gpus)) if gpus and isinstance(gpus, list) else
+                            f"{machine.get('cores')} cores of {machine.get('cpu')}")
     command = re.sub(r' --seed \d+', ' --seed SEED', result.command or 'not recorded')
     settings = {name: str(value) for name, value in result.settings.items()}
     long = [name for name, text in settings.items() if len(text) > LONGEST_SETTING]
     return '\n'.join([
-        '  * images: ' + ', '.join(f'{count:,} {part}' for part, count in result.num_images.items()),
-        '  * settings: ' + ', '.join(f'{name} {text}' for name, text in settings.items() if name not in long)
-        + (f'; in the file: {", ".join(long)}' if long else ''),
+        '  * images: ' + markdown_text(', '.join(
+            f'{count:,} {part}' for part, count in result.num_images.items())),
+        '  * settings: ' + markdown_text(', '.join(
+            f'{name} {text}' for name, text in settings.items() if name not in long))
+        + (f'; in the file: {markdown_text(", ".join(long))}' if long else ''),
         f'  * hardware: {devices}; versions {_versions(result)[1]}',
-        f'  * command: `{command}`'])
+        f'  * command: {markdown_code(command)}'])
 
 
 def _origin(path: Path, result: Result) -> str:
-    facts = [_encoder(result), *([f'`{result.checkpoint}`'] if result.checkpoint else [])]
+    facts = [_encoder(result), *([markdown_code(result.checkpoint)] if result.checkpoint else [])]
     if result.tensors_loaded:
         facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
     if seconds := result.metrics.get('pretraining_s'):
         facts.append(f'pre-trained in {seconds / 60:.1f} min')
-    return f'* `{path.name}`, seed {result.seed}: {", ".join(facts)}'
+    return f'* {markdown_code(path.name)}, seed {result.seed}: {", ".join(facts)}'
 
 
 def _versions(result: Result) -> tuple[str, str]:
     """Return the versions that a result was made with, and a short name for them."""
     text = ', '.join(f'{name} {version}' for name, version in result.versions.items() if version)
-    return text, hashlib.sha256(text.encode()).hexdigest()[:4]
+    return markdown_text(text), hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:4]
 
 
 def _not_run(done: set[str], configs_dir: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
 from mmsimclr.protocols import Result, read_result
-from mmsimclr.reporting.table import metric_title, text_table
+from mmsimclr.reporting.table import markdown_text, metric_title, text_table
 
 # Datasets of the transfer benchmark, as the paper's tables shorten them.
 FULL_NAMES = {'Food': 'Food-101', 'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Cars': 'Stanford Cars',
@@ -58,7 +58,9 @@ def _words(metric: str) -> list[str]:
 
 def result_text(result: Result) -> str:
     """Return a result's metrics, one on a line, each with the numbers that others have published."""
-    datasets = {f'{Path(path).parent.name}_': name for name, path in result.settings.get('parts', {}).items()}
+    parts = result.settings.get('parts') or {}
+    datasets = {f'{Path(str(path)).parent.name}_': name for name, path in parts.items()} if isinstance(
+        parts, dict) else {}
     lines = []
     for metric, value in result.metrics.items():
         prefix = next((prefix for prefix in datasets if metric.startswith(prefix)), '')
@@ -102,11 +104,12 @@ class Summary:
 
     def markdown(self) -> str:
         """Return the table in Markdown, with a title."""
-        table = [['protocol and data', 'metric', *self.encoders, 'published']]
+        header = ['protocol and data', 'metric', *map(markdown_text, self.encoders), 'published']
+        rows = []
         for title, row in zip(self._titles(), self.rows, strict=True):
             cells = [_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders]
-            table.append([title, metric_title(row[3]), *cells, '<br>'.join(map(str, self.published[row]))])
-        header, *rows = [[cell.replace('|', '\\|') for cell in line] for line in table]
+            rows.append([markdown_text(title), markdown_text(metric_title(row[3])), *cells,
+                         '<br>'.join(map(markdown_text, self.published[row]))])
         return f'# {TITLE}\n\n{EXPLANATION}\n\n{text_table(header, rows, markdown=True)}\n'
 
     def html(self) -> str:
@@ -205,13 +208,14 @@ def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
     """Return a title for each encoder: the end of its path, with hash or architecture if not unique."""
     titles, distinctions = {}, {}
     for result in reversed(results):
-        encoder, settings = _encoder(result), result.settings.get('encoder') or {}
+        encoder, settings = _encoder(result), result.settings.get('encoder')
         if result.checkpoint:
             titles[encoder] = '/'.join(Path(result.checkpoint).parts[-2:])
             distinctions[encoder] = encoder[:8]
         else:
             titles[encoder] = 'random initialisation'
-            facts = [f'{name} {value}' for name, value in settings.items()]
+            facts = [f'{name} {value}' for name, value in settings.items()] if isinstance(
+                settings, dict) else []
             distinctions[encoder] = ', '.join(facts or ['architecture not recorded'])
     counts = Counter(titles.values())
     return {encoder: f'{title} ({distinctions[encoder]})' if counts[title] > 1 else title

@@ -29,6 +29,28 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: b
     return '\n'.join([line(table[0]), rule, *map(line, table[1:])])
 
 
+def markdown_text(text: object) -> str:
+    """Return a text so that Markdown shows it as it is, on one line and in one cell of a table."""
+    line = ' '.join(_readable(str(text)).split())
+    # What begins code, emphasis, a cell, a tag, an entity or a link; underscores inside of words do not.
+    return re.sub(r'([\\`*|]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<=\])\(|(?<!\w)_|_(?!\w))', r'\\\1', line)
+
+
+def markdown_code(text: object) -> str:
+    """Return a text as code on one line: between more backticks than it has in a row."""
+    line = ' '.join(_readable(str(text)).split())
+    fence = '`' * (1 + max(map(len, re.findall('`+', line)), default=0))
+    space = ' ' if '`' in line else ''
+    return f'{fence}{space}{line}{space}{fence}'
+
+
+def _readable(text: str) -> str:
+    """Put a space for control characters, and a question mark for bytes of a path that are no text."""
+    plain = ''.join(character if character.isprintable() or character == ' ' else ' '
+                    if character.isspace() or ord(character) < 0x20 else '?' for character in text)
+    return plain.encode('utf-8', 'replace').decode()
+
+
 def metric_title(name: str) -> str:
     """Return the name of a metric as it is usually written: ``box_ap50_percent`` is box AP50."""
     title = name.removesuffix('_percent').replace('_', ' ')

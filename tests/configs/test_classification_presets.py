@@ -153,11 +153,13 @@ def images(tmp_path_factory):
             noise = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
             cv2.imwrite(str(path), cv2.resize(noise, (320, 260)))
             items.append((path, number % 2))
-        (root / f'{split}.txt').write_text(''.join(
-            f'{path.relative_to(root / split)} {label}\n' for path, label in items))
+        (root / 'trainvalsplit_places205').mkdir(exist_ok=True)
+        (root / f'trainvalsplit_places205/{split}_places205.csv').write_text(''.join(
+            f'{path.relative_to(root)},{label}\n' for path, label in items))
         (root / f'{split}2018.json').write_text(json.dumps(dict(
             images=[dict(id=i, file_name=str(path.relative_to(root))) for i, (path, _) in enumerate(items)],
             annotations=[dict(image_id=i, category_id=label) for i, (_, label) in enumerate(items)])))
+    (root / 'images256').symlink_to(root)
     (root / 'list.txt').write_text(''.join(f'{path.name}\n' for path, _ in lists['train']))
     return root
 
@@ -172,7 +174,7 @@ def test_leaf_trains_and_evaluates(path, images, tmp_path):
     config.model.data_preprocessor.channels_last = False
     config.train_cfg.max_epochs = 1
     config.optim_wrapper.optimizer.lr = 0.01
-    for loader, split in ((config.train_dataloader, 'train'), (config.test_dataloader, 'val')):
+    for loader in (config.train_dataloader, config.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
         inner = loader.dataset.get('dataset') or loader.dataset
         if 'names' in loader.dataset:
@@ -185,8 +187,6 @@ def test_leaf_trains_and_evaluates(path, images, tmp_path):
             inner.num_images = 20
         else:
             inner.data_root = str(images)
-            if 'places205' in path.stem:
-                inner.data_prefix = split
             if inner.type.__name__ == 'ImageNet':
                 inner.metainfo = dict(classes=('cat', 'dog'))
     if config.protocol.get('grid'):

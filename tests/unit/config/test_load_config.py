@@ -276,3 +276,44 @@ def test_a_config_whose_data_were_moved_is_dumped_as_readable_python(root, tmp_p
     again = load_config(tmp_path / 'dumped.py')
     assert again.train_dataloader.dataset.data_root == '/mnt/photos'
     assert again.train_dataloader.collate_fn.type.rpartition('.')[2] == 'default_collate'
+
+
+YAML = '!!python/object/apply:os.system ["touch {proof}"]\n'
+
+
+@pytest.mark.parametrize('name', ['hostile.yml', 'hostile.yaml', 'hostile.json', 'hostile'])
+@pytest.mark.parametrize('through_base', [None, "_base_ = '{}'", "_base_ = ['base.py', './{}']",
+                                          "_base_ = './' + '{}'"])
+def test_a_format_that_is_no_python_is_refused_and_not_run(tmp_path, name, through_base):
+    proof = tmp_path / 'proof'
+    (tmp_path / name).write_text(YAML.format(proof=proof))
+    (tmp_path / 'base.py').write_text('')
+    leaf = tmp_path / name
+    if through_base is not None:
+        (tmp_path / 'middle.py').write_text(through_base.format(name))
+        leaf = tmp_path / 'leaf.py'
+        leaf.write_text("_base_ = 'middle.py'")
+    with pytest.raises(ConfigError, match=r'must be Python \(\.py\)'):
+        load_config(leaf)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize('source', ["seed = {{$SEED:0}}", "x = '{{$SEED:0}}'", 'x = {{"$SEED:0"}}',
+                                    "# {{ $SEED:0 }}", "x = {{\n'$SEED:0'}}"])
+@pytest.mark.parametrize('in_base', [False, True])
+def test_environment_variables_are_not_pasted_into_source(tmp_path, monkeypatch, source, in_base):
+    monkeypatch.setenv('SEED', f"\nopen({str(tmp_path / 'proof')!r}, 'w')")
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text("_base_ = 'base.py'" if in_base else source)
+    (tmp_path / 'base.py').write_text(source)
+    with pytest.raises(ConfigError, match=r'line 1, .*environment variable'):
+        load_config(leaf)
+    assert not (tmp_path / 'proof').exists()
+
+
+def test_a_folder_whose_name_is_source_is_not_pasted(tmp_path):
+    folder = tmp_path / "x' + open('proof', 'w').name + '"
+    folder.mkdir()
+    (folder / 'leaf.py').write_text("work_dir = '{{ fileDirname }}'")
+    with pytest.raises(ConfigError, match='has quotes'):
+        load_config(folder / 'leaf.py')

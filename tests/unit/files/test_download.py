@@ -2,9 +2,13 @@
 
 import hashlib
 import io
+import shutil
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hostile_server import HostileServer
@@ -109,8 +113,66 @@ def test_wrong_file_is_refused_with_both_digests_and_removed(server, tmp_path):
 
 
 def test_wrong_size_is_refused(server, tmp_path):
-    with pytest.raises(DownloadError, match='expected 7 bytes, got 256000'):
+    with pytest.raises(DownloadError, match='expected 7 bytes, and the server has 256,000'):
         _fetch(server, tmp_path / 'file.bin', hashes=None, size=7)
+    assert not list(tmp_path.iterdir())
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Sends bytes without a length until nobody listens, or ``pause_s`` between each of them."""
+
+    pause_s, piece = 0.0, bytes(1 << 16)
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(100_000):
+                self.wfile.write(self.piece)
+                time.sleep(self.pause_s)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def endless():
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Endless)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/file.bin'
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize('limits', [dict(size=100_000), dict(max_bytes=100_000)])
+def test_a_server_that_never_ends_is_left_at_the_size_that_is_known(endless, tmp_path, limits):
+    with pytest.raises(DownloadError, match='goes on after 100,000 bytes'):
+        download(endless, tmp_path / 'file.bin', attempts=1, **limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_drips_is_left_after_the_whole_time(endless, tmp_path, monkeypatch):
+    monkeypatch.setattr(Endless, 'pause_s', 0.05)
+    monkeypatch.setattr(Endless, 'piece', b'x')
+    started = time.monotonic()
+    with pytest.raises(UnreachableError, match=r'did not come in 0\.5 s: .* bytes had come'):
+        download(endless, tmp_path / 'file.bin', timeout=10, attempts=100, max_seconds=0.5)
+    assert time.monotonic() - started < 5
+    assert 1 <= (tmp_path / 'file.bin.part').stat().st_size <= 12
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 0, 255_999))
+    with pytest.raises(DownloadError, match=r'needs 256,000 more bytes on the disk .* 255,999 left'):
+        _fetch(server, tmp_path / 'file.bin')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('url', ['http://[', 'http://127.0.0.1:999999/x', 'http://127.0.0.1:x/x',
+                                 'http://127.0.0.1:1/\u00e4\ud800', 'http://', 'http:///x'])
+def test_an_address_that_is_none_is_an_error_of_the_download(url, tmp_path):
+    with pytest.raises(DownloadError):
+        download(url, tmp_path / 'file.bin', attempts=1, timeout=2)
 
 
 def test_refusal_ends_at_once_and_leaves_an_existing_file_alone(server, tmp_path):

@@ -49,7 +49,7 @@ def test_rows_are_measurements_and_columns_encoders(folder):
 
 def test_data_without_published_numbers_have_none_and_bars_are_escaped(folder):
     line, = [line for line in summarise([folder]).markdown().splitlines() if line.startswith('| k-NN')]
-    assert 'Shapes \\| <b>' in line and line.count('30.50') == 1 and line.rstrip(' |').endswith('30.50')
+    assert 'Shapes \\| \\<b>' in line and line.count('30.50') == 1 and line.rstrip(' |').endswith('30.50')
 
 
 def test_results_of_different_configs_have_rows_of_their_own(folder):

@@ -1,11 +1,11 @@
 """Places205 to train classifiers on, as ImageNet but for where the images are.
 
-Layout: data/places205/{train.txt,val.txt}, lines of path and class number, and the images below
-data/places205/images.
+Layout: that of the published archives, data/places205/trainvalsplit_places205/{train,val}_places205.csv and
+the images below data/places205/images256. python tools/prepare_data/places205.py checks it.
 """
 
 from mmengine.config import read_base
-from mmpretrain.datasets import Places205
+from mmsimclr.datasets import Places205
 
 with read_base():
     from .imagenet import *
@@ -14,6 +14,6 @@ dataset_name = 'Places205'
 data_root = 'data/places205'
 # Assigned, as update() would merge them with ImageNet's.
 train_dataloader.dataset = dict(
-    type=Places205, data_root=data_root, data_prefix='images', ann_file='train.txt', pipeline=train_pipeline)
+    type=Places205, data_root=data_root, split='train', pipeline=train_pipeline)
 test_dataloader.dataset = dict(
-    type=Places205, data_root=data_root, data_prefix='images', ann_file='val.txt', pipeline=test_pipeline)
+    type=Places205, data_root=data_root, split='val', pipeline=test_pipeline)

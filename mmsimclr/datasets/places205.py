@@ -1,0 +1,93 @@
+"""Places205 from its published lists."""
+
+import csv
+import io
+import logging
+import re
+from pathlib import Path, PurePosixPath
+
+from mmengine.logging import print_log
+
+from mmsimclr.datasets.base import FileDataset
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import read_text
+from mmsimclr.registry import DATASETS
+
+SITE = 'http://places.csail.mit.edu/downloadData.html'
+LIST, IMAGES = 'trainvalsplit_places205/{split}_places205.csv', 'images256'
+NUM_CLASSES = 205
+# The list of the 2,448,873 training images has about 100 MB.
+MAX_LIST_BYTES = 1_000_000_000
+_LABEL = re.compile('[0-9]{1,3}')
+
+
+@DATASETS.register_module()
+class Places205(FileDataset):
+    """The 2,448,873 images of training or the 20,500 of validation, of 205 scenes.
+
+    The layout is that of the published archives: ``trainvalsplit_places205/{train,val}_places205.csv``, and
+    the images that these list below ``images256/``. An item is ``dict(img_path=str, gt_label=int,
+    sample_idx)``. ``python tools/prepare_data/places205.py`` checks that all of them are there.
+
+    Args:
+        data_root: Folder of the lists and the images.
+        split: ``'train'`` or ``'val'``.
+        allow_missing: Leave out images that are not there, with a warning; by default nobody looks for them
+            before they are read.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
+
+    Attributes:
+        num_listed, num_missing: Number of images that the split lists, and of those that were left out.
+
+    Source:
+        Zhou et al. 2014, Learning Deep Features for Scene Recognition using Places Database.
+    """
+
+    METAINFO = {'classes': tuple(str(number) for number in range(NUM_CLASSES))}
+
+    def __init__(self, data_root: str = 'data/places205', split: str = 'train', allow_missing: bool = False,
+                 **kwargs) -> None:
+        if split not in ('train', 'val'):
+            raise InputError(f"split must be 'train' or 'val', got {split!r}")
+        self.split, self.allow_missing, self.num_listed, self.num_missing = split, allow_missing, 0, 0
+        super().__init__(data_root, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root)
+        listed = read_places205_list(root / LIST.format(split=self.split))
+        items = [dict(img_path=str(root / IMAGES / path), gt_label=label) for path, label in listed]
+        if self.allow_missing:
+            items = [item for item in items if Path(item['img_path']).is_file()]
+        self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
+        if not items:
+            raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '
+                                   f'{root / IMAGES}; they are images256.tar of {SITE}')
+        if self.num_missing:
+            print_log(f'Places205, {self.split}: {self.num_missing} of {self.num_listed} images are not '
+                      'there and are left out', 'current', logging.WARNING)
+        return items
+
+
+def read_places205_list(path: Path) -> list[tuple[str, int]]:
+    """Return path and class of each image of a published list, lines such as ``a/abbey/gsun_0.jpg,0``.
+
+    Raises:
+        FileNotFoundError: If there is no such list.
+        ValueError: If a line is of another form, an image comes twice, lies elsewhere or has another class.
+    """
+    if not path.is_file():
+        raise MissingFileError(f'no {path}: it is in trainvalsplit_places205.tar.gz of {SITE}')
+    try:
+        text = read_text(path, 'a list of Places205', MAX_LIST_BYTES)
+        rows = list(csv.reader(io.StringIO(text, newline='')))
+    except csv.Error as error:
+        raise InputError(f'{path} is not a list of Places205: {error}') from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2 or not row[0] or not _LABEL.fullmatch(row[1]) or int(row[1]) >= NUM_CLASSES:
+            raise InputError(f'{path}, line {number}: must be a path and a class from 0 to '
+                             f'{NUM_CLASSES - 1}, got {",".join(row)!r:.80}')
+        if '..' in PurePosixPath(row[0]).parts or row[0].startswith('/') or not row[0].isprintable():
+            raise InputError(f'{path}, line {number}: {row[0]!r:.80} is no path below {IMAGES}')
+    if not rows or len({name for name, _ in rows}) != len(rows):
+        raise InputError(f'{path} lists no images, or some of them more than once')
+    return [(name, int(label)) for name, label in rows]
