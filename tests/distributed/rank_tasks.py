@@ -160,8 +160,12 @@ def unequal_batches() -> dict[str, str]:
     """Return the message each entry raises when rank r holds r + 2 images, or a note that none did."""
     size = distributed.rank() + 2
     views = torch.randn(2, size, 5)
+    # Two images at a time: the first rank has one chunk, and each chunk a collective as of a synchronised norm.
+    model, images = tiny_simclr(chunk_size=2), batch(3, 8, 8)[:size]
+    model.backbone.register_forward_hook(lambda *_: dist.all_reduce(torch.ones(3)))
     calls = dict(check=lambda: distributed.check_equal_batch(size),
-                 loss=lambda: nt_xent_loss(*views))
+                 loss=lambda: nt_xent_loss(*views),
+                 chunks=lambda: model([images, images], mode='loss'))
     messages = {}
     for name, call in calls.items():
         try:
