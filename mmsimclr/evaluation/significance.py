@@ -18,12 +18,12 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
     image's predictions change sides with probability 1/2, all classes together. The p-value is
     (1 + number of differences at least as large) / (1 + number of exchanges).
 
-    For accuracies an image counts by how many right answers it has of one model more than of the other. Images
-    that count the same may be exchanged for each other, so their sum is drawn from its exact, binomial
-    distribution. The paper tests these only, the accuracy on VOC 2007 too: under the null hypothesis answers
-    may be exchanged, but average precision compares the scores of an image with those of all others, so that
-    an exchange mixes two models' scores. Here the test is offered for it too, with each model's scores first
-    replaced by their ranks within the class, which keeps its value and makes scales equal.
+    For accuracies an image counts by how many right answers it has of one model more than of the other. Of
+    images that count the same, the sum is drawn from its exact, binomial distribution. The paper tests these
+    only, the accuracy on VOC 2007 too: under the null hypothesis answers may be exchanged, but average
+    precision compares the scores of an image with those of all others, so that an exchange mixes two models'
+    scores. Here the test is offered for it too, with each model's scores first replaced by their ranks
+    within the class, which keeps its value and makes scales equal.
 
     Args:
         labels: As in :class:`~mmsimclr.protocols.Predictions`.

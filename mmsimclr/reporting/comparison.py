@@ -25,7 +25,7 @@ class Comparison:
     num_exchanges: int
     permutation_p: float
     mcnemar_p: float | None                     # of the exact test, for top-1 accuracy only
-    accuracy_p: float | None = None             # of the permutation test of accuracy, beside that of a mean AP
+    accuracy_p: float | None = None             # of the permutation test of accuracy, beside a mean AP's
 
     @property
     def difference(self) -> float:

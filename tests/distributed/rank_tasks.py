@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmsimclr import distributed
 from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, OnlineKNNHook
 from mmsimclr.models import SimCLR
-from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
+from mmsimclr.models.losses import MarginTripletLoss, contrastive_metrics, nt_xent_loss
 from mmsimclr.registry import MODELS
 
 NUM_IMAGES = 8                         # of the global batch
@@ -165,7 +165,7 @@ def unequal_batches() -> dict[str, str]:
     model, images = tiny_simclr(chunk_size=2), batch(3, 8, 8)[:size]
     model.backbone.register_forward_hook(lambda *_: dist.all_reduce(torch.ones(3)))
     calls = dict(check=lambda: distributed.check_equal_batch(size),
-                 loss=lambda: nt_xent_loss(*views),
+                 loss=lambda: nt_xent_loss(*views), triplet=lambda: MarginTripletLoss()(*views),
                  chunks=lambda: model([images, images], mode='loss'))
     messages = {}
     for name, call in calls.items():

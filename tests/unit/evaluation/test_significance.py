@@ -68,7 +68,8 @@ def test_the_p_of_an_accuracy_of_several_classes_is_that_of_all_exchanges_of_who
     assert permutation_test(labels, a, b, SEVERAL, 50_000) == pytest.approx(want, abs=0.01)
     by_hand = [np.mean([(scores[i, k] > 0) == (labels[i, k] == 1) for i in range(11) for k in range(4)
                         if labels[i, k] >= 0]) for scores in (a, b)]
-    assert [METRICS[SEVERAL](labels, scores) for scores in (a, b)] == pytest.approx([100 * x for x in by_hand])
+    found = [METRICS[SEVERAL](labels, scores) for scores in (a, b)]
+    assert found == pytest.approx([100 * share for share in by_hand])
 
 
 def test_an_accuracy_of_several_classes_needs_no_common_scale_and_an_average_precision_ranks():
