@@ -5,8 +5,8 @@ configs/simclr/simclr_resnet18-w16_1xb128-coslr-20e_cifar10.py
 Hardware: two CPU cores.
 Expected: well above random initialisation in k-NN accuracy; no published number for so small a setting.
 Deviations from the paper: 16 channels in the stem, two fifths of the images, crops of at least 0.2 of the
-area, temperature 0.2, a learning rate found by trial on the quick start, one epoch of warm-up, residual
-branches not zeroed at the start.
+area, drawn as torchvision does, temperature 0.2, a learning rate found by trial on the quick start, one
+epoch of warm-up, residual branches not zeroed at the start.
 """
 
 from mmengine.config import read_base

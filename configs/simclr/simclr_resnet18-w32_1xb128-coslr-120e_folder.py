@@ -7,8 +7,8 @@ Expected: well above random initialisation on the images it was trained on and t
 number for so small a setting. Measure it near the size of its views: protocol.resize_px=128
 protocol.crop_px=112 for k-NN.
 Deviations from the paper: 32 channels in the stem, views of 96 pixels from at least 0.2 of the area,
-temperature 0.2, a learning rate found by trial on the quick start, two epochs of warm-up, residual
-branches not zeroed at the start.
+drawn as torchvision does, temperature 0.2, a learning rate found by trial on the quick start, two epochs of
+warm-up, residual branches not zeroed at the start.
 """
 
 from mmengine.config import read_base

@@ -5,7 +5,8 @@ configs/simclr/simclr_resnet18_1xb512-coslr-1000e_cifar10.py --amp bf16
 Hardware: meant for one GPU; the full run was not made here yet.
 Expected: about 91 % linear top-1 (google-research/simclr README).
 Deviations: the gradient is that of Eq. 1 (the official code's is twice it); resizing is antialiased and
-colour operations are torchvision's; convolutions are drawn Kaiming-normal.
+colour operations are torchvision's (crops are the official code's); an epoch is 97 whole batches, so 97,000
+steps where the official code makes 97,657; convolutions are drawn Kaiming-normal.
 """
 
 from mmengine.config import read_base
@@ -26,7 +27,9 @@ lr = 1.0 * global_batch / 256
 model.backbone.update(project_first_shortcut=True)
 model.neck.update(num_layers=3, with_last_bn_affine='scale')
 
+view.update(crop_style='official')
 train_dataloader.update(batch_size=batch_size)
+train_dataloader.dataset.pipeline[0].update(transforms=[view])
 optim_wrapper.optimizer.update(lr=lr, weight_decay=1e-4)
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)

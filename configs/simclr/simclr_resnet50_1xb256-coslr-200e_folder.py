@@ -9,7 +9,8 @@ Memory: a smaller batch has fewer negatives; model.chunk_size=64 keeps the batch
 to one more forward pass.
 Expected: depends on the images; no published number.
 Deviations from the paper: a batch of 256, with the square-root learning rate the paper finds better
-for small batches (Chen et al. 2020, appendix B.1).
+for small batches (Chen et al. 2020, appendix B.1); crops are torchvision's, on a photograph 11 % larger than
+the official code's (SimCLRView's crop_style='official').
 """
 
 from mmengine.config import read_base

@@ -24,7 +24,9 @@ lr = 1.0 * global_batch / 256
 model.backbone.update(depth=50)
 model.neck.update(in_channels=2048, hid_channels=2048)
 
+view.update(crop_style='official')
 train_dataloader.update(batch_size=batch_size)
+train_dataloader.dataset.pipeline[0].update(transforms=[view])
 optim_wrapper.optimizer.update(lr=lr)
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch)

@@ -101,15 +101,31 @@ def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
         for truth, column in zip(labels.T, scores.T, strict=True)]))
 
 
+def multi_label_accuracy(labels: ndarray, scores: ndarray) -> float:
+    """Return the share of right answers, class by class, of images of several classes, in percent.
+
+    A class is said to be present where its score is > 0, which is even odds of a logistic regression and the
+    boundary of an SVM. Labels and scores are as of :func:`mean_average_precision`.
+    """
+    _check_same_shape(labels, scores, 2)
+    return 100.0 * float(right_answers(labels, scores).sum() / (labels >= 0).sum())
+
+
+def right_answers(labels: ndarray, scores: ndarray) -> ndarray:
+    """Return where a label that counts is answered rightly, bool [N, K]; see :func:`multi_label_accuracy`."""
+    return ((scores > 0) == (labels == 1)) & (labels >= 0)
+
+
 #: Metrics by name, the unit being the suffix; each takes labels and predictions as in ``Predictions``.
 METRICS: Mapping[str, Callable[[ndarray, ndarray], float]] = {
     'top_1_accuracy_percent': top_1_accuracy,
     'mean_class_accuracy_percent': mean_class_accuracy,
     '11_point_map_percent': eleven_point_map,
     'map_percent': mean_average_precision,
+    'multi_label_accuracy_percent': multi_label_accuracy,
 }
 #: Those for images of several classes, and only for these.
-MULTI_LABEL_METRICS = ('11_point_map_percent', 'map_percent')
+MULTI_LABEL_METRICS = ('11_point_map_percent', 'map_percent', 'multi_label_accuracy_percent')
 
 
 def absent_classes(labels: ndarray, num_classes: int) -> list[int]:

@@ -5,7 +5,7 @@ import torch
 from numpy import ndarray
 
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.metrics import METRICS
+from mmsimclr.evaluation.metrics import METRICS, right_answers
 
 CHUNK_VALUES = 2 ** 24                                                      # numbers in memory at a time
 
@@ -18,9 +18,12 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
     image's predictions change sides with probability 1/2, all classes together. The p-value is
     (1 + number of differences at least as large) / (1 + number of exchanges).
 
-    For accuracies only images matter that one model alone got right. Those of a class have the same weight,
-    so their sum is drawn from its exact, binomial distribution. For mean average precision each model's
-    scores are first replaced by their ranks within the class, which keeps its value and makes scales equal.
+    For accuracies an image counts by how many right answers it has of one model more than of the other. Of
+    images that count the same, the sum is drawn from its exact, binomial distribution. The paper tests these
+    only, the accuracy on VOC 2007 too: under the null hypothesis answers may be exchanged, but average
+    precision compares the scores of an image with those of all others, so that an exchange mixes two models'
+    scores. Here the test is offered for it too, with each model's scores first replaced by their ranks
+    within the class, which keeps its value and makes scales equal.
 
     Args:
         labels: As in :class:`~mmsimclr.protocols.Predictions`.
@@ -38,22 +41,30 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
         raise InputError(f'metric must be one of {", ".join(METRICS)}, got {metric!r}')
     if num_exchanges < 1:
         raise InputError(f'num_exchanges must be >= 1, got {num_exchanges} (100000 is usual)')
-    if labels.ndim == 2:
+    if metric in ('map_percent', '11_point_map_percent'):
         return _test_of_map(labels, predicted_a, predicted_b, metric, num_exchanges, seed, device)
-    lead = (predicted_a == labels).astype(int) - (predicted_b == labels)
-    groups = labels if metric == 'mean_class_accuracy_percent' else np.zeros_like(labels)
-    _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1 / (len(counts) * counts)
-    observed = abs(np.bincount(places, weights=lead) @ weights)
-    differing = np.bincount(places, weights=lead != 0).astype(int)
+    leads = _leads(labels, predicted_a, predicted_b, metric)
+    weights, counts = np.unique(abs(leads[leads != 0]), return_counts=True)
+    observed = abs(leads.sum())
     generator = np.random.default_rng(seed)
-    extreme, step = 0, max(1, CHUNK_VALUES // len(counts))
+    extreme, step = 0, max(1, CHUNK_VALUES // max(1, len(counts)))
     for start in range(0, num_exchanges, step):
         number = min(step, num_exchanges - start)
-        wins = generator.binomial(differing, 0.5, (number, len(differing)))
+        wins = generator.binomial(counts, 0.5, (number, len(counts)))
         # Sums that are equal may differ by rounding.
-        extreme += np.count_nonzero(abs((2 * wins - differing) @ weights) >= observed * (1 - 1e-12))
+        extreme += np.count_nonzero(abs((2 * wins - counts) @ weights) >= observed * (1 - 1e-12))
     return (1 + extreme) / (1 + num_exchanges)
+
+
+def _leads(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray, metric: str) -> ndarray:
+    """Return what each image adds to the first model's accuracy minus the second's, float [N]."""
+    if labels.ndim == 2:
+        right_a, right_b = (right_answers(labels, scores) for scores in (predicted_a, predicted_b))
+        return (right_a.sum(axis=1) - right_b.sum(axis=1)) / (labels >= 0).sum()
+    groups = labels if metric == 'mean_class_accuracy_percent' else np.zeros_like(labels)
+    _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    lead = (predicted_a == labels).astype(int) - (predicted_b == labels)
+    return lead / (len(counts) * counts[places])
 
 
 def mcnemar_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray) -> float:

@@ -74,9 +74,7 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
 
 def _projections(head: nn.Module, last_map: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
     """Return, of the stages that are layers of the projection head, float32 [N, D] by stage."""
-    *hidden, projection = head.layers(last_map.float())
-    layers = {'projection': projection,
-              **{f'projection.hidden{number}': rows for number, rows in enumerate(hidden, 1)}}
+    layers = head.named_layers(last_map.float())
     if absent := [stage for stage in stages if PROJECTION.fullmatch(stage) and stage not in layers]:
         raise InputError(f'the projection head has no layer {absent[0]!r}; it has {", ".join(layers)}')
     return {stage: layers[stage] for stage in stages if stage in layers}

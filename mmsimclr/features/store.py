@@ -22,7 +22,15 @@ from numpy.lib.format import open_memmap
 from mmsimclr.errors import ExistingFileError, InputError, MachineError
 from mmsimclr.features.fingerprint import ImageList
 from mmsimclr.files import (
-    HeldError, atomic_writer, check_fields, leased, map_npy, map_npz, parse_json, read_json)
+    HeldError,
+    atomic_writer,
+    check_fields,
+    leased,
+    map_npy,
+    map_npz,
+    parse_json,
+    read_json,
+)
 
 MANIFEST = 'manifest.json'
 FORMAT = 'mmsimclr features 2'

@@ -1,6 +1,7 @@
 """Linear evaluation, on the last feature or on each of five."""
 
 from mmsimclr.config import ConfigError
+from mmsimclr.features import describe_stage
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
@@ -14,6 +15,7 @@ class LinearEvaluation(Protocol):
 
     The config is that of an MMEngine run: ``model``, a frozen :class:`~mmsimclr.models.Classifier` with one
     head, ``train_dataloader``, ``test_dataloader``, ``optim_wrapper``, ``param_scheduler`` and ``train_cfg``.
+    The head's ``feature='projection'``, or ``'projection.hidden1'`` ..., reads the projection head instead.
 
     Source:
         Chen et al. 2020, sections 2.3 and B.6.
@@ -24,7 +26,10 @@ class LinearEvaluation(Protocol):
         check_model(benchmark.config, frozen=True)
         trained = train_classifier(benchmark)
         metrics, predictions = trained.answers()
-        return benchmark.result('linear', metrics, trained.num_images, trained.settings, predictions)
+        head, = benchmark.config.model.heads.values()
+        feature = dict(feature=describe_stage(head.get('feature', 'pooled')))
+        return benchmark.result('linear', metrics, trained.num_images, {**trained.settings, **feature},
+                                predictions)
 
 
 @PROTOCOLS.register_module()

@@ -21,9 +21,9 @@ from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import labels_of, list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine import FrozenEncoderHook
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
-from mmsimclr.features import weights_sha256
+from mmsimclr.features import of_projection_head, weights_sha256
 from mmsimclr.models import Classifier
 from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
@@ -74,6 +74,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         runner = build_runner(config)
     model = unwrap_model(runner.model)
     model.backbone.load_state_dict(benchmark.encoder.backbone.state_dict())
+    if model.neck is not None:
+        model.neck.load_state_dict(benchmark.encoder.projection_head.state_dict())
     runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}
     frozen = FrozenEncoderHook(weights_sha256) if model.frozen else None
     if frozen:
@@ -159,10 +161,18 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     height, width = test_set[0]['inputs'].shape[-2:]
     image = torch.zeros(1, 3, height, width, device=next(backbone.parameters()).device)
     maps = dict(zip(MAP_INDICES, backbone(image), strict=True))
-    for head in heads.values():
-        head.update(map_shape=tuple(maps[STAGE_INDICES[head.get('feature', 'pooled')]].shape[1:]),
-                    num_classes=len(test_set.metainfo['classes']))
-    out_indices = out_indices_of(head.get('feature', 'pooled') for head in heads.values())
+    maps = {name: maps[index] for name, index in STAGE_INDICES.items()}
+    stages = [head.get('feature', 'pooled') for head in heads.values()]
+    if of_projection_head(stages):
+        layers = encoder.projection_head.named_layers(maps['pooled'])
+        maps |= {name: rows[:, :, None, None] for name, rows in layers.items()}
+        config.model.neck = dict(type='mmsimclr.NonLinearNeck', **encoder.weights.neck_settings)
+    for head, stage in zip(heads.values(), stages, strict=True):
+        if stage not in maps:
+            raise ConfigError(f'the feature of a head must be one of {", ".join(maps)}, got {stage!r}'
+                              + did_you_mean(stage, maps))
+        head.update(map_shape=tuple(maps[stage].shape[1:]), num_classes=len(test_set.metainfo['classes']))
+    out_indices = out_indices_of(stage if stage in STAGE_INDICES else 'pooled' for stage in stages)
     config.model.backbone = dict(type='mmsimclr.ResNet', **backbone.settings, out_indices=out_indices)
     preprocessor = config.model.get('data_preprocessor') or dict(type='mmsimclr.ViewPreprocessor')
     config.model.data_preprocessor = {**preprocessor, 'mean': scale.mean, 'std': scale.std}

@@ -11,6 +11,8 @@ from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
 from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
 from mmsimclr.reporting.table import text_table
 
+ACCURACY = 'multi_label_accuracy_percent'
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -23,6 +25,7 @@ class Comparison:
     num_exchanges: int
     permutation_p: float
     mcnemar_p: float | None                     # of the exact test, for top-1 accuracy only
+    accuracy_p: float | None = None             # of the permutation test of accuracy, beside a mean AP's
 
     @property
     def difference(self) -> float:
@@ -32,8 +35,13 @@ class Comparison:
     def __str__(self) -> str:
         rows = [[f'{letter}: {title}', f'{value:.2f}']
                 for letter, title, value in zip('AB', self.titles, self.values, strict=True)]
+        of_ap = self.accuracy_p is not None
         rows += [['A - B', f'{self.difference:+.2f}'],
-                 [f'p, permutation test ({self.num_exchanges:,} exchanges)', f'{self.permutation_p:.2g}']]
+                 [f'p, permutation test{" of average precision" * of_ap} ({self.num_exchanges:,} exchanges)',
+                  f'{self.permutation_p:.2g}']]
+        if of_ap:
+            rows.append(["p, permutation test of accuracy (the paper's for several classes)",
+                         f'{self.accuracy_p:.2g}'])
         if self.mcnemar_p is not None:
             rows.append(['p, exact McNemar test', f'{self.mcnemar_p:.2g}'])
         return text_table([f'{self.num_images:,} images', self.metric], rows)
@@ -67,15 +75,19 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         shared = [name for name in METRICS if all(name in result.metrics for result in results)]
         metric = shared[0] if shared else 'map_percent' if several_classes else 'top_1_accuracy_percent'
     if metric not in METRICS or several_classes != (metric in MULTI_LABEL_METRICS):
-        raise InputError(f'metric must be one of {", ".join(METRICS)}, the last two for images of several '
+        raise InputError(f'metric must be one of {", ".join(METRICS)}, the last three for images of several '
                          f'classes and only for these, got {metric!r} for labels {list(labels.shape)}')
     if several_classes:
         evaluated = (labels != -1).any(axis=0)              # the others were left out by the protocol
         labels, pair = labels[:, evaluated], tuple(scores[:, evaluated] for scores in pair)
+    def permutation_p(metric: str) -> float:
+        return permutation_test(labels, *pair, metric, num_exchanges, seed, device)
+
     return Comparison(
         metric, tuple(map(_title, results)), tuple(METRICS[metric](labels, predicted) for predicted in pair),
-        len(labels), num_exchanges, permutation_test(labels, *pair, metric, num_exchanges, seed, device),
-        mcnemar_test(labels, *pair) if metric == 'top_1_accuracy_percent' else None)
+        len(labels), num_exchanges, permutation_p(metric),
+        mcnemar_test(labels, *pair) if metric == 'top_1_accuracy_percent' else None,
+        permutation_p(ACCURACY) if several_classes and metric != ACCURACY else None)
 
 
 def _predictions_of(path: Path, result: Result) -> Predictions:

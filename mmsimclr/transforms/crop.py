@@ -11,6 +11,7 @@ from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
     ImageTransform,
     Transform,
+    check_choice,
     check_image,
     check_probability,
     check_range,
@@ -19,16 +20,18 @@ from mmsimclr.transforms.base import (
 from mmsimclr.transforms.resize import check_interpolation, resize
 
 Box = tuple[int, int, int, int]                                # top, left, height, width, in pixels
-CROP_ATTEMPTS = 10
+CROP_ATTEMPTS = {'torchvision': 10, 'official': 100}            # by style
+MIN_OBJECT_COVERED = 0.1                                       # of the image, in the official code
 
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(Transform):
     """Crop a random box and resize it to ``size``.
 
-    The box has the distribution of torchvision's ``RandomResizedCrop``: area uniform in ``scale``
+    The box has by default the distribution of torchvision's ``RandomResizedCrop``: area uniform in ``scale``
     (as a fraction of the image), aspect log-uniform in ``ratio``, position uniform; after ten boxes
-    that do not fit, the largest central box within ``ratio``.
+    that do not fit, the largest central box within ``ratio``. That of the official code is smaller: see
+    :func:`official_boxes`; after a hundred boxes that do not fit, the whole image.
 
     Args:
         size: Side or (height, width) of the result, in pixels.
@@ -36,6 +39,7 @@ class RandomResizedCrop(Transform):
         ratio: Range of the box's width / height.
         interpolation: 'bicubic' (the paper), 'bilinear' (OpenMMLab's recipe), 'nearest', 'area'.
         antialias: Whether the filter widens when shrinking (see :func:`resize`); not in the official code.
+        style: Distribution of the box, 'torchvision' or 'official'.
 
     Source:
         Szegedy et al. 2015, section 6; Chen et al. 2020, appendix A.
@@ -43,17 +47,26 @@ class RandomResizedCrop(Transform):
 
     def __init__(self, size: int | Sequence[int], scale: Sequence[float] = (0.08, 1.0),
                  ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'bicubic',
-                 antialias: bool = True) -> None:
+                 antialias: bool = True, style: str = 'torchvision') -> None:
         self.size = check_size(size, 'RandomResizedCrop.size')
         self.scale = check_range(scale, 'RandomResizedCrop.scale', high=1, open_low=True)
         self.ratio = check_range(ratio, 'RandomResizedCrop.ratio', open_low=True)
         self.interpolation = check_interpolation(interpolation, 'RandomResizedCrop')
         self.antialias = antialias
+        self.style = check_choice(style, 'RandomResizedCrop.style', CROP_ATTEMPTS)
         self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])
 
     def draw_box(self, height: int, width: int) -> Box:
         """Draw a box inside an image of this size."""
-        for _ in range(CROP_ATTEMPTS):
+        attempts = range(CROP_ATTEMPTS[self.style])
+        if self.style == 'official':
+            for _ in attempts:
+                draws = np.array([random.random() for _ in range(4)])
+                box, fits = official_boxes(self, np.array((height, width)), draws)
+                if fits:
+                    return tuple(box.tolist())
+            return self.last_box(height, width)
+        for _ in attempts:
             area = height * width * random.uniform(*self.scale)
             aspect = math.exp(random.uniform(*self._log_ratio))
             crop_width = round(math.sqrt(area * aspect))
@@ -63,10 +76,12 @@ class RandomResizedCrop(Transform):
                 top = int(random.random() * (height - crop_height + 1))
                 left = int(random.random() * (width - crop_width + 1))
                 return top, left, crop_height, crop_width
-        return self.central_box(height, width)
+        return self.last_box(height, width)
 
-    def central_box(self, height: int, width: int) -> Box:
-        """Return the largest central box within ``ratio``."""
+    def last_box(self, height: int, width: int) -> Box:
+        """Return the box where no attempt fits: the largest central one within ``ratio``, or the image."""
+        if self.style == 'official':
+            return 0, 0, height, width
         crop_height, crop_width = height, width
         if width / height < self.ratio[0]:
             crop_height = max(1, min(height, round(width / self.ratio[0])))
@@ -80,6 +95,47 @@ class RandomResizedCrop(Transform):
         box = results.pop('crop_box', None) or self.draw_box(*img.shape[:2])
         results['img'] = resized_crop(img, box, self.size, self.interpolation, self.antialias)
         return results
+
+
+def official_boxes(crop: RandomResizedCrop, sizes: np.ndarray, draws: np.ndarray
+                   ) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes as the official code draws them, int64 [..., 4], and whether each fits, bool [...].
+
+    The aspect is uniform in ``crop.ratio`` times that of ``crop.size``. The height is uniform between those
+    of the least area of ``crop.scale`` and of the largest that fits, so small boxes are likelier than with
+    torchvision, and a box covers at least a tenth of the image. Numbers are in float32, as there.
+
+    Args:
+        crop: Its scale, ratio and size.
+        sizes: Images' (height, width) in pixels, [..., 2].
+        draws: Numbers uniform in [0, 1) for aspect, height, top and left, [..., 4].
+
+    Source:
+        google-research/simclr, data_util.py, ``crop_and_resize``, which calls TensorFlow's
+        ``sample_distorted_bounding_box`` (core/kernels/image/sample_distorted_bounding_box_op.cc).
+    """
+    single = np.float32
+    height, width = (sizes[..., side].astype(single) for side in (0, 1))
+    of_view = crop.size[1] / crop.size[0]
+    narrowest, widest = (single(ratio * of_view) for ratio in crop.ratio)
+    aspect = draws[..., 0].astype(single) * (widest - narrowest) + narrowest
+    smallest, largest = (single(share) * width * height for share in crop.scale)
+    lowest, highest = (np.rint(np.sqrt(area / aspect)) for area in (smallest, largest))
+    # The highest box as wide as the image, to rounding.
+    fitting = np.trunc((width.astype(float) + 0.5 - single(1e-7)) / aspect.astype(float)).astype(single)
+    fitting = fitting - (np.rint(fitting * aspect) > width)
+    highest = np.minimum(np.where(np.rint(highest * aspect) > width, fitting, highest), height)
+    lowest = np.minimum(lowest, highest)
+    rows = (lowest + np.floor(draws[..., 1] * (highest - lowest + 1))).astype(single)
+    # Rounding may have left the range of areas by a row.
+    rows = rows + (rows * np.rint(rows * aspect) < smallest)
+    rows = rows - (rows * np.rint(rows * aspect) > largest)
+    columns = np.rint(rows * aspect)
+    area = rows * columns
+    fits = ((area >= smallest) & (area <= largest) & (columns <= width) & (rows <= height) & (area >= 1)
+            & (area / (height * width) >= single(MIN_OBJECT_COVERED)))
+    top, left = np.floor(draws[..., 2] * (height - rows)), np.floor(draws[..., 3] * (width - columns))
+    return np.stack([top, left, rows, columns], axis=-1).astype(np.int64), fits
 
 
 def resized_crop(img: np.ndarray, box: Box, size: tuple[int, int], interpolation: str = 'bicubic',

@@ -21,7 +21,7 @@ from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCro
 def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
                 antialias: bool = True, style: str = 'torchvision',
-                additive_brightness: bool = False) -> list[dict]:
+                additive_brightness: bool = False, crop_style: str = 'torchvision') -> list[dict]:
     """Return the configs of SimCLR's view: crop, flip, colour jitter, grey, blur.
 
     Args:
@@ -33,13 +33,14 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
         antialias: Whether resizing antialiases; the official code does not.
         style: Colour operations, 'torchvision' or 'official' (see :class:`ColorJitter`).
         additive_brightness: The official code's v1 brightness.
+        crop_style: Distribution of the crop, 'torchvision' or 'official' (see :class:`RandomResizedCrop`).
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
         raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
                          f'0.5), got {strength!r}')
     steps = [
         dict(type=RandomResizedCrop, size=size, scale=scale, interpolation=interpolation,
-             antialias=antialias),
+             antialias=antialias, style=crop_style),
         dict(type=RandomHorizontalFlip, prob=0.5),
         dict(type=ColorJitter, brightness=0.8 * strength, contrast=0.8 * strength,
              saturation=0.8 * strength, hue=0.2 * strength, prob=0.8, style=style,
@@ -58,9 +59,10 @@ class SimCLRView(Transform):
     def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
                  scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
                  antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False) -> None:
+                 additive_brightness: bool = False, crop_style: str = 'torchvision') -> None:
         self.steps = [TRANSFORMS.build(step) for step in simclr_view(
-            size, strength, blur, scale, interpolation, antialias, style, additive_brightness)]
+            size, strength, blur, scale, interpolation, antialias, style, additive_brightness,
+            crop_style)]
 
     @property
     def size(self) -> tuple[int, int]:

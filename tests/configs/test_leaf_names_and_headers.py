@@ -79,7 +79,8 @@ def test_batch_epochs_and_dataset_are_the_name_s(path):
     assert config.train_dataloader.batch_size == name.batch_per_gpu
     assert config.train_cfg.max_epochs == name.epochs
     assert config.train_dataloader.dataset.type.__name__ == DATASETS[name.dataset]
-    assert config.train_dataloader.drop_last
+    # The zoo's loaders keep the last, smaller batch.
+    assert config.train_dataloader.drop_last == (path.stem not in REQUIRED)
     assert config.auto_scale_lr.base_batch_size == name.global_batch
     assert not config.auto_scale_lr.get('enable')
     variables = Config.fromfile(str(path))
@@ -155,6 +156,15 @@ def test_recipe_is_one_of_the_two_presets(path):
         'openmmlab' if openmmlab else 'official')
     assert config.model.head.loss.get('gradient', 'exact') == ('openmmlab' if openmmlab else 'exact')
     assert ('mean' in config.model.data_preprocessor) == openmmlab
+    views, = (step for step in config.train_dataloader.dataset.pipeline if 'transforms' in step)
+    paper = name.epochs == 1000
+    assert views.transforms[0].get('crop_style', 'torchvision') == ('official' if paper else 'torchvision')
+    if paper:
+        images = {'in1k': 1_281_167, 'cifar10': 50_000}[name.dataset]
+        text = ' '.join(path.read_text().split())
+        # Ours drop the last batch of an epoch; the official code counts images, and one step more.
+        steps = images // name.global_batch * name.epochs, images * name.epochs // name.global_batch + 1
+        assert all(f'{number:,}' in text for number in steps) or 'Deviations: as in' in text
     assert config.model.backbone.get('stem', 'imagenet') == (
         'cifar' if name.dataset in ('cifar10', 'shapes') else 'imagenet')
     if name.dataset == 'in1k':

@@ -65,7 +65,8 @@ def test_the_grids_are_the_papers(name, steps, rates, decays):
 
 def test_logistic_regression_on_cifar_10_takes_a_layer_and_a_part_of_the_training_images():
     path = FOLDER / 'logistic_cifar10.py'
-    config = load_config(path, {'protocol.feature': 'projection', 'protocol.tasks.0.train.num_images': 20_000})
+    config = load_config(path, {'protocol.feature': 'projection',
+                                'protocol.tasks.0.train.num_images': 20_000})
     built = PROTOCOLS.build(config.protocol)
     task, = built.tasks
     assert built.feature == 'projection' and is_geometric(built.l2, 1e-6, 1, 7)

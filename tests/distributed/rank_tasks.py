@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmsimclr import distributed
 from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, OnlineKNNHook
 from mmsimclr.models import SimCLR
-from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
+from mmsimclr.models.losses import MarginTripletLoss, contrastive_metrics, nt_xent_loss
 from mmsimclr.registry import MODELS
 
 NUM_IMAGES = 8                         # of the global batch
@@ -99,7 +99,8 @@ def temperatures_and_second_derivatives() -> dict:
     rows = [view.clone().requires_grad_() for view in views]
     loss = nt_xent_loss(*rows, 0.3, streamed=False)
     # By each row's own rank, of the mean loss of all ranks.
-    slopes = [slope / distributed.world_size() for slope in torch.autograd.grad(loss, rows, create_graph=True)]
+    slopes = [slope / distributed.world_size()
+              for slope in torch.autograd.grad(loss, rows, create_graph=True)]
     penalty = sum(slope.square().sum() for slope in slopes)
     found = torch.autograd.grad(penalty, rows)
     return dict(results, penalty=torch.cat([distributed.gather_rows(rows) for rows in found]))
@@ -160,8 +161,12 @@ def unequal_batches() -> dict[str, str]:
     """Return the message each entry raises when rank r holds r + 2 images, or a note that none did."""
     size = distributed.rank() + 2
     views = torch.randn(2, size, 5)
+    # Two images at a time: the first rank has one chunk, and each chunk a collective, as synchronised norms.
+    model, images = tiny_simclr(chunk_size=2), batch(3, 8, 8)[:size]
+    model.backbone.register_forward_hook(lambda *_: dist.all_reduce(torch.ones(3)))
     calls = dict(check=lambda: distributed.check_equal_batch(size),
-                 loss=lambda: nt_xent_loss(*views))
+                 loss=lambda: nt_xent_loss(*views), triplet=lambda: MarginTripletLoss()(*views),
+                 chunks=lambda: model([images, images], mode='loss'))
     messages = {}
     for name, call in calls.items():
         try:

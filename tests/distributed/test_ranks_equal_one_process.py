@@ -35,9 +35,11 @@ def ranks(world_size, replicas, tmp_path_factory):
     """All that the ranks compute, by task, in one process group; one dictionary for each rank."""
     chunk_size = rank_tasks.NUM_IMAGES // world_size - 1                        # the chunks are uneven
     tasks = dict(
-        losses=(rank_tasks.losses_and_gradients,), pairs=(rank_tasks.pair_losses_and_gradients,),
+        losses=(rank_tasks.losses_and_gradients,),
+        pairs=(rank_tasks.pair_losses_and_gradients,),
         many_views=(rank_tasks.losses_of_many_views,),
-        derivatives=(rank_tasks.temperatures_and_second_derivatives,), lars=(rank_tasks.lars_trajectory,), gathering=(rank_tasks.gathering,),
+        derivatives=(rank_tasks.temperatures_and_second_derivatives,),
+        lars=(rank_tasks.lars_trajectory,), gathering=(rank_tasks.gathering,),
         unequal=(rank_tasks.unequal_batches,), beside_gpus=(rank_tasks.batches_beside_gpus,),
         replicas=(rank_tasks.replicas, replicas[f'r{world_size}_n4_d8/hidden'], REPLICA_CASES),
         chunked=(rank_tasks.train_simclr, 'exact', chunk_size), exact=(rank_tasks.train_simclr, 'exact'),
@@ -147,7 +149,7 @@ def test_mean_over_ranks_takes_no_gradient_and_leaves_its_input_alone(ranks, wor
 def test_unequal_batches_raise_the_same_error_with_all_sizes_on_every_rank(ranks, world_size):
     sizes = re.escape(str([rank + 2 for rank in range(world_size)]))
     for messages in (of_rank['unequal'] for of_rank in ranks):
-        for name in ('check', 'loss'):
+        for name in ('check', 'loss', 'triplet', 'chunks'):
             assert re.search(f'same number of images, got {sizes} in rank order', messages[name]), name
         assert messages['afterwards'] == list(range(world_size))
 

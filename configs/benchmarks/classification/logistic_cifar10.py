@@ -1,4 +1,4 @@
-"""Logistic regression on frozen features of CIFAR-10, by L-BFGS: a linear probe in seconds.
+"""Logistic regression on frozen features of CIFAR-10, by L-BFGS: seconds, not minutes.
 
 Command: python tools/benchmark.py configs/benchmarks/classification/logistic_cifar10.py CHECKPOINT
 Options: protocol.feature=projection for the output of the projection head, projection.hidden1 ... for its

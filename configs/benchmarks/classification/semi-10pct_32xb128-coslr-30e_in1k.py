@@ -5,7 +5,8 @@ configs/benchmarks/classification/semi-10pct_32xb128-coslr-30e_in1k.py CHECKPOIN
 with NNODES=4
 Hardware: meant for 32 GPUs.
 Expected: 65.6 % top-1 and 87.8 % top-5 with ResNet-50 (Chen et al. 2020, Tables 7 and B.2); not run here.
-Deviations: crops are antialiased, and the last, partial batch of an epoch is dropped.
+Deviations: crops are antialiased and torchvision's, 11 % larger on average than the official code's
+(RandomResizedCrop's style='official'), and the last, partial batch of an epoch is dropped.
 """
 
 from mmengine.config import read_base

@@ -5,7 +5,8 @@ configs/benchmarks/classification/semi-1pct_32xb128-coslr-60e_in1k.py CHECKPOINT
 with NNODES=4
 Hardware: meant for 32 GPUs.
 Expected: 48.3 % top-1 and 75.5 % top-5 with ResNet-50 (Chen et al. 2020, Tables 7 and B.2); not run here.
-Deviations: crops are antialiased, and the last, partial batch of an epoch is dropped.
+Deviations: crops are antialiased and torchvision's, 11 % larger on average than the official code's
+(RandomResizedCrop's style='official'), and the last, partial batch of an epoch is dropped.
 """
 
 from mmengine.config import read_base

@@ -32,7 +32,7 @@ class FrozenEncoderHook(Hook):
         self.sha256: str | None = None
 
     def before_run(self, runner) -> None:
-        self.sha256 = self._fingerprint(unwrap_model(runner.model).backbone)
+        self.sha256 = self._fingerprint(unwrap_model(runner.model).encoder)
 
     def before_train(self, runner) -> None:
         self._check(runner, 'what is resumed from was trained on another encoder, or an init_cfg '
@@ -46,7 +46,7 @@ class FrozenEncoderHook(Hook):
         self._check(runner, 'it was trained, or its norms were in training mode')
 
     def _check(self, runner, reason: str) -> None:
-        now = self._fingerprint(unwrap_model(runner.model).backbone)
+        now = self._fingerprint(unwrap_model(runner.model).encoder)
         if now != self.sha256:
             raise ChangedEncoderError(
                 f'the encoder is to be frozen and has changed: {reason}. Its fingerprint was '

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from mmsimclr.errors import InputError
 from mmsimclr.registry import OPTIMIZERS
 
+HALF = (torch.float16, torch.bfloat16)
 TRUST_RATIOS = ('official', 'openmmlab')
 MOMENTUM_STYLES = ('classic', 'popular')
 CACHED_VALUES = 2**18            # of a list of small tensors, 1 MiB in float32; a larger tensor goes alone
@@ -31,8 +32,9 @@ class LARS(Optimizer):
 
     The trust ratio is ``eta * |w| / |d|`` in the official code and ``eta * |w| / (|g| + wd * |w| + 1e-8)`` in
     OpenMMLab's; 1 where ``|w|`` or the gradient's norm (that of d, of g) is 0. Norms stay on the device: a
-    step never waits for it. A parameter group may set its own ``weight_decay`` and ``lars_exclude=True``,
-    which fixes trust at 1; :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
+    step never waits for it. Weights of half precision are updated in float32, and rounded. A parameter group
+    may set its own ``weight_decay`` and ``lars_exclude=True``, which fixes trust at 1;
+    :class:`LARSOptimWrapperConstructor` sets both for norms and biases.
 
     Args:
         params, lr, momentum, weight_decay, nesterov: As torch's SGD takes them.
@@ -94,14 +96,27 @@ class LARS(Optimizer):
                 buckets[settings, param.device, param.dtype].append(param)
         return buckets
 
-    def _update(self, params: list[Tensor], *, lr: float, momentum: float, weight_decay: float,
-                eta: float, nesterov: bool, trust_ratio: str, momentum_style: str,
-                lars_exclude: bool) -> None:
+    def _update(self, params: list[Tensor], **settings) -> None:
         grads = [param.grad for param in params]
         for param in params:
             if 'momentum_buffer' not in self.state[param]:
                 self.state[param]['momentum_buffer'] = torch.zeros_like(param)
         buffers = [self.state[param]['momentum_buffer'] for param in params]
+        if params[0].dtype not in HALF:
+            self._move(params, grads, buffers, **settings)
+            return
+        # In half precision a norm of 65,504 is infinite, and so is a trust ratio.
+        weights, grads, moved = ([tensor.float() for tensor in tensors]
+                                 for tensors in (params, grads, buffers))
+        self._move(weights, grads, moved, **settings)
+        torch._foreach_copy_(params, weights)
+        torch._foreach_copy_(buffers, moved)
+
+    @staticmethod
+    def _move(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor], *, lr: float, momentum: float,
+              weight_decay: float, eta: float, nesterov: bool, trust_ratio: str, momentum_style: str,
+              lars_exclude: bool) -> None:
+        """Update weights and momentum buffers in place."""
         decayed = torch._foreach_add(grads, params, alpha=weight_decay) if weight_decay else grads
 
         if momentum_style == 'popular':

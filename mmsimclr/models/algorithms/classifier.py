@@ -25,33 +25,45 @@ class Classifier(BaseModel):
         backbone: Config of the encoder, whose ``out_indices`` name the maps of the heads' features.
         heads: Configs of the heads by name, such as :class:`LinearHead`; each has a ``feature``.
         frozen: Whether the encoder stays as it is: in eval mode, without gradients.
+        neck: Config of the projection head, for heads on one of its layers; it belongs to the encoder.
         data_preprocessor: Config of what moves and scales the images; :class:`ViewPreprocessor` by default.
         init_cfg: Initialisation, as MMEngine takes it.
     """
 
     def __init__(self, backbone: dict, heads: Mapping[str, dict], frozen: bool = False,
-                 data_preprocessor: dict | None = None, init_cfg: dict | list | None = None) -> None:
+                 data_preprocessor: dict | None = None, init_cfg: dict | list | None = None,
+                 neck: dict | None = None) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='mmsimclr.ViewPreprocessor')),
                          in_own_scope(init_cfg))
         if not heads:
             raise InputError("heads must name at least one head, e.g. dict(pooled=dict(type='LinearHead'))")
         self.backbone = MODELS.build(backbone)
         self.heads = nn.ModuleDict({name: MODELS.build(head) for name, head in heads.items()})
+        self.neck = MODELS.build(neck) if neck else None
         self.frozen = frozen
         for name, head in self.heads.items():
-            index = STAGE_INDICES[head.feature]
+            index = STAGE_INDICES.get(head.feature, STAGE_INDICES['pooled'])
             if index not in self.backbone.out_indices:
                 raise InputError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
                                  f'returns {self.backbone.out_indices}; put {index!r} in its out_indices')
+            layers = self.neck.layer_names if self.neck else []
+            if head.feature not in (*STAGE_INDICES, *layers):
+                raise InputError(f'the head {name!r} needs {head.feature!r}, and the projection head has '
+                                 f'{", ".join(layers) or "no layer, since there is no neck"}')
         if frozen:
-            self.backbone.requires_grad_(False)
+            self.encoder.requires_grad_(False)
         self.to(memory_format=getattr(self.data_preprocessor, 'memory_format', torch.preserve_format))
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The backbone, with the projection head where there is one."""
+        return self.backbone if self.neck is None else nn.ModuleList([self.backbone, self.neck])
 
     def train(self, mode: bool = True) -> 'Classifier':
         """Switch the mode, except of a frozen encoder, whose norms keep their statistics."""
         super().train(mode)
         if self.frozen:
-            self.backbone.eval()
+            self.encoder.eval()
         return self
 
     def forward(self, inputs: Tensor, data_samples: Mapping[str, Tensor] | None = None,
@@ -71,7 +83,11 @@ class Classifier(BaseModel):
             raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = dict(zip(self.backbone.out_indices, self.backbone(inputs), strict=True))
-        logits = {name: head(maps[STAGE_INDICES[head.feature]]) for name, head in self.heads.items()}
+            features = {name: maps[index] for name, index in STAGE_INDICES.items() if index in maps}
+            if self.neck is not None:
+                features |= {name: rows[:, :, None, None]
+                             for name, rows in self.neck.named_layers(features['pooled']).items()}
+        logits = {name: head(features[head.feature]) for name, head in self.heads.items()}
         if mode == 'tensor':
             return logits
         if mode == 'loss':

@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.models.algorithms.chunked import project_in_chunks
 from mmsimclr.registry import MODELS, in_own_scope
@@ -69,6 +70,9 @@ class SimCLR(BaseModel):
         if isinstance(views, Tensor) or len(views) < 2:
             raise InputError('the contrastive loss needs a list of at least 2 views, each '
                              '[N, 3, H, W]; put MultiView(num_views=2, ...) in the pipeline')
+        if self.chunk_size is not None:
+            # Before the encoder: ranks of more chunks than others would wait for them in its batch norms.
+            distributed.check_equal_batch(len(views[0]))
         if len(sizes := {tuple(view.shape) for view in views}) > 1:
             given = ' and '.join(str(list(size)) for size in sorted(sizes))
             raise InputError('all views of an image must have the same size, because they go through the '

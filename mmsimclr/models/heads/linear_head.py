@@ -18,8 +18,9 @@ class LinearHead(BaseModule):
     Args:
         map_shape: (channels, height, width) of the feature's maps; a protocol fills it in.
         num_classes: Number of classes, >= 1; a protocol fills it in.
-        feature: ``'pooled'``, the last map averaged over its positions; or one of ``POOLED_FEATURES``,
-            pooled to about 9,000 dimensions by :func:`pool_feature`.
+        feature: ``'pooled'``, the last map averaged over its positions; one of ``POOLED_FEATURES``, pooled to
+            about 9,000 dimensions by :func:`pool_feature`; or a layer of the projection head,
+            ``'projection'``, ``'projection.hidden1'``, ...
         norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
         init_std: Deviation of the normal distribution of the weights at the start; the bias starts at 0.
         init_cfg: Initialisation, as MMEngine takes it.
@@ -33,12 +34,13 @@ class LinearHead(BaseModule):
         super().__init__(init_cfg)
         if num_classes < 1 or not init_std >= 0:
             raise InputError(f'num_classes must be >= 1 and init_std >= 0, got {num_classes} and {init_std}')
-        if feature not in ('pooled', *POOLED_FEATURES):
-            raise InputError(f"feature must be 'pooled' or one of {', '.join(POOLED_FEATURES)}, got "
-                             f'{feature!r}')
+        if feature not in ('pooled', *POOLED_FEATURES) and not feature.startswith('projection'):
+            raise InputError(f"feature must be 'pooled', one of {', '.join(POOLED_FEATURES)}, or a layer of "
+                             f"the projection head such as 'projection', got {feature!r}")
         self.feature = feature
         self.channels, height, width = map_shape
-        cells = 1 if feature == 'pooled' else pooled_side(feature, height) * pooled_side(feature, width)
+        self.on_grid = feature in POOLED_FEATURES
+        cells = pooled_side(feature, height) * pooled_side(feature, width) if self.on_grid else 1
         self.norm = nn.BatchNorm1d(self.channels, affine=False) if norm else nn.Identity()
         self.fc = nn.Linear(self.channels * cells, num_classes)
         nn.init.normal_(self.fc.weight, std=init_std)
@@ -46,7 +48,7 @@ class LinearHead(BaseModule):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return logits, [N, num_classes], of the feature's maps, float [N, C, H, W]."""
-        rows = maps.mean(dim=(2, 3)) if self.feature == 'pooled' else pool_feature(maps, self.feature)
+        rows = pool_feature(maps, self.feature) if self.on_grid else maps.mean(dim=(2, 3))
         rows = self.norm(rows.unflatten(1, (self.channels, -1))).flatten(1)
         return self.fc(rows)
 

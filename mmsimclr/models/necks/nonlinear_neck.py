@@ -93,6 +93,15 @@ class NonLinearNeck(BaseModule):
             outputs.append(x)
         return outputs or [x]
 
+    def named_layers(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the rows of :meth:`layers` by name: ``projection.hidden1``, ..., and ``projection``."""
+        return dict(zip(self.layer_names, self.layers(x), strict=True))
+
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of :meth:`named_layers`."""
+        return [*(f'projection.hidden{number}' for number in range(1, self.num_layers)), 'projection']
+
 
 def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Module:
     cfg = dict(norm_cfg)

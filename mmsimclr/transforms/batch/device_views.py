@@ -77,7 +77,8 @@ class DeviceViews:
     def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
                  strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
                  interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False, operators: Sequence[dict | Operator] = ()) -> None:
+                 additive_brightness: bool = False, crop_style: str = 'torchvision',
+                 operators: Sequence[dict | Operator] = ()) -> None:
         self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_positive_int(
             chunk_size, 'DeviceViews.chunk_size')
@@ -93,7 +94,7 @@ class DeviceViews:
                 raise InputError('views on the device can have '
                                  f'{", ".join(kind.__name__ for kind in OPERATIONS)} after the policy, got '
                                  f"{step!r}; make these views in the loader (views='loader')")
-        self.policy = SimCLRView(size, strength, blur, scale, interpolation)
+        self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style)
         self.interpolation = interpolation
         self.size, _ = self.policy.size
         self.radius = 0

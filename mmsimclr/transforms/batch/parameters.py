@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy import ndarray
 
-from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop
+from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop, official_boxes
 from mmsimclr.transforms.policy import SimCLRView
 
 #: The operations of colour jitter; their numbers are places in this tuple.
 JITTER = ('brightness', 'contrast', 'saturation', 'hue')
 _NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 _ORDERS = np.array(list(itertools.permutations(range(len(JITTER)))))
-_NUM_DRAWS = 4 * CROP_ATTEMPTS + 10                            # random numbers for a view
+_OTHER_DRAWS = 10                                 # random numbers for a view, besides four for each attempt
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -74,10 +74,10 @@ def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_view
     pixels, int64 [N, 2]. The parameters of one image's views lie next to each other.
     """
     crop, flip, jitter, grey, *blur = policy.steps
-    drawn = uniforms(seeds, num_views * _NUM_DRAWS).reshape(-1, _NUM_DRAWS)
-    boxes = _boxes(crop, drawn[:, :4 * CROP_ATTEMPTS],
-                   np.repeat(np.asarray(sizes, np.float64), num_views, axis=0))
-    draw = iter(drawn[:, 4 * CROP_ATTEMPTS:].T)
+    of_crop = 4 * CROP_ATTEMPTS[crop.style]
+    drawn = uniforms(seeds, num_views * (of_crop + _OTHER_DRAWS)).reshape(-1, of_crop + _OTHER_DRAWS)
+    boxes = _boxes(crop, drawn[:, :of_crop], np.repeat(np.asarray(sizes, np.float64), num_views, axis=0))
+    draw = iter(drawn[:, of_crop:].T)
     flipped = next(draw) < flip.prob
     jittered = next(draw) < jitter.prob
     order = _ORDERS[(next(draw) * len(_ORDERS)).astype(np.int64)]
@@ -92,8 +92,21 @@ def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_view
 
 
 def _boxes(crop: RandomResizedCrop, draws: ndarray, sizes: ndarray) -> ndarray:
-    """Return the first box of each row's attempts that fits, or the central one: int64 [M, 4]."""
-    area, aspect, down, right = draws.reshape(len(draws), 4, CROP_ATTEMPTS).transpose(1, 0, 2)
+    """Return the first box of each row's attempts that fits, or else the last one's: int64 [M, 4]."""
+    draws = draws.reshape(len(draws), 4, -1)
+    if crop.style == 'official':
+        boxes, fits = official_boxes(crop, sizes[:, None], draws.transpose(0, 2, 1))
+    else:
+        boxes, fits = _torchvision_boxes(crop, sizes, draws)
+    boxes = boxes[np.arange(len(boxes)), fits.argmax(axis=1)]
+    for row in np.flatnonzero(~fits.any(axis=1)):
+        boxes[row] = crop.last_box(*sizes[row].astype(np.int64).tolist())
+    return boxes
+
+
+def _torchvision_boxes(crop: RandomResizedCrop, sizes: ndarray, draws: ndarray) -> tuple[ndarray, ndarray]:
+    """Return each row's attempts, int64 [M, A, 4], and whether they fit, [M, A], of draws [M, 4, A]."""
+    area, aspect, down, right = draws.transpose(1, 0, 2)
     height, width = sizes[:, :1], sizes[:, 1:]
     area = height * width * _between(crop.scale, area)
     aspect = np.exp(_between(np.log(crop.ratio), aspect))
@@ -101,11 +114,7 @@ def _boxes(crop: RandomResizedCrop, draws: ndarray, sizes: ndarray) -> ndarray:
     fits = (crop_width > 0) & (crop_width <= width) & (crop_height > 0) & (crop_height <= height)
     top = np.floor(down * (height - crop_height + 1))
     left = np.floor(right * (width - crop_width + 1))
-    boxes = np.stack([top, left, crop_height, crop_width], axis=2).astype(np.int64)
-    boxes = boxes[np.arange(len(boxes)), fits.argmax(axis=1)]
-    for row in np.flatnonzero(~fits.any(axis=1)):
-        boxes[row] = crop.central_box(*sizes[row].astype(np.int64).tolist())
-    return boxes
+    return np.stack([top, left, crop_height, crop_width], axis=2).astype(np.int64), fits
 
 
 def _between(bounds: tuple[float, float], draw: ndarray) -> ndarray:

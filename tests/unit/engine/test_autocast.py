@@ -56,6 +56,21 @@ def test_gradients_are_accumulated_over_as_many_steps_as_asked_for():
     assert changed == [False, True, False, True]
 
 
+def test_accumulated_gradients_are_added_in_float32():
+    """Each forward pass casts the weights anew, so that nothing is added up in bfloat16."""
+    linear, wanted = model(), torch.zeros(4, 16, dtype=torch.float64)
+    wrapper = wrapper_of(linear, accumulative_counts=128)         # a power of 2, by which no digit is lost
+    wrapper.initialize_count_status(linear, 0, 128)
+    for step in range(100):
+        inputs = torch.randn(2, 16, generator=torch.Generator().manual_seed(step))
+        with wrapper.optim_context(linear):
+            loss = linear(inputs).float().square().sum()
+        gradient, = torch.autograd.grad(loss, linear.weight, retain_graph=True)
+        wanted += gradient
+        wrapper.update_params(loss)
+    assert_close(128 * linear.weight.grad.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize('enabled', ['yes', None, 'Auto'])
 def test_unknown_setting_is_refused(enabled):
     with pytest.raises(ValueError, match="True, False or 'auto'"):

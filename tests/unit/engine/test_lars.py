@@ -164,6 +164,27 @@ def test_parameters_of_several_precisions_are_updated_as_if_alone():
         param.dtype for param in together]
 
 
+@pytest.mark.parametrize('scale', [200.0, 0.5], ids=['norm beyond 65504', 'trust ratio beyond 65504'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('traits', TRAITS, ids=lambda t: '-'.join(map(str, t.values())))
+def test_a_step_in_half_precision_is_float32s_rounded(traits, dtype, scale):
+    generator = torch.Generator().manual_seed(0)
+    weight = (scale * (1 + torch.rand(400, 400, generator=generator))).to(dtype)
+    grads = [((1e-2 if scale > 1 else 1e-6) * torch.randn(400, 400, generator=generator)).to(dtype)
+             for _ in range(2)]
+    settings = dict(lr=1.0, momentum=0.9, weight_decay=0.0, eta=0.5)
+    param = torch.nn.Parameter(weight.clone())
+    optimizer = LARS([param], **settings, **traits)
+    for grad in grads:
+        param.grad = grad
+        optimizer.step()
+    want = by_formula(weight, grads, **settings, **traits)
+    assert (want - weight.double()).abs().mean() > 0.1 * scale
+    # Weights and buffer are rounded after each step.
+    tolerance = 8 * torch.finfo(dtype).eps
+    assert_close(param.double(), want, rtol=tolerance, atol=tolerance * scale * 10)
+
+
 @pytest.mark.parametrize('traits', TRAITS, ids=lambda t: '-'.join(map(str, t.values())))
 def test_a_step_reads_nothing_on_the_host(traits):
     # Meta tensors have no values: whatever would wait for the device raises.

@@ -10,7 +10,7 @@ from scipy.stats import binom
 from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.evaluation.significance import _PooledRanking, mcnemar_test, permutation_test
 
-TOP_1, MEAN_CLASS, *MAPS = METRICS
+TOP_1, MEAN_CLASS, *MAPS, SEVERAL = METRICS
 MAP = MAPS[0]
 
 
@@ -55,6 +55,30 @@ def test_map_s_p_is_that_of_all_exchanges_of_whole_images(metric):
     want = every_exchange(labels, a, b, metric)
     assert 0.1 < want < 0.9
     assert permutation_test(labels, a, b, metric, 30_000) == pytest.approx(want, abs=0.01)
+
+
+@pytest.mark.parametrize('seed', [0, 3, 5])
+def test_the_p_of_an_accuracy_of_several_classes_is_that_of_all_exchanges_of_whole_images(seed):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((11, 4)) < 0.5).astype(int)
+    labels[2, 1] = labels[5, 3] = -1
+    a, b = (generator.normal(size=(11, 4)) + weight * (2 * labels - 1) for weight in (1.5, 0.4))
+    want = every_exchange(labels, a, b, SEVERAL)
+    assert 0.005 < want < 0.9
+    assert permutation_test(labels, a, b, SEVERAL, 50_000) == pytest.approx(want, abs=0.01)
+    by_hand = [np.mean([(scores[i, k] > 0) == (labels[i, k] == 1) for i in range(11) for k in range(4)
+                        if labels[i, k] >= 0]) for scores in (a, b)]
+    found = [METRICS[SEVERAL](labels, scores) for scores in (a, b)]
+    assert found == pytest.approx([100 * share for share in by_hand])
+
+
+def test_an_accuracy_of_several_classes_needs_no_common_scale_and_an_average_precision_ranks():
+    # B is A but for a shift that changes no order within B: the same APs, and other answers.
+    generator = np.random.default_rng(1)
+    labels = (generator.random((60, 2)) < 0.5).astype(int)
+    a = generator.normal(size=(60, 2)) + labels - 0.5
+    assert permutation_test(labels, a, a + 5, MAP, 300) == 1
+    assert permutation_test(labels, a, a + 5, SEVERAL, 3000) < 0.01
 
 
 @pytest.mark.parametrize('metric', MAPS)

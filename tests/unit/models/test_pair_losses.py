@@ -146,6 +146,16 @@ def test_half_precision_is_computed_in_float32_whatever_the_autocast(kind):
     assert_close(got, computed(kind, [view.float() for view in inputs]), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize('mining', [None, 'semi_hard'])
+def test_a_temperature_that_is_learnt_gets_its_gradient_and_second_derivatives_are_right(mining):
+    inputs, loss = views(4, 3), NTLogisticLoss(mining, 'both')
+    temperature = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    got, = torch.autograd.grad(loss(*inputs, temperature), temperature)
+    above, below = (slow_loss('logistic', *inputs, 0.4 + step, mining, 'both') for step in (1e-5, -1e-5))
+    assert_close(got, (above - below).detach() / 2e-5, rtol=1e-6, atol=1e-9)
+    assert torch.autograd.gradgradcheck(lambda a, b: loss(a, b, 0.4), inputs)
+
+
 def test_the_head_logs_accuracy_and_entropy_of_logistic_and_accuracy_alone_of_triplet():
     inputs = [view.detach() for view in views()]
     want = contrastive_metrics(*inputs, 0.3)

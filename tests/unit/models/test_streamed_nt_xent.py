@@ -38,6 +38,15 @@ def test_gradient_is_that_of_finite_differences(normalize, monkeypatch):
         lambda a, b: nt_xent_loss(a, b, 0.3, normalize), views(5, 3), eps=1e-6, atol=1e-7)
 
 
+def test_going_backwards_twice_gives_the_same_gradient(monkeypatch):
+    monkeypatch.setitem(streamed_nt_xent.BLOCK_ROWS, 'cpu', 4)
+    inputs = views(9)
+    loss = nt_xent_loss(*inputs, 0.3)
+    first = torch.autograd.grad(loss, inputs, retain_graph=True)
+    for once, again in zip(first, torch.autograd.grad(loss, inputs), strict=True):
+        assert torch.equal(once, again)
+
+
 def test_a_loss_of_nearly_zero_keeps_its_digits():
     """log-sum-exp minus similarity would lose them: both are 20, their difference 1e-6."""
     anchors = torch.eye(8, 16)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tiny_probe import TINY, benchmark_of, probe_config, save_encoder, shapes
 
 from mmsimclr.config import ConfigError
-from mmsimclr.models import POOLED_FEATURES, ResNet
+from mmsimclr.models import POOLED_FEATURES, NonLinearNeck, ResNet
 from mmsimclr.protocols import (
     LinearEvaluation,
     LinearPerLayer,
@@ -50,13 +50,11 @@ def features_and_labels(checkpoint, split: str, num_images: int):
     return torch.stack(rows), torch.tensor(labels)
 
 
-def test_the_probe_equals_a_plain_loop(checkpoint, tmp_path):
-    config = probe_config(tmp_path, **{'train_dataloader.sampler.shuffle': False})
-    result = run_benchmark(config, str(checkpoint))
-    features, labels = features_and_labels(checkpoint, 'train', 40)
-    weight, bias = torch.zeros(10, 32), torch.zeros(10)
-    velocity = [torch.zeros(10, 32), torch.zeros(10)]
-    for step in range(10):                                     # 2 epochs of 5 batches of 8
+def plain_loop(features, labels):
+    """Return weight and bias after 2 epochs of 5 batches of 8, in order."""
+    weight, bias = torch.zeros(10, features.shape[1]), torch.zeros(10)
+    velocity = [torch.zeros_like(weight), torch.zeros(10)]
+    for step in range(10):
         chosen = slice(8 * (step % 5), 8 * (step % 5) + 8)
         errors = (features[chosen] @ weight.T + bias).softmax(dim=1) - F.one_hot(labels[chosen], 10)
         rate = 0.1 * 0.5 * (1 + math.cos(math.pi * step / 10))
@@ -64,6 +62,13 @@ def test_the_probe_equals_a_plain_loop(checkpoint, tmp_path):
                 ((weight, errors.T @ features[chosen] / 8), (bias, errors.mean(dim=0)))):
             velocity[number] = 0.9 * velocity[number] + gradient
             value -= rate * (gradient + 0.9 * velocity[number])
+    return weight, bias
+
+
+def test_the_probe_equals_a_plain_loop(checkpoint, tmp_path):
+    config = probe_config(tmp_path, **{'train_dataloader.sampler.shuffle': False})
+    result = run_benchmark(config, str(checkpoint))
+    weight, bias = plain_loop(*features_and_labels(checkpoint, 'train', 40))
     state = saved(tmp_path)
     assert torch.allclose(state['heads.pooled.fc.weight'], weight, atol=1e-4)
     assert torch.allclose(state['heads.pooled.fc.bias'], bias, atol=1e-4)
@@ -293,3 +298,37 @@ def test_permuting_the_test_images_permutes_the_predictions_and_nothing_else(che
     assert permuted.metrics == straight.metrics
     left, right = (read_predictions(tmp_path / name / 'predictions.npz') for name in 'ab')
     assert np.array_equal(left.predicted[order], right.predicted)
+
+
+@pytest.mark.parametrize('feature', ['projection', 'projection.hidden1'])
+def test_a_probe_on_the_projection_head_equals_a_plain_loop_and_leaves_the_head_as_it_was(
+        feature, checkpoint, tmp_path):
+    torch.manual_seed(3)
+    neck = NonLinearNeck(32, 12, 6, with_bias=True).eval()
+    neck.bn0.running_mean.uniform_(-1, 1)
+    neck.bn1.running_var.uniform_(0.5, 2)
+    tensors = {f'backbone.{key}': value for key, value in torch.load(checkpoint).items()}
+    with_head = tmp_path / 'model.pth'
+    torch.save(dict(state_dict=tensors | {f'neck.{k}': v for k, v in neck.state_dict().items()}), with_head)
+    config = probe_config(tmp_path / 'run', **{'train_dataloader.sampler.shuffle': False,
+                                               'model.heads.pooled.feature': feature})
+    result = run_benchmark(config, str(with_head))
+    rows, labels = features_and_labels(checkpoint, 'train', 40)
+    with torch.no_grad():
+        hidden = F.relu(neck.bn0(neck.fc0(rows)))
+        rows = hidden if feature.endswith('1') else neck.bn1(neck.fc1(hidden))
+    weight, bias = plain_loop(rows, labels)
+    state = saved(tmp_path / 'run')
+    assert torch.allclose(state['heads.pooled.fc.weight'], weight, atol=1e-4)
+    assert torch.allclose(state['heads.pooled.fc.bias'], bias, atol=1e-4)
+    for key, value in neck.state_dict().items():
+        assert torch.equal(state[f'neck.{key}'], value), key
+    assert 'projection head' in result.settings['feature']
+
+
+def test_a_probe_on_a_head_that_is_not_there_is_refused(checkpoint, tmp_path):
+    config = probe_config(tmp_path, **{'model.heads.pooled.feature': 'projection'})
+    with pytest.raises(ValueError, match=r'has no projection head'):
+        run_benchmark(config, str(checkpoint))
+    with pytest.raises(ValueError, match=r'randomly initialised encoder has no projection head'):
+        run_benchmark(config, None)

@@ -62,6 +62,10 @@ def test_images_of_several_classes_are_compared_by_the_map_of_the_protocol(own, 
              for name, one in zip('ab', scores, strict=True)]
     found = compare_results(*paths, num_exchanges=100)
     assert found.metric == compared
+    assert found.accuracy_p == permutation_test(labels, *scores, 'multi_label_accuracy_percent', 100)
+    assert 'of average precision' in str(found) and 'of accuracy' in str(found)
+    of_accuracy = compare_results(*paths, metric='multi_label_accuracy_percent', num_exchanges=100)
+    assert of_accuracy.permutation_p == found.accuracy_p and of_accuracy.accuracy_p is None
     oracle = {'map_percent': average_precision, '11_point_map_percent': lambda truth, column:
               eleven_point_average_precision(truth == 1, column)}[compared]
     assert found.values == pytest.approx([100 * np.mean([oracle(labels[:, k], one[:, k]) for k in range(3)])

@@ -268,10 +268,10 @@ def test_every_place_of_a_box_is_equally_frequent_up_to_the_last_row_and_column(
         assert 0.45 < np.mean(places) < 0.55
 
 
-def test_the_central_box_is_as_wide_or_as_high_as_the_ratio_allows():
+def test_the_last_box_is_central_and_as_wide_or_as_high_as_the_ratio_allows():
     crop = RandomResizedCrop(4, ratio=(0.5, 3))
-    assert crop.central_box(10, 100) == (0, 35, 10, 30)
-    assert crop.central_box(100, 10) == (40, 0, 20, 10)
+    assert crop.last_box(10, 100) == (0, 35, 10, 30)
+    assert crop.last_box(100, 10) == (40, 0, 20, 10)
 
 
 def test_auto_augment_does_what_torchvisions_does_with_the_same_draws(monkeypatch):

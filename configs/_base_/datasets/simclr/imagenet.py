@@ -1,4 +1,4 @@
-"""ImageNet-1k with the paper's policy: strength 1, bicubic crops, blur, 224 pixels; online k-NN."""
+"""ImageNet-1k with the paper's policy: strength 1, its crops, blur, 224 pixels; online k-NN."""
 
 from mmengine.config import read_base
 from mmpretrain.datasets import ImageNet
@@ -11,7 +11,7 @@ with read_base():
     from ..train_loader import *
 
 data_root = 'data/imagenet'
-view = dict(type=SimCLRView, size=224, strength=1.0, blur=True)
+view = dict(type=SimCLRView, size=224, strength=1.0, blur=True, crop_style='official')
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=MultiView, num_views=2, transforms=[view]),
