@@ -95,6 +95,8 @@ RENAMED = {
     'models.algorithms.classifier:MAPS': 'models.backbones.resnet:STAGE_INDICES',
     'protocols.downstream_model:unwrap': 'distributed:unwrap_model',
     'protocols.permutation_test:check_comparable': 'reporting.comparison:check_comparable',
+    'reporting:summarise': 'reporting:summarize',
+    'reporting.summary:summarise': 'reporting:summarize',
 }
 PLACES: dict[str, list[str]] = {}
 for new, old_modules in MOVED.items():

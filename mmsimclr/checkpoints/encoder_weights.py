@@ -11,7 +11,7 @@ from mmsimclr.checkpoints.errors import DamagedCheckpointError, listed
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-# Blocks of each stage by depth; He et al. 2016, Table 1.
+# Blocks of each stage by depth; He et al. 2016, Table 1. As in models.backbones.resnet.
 NUM_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 # The 8-bit floats mean nothing without the scales beside them.
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

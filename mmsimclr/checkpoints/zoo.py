@@ -197,9 +197,9 @@ def _file_name(url: str) -> str:
 def configured_mirrors() -> list[str]:
     """Return the user's mirrors: those of the environment, then those of the config file."""
     named = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
-    listed = _user_settings().get('mirrors', ())
+    in_file = _user_settings().get('mirrors', ())
     return [*(mirror.strip() for mirror in named if mirror.strip()),
-            *(mirror if re.match(r'\w+://', mirror) else _beside_config(mirror) for mirror in listed)]
+            *(mirror if re.match(r'\w+://', mirror) else _beside_config(mirror) for mirror in in_file)]
 
 
 def cache_folder() -> Path:

@@ -1,5 +1,6 @@
 """``mmsimclr prepare``: bring datasets into the layout of the configs."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,9 @@ timeout_option = click.option('--timeout', type=float, default=30.0,
                               help='Seconds without a byte after which a download counts as stalled.')
 
 
-def data_root(default: str, help: str = 'Folder of the data.') -> click.Option:
-    """Return the option for the folder of a dataset."""
-    return click.option('--data-root', default=default, help=help)
+def data_root_option(default: str, text: str = 'Folder of the data.') -> Callable:
+    """Return the decorator that adds the option for the folder of a dataset."""
+    return click.option('--data-root', default=default, help=text)
 
 
 @click.group(context_settings=HELP)
@@ -25,7 +26,7 @@ def prepare() -> None:
 
 
 @command(interrupted=GOES_ON)
-@data_root('data/cifar10', 'Folder to prepare; the batches go to its cifar-10-batches-bin.')
+@data_root_option('data/cifar10', 'Folder to prepare; the batches go to its cifar-10-batches-bin.')
 @click.option('--source', default='auto',
               help="'official' (download), the path of a folder or .tar.gz you have, or 'auto': files "
                    "already in --data-root, then official.")
@@ -40,7 +41,7 @@ def cifar10(data_root: str, source: str, url: str | None, timeout: float, keep_a
 
 
 @command('imagenet-subsets', interrupted=GOES_ON)
-@data_root('data/imagenet', 'The lists go to its folder subsets.')
+@data_root_option('data/imagenet', 'The lists go to its folder subsets.')
 @click.option('--source', help='Folder with 1percent.txt and 10percent.txt to use; nothing is fetched.')
 @click.option('--url', help='Address of a list, {name} being its file name.  [default: official]')
 @timeout_option
@@ -72,7 +73,7 @@ def _check_devkit(name: str, *folders: str, allow_missing: bool) -> None:
 
 
 @command()
-@data_root('data/VOCdevkit')
+@data_root_option('data/VOCdevkit')
 @allow_missing_option
 def voc(data_root: str, allow_missing: bool) -> None:
     """Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing."""
@@ -80,7 +81,7 @@ def voc(data_root: str, allow_missing: bool) -> None:
 
 
 @command()
-@data_root('data/VOCdevkit/VOC2012')
+@data_root_option('data/VOCdevkit/VOC2012')
 @click.option('--sbd', default='data/benchmark_RELEASE/dataset', help="SBD's folder with cls/.")
 @allow_missing_option
 def voc12aug(data_root: str, sbd: str, allow_missing: bool) -> None:
@@ -89,7 +90,7 @@ def voc12aug(data_root: str, sbd: str, allow_missing: bool) -> None:
 
 
 @command()
-@data_root('data/coco')
+@data_root_option('data/coco')
 @allow_missing_option
 def coco(data_root: str, allow_missing: bool) -> None:
     """Check COCO 2017 for detection, and say what is missing."""
@@ -97,7 +98,7 @@ def coco(data_root: str, allow_missing: bool) -> None:
 
 
 @command()
-@data_root('data/cityscapes')
+@data_root_option('data/cityscapes')
 @allow_missing_option
 def cityscapes(data_root: str, allow_missing: bool) -> None:
     """Write the training labels of Cityscapes, check it, and say what is missing."""

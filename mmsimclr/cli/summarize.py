@@ -19,8 +19,8 @@ def summarize(folders: tuple[str, ...], out: tuple[str, ...]) -> None:
     unknown = [path for path in out if Path(path).suffix not in ('.md', '.html')]
     if unknown:
         raise click.UsageError(f'--out must end in .md or .html, got {", ".join(unknown)}')
-    from mmsimclr.reporting import summarise
-    summary = summarise(folders)
+    from mmsimclr import reporting
+    summary = reporting.summarize(folders)
     for path in map(Path, out):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(summary.html() if path.suffix == '.html' else summary.markdown(), encoding='utf-8')

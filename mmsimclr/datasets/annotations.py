@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
+from PIL import ExifTags
 
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import open_regular, opened_image, read_json, read_text, read_xml
 
-ORIENTATION = 0x0112                         # EXIF 2.3, table 4; 5 to 8 are quarter turns
 # The end of a whole file, but for what cameras and editors append.
 ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
 TAIL_BYTES = 4096
@@ -44,7 +44,7 @@ def image_size(path: Path) -> tuple[int, int]:
                 if image.format not in ENDS or ENDS[image.format] not in file.read():
                     image.load()
             width, height = image.size
-            is_turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+            is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)    # quarter turns
     except Exception as error:                   # decoders of foreign bytes raise almost anything
         raise UnreadableImageError(f'{path} is not an image that can be read: {error}') from error
     return (height, width) if is_turned else (width, height)

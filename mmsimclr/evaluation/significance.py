@@ -73,7 +73,7 @@ def mcnemar_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray) ->
     Source:
         McNemar 1947; the exact form is the sign test on the images that one model alone got right.
     """
-    # Here, since it takes a second, and every training imports this room.
+    # Here, since it takes a second, and every training imports this package.
     from scipy.stats import binomtest
 
     right_a, right_b = predicted_a == labels, predicted_b == labels

@@ -3,8 +3,8 @@
 import lzma
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Sequence
 
 from mmsimclr.errors import InputError
 

@@ -8,9 +8,9 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Mapping
 
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.files.locks import locked_file

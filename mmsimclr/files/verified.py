@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterator, Mapping
+from typing import BinaryIO
 
 from mmsimclr.errors import InputError
 from mmsimclr.files.reading import open_regular

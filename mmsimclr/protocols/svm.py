@@ -21,8 +21,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation import linear_svm
-from mmsimclr.evaluation.linear_svm import COSTS, MAX_ITERATIONS, fit_svm
+from mmsimclr.evaluation.linear_svm import (
+    COSTS,
+    MAX_ITERATIONS,
+    SVM_SETTINGS,
+    check_costs,
+    fit_svm,
+    svm_features,
+)
 from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.features import FeatureFiles
 from mmsimclr.files import ProgressLine, atomic_writer
@@ -66,7 +72,7 @@ class SVM(Protocol):
         if num_folds < 2:
             raise InputError(f'num_folds must be >= 2, got {num_folds} (3 is usual)')
         self.datasets = dict(train=train, test=test)
-        self.costs, self.stages, self.num_folds = linear_svm.check_costs(costs), tuple(stages), num_folds
+        self.costs, self.stages, self.num_folds = check_costs(costs), tuple(stages), num_folds
         self.ignored_as_negatives = ignored_as_negatives
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
         self.max_iterations, self.num_processes = max_iterations, num_processes
@@ -184,7 +190,7 @@ class VOC07Features:
 
     def rows(self, stage: str) -> tuple[ndarray, ndarray]:
         """Return the scaled features of one layer, of training and of test images."""
-        return linear_svm.svm_features(self.train.stages[stage], self.test.stages[stage])
+        return svm_features(self.train.stages[stage], self.test.stages[stage])
 
     def predictions(self, scores: ndarray) -> Predictions:
         """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
@@ -196,7 +202,7 @@ class VOC07Features:
 
     def settings(self, max_iterations: int) -> dict[str, Any]:
         """Return what decides the values besides the protocol's own arguments."""
-        svm = linear_svm.SVM_SETTINGS
+        svm = SVM_SETTINGS
         weights = {str(sign): weight for sign, weight in svm['class_weight'].items()}
         return dict(svm={**svm, 'class_weight': weights, 'max_iter': max_iterations},
                     feature_scale='1 / (L2 norm + 1e-5)', pooling='grid of windows',

@@ -201,9 +201,9 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
     reasons = [task.explain_missing() for task in chosen if task.missing]
     if reasons and (not skip_missing or not here):
         raise MissingFileError(
-           '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])
-           + ('' if skip_missing else '\nTo run the others: --cfg-options protocol.skip_missing=True, or '
-                                      'name them, protocol.datasets=...'))
+            '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])
+            + ('' if skip_missing else '\nTo run the others: --cfg-options protocol.skip_missing=True, or '
+                                       'name them, protocol.datasets=...'))
     return here, reasons
 
 

@@ -146,7 +146,7 @@ class Summary:
         return ['' if place and titles[place - 1] == title else title for place, title in enumerate(titles)]
 
 
-def summarise(folders: Sequence[str | Path]) -> Summary:
+def summarize(folders: Sequence[str | Path]) -> Summary:
     """Collect all ``result.json`` below some folders; a file is taken as it is.
 
     Results that only sum up others are left out, and copies of a result. Results of different configs, or of

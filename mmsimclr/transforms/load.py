@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.files import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image, read_regular
@@ -18,7 +18,6 @@ from mmsimclr.transforms.crop import Box
 
 # Markers of frame headers (ITU-T T.81, table B.1): SOF0-SOF15 without DHT, JPG and DAC.
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_EXIF_ORIENTATION = 0x0112                                     # from 5 on, sides are swapped
 # OpenCV's flags by reduction. Those of the colour reductions would mean BGR; these, with RGB, do not.
 _FLAGS = {1: cv2.IMREAD_COLOR_RGB,
           2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
@@ -104,7 +103,7 @@ class EncodedImage:
         self._max_reduction = max_reduction
         with Image.open(io.BytesIO(data)) as header:           # reads no pixels
             width, height = header.size
-            turned = header.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            turned = header.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)        # quarter turns
         self.shape = (width, height) if turned else (height, width)
 
     def decode(self, reduction: int = 1) -> np.ndarray:

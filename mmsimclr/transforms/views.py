@@ -8,6 +8,7 @@ import numpy as np
 
 from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.registry import TRANSFORMS
+from mmsimclr.splitmix64 import MASK, next_bits
 from mmsimclr.transforms.base import Transform
 
 Step = dict | Callable[[dict], dict]
@@ -102,7 +103,6 @@ class RandomView(MultiView):
         return results
 
 
-_MASK = (1 << 64) - 1
 _SHARED = 1                                                     # place of the shared steps in the seeding
 
 
@@ -112,14 +112,11 @@ def sample_seed(seed: int, epoch: int, index: int, *place: int) -> int:
     ``place`` tells apart what is drawn for one image by itself; the views have none.
 
     Source:
-        The finaliser of SplitMix64 (Steele, Lea and Flood 2014), once per argument.
+        SplitMix64 (Steele, Lea and Flood 2014), once per argument.
     """
     state = 0
     for value in (seed, epoch, index, *place):
-        state = (state ^ (value & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
-        state ^= state >> 31
+        state = next_bits(state ^ (value & MASK))
     return state
 
 

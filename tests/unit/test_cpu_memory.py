@@ -21,7 +21,7 @@ from mmsimclr.runner import build_runner
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith('linux') or not hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
     or any(name.startswith('MALLOC_') or name == 'GLIBC_TUNABLES' for name in os.environ),
-    reason='needs glibc, with its own thresholds')
+    reason='needs glibc, and no MALLOC_* or GLIBC_TUNABLES in the environment')
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.datasets.shapes.geometry import CLASSES
+from mmsimclr.splitmix64 import next_bits
 
 # The number of each split in the hash.
 SPLITS = {'train': 1, 'val': 2, 'test': 3}
@@ -65,14 +66,6 @@ class Scenes:
     contrast: ndarray
 
 
-def _mix(x: ndarray) -> ndarray:
-    """Return SplitMix64's output function of uint64 values (Steele et al. 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 class _Draw:
     """Independent uniform numbers for a set of images, by the name of the quantity."""
 
@@ -80,15 +73,15 @@ class _Draw:
                   'background_color', 'brightness', 'contrast')
 
     def __init__(self, seed: int, split: str, indices: ndarray, num_objects: int) -> None:
-        stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(SPLITS[split]))
-        self._images = _mix(stream ^ indices.astype(np.uint64))
+        stream = next_bits(next_bits(np.array([seed], np.uint64)) ^ np.uint64(SPLITS[split]))
+        self._images = next_bits(stream ^ indices.astype(np.uint64))
         objects = np.arange(1, num_objects + 1, dtype=np.uint64)
-        self._objects = _mix(self._images[:, None] ^ objects)
+        self._objects = next_bits(self._images[:, None] ^ objects)
 
     def hash(self, quantity: str, per_object: bool) -> ndarray:
         """Return random bits, uint64 [N, K], or [N] if not per object."""
         base = self._objects if per_object else self._images
-        return _mix(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
+        return next_bits(base ^ np.uint64((self.QUANTITIES.index(quantity) + 1) << 32))
 
     def uniform(self, quantity: str, low: float, high: float, per_object: bool = True) -> ndarray:
         """Draw uniformly from [low, high) with 24 random bits, float32 [N, K], or [N] if not per object."""

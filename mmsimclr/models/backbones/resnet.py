@@ -105,7 +105,8 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
-ARCHITECTURES = {            # depth: (block, blocks per stage); He et al. 2016, Table 1
+# Depth: (block, blocks per stage); He et al. 2016, Table 1. As in checkpoints.encoder_weights.
+ARCHITECTURES = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy import ndarray
 
+from mmsimclr.splitmix64 import WEYL, mix, next_bits
 from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop, official_boxes
 from mmsimclr.transforms.policy import SimCLRView
 
@@ -14,14 +15,13 @@ JITTER = ('brightness', 'contrast', 'saturation', 'hue')
 _NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 _ORDERS = np.array(list(itertools.permutations(range(len(JITTER)))))
 _OTHER_DRAWS = 10                                 # random numbers for a view, besides four for each attempt
-_WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def sample_seeds(seed: ndarray, epoch: ndarray, index: ndarray) -> ndarray:
     """Return :func:`mmsimclr.transforms.sample_seed` of N samples: from int64 [N] each to uint64 [N]."""
     state = np.zeros(len(index), np.uint64)
     for value in (seed, epoch, index):
-        state = _mix((state ^ np.asarray(value, np.int64).view(np.uint64)) + _WEYL)
+        state = next_bits(state ^ np.asarray(value, np.int64).view(np.uint64))
     return state
 
 
@@ -31,15 +31,8 @@ def uniforms(seeds: ndarray, num: int) -> ndarray:
     Source:
         SplitMix64 (Steele, Lea and Flood 2014): output i is a hash of the seed plus i times an odd constant.
     """
-    counters = np.arange(1, num + 1, dtype=np.uint64) * _WEYL
-    return (_mix(seeds[:, None] + counters) >> np.uint64(11)) * 2.0**-53
-
-
-def _mix(state: ndarray) -> ndarray:
-    """Return SplitMix64's finaliser."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    counters = np.arange(1, num + 1, dtype=np.uint64) * WEYL
+    return (mix(seeds[:, None] + counters) >> np.uint64(11)) * 2.0**-53
 
 
 @dataclass(frozen=True)

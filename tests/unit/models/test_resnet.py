@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, NUM_BLOCKS
 from mmsimclr.models import ResNet
-from mmsimclr.models.backbones.resnet import StemPool
+from mmsimclr.models.backbones.resnet import ARCHITECTURES, BasicBlock, StemPool
 from mmsimclr.registry import MODELS
 
 
@@ -204,3 +205,9 @@ def test_is_built_from_a_config_and_pretrained_weights_survive_init_weights(tmp_
 def test_a_wrong_argument_is_refused_by_name(kwargs, message):
     with pytest.raises(ValueError, match=message):
         small(**kwargs)
+
+
+def test_the_depths_are_those_that_checkpoints_know():
+    """Models and checkpoints do not import each other, so each has the table."""
+    assert {depth: num_blocks for depth, (_, num_blocks) in ARCHITECTURES.items()} == NUM_BLOCKS
+    assert tuple(depth for depth, (block, _) in ARCHITECTURES.items() if block is BasicBlock) == BASIC_DEPTHS

@@ -9,7 +9,7 @@ import pytest
 
 from mmsimclr.checkpoints.zoo_index import model_entries
 from mmsimclr.protocols import Result
-from mmsimclr.reporting import published_values, result_text, summarise
+from mmsimclr.reporting import published_values, result_text, summarize
 from mmsimclr.reporting.table import metric_title
 
 TOP_1 = 'top_1_accuracy_percent'
@@ -38,7 +38,7 @@ def row_of(markdown: str, beginning: str) -> list[str]:
 
 
 def test_rows_are_measurements_and_columns_encoders(folder):
-    summary = summarise([folder])
+    summary = summarize([folder])
     assert list(summary.encoders) == ['random initialisation', 'x/a.pth', 'y/b.pth']
     text = summary.markdown()
     cells = row_of(text, 'linear, ImageNet-1k (one)')
@@ -48,13 +48,13 @@ def test_rows_are_measurements_and_columns_encoders(folder):
 
 
 def test_data_without_published_numbers_have_none_and_bars_are_escaped(folder):
-    line, = [line for line in summarise([folder]).markdown().splitlines() if line.startswith('| k-NN')]
+    line, = [line for line in summarize([folder]).markdown().splitlines() if line.startswith('| k-NN')]
     assert 'Shapes \\| \\<b>' in line and line.count('30.50') == 1 and line.rstrip(' |').endswith('30.50')
 
 
 def test_results_of_different_configs_have_rows_of_their_own(folder):
     write(folder / '7', 61, config='configs/other.py')
-    text = summarise([folder]).markdown()
+    text = summarize([folder]).markdown()
     assert '61.00' in row_of(text, 'linear, ImageNet-1k (other)')
 
 
@@ -66,7 +66,7 @@ def test_other_options_are_another_measurement_and_seeds_are_further_runs(option
     words = re.split(' (?=[a-z])', options)
     write(folder / '7', 61, command=shlex.join(
         ['python', 'tools/benchmark.py', 'c.py', 'x', '--cfg-options', *words, '--work-dir', 'y']))
-    text = summarise([folder]).markdown()
+    text = summarize([folder]).markdown()
     assert len([line for line in text.splitlines() if line.startswith('| linear')]) == 1 + (title != 'one')
     cells = row_of(text, f'linear, ImageNet-1k ({title})')
     assert ('61.67' in cells[3] and cells[3].endswith('(3)')) if title == 'one' else cells[3] == '61.00'
@@ -74,19 +74,19 @@ def test_other_options_are_another_measurement_and_seeds_are_further_runs(option
 
 def test_a_command_whose_quotes_were_lost_is_no_obstacle(folder):
     write(folder / '7', 61, command="bash run.sh --cfg-options name=it's a.b=1")
-    assert "(one with a.b=1, name=it's)" in summarise([folder]).markdown()
+    assert "(one with a.b=1, name=it's)" in summarize([folder]).markdown()
 
 
 def test_copies_of_a_result_are_one_run(folder):
     shutil.copytree(folder / '1', folder / 'copy')
-    assert '62.00 ± 2.83 (2)' in summarise([folder, folder / '1']).markdown()
+    assert '62.00 ± 2.83 (2)' in summarize([folder, folder / '1']).markdown()
 
 
 def test_random_encoders_of_other_architectures_are_other_columns(folder):
     for name, depth, value in (('8', 18, 21), ('9', 18, 23), ('10', 50, 31)):
         write(folder / name, value, sha=None, checkpoint=None,
               settings=dict(init='random', encoder=dict(depth=depth, stem='cifar')))
-    summary = summarise([folder])
+    summary = summarize([folder])
     assert [title for title in summary.encoders if 'random' in title] == [
         f'random initialisation ({what})' for what in
         ('architecture not recorded', 'depth 18, stem cifar', 'depth 50, stem cifar')]
@@ -96,7 +96,7 @@ def test_random_encoders_of_other_architectures_are_other_columns(folder):
 
 def test_encoders_of_one_path_and_different_content_are_told_apart(folder):
     write(folder / '7', 61, sha='c' * 64)
-    assert {'x/a.pth (aaaaaaaa)', 'x/a.pth (cccccccc)'} <= set(summarise([folder]).encoders)
+    assert {'x/a.pth (aaaaaaaa)', 'x/a.pth (cccccccc)'} <= set(summarize([folder]).encoders)
 
 
 class Page(HTMLParser):
@@ -125,7 +125,7 @@ class Page(HTMLParser):
 
 def test_the_page_holds_the_same_numbers_and_marks_the_best(folder):
     page = Page()
-    page.feed(summarise([folder]).html())
+    page.feed(summarize([folder]).html())
     assert not page.open and {len(row) for row in page.rows} == {1, 6}
     line, = [row for row in page.rows if '20.00' in row]
     assert line[1:5] == ['top-1 accuracy', '20.00', '*62.00 ± 2.83 (2)', '50.00']
@@ -138,19 +138,19 @@ def test_of_deviations_none_is_marked_best(folder):
                dataset='VOC2007', checkpoint=f'x/{name}.pth', checkpoint_sha256=sha, config='c.py').write(
                    folder / f'low-shot-{name}' / 'result.json')
     page = Page()
-    page.feed(summarise([folder]).html())
+    page.feed(summarize([folder]).html())
     cells = [cell for row in page.rows for cell in row]
     assert '*60.00' in cells and '5.00' in cells and '9.00' in cells
 
 
 def test_folders_without_results_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='no folder'):
-        summarise([tmp_path / 'nowhere'])
+        summarize([tmp_path / 'nowhere'])
     with pytest.raises(FileNotFoundError, match=r'no result.json below'):
-        summarise([tmp_path])
+        summarize([tmp_path])
     (tmp_path / 'result.json').write_text('{}')
     with pytest.raises(ValueError, match='not a result'):
-        summarise([tmp_path])
+        summarize([tmp_path])
 
 
 @pytest.mark.parametrize('name, title', [
@@ -162,7 +162,7 @@ def test_metrics_are_titled_as_they_are_usually_written(name, title):
 
 
 def test_in_markdown_the_title_of_a_group_stands_once(folder):
-    lines = summarise([folder]).markdown().splitlines()
+    lines = summarize([folder]).markdown().splitlines()
     titles = [line.split('|')[1].strip() for line in lines if line.startswith('|')][2:]
     named = [title for title in titles if title]
     assert titles[0] and len(named) == len(set(named))

@@ -100,7 +100,7 @@ def test_boxes_lie_in_the_reduced_image_where_they_lay_in_the_whole(jpeg, reduct
             assert abs(edge - small * reduction) <= (reduction + 1) / 2
 
 
-@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8, 9])
 def test_the_orientation_is_applied_before_the_boxes_are_drawn(smooth, tmp_path, orientation):
     path, exif = str(tmp_path / 'turned.jpg'), Image.Exif()
     exif[0x0112] = orientation

@@ -1,0 +1,25 @@
+"""SplitMix64: random bits as a function of a key, of Python's numbers and of arrays.
+
+Source:
+    Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators, figure 17.
+"""
+
+from typing import TypeVar
+
+from numpy import ndarray
+
+Bits = TypeVar('Bits', int, ndarray)                           # an array is uint64, of at least one dimension
+WEYL = 0x9E3779B97F4A7C15
+MASK = 2**64 - 1
+
+
+def mix(state: Bits) -> Bits:
+    """Return the generator's finaliser of 64 bits."""
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB & MASK
+    return state ^ (state >> 31)
+
+
+def next_bits(state: Bits) -> Bits:
+    """Return what the generator gives in a state."""
+    return mix(state + WEYL & MASK)
