@@ -18,7 +18,7 @@ study = dict(
         'width': {name: {} for name in ('of h', *map(str, _widths))},
     },
     cells={
-        'none | of h': {_head: 0},
+        'none | of h': {_head: 0, 'measure': ['probe', 'knn']},
         **{f'linear | {width}': {_head: 1, 'model.neck.out_channels': width} for width in _widths},
         **{f'nonlinear | {width}': {_head: 2, 'model.neck.out_channels': width} for width in _widths},
     },
@@ -47,7 +47,7 @@ study = dict(
              right=dict(at=['nonlinear', '*'], pick='best')),
     ],
     presets=dict(smoke=dict(
-        cells={'none | of h': {_head: 0, 'model.neck.out_channels': 32}, 'nonlinear | 32': {_head: 2}},
+        cells={'none | of h': {_head: 0, 'measure': ['probe']}, 'nonlinear | 32': {_head: 2}},
         measure=[
             dict(name=name, config='../benchmarks/classification/logistic_shapes.py', options={
                 'protocol.l2': [0.1], 'protocol.max_iterations': 50, 'protocol.feature': feature,

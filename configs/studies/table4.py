@@ -12,7 +12,8 @@ _logistic = {'learning rate': _rates, 'temperature': {
 
 
 def _loss_of(kind, **arguments):
-    return {_loss: dict(type=kind, **arguments)}
+    own = {'model.head.temperature': None} if kind == 'MarginTripletLoss' else {}
+    return {_loss: dict(type=kind, **arguments), **own}
 
 
 def _margins(mining):

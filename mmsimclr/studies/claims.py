@@ -34,12 +34,14 @@ class Verdict:
 def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: str) -> dict[int, float]:
     """Return a metric by seed, averaged over the cells ``where['at']`` selects.
 
-    ``at`` has one level for each axis, or a list of levels, or '*' for all. A seed counts if each selected
+    ``at`` has one level for each axis, or a list of levels, or '*' for all. Of 'METRIC or METRIC' each cell's
+    first counts. A seed counts if each selected
     cell has it, unless some cells have no seed in common.
     """
     found: dict[int, dict[tuple, float]] = {}
     for each in results:
-        value = each.metrics.get(where.get('metric', metric))
+        value = next((each.metrics[name] for name in where.get('metric', metric).split(' or ')
+                      if name in each.metrics), None)
         if value is not None and not each.tuning and _matches(each.at, where['at']):
             found.setdefault(each.seed, {})[each.at] = value
     complete = max((len(cells) for cells in found.values()), default=0)

@@ -123,7 +123,8 @@ class Study:
         name, title, source: Name of its files; its heading; where the original is.
         base: Config of the pre-training, relative to the study's file.
         options: Values to override in it for every cell, keys dotted.
-        axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own.
+        axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own and
+            ``measure``, the names of the measurements that it gets.
         cells: Options by levels joined by ' | ', where levels do not compose: those of the axes, without
             options of their own. Only the cells named here are run.
         seeds: Seeds 0 to N-1 of every cell.
@@ -179,9 +180,10 @@ class Study:
         key = at, seed, tuning, repr(options)
         if key not in self._cells:                           # a cell's hash is worked out once
             options = dict(options)
-            base = options.pop('base', None)
+            base, names = options.pop('base', None), options.pop('measure', None)
             base = (self.path.parent / base).resolve() if base else self.base
-            self._cells[key] = Cell(at, seed, base, options, tuple(self.measure), tuning)
+            measures = tuple(each for each in self.measure if names is None or each.name in names)
+            self._cells[key] = Cell(at, seed, base, options, measures, tuning)
         return self._cells[key]
 
     def num_seeds(self, at: At, results: Mapping[str, CellResult]) -> int:
