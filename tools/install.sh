@@ -11,11 +11,11 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 WANT=${1:-core}
 VENV=${VENV:-.venv}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac          # not an option, if it begins with a dash
-SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
 MMCV=$(grep -oE '^onedl-mmcv==[^ ]+' requirements/mmcv.lock)
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
+SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
 suits() {
     # As python_requires in setup.py: earlier ones unpack archives without a guard.
     "$1" -c 'import sys

@@ -1,4 +1,4 @@
-"""Runtime of detectors: mmdet's scope, and a log by iterations."""
+"""Runtime of detectors: mmdet's scope, batch norm over all GPUs."""
 
 from mmengine.config import read_base
 

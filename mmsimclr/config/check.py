@@ -141,7 +141,7 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         _check(item, f'{place}[{index}]', owner, given)
     key, section = _last_key(place), _SECTIONS.get(re.sub(r'\[\d+\]$', '[]', place))
     if not isinstance(node, Mapping):
-        _check_takes(node, place, section)
+        _check_is_dict(node, place, section)
         return
     if key in _UNCHECKED:
         return
@@ -179,7 +179,7 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         _check_paramwise(node)
 
 
-def _check_takes(value: Any, place: str, section: Arguments | None) -> None:
+def _check_is_dict(value: Any, place: str, section: Arguments | None) -> None:
     """Raise ConfigError at a plain value or a list in the place of a dict."""
     items = _SECTIONS.get(f'{place}[]')
     is_dict = section or place in _DICTS or place.rpartition('.')[0] == 'default_hooks'
