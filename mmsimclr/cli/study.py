@@ -27,10 +27,12 @@ SHARD = '0/1'
 @click.option('--results', 'results_dir', default='results/studies', help='Folder of NAME.json: its cells '
               'are taken as done.')
 @click.option('--record', is_flag=True, help='Write finished cells into --results too.')
+@click.option('--pages', metavar='FOLDER', help='Run nothing: write NAME.md and its figure into a folder, '
+              'from the cells that have run.')
 @config_options
 def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, shard: str, submit: str | None,
           num_tasks: int, retry_failed: bool, past_gate: bool, pause: bool | None, results_dir: str,
-          record: bool, cfg_options: dict) -> None:
+          record: bool, pages: str | None, cfg_options: dict) -> None:
     """Run every cell of a study, and write its table, its figure and what became of the paper's claims.
 
     CONFIG is a file, e.g. one of configs/studies/. Options KEY=VALUE are for every pre-training;
@@ -40,7 +42,7 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
     from pathlib import Path
 
     from mmsimclr.environment import hardware
-    from mmsimclr.reporting.study_page import write_study
+    from mmsimclr.reporting.study_page import write_page, write_study
     from mmsimclr.studies import Worker, load_study, read_records, submit_study
     from mmsimclr.studies.study import seconds_of
     pause_file = Path(work_dir) / 'paused'
@@ -69,6 +71,10 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
         return
     worker = Worker(planned, Path(work_dir), read_records(known), report=click.echo, finished=write,
                     **arguments)
+    if pages:
+        cells, results, _ = worker.results()
+        click.echo(write_page(planned, [results[each.name] for each in cells if each.name in results], pages))
+        return
     if dry_run:
         cells, results, note = worker.results()
         left = [cell for cell in cells if cell.name not in results]

@@ -42,6 +42,16 @@ def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
                                     encoding='utf-8')
 
 
+def write_page(study: Study, results: Sequence[CellResult], folder: str | Path) -> Path:
+    """Write a study's page, ``NAME.md``, and its figure into a folder; return the page's path."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = draw_figure(study, results, folder / study.name)
+    page = folder / f'{study.name}.md'
+    page.write_text(study_text(study, results, figure), encoding='utf-8')
+    return page
+
+
 def command_of(study: Study) -> str:
     """Return the command that runs a study."""
     path = study.path.relative_to(Path.cwd()) if study.path.is_relative_to(Path.cwd()) else study.path

@@ -14,7 +14,8 @@ def cells(values, metric='probe.top_1', **more):
             for at, numbers in values.items() for seed, value in enumerate(numbers)]
 
 
-RESULTS = cells({('a', 'x'): [10.0, 11.0, 12.0], ('a', 'y'): [20.0, 21.0, 22.0], ('b', 'x'): [10.2, 11.4, 12.1]})
+RESULTS = cells({
+    ('a', 'x'): [10.0, 11.0, 12.0], ('a', 'y'): [20.0, 21.0, 22.0], ('b', 'x'): [10.2, 11.4, 12.1]})
 
 
 def test_values_of_one_cell_by_seed_and_the_mean_of_several():
@@ -81,7 +82,8 @@ def test_a_missing_cell_is_said_and_resolves_nothing():
 
 def test_spearman_with_published_numbers_by_hand():
     published = {('p', 'p'): 1.0, ('p', 'q'): 2.0, ('q', 'p'): 3.0, ('q', 'q'): 4.0, ('r', 'q'): 5.0}
-    ours = cells({('p', 'p'): [5.0], ('p', 'q'): [1.0], ('q', 'p'): [3.0], ('q', 'q'): [0.0], ('r', 'q'): [2.0]})
+    ours = cells({
+        ('p', 'p'): [5.0], ('p', 'q'): [1.0], ('q', 'p'): [3.0], ('q', 'q'): [0.0], ('r', 'q'): [2.0]})
     # Ranks off the diagonal: published 1 2 3, ours 1 3 2: 1 - 6 * 2 / (3 * 8) = 0.5.
     assert spearman(ours, 'probe.top_1', published, off_diagonal=True) == (pytest.approx(0.5), 3)
     judged = judge(dict(text='t', spearman=0.6, off_diagonal=True), ours, 'probe.top_1', published)

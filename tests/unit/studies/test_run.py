@@ -1,4 +1,4 @@
-"""Running studies: kills, several workers, failures, results taken as done. Each cell takes a second or two."""
+"""Running studies: kills, several workers, failures, results taken as done."""
 
 import json
 import os
@@ -29,7 +29,8 @@ study = dict(
         'custom_hooks': [dict(type='RunSummaryHook'), dict(type='FiniteLossHook')],
         {options}
     }},
-    axes={{'temperature': {{'low': {{'model.head.temperature': 0.1}}, 'high': {{'model.head.temperature': {high}}}}}}},
+    axes={{'temperature': {{
+        'low': {{'model.head.temperature': 0.1}}, 'high': {{'model.head.temperature': {high}}}}}}},
     measure=[dict(name='probe', config={probe!r}, options={{
         'protocol.l2': [0.1], 'protocol.max_iterations': 5,
         'protocol.tasks.0.train.num_images': 40, 'protocol.tasks.0.train.image_size': 16,
@@ -55,7 +56,8 @@ def start(path, work_dir, *options):
 
 def numbers(work_dir):
     """Return what must not depend on how often a study was killed."""
-    return {(cell.at, cell.seed): {name: value for name, value in cell.metrics.items() if not name.endswith('_s')}
+    return {(cell.at, cell.seed): {name: value for name, value in cell.metrics.items()
+                                   if not name.endswith('_s')}
             for cell in read_records(work_dir / 'mine/study.json')}
 
 
@@ -92,7 +94,7 @@ def test_kills_at_random_moments_change_no_number(undisturbed, tmp_path):
             process.wait()
             kills += 1
         else:
-            if number > 2:                                   # finished before so many kills: again, from nothing
+            if number > 2:                                   # it finished too early: again, from nothing
                 assert numbers(tmp_path / 'work') == numbers(undisturbed / 'work')
                 (tmp_path / 'work').rename(tmp_path / f'done{kills}')
                 continue

@@ -1,5 +1,6 @@
 """Studies as data: cells, their names, tuning, gates and more seeds."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ TEXT = """
 study = dict(
     base={base!r}, metric={metric!r}, seeds=1,
     options={{'train_dataloader.dataset.num_images': 20}},
-    axes={{'temperature': {{'low': {{'model.head.temperature': 0.1}}, 'high': {{'model.head.temperature': 0.5}}}},
-          'rate': {{'slow': {{'optim_wrapper.optimizer.lr': 1.0}}, 'fast': {{'optim_wrapper.optimizer.lr': 2.0}}}}}},
+    axes={{
+        'temperature': {{
+            'low': {{'model.head.temperature': 0.1}}, 'high': {{'model.head.temperature': 0.5}}}},
+        'rate': {{
+            'slow': {{'optim_wrapper.optimizer.lr': 1.0}}, 'fast': {{'optim_wrapper.optimizer.lr': 2.0}}}}}},
     {more})
 """
 
@@ -85,7 +89,8 @@ def test_tuning_comes_first_and_the_best_option_is_used(tmp_path):
 
 
 def test_a_gate_holds_back_the_rest_until_its_cells_differ(tmp_path):
-    more = "gate=dict(at=['low | slow', 'high | slow'], seeds=2, left='low | slow', right=['high | slow'], deviations=3)"
+    more = ("gate=dict(at=['low | slow', 'high | slow'], seeds=2, left='low | slow', "
+            "right=['high | slow'], deviations=3)")
     study = study_of(tmp_path, more=more)
     cells, note = study.plan({})
     assert [cell.at for cell in cells] == [('low', 'slow'), ('high', 'slow')] * 2 and note
@@ -130,8 +135,21 @@ def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch)
     cells, _ = study.plan({}, past_gate=True)
     assert cells and len({cell.name for cell in cells}) == len(cells)
     for claim in study.claims:                               # each selects cells that the study has
-        for side in ([claim['left'], *(claim['right'] if isinstance(claim['right'], list) else [claim['right']])]
-                     if 'left' in claim else []):
+        right = claim.get('right', [])
+        for side in [claim['left'], *(right if isinstance(right, list) else [right])] if right else []:
             results = [CellResult(str(at), at, 0, '', '', {}, {side.get('metric', study.metric).split(' or ')[0]: 1.0})
                        for at in study.grid]
             assert preset != 'cpu' or values_at(results, side, study.metric), side
+
+
+def test_the_study_of_the_documentation_plans(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda key, dataset: 'data')
+    text = (ROOT / 'docs/studies/README.md').read_text(encoding='utf-8')
+    code, = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
+    (tmp_path / 'my_study.py').write_text(code)
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    study = load_study(tmp_path / 'my_study.py', options={'data_root': str(tmp_path)})
+    cells, _ = study.plan({})
+    assert len(cells) == 8
+    assert cells[0].config.train_dataloader.dataset.data_root == str(tmp_path)
+    assert cells[0].measures[0].load(tmp_path).protocol.train.data_root == str(tmp_path)
