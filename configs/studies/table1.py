@@ -14,9 +14,9 @@ def _policies(size, area):
             dict(type='RandomHorizontalFlip', prob=0.5)]
 
     def colour(strength):
-        return crop + [dict(type='ColorJitter', brightness=0.8 * strength, contrast=0.8 * strength,
+        return [*crop, dict(type='ColorJitter', brightness=0.8 * strength, contrast=0.8 * strength,
                             saturation=0.8 * strength, hue=0.2 * strength, prob=0.8),
-                       dict(type='RandomGrayscale', prob=0.2)]
+                dict(type='RandomGrayscale', prob=0.2)]
 
     blur = dict(type='GaussianBlur', sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1)
     return {**{name: colour(strength) for name, strength in _strengths.items()},

@@ -65,5 +65,6 @@ study = dict(
     presets=dict(
         smoke=dict(
             axes={'added to the views': {'rotation': _views(dict(type='Rotate90'), size=16)}}, seeds=1,
-            measure=[dict(name='predict', config='../benchmarks/classification/transform-prediction_shapes.py')]),
+            measure=[dict(name='predict',
+                          config='../benchmarks/classification/transform-prediction_shapes.py')]),
         full=dict(axes=_axes(size=224, area=0.08, strength=1.0), measure=[])))

@@ -137,8 +137,8 @@ def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch)
     for claim in study.claims:                               # each selects cells that the study has
         right = claim.get('right', [])
         for side in [claim['left'], *(right if isinstance(right, list) else [right])] if right else []:
-            results = [CellResult(str(at), at, 0, '', '', {}, {side.get('metric', study.metric).split(' or ')[0]: 1.0})
-                       for at in study.grid]
+            metric = side.get('metric', study.metric).split(' or ')[0]
+            results = [CellResult(str(at), at, 0, '', '', {}, {metric: 1.0}) for at in study.grid]
             assert preset != 'cpu' or values_at(results, side, study.metric), side
 
 
