@@ -4,6 +4,7 @@ import ast
 import linecache
 import os
 import re
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,8 +29,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Args:
         path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
-        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. ``data_root`` moves every
-            path of the config that begins with the file's own ``data_root``.
+        options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. The name of a variable that
+            the file assigns at its top level, such as ``epochs`` or ``batch_size``, changes it before the
+            file computes anything from it. ``data_root`` moves every path of the config that begins with the
+            file's own ``data_root``.
         work_dir: Folder of logs and checkpoints; otherwise the config's, or ``work_dirs/<name of config>``.
 
     Returns:
@@ -38,7 +41,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     Raises:
         MissingFileError: If there is no such file; it suggests the nearest one.
         ConfigError: If the file or a base cannot be read or names what cannot be imported, a key or a type is
-            unknown, or an option names a variable of the file, which would change nothing.
+            unknown, or an option names a variable of a base, which would change nothing.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,9 +49,12 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
         raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
     _check_source(path)
-    config = _read(path)
+    config, options = _read(path), dict(options or {})
+    own = _variables(path) - RUNNER_KEYS - {'data_root'}
+    if changed := {name: options.pop(name) for name in [*options] if name in own}:
+        config = _read_changed(path, changed)
     check_variables(config)
-    _apply(config, dict(options or {}))
+    _apply(config, options)
     check_config(config)
     if config.get('default_scope') is None:
         config.default_scope = 'mmsimclr'
@@ -139,7 +145,10 @@ def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
         if what and (found := pattern.search(source)):
             raise _error(path, 1 + source.count('\n', 0, found.start()), what)
     if path.is_file() and path.resolve() not in readers:
-        for _, base, _ in _bases(path):
+        for line, base, _ in _bases(path):
+            if base is None:
+                raise _error(path, line, '_base_ must be a path or a list of paths, each written out: a config '
+                             'and its bases must be Python (.py), and a computed path is known too late')
             _check_source(base, (*readers, path.resolve()))
 
 
@@ -172,6 +181,49 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
     return config
 
 
+def _variables(path: Path) -> set[str]:
+    """Return the names that a config file assigns at its top level."""
+    return {target.id for node in ast.parse(path.read_text(encoding='utf-8')).body
+            if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+
+
+def _read_changed(path: Path, values: dict[str, Any]) -> Config:
+    """Read a config whose variables have other values.
+
+    MMEngine reads files only. So the changed file lies in a temporary folder, with links to its bases.
+    """
+    path = path.resolve()
+    tree, bases = ast.parse(path.read_text(encoding='utf-8')), []
+    for node in tree.body:
+        names = [target.id for target in getattr(node, 'targets', ()) if isinstance(target, ast.Name)]
+        if isinstance(node, ast.Assign) and len(names) == 1 and names[0] in values:
+            node.value = ast.parse(repr(values[names[0]]), mode='eval').body
+        elif names == ['_base_']:
+            for text in ast.walk(node.value):
+                if isinstance(text, ast.Constant) and isinstance(text.value, str) and '::' not in text.value:
+                    text.value = str(path.parent / text.value)
+        elif isinstance(node, ast.With):
+            bases += [each for each in node.body if isinstance(each, ast.ImportFrom) and each.level]
+    with tempfile.TemporaryDirectory() as top:
+        folder = Path(top, *['below'] * (max([each.level for each in bases], default=1) - 1))
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in bases:
+            first, _, rest = each.module.partition('.')
+            upwards = Path(*['..'] * (each.level - 1))
+            link = folder / upwards / (first if rest else f'{first}.py')
+            if not link.exists():
+                os.symlink((path.parent / upwards / link.name).resolve(), link)
+        changed = folder / path.name
+        changed.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding='utf-8')
+        try:
+            config = _read(changed)
+        except ConfigError as error:
+            given = ', '.join(f'{name}={value!r}' for name, value in values.items())
+            raise ConfigError(f'{path} cannot be read with {given}: {error}') from error
+    object.__setattr__(config, '_filename', str(path))
+    return config
+
+
 def _import_types(items: Iterator) -> None:
     """Have MMEngine import what a lazy config names, which it does as the items are asked for."""
     for _, value in items:
@@ -181,8 +233,8 @@ def _import_types(items: Iterator) -> None:
             _import_types(enumerate(value))
 
 
-def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
-    """Yield the line, the file and the names that are asked for of each base beside a config."""
+def _bases(path: Path) -> Iterator[tuple[int, Path | None, list[str]]]:
+    """Yield the line, the file and the names that are asked for of each base; None for a computed path."""
     statements = []
     with suppress(SyntaxError, ValueError, RecursionError):
         statements = ast.parse(path.read_text(encoding='utf-8')).body
@@ -193,7 +245,9 @@ def _bases(path: Path) -> Iterator[tuple[int, Path, list[str]]]:
                 yield each.lineno, Path(f'{base}.py'), [each.name for each in each.names if each.name != '*']
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
             for text in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
-                if isinstance(text, ast.Constant) and isinstance(text.value, str) and '::' not in text.value:
+                if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+                    yield node.lineno, None, []
+                elif '::' not in text.value:
                     yield node.lineno, path.parent / text.value, []
 
 
