@@ -147,8 +147,9 @@ def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
     if path.is_file() and path.resolve() not in readers:
         for line, base, _ in _bases(path):
             if base is None:
-                raise _error(path, line, '_base_ must be a path or a list of paths, each written out: a config '
-                             'and its bases must be Python (.py), and a computed path is known too late')
+                raise _error(path, line, '_base_ must be a path or a list of paths, each written out: a '
+                             'config and its bases must be Python (.py), and a computed path is known '
+                             'too late')
             _check_source(base, (*readers, path.resolve()))
 
 

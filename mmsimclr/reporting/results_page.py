@@ -25,11 +25,12 @@ Runs = list[tuple[Path, Result]]
 def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     """Return the page, in Markdown: an overview, each measurement with its circumstances, what was not run.
 
-    Result files are all ``*.json`` below ``results_dir``. The configs in ``configs_dir`` say in their headers
+    Result files are all ``*.json`` below ``results_dir``, but for those of studies. The configs in ``configs_dir`` say in their headers
     command, hardware and expectation.
     """
     measurements: dict[tuple[str, str], Runs] = defaultdict(list)
-    for path in sorted(Path(results_dir).rglob('*.json')):
+    paths = (path for path in Path(results_dir).rglob('*.json') if path.parent.name != 'studies')
+    for path in sorted(paths):
         result = read_result(path)
         if result.config is None:
             raise InputError(f'{path} does not say which config it is of')

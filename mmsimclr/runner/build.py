@@ -9,9 +9,10 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
+from mmsimclr.config.check import check_trains
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
-from mmsimclr.runner.adapt import adapt
+from mmsimclr.runner.adapt import adapt, check_values
 from mmsimclr.runner.runner import PretrainRunner
 
 
@@ -44,6 +45,8 @@ def build_runner(config: Config) -> Runner:
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    check_trains(config)
+    check_values(config)
     adapt(config)
     allowed_changes = config.pop('allow_changed', ())
     kind = config.get('runner_type')

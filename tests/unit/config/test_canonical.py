@@ -21,7 +21,8 @@ from mmsimclr.models import SimCLR, ViewPreprocessor
 from mmsimclr.runner.adapt import adapt, set_amp
 
 ROOT = Path(__file__).parents[3]
-LEAVES = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+LEAVES = sorted(path for path in (ROOT / 'configs').rglob('*.py')
+                if not {'_base_', 'studies'} & {*path.parts})
 TEXT = dict(model=dict(type='SimCLR', head=dict(temperature=0.1)),
             optim_wrapper=dict(optimizer=dict(type='LARS', lr=1.0)), randomness=dict(seed=0))
 # SHA-256 of the five plain values as JSON, made without the package.

@@ -111,7 +111,8 @@ def test_a_variable_of_the_file_changes_what_is_computed_from_it(lazy, text):
     assert config.optim_wrapper.optimizer.lr == 0.3 * 128 / 256 and config.model.head.temperature == 0.4
     assert config.filename == str(lazy) and sorted(path.name for path in lazy.parent.iterdir()) == before
     assert load_config(lazy).optim_wrapper.optimizer.lr == 0.6
-    text.write_text(TEXT.replace('train_cfg =', 'epochs = 3\ntrain_cfg =').replace('=3)', '=2 * epochs)'))
+    changed = TEXT.replace('train_cfg =', 'epochs = 3\ntrain_cfg =').replace('=3)', '=2 * epochs)')
+    text.write_text(changed)
     assert load_config(text, {'epochs': 5}).train_cfg.max_epochs == 10
     with pytest.raises(ConfigError, match=r'global_batch=None.*lazy_leaf\.py|lazy_leaf\.py.*global_batch=None'):
         load_config(lazy, {'global_batch': None})
