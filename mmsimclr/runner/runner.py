@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ class PretrainRunner(Runner):
     allowed_changes: Sequence[str] = ()
     _run_id: str | None = None
     _loaded: dict | None = None
+    _check: Callable[[dict], None] | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -211,9 +212,12 @@ class PretrainRunner(Runner):
         ends = [schedule.end for schedule in schedules(self)]
         sampler = self.train_dataloader.sampler
         has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
+        changes: list[dict] = []
+        # Before anything is loaded: a model of another encoder would not fit, and say less.
+        self._check = lambda tree: changes.extend(
+            distributed.from_first_rank(is_same_run, self, tree, filename, configured))
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        tree, self._loaded = self._loaded, None
-        changes = distributed.from_first_rank(is_same_run, self, tree, filename, configured)
+        tree, self._loaded, self._check = self._loaded, None, None
         check_place(self, tree['meta'], filename)
         if changes:
             self.message_hub.update_info('changed_on_resume', [
@@ -239,11 +243,13 @@ class PretrainRunner(Runner):
             CheckpointError: If the file is damaged, would run code, or does not fill the model.
         """
         checkpoint = read_checkpoint(find_checkpoint(filename))
-        tree = dict(checkpoint.tree)
+        # MMEngine would run a config under this key.
+        meta = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
+        tree = {**checkpoint.tree, 'meta': meta}
+        if self._check is not None:
+            self._check(tree)
         self.call_hook('after_load_checkpoint', checkpoint=tree)
         matched = fill_model(self.model, tree, checkpoint.path)
-        # MMEngine would run a config under this key.
-        tree['meta'] = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
         self._has_loaded, self._loaded = True, tree
         self._source = dict(checkpoint=str(checkpoint.path), sha256=checkpoint.sha256)
         self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '
