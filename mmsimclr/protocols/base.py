@@ -24,7 +24,7 @@ from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256
 from mmsimclr.files import ProgressLine
 from mmsimclr.models.backbones.resnet import MAP_INDICES
-from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.protocols.result import Predictions, Result, sha256
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
 
 
@@ -170,6 +170,11 @@ class Benchmark:
         barrier()
         return features
 
+    def path_beside_result(self, name: str) -> Path:
+        """Return where a file of the result goes; remove an older result, to which it does not belong."""
+        (self.work_dir / 'result.json').unlink(missing_ok=True)
+        return self.work_dir / name
+
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
@@ -185,10 +190,13 @@ class Benchmark:
         else:
             result.checkpoint, result.checkpoint_sha256 = str(report.path), report.sha256
             result.checkpoint_layout = report.layout
+            if self.encoder.weights.alternatives:
+                result.settings['encoder_address'] = self.encoder.weights.address
             result.tensors_loaded = (report.matched, report.expected)
         if distributed.rank() == 0:
             if predictions is not None:
-                result.predictions = predictions.write(self.work_dir).name
+                path = predictions.write(self.path_beside_result('predictions.npz').parent)
+                result.predictions, result.predictions_sha256 = path.name, sha256(path)
             result.write(self.work_dir / 'result.json')
         barrier()
         return result

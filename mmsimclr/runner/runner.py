@@ -20,7 +20,7 @@ from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
-from mmsimclr.engine import PreemptionHook
+from mmsimclr.engine import OnlineKNNHook, PreemptionHook
 from mmsimclr.errors import InputError
 from mmsimclr.registry import LOOPS
 from mmsimclr.runner.adapt import is_of_type
@@ -121,8 +121,12 @@ class PretrainRunner(Runner):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What tells this run from others, by dotted key; every checkpoint of it has the same."""
-        listed = list_sha256(self.train_dataloader.dataset)
-        return {**canonical(self.cfg), **({'data.train': listed} if listed else {}), **self.provenance}
+        parts = {'train': self.train_dataloader.dataset}
+        for hook in self.hooks:
+            if isinstance(hook, OnlineKNNHook):
+                parts |= {f'knn_{name}': dataset for name, dataset in hook.datasets.items()}
+        lists = {f'data.{part}': listed for part, each in parts.items() if (listed := list_sha256(each))}
+        return {**canonical(self.cfg), **lists, **self.provenance}
 
     def train(self) -> torch.nn.Module:
         """Train; raise RunError if a process died, memory ran out or a disk failed."""

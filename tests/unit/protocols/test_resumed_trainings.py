@@ -136,3 +136,17 @@ def test_detection_refuses_another_encoder_too(tmp_path):
     assert not (work_dir / 'result.json').exists()
     assert run_benchmark(resumed, str(first), device='cpu').settings['steps'] == 2
     assert json.loads((work_dir / 'result.json').read_text())['checkpoint_sha256'] == sha256(first)
+
+
+def test_a_result_that_is_cut_short_leaves_none_with_the_predictions_of_another(encoders, tmp_path,
+                                                                                 monkeypatch):
+    measure(tmp_path, 'linear', encoders[0], 1)
+    before = (tmp_path / 'predictions.npz').read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, 'write', lambda result, path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            measure(tmp_path, 'semi-supervised', encoders[1], 1)
+    assert (tmp_path / 'predictions.npz').read_bytes() != before
+    assert not (tmp_path / 'result.json').exists()
+    result = measure(tmp_path, 'linear', encoders[0], 1)
+    assert result.predictions_sha256 == sha256(tmp_path / 'predictions.npz')
