@@ -43,7 +43,7 @@ IRRELEVANT = (
     '*_hooks.mmsimclr.OnlineKNNHook.interval', '*_hooks.mmsimclr.OnlineKNNHook.batch_size',
 )
 # Keys that say where data lie. They matter, unless the lists of the images are compared themselves.
-LOCATIONS = ('*_dataloader.*data_root',)
+LOCATIONS = ('*_dataloader.*data_root', '*_hooks.mmsimclr.OnlineKNNHook.*data_root')
 ABSENT = 'not set'
 LONG = 64                                           # a list of more values stands as its hash
 # Ends of the keys whose text names a component: `type`, `resize_type`, `constructor`.

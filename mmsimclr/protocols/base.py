@@ -30,7 +30,7 @@ from mmsimclr.features import (
 )
 from mmsimclr.files import ProgressLine, leased
 from mmsimclr.models.backbones.resnet import MAP_INDICES
-from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.protocols.result import Predictions, Result, sha256
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
 from mmsimclr.runner import working_in
 
@@ -194,6 +194,11 @@ class Benchmark:
         barrier()
         return features
 
+    def path_beside_result(self, name: str) -> Path:
+        """Return where a file of the result goes; remove an older result, to which it does not belong."""
+        (self.work_dir / 'result.json').unlink(missing_ok=True)
+        return self.work_dir / name
+
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
@@ -209,11 +214,14 @@ class Benchmark:
         else:
             result.checkpoint, result.checkpoint_sha256 = str(report.path), report.sha256
             result.checkpoint_layout = report.layout
+            if self.encoder.weights.alternatives:
+                result.settings['encoder_address'] = self.encoder.weights.address
             result.tensors_loaded = (report.matched, report.expected)
         if distributed.rank() == 0:
             with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
                 if predictions is not None:
-                    result.predictions = predictions.write(self.work_dir).name
+                    path = predictions.write(self.path_beside_result('predictions.npz').parent)
+                    result.predictions, result.predictions_sha256 = path.name, sha256(path)
                 result.write(self.work_dir / 'result.json')
         barrier()
         return result

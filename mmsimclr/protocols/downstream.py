@@ -66,7 +66,7 @@ class FineTuning(Protocol):
         metric, = runner.test_loop.evaluator.metrics
         kept = benchmark.work_dir / 'per_image.npz'
         if distributed.rank() == 0:
-            with atomic_writer(kept) as file:
+            with atomic_writer(benchmark.path_beside_result(kept.name)) as file:
                 np.savez_compressed(file, classes=np.array(metric.dataset_meta['classes']), **metric.rows)
         over_ranks = config.get('sync_bn') and distributed.world_size() > 1
         return benchmark.result(

@@ -78,7 +78,7 @@ class LowShotSVM(Protocol):
             benchmark.logger.info(f'{failed} SVMs did not converge within {self.max_iterations} passes')
         predictions = None
         if distributed.rank() == 0:
-            write_csv(benchmark.work_dir / 'low_shot_svm.csv', self._table(layers, ks))
+            write_csv(benchmark.path_beside_result('low_shot_svm.csv'), self._table(layers, ks))
             features, cost = data.rows(best), self.costs[chosen[-1]]
             predictions = data.predictions(np.concatenate([
                 low_shot_scores(*features, data.train_labels, [cost], self.negatives_per_positive,

@@ -88,7 +88,8 @@ class Result:
         checkpoint: Path of the encoder's file, see :func:`portable_path`; None for random initialisation.
         checkpoint_sha256, checkpoint_layout: Hash of its content, and the layout that was recognised.
         tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
-        predictions: File of the predictions for each image, beside the result.
+        predictions, predictions_sha256: File of the predictions for each image, beside the result, and its
+            hash; the latter is None in old results.
         dataset: Name of the data, as published results call it.
         config, command: Path of the config, and the command that makes this result.
         wall_time_s: Seconds it took.
@@ -106,6 +107,7 @@ class Result:
     checkpoint_layout: str | None = None
     tensors_loaded: tuple[int, int] | None = None
     predictions: str | None = None
+    predictions_sha256: str | None = None
     dataset: str | None = None
     config: str | None = None
     command: str | None = None

@@ -87,7 +87,7 @@ class SVM(Protocol):
         best = max(maps, key=maps.get)
         names = [data.names[number] for number in data.classes]
         if distributed.rank() == 0:
-            write_csv(benchmark.work_dir / 'svm_costs.csv', self._table(layers, names))
+            write_csv(benchmark.path_beside_result('svm_costs.csv'), self._table(layers, names))
         failed = sum(layer['num_not_converged'] for layer in layers.values())
         if failed:
             benchmark.logger.info(f'{failed} SVMs did not converge within {self.max_iterations} passes')

@@ -197,11 +197,17 @@ def _config(result: Result) -> str:
     different = [option for option in options if not NOT_OF_THE_ROW.fullmatch(option.partition('=')[0])
                  and not (has_name and option.startswith('data_root='))]
     name = Path(result.config or '').stem
-    return f'{name} with {", ".join(sorted(different))}' if different else name
+    name = f'{name} with {", ".join(sorted(different))}' if different else name
+    # Part of such a run was another measurement.
+    changed = {change['key'] for resume in result.settings.get('changed_on_resume', ())
+               for change in resume['changes']}
+    return f'{name}, resumed with other {", ".join(sorted(changed))}' if changed else name
 
 
 def _encoder(result: Result) -> str:
-    return result.checkpoint_sha256 or json.dumps(result.settings.get('encoder'), sort_keys=True)
+    if result.checkpoint_sha256:
+        return ' '.join(filter(None, (result.checkpoint_sha256, result.settings.get('encoder_address'))))
+    return json.dumps(result.settings.get('encoder'), sort_keys=True)
 
 
 def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
@@ -211,7 +217,7 @@ def _encoder_titles(results: Sequence[Result]) -> dict[str, str]:
         encoder, settings = _encoder(result), result.settings.get('encoder')
         if result.checkpoint:
             titles[encoder] = '/'.join(Path(result.checkpoint).parts[-2:])
-            distinctions[encoder] = encoder[:8]
+            distinctions[encoder] = ' '.join([encoder[:8], *encoder.split(' ')[1:]])
         else:
             titles[encoder] = 'random initialisation'
             facts = [f'{name} {value}' for name, value in settings.items()] if isinstance(

@@ -105,8 +105,8 @@ def is_same_run(runner, tree: Mapping[str, Any], path: str, schedules_now: Mappi
     ignored = [*ELSEWHERE, *(('sync_bn',) if ranks == {1} else ())]
     if 'identity' not in tree['meta']:
         ignored.append('data')                                          # which nothing says
-    elif {key: then.get(key) for key in ('data.train', 'data.test')} == {
-            key: now.get(key) for key in ('data.train', 'data.test')} and now.get('data.train'):
+    elif 'data.train' in now and all(then.get(key) == now.get(key) for key in {*then, *now}
+                                     if key.startswith('data.')):
         ignored += LOCATIONS
     return check_same_run(then, now, path, runner.allowed_changes, ignored)
 

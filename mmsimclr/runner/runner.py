@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
-from mmsimclr.engine import AtomicCheckpointHook, PreemptionHook
+from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
 from mmsimclr.errors import InputError
 from mmsimclr.files import Lease, leased
 from mmsimclr.models import SimCLR
@@ -130,12 +130,17 @@ class PretrainRunner(Runner):
     _run_id: str | None = None
     _loaded: dict | None = None
     _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
+    _check: Callable[[dict], None] | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What tells this run from others, by dotted key; every checkpoint of it has the same."""
-        listed = list_sha256(self.train_dataloader.dataset)
-        return {**canonical(self.cfg), **({'data.train': listed} if listed else {}), **self.provenance}
+        parts = {'train': self.train_dataloader.dataset}
+        for hook in self.hooks:
+            if isinstance(hook, OnlineKNNHook):
+                parts |= {f'knn_{name}': dataset for name, dataset in hook.datasets.items()}
+        lists = {f'data.{part}': listed for part, each in parts.items() if (listed := list_sha256(each))}
+        return {**canonical(self.cfg), **lists, **self.provenance}
 
     def train(self) -> torch.nn.Module:
         """Train, as the only run in its work directory.
@@ -258,9 +263,12 @@ class PretrainRunner(Runner):
         ends = [schedule.end for schedule in schedules(self)]
         sampler = self.train_dataloader.sampler
         has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
+        changes: list[dict] = []
+        # Before anything is loaded: a model of another encoder would not fit, and say less.
+        self._check = lambda tree: changes.extend(
+            distributed.from_first_rank(is_same_run, self, tree, filename, configured))
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        tree, self._loaded = self._loaded, None
-        changes = distributed.from_first_rank(is_same_run, self, tree, filename, configured)
+        tree, self._loaded, self._check = self._loaded, None, None
         check_place(self, tree['meta'], filename)
         if changes:
             self.message_hub.update_info('changed_on_resume', [
@@ -286,11 +294,13 @@ class PretrainRunner(Runner):
             CheckpointError: If the file is damaged, would run code, or does not fill the model.
         """
         checkpoint = read_checkpoint(find_checkpoint(filename))
-        tree = dict(checkpoint.tree)
+        # MMEngine would run a config under this key.
+        meta = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
+        tree = {**checkpoint.tree, 'meta': meta}
+        if self._check is not None:
+            self._check(tree)
         self.call_hook('after_load_checkpoint', checkpoint=tree)
         matched = fill_model(self.model, tree, checkpoint.path)
-        # MMEngine would run a config under this key.
-        tree['meta'] = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
         self._has_loaded, self._loaded = True, tree
         self._source = dict(checkpoint=str(checkpoint.path), sha256=checkpoint.sha256)
         self.logger.info(f'{matched} of {matched} tensors loaded from {checkpoint.path}; '

@@ -1,5 +1,7 @@
 """k-NN accuracy of the encoder while it is being pre-trained."""
 
+from functools import cached_property
+
 import torch
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Subset
@@ -39,19 +41,23 @@ class OnlineKNNHook(Hook):
         self._configs = dict(bank=(bank, max_bank), queries=(queries, max_queries))
         self._classifier_cfg = classifier or dict(type='mmsimclr.KNNClassifier', k=20)
 
+    @cached_property
+    def _classifier(self) -> torch.nn.Module:
+        return MODELS.build(self._classifier_cfg)
+
     def before_train(self, runner) -> None:
         """Build the datasets, so that a wrong path fails before the first step; evaluate at the start."""
-        self.prepare()
-        sizes = {name: len(dataset) for name, dataset in self._datasets.items()}
+        sizes = {name: len(dataset) for name, dataset in self.datasets.items()}
         runner.message_hub.update_info('knn_images', sizes)
         runner.message_hub.update_info('knn_settings', dict(
             k=self._classifier.k, knn_temperature=self._classifier.temperature))
         if self.at_start and runner.iter == 0:
             self._evaluate_and_log(runner, 'knn_accuracy_at_start', 'at the start')
 
-    def prepare(self) -> None:
-        self._classifier = MODELS.build(self._classifier_cfg)
-        self._datasets, self._num_classes = {}, 0
+    @cached_property
+    def datasets(self) -> dict[str, Subset]:
+        """The bank and the queries, built at first use."""
+        datasets, self._num_classes = {}, 0
         for name, (config, limit) in self._configs.items():
             dataset = DATASETS.build(config)
             if len(dataset) == 0 or 'gt_label' not in dataset.get_data_info(0):
@@ -59,7 +65,8 @@ class OnlineKNNHook(Hook):
                                  f'{len(dataset)} images of {type(dataset).__name__}')
             self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
             places = torch.linspace(0, len(dataset) - 1, min(len(dataset), limit), dtype=torch.float64)
-            self._datasets[name] = Subset(dataset, places.round().long().tolist())
+            datasets[name] = Subset(dataset, places.round().long().tolist())
+        return datasets
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
@@ -71,7 +78,7 @@ class OnlineKNNHook(Hook):
         runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
         runner.logger.info(
             f'{when}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
-            f'{len(self._datasets["bank"])} in the bank, {len(self._datasets["queries"])} queries)')
+            f'{len(self.datasets["bank"])} in the bank, {len(self.datasets["queries"])} queries)')
 
     def evaluate(self, model: torch.nn.Module) -> float:
         """Return the top-1 accuracy of the queries in percent, equal on all ranks."""
@@ -79,8 +86,8 @@ class OnlineKNNHook(Hook):
         model.eval()
         # A compiled encoder would be compiled again for batches of other sizes, and then for any size.
         with torch.compiler.set_stance('force_eager'):
-            bank, bank_labels = self._features(model, self._datasets['bank'])
-            queries, labels = self._features(model, self._datasets['queries'])
+            bank, bank_labels = self._features(model, self.datasets['bank'])
+            queries, labels = self._features(model, self.datasets['queries'])
         model.train(was_training)
         num_classes = max(self._num_classes, int(bank_labels.max()) + 1)
         votes = self._classifier(queries, bank, bank_labels, num_classes)

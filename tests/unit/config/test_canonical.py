@@ -22,7 +22,7 @@ from mmsimclr.runner.adapt import adapt, set_amp
 
 ROOT = Path(__file__).parents[3]
 LEAVES = sorted(path for path in (ROOT / 'configs').rglob('*.py')
-                if not {'_base_', 'studies'} & {*path.parts})
+                if not {'_base_', 'studies'} & {*path.relative_to(ROOT).parts})
 TEXT = dict(model=dict(type='SimCLR', head=dict(temperature=0.1)),
             optim_wrapper=dict(optimizer=dict(type='LARS', lr=1.0)), randomness=dict(seed=0))
 # SHA-256 of the five plain values as JSON, made without the package.

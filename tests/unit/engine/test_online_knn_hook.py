@@ -53,7 +53,7 @@ def test_accuracy_equals_scikit_learns_on_the_same_features(runner):
 
 def test_limits_take_exactly_as_many_evenly_spaced_images(runner):
     hook = started(runner, max_bank=40, max_queries=4, classifier=dict(type='KNNClassifier', k=3))
-    rows = hook._datasets['bank'].indices
+    rows = hook.datasets['bank'].indices
     assert len(rows) == len(set(rows)) == 40
     assert set(np.diff(rows)) <= {1, 2} and (rows[0], rows[-1]) == (0, 59)
     assert hook.evaluate(runner.model) == pytest.approx(

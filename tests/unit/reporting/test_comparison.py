@@ -1,14 +1,16 @@
 """Two results compared by the predictions beside them."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
 
+from mmsimclr.errors import InputError
 from mmsimclr.evaluation import average_precision
 from mmsimclr.evaluation.metrics import eleven_point_average_precision
 from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
-from mmsimclr.protocols import Predictions, Result
+from mmsimclr.protocols import Predictions, Result, read_result
 from mmsimclr.reporting import compare_results
 
 
@@ -41,6 +43,17 @@ def test_values_difference_and_p_values_are_those_of_the_predictions(pair):
     assert found.mcnemar_p == mcnemar_test(labels, a, b)
     text = str(found)
     assert f'{found.difference:+.2f}' in text and 'a.pth' in text and 'exact McNemar' in text
+
+
+def test_predictions_of_another_result_are_refused(pair):
+    *_, path_a, path_b = pair
+    predictions = path_a.with_name('predictions.npz')
+    digest = hashlib.sha256(predictions.read_bytes()).hexdigest()
+    dataclasses.replace(read_result(path_a), predictions_sha256=digest).write(path_a)
+    compare_results(path_a, path_b, num_exchanges=10)
+    predictions.write_bytes(path_b.with_name('predictions.npz').read_bytes())
+    with pytest.raises(InputError, match=f'does not belong to .*a/result.json.*{digest}'):
+        compare_results(path_a, path_b, num_exchanges=10)
 
 
 def test_the_results_own_metric_is_compared(tmp_path, pair):

@@ -47,6 +47,19 @@ def test_rows_are_measurements_and_columns_encoders(folder):
     assert '99.00' not in text
 
 
+def test_encoders_of_one_file_and_runs_that_were_changed_are_not_averaged(tmp_path):
+    write(tmp_path / '1', 60, settings=dict(encoder_address='a:'))
+    write(tmp_path / '2', 40, settings=dict(encoder_address='b:'))
+    change = dict(key='model.head.temperature', then=0.1, now=0.5)
+    write(tmp_path / '3', 20, settings=dict(encoder_address='a:', changed_on_resume=[
+        dict(step=4, changes=[change])]))
+    summary = summarise([tmp_path])
+    assert list(summary.encoders) == ['x/a.pth (aaaaaaaa a:)', 'x/a.pth (aaaaaaaa b:)']
+    text = summary.markdown()
+    assert row_of(text, 'linear, ImageNet-1k (one)')[2:4] == ['60.00', '40.00']
+    assert row_of(text, 'linear, ImageNet-1k (one, resumed with other model.head.temperature)')[2] == '20.00'
+
+
 def test_data_without_published_numbers_have_none_and_bars_are_escaped(folder):
     line, = [line for line in summarize([folder]).markdown().splitlines() if line.startswith('| k-NN')]
     assert 'Shapes \\| \\<b>' in line and line.count('30.50') == 1 and line.rstrip(' |').endswith('30.50')

@@ -82,7 +82,8 @@ def test_a_change_on_purpose_is_taken_and_stays_on_record(first, tmp_path):
 
 
 @pytest.mark.parametrize('key, changes', [
-    ('optim_wrapper', {'optim_wrapper.optimizer.lr': 0.1}), ('param_scheduler', {'param_scheduler.0.total': 9}),
+    ('optim_wrapper', {'optim_wrapper.optimizer.lr': 0.1}),
+    ('param_scheduler', {'param_scheduler.0.total': 9}),
     ('randomness.seed', {'randomness.seed': 5}), ('global_batch', OTHER_BATCH)], ids=str)
 def test_what_the_checkpoint_itself_keeps_cannot_be_changed_on_purpose(key, changes, first, tmp_path):
     with pytest.raises(ConfigError, match='in the checkpoint'):
@@ -104,13 +105,14 @@ def test_what_cannot_matter_may_change(first, tmp_path):
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    """Sixteen images in a folder, and one of them under another name in another folder."""
+    """Sixteen images in two folders, and under other names in a third."""
     root = tmp_path_factory.mktemp('files')
     for number in range(16):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
-        for folder, name in (('one', f'{number:02d}'), ('moved', f'{number:02d}'), ('other', f'x{number:02d}')):
+        for folder in ('one', 'moved', 'other'):
             (root / folder).mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(root / folder / f'{name}.png')
+            name = f'x{number:02d}.png' if folder == 'other' else f'{number:02d}.png'
+            Image.fromarray(pixels).save(root / folder / name)
     return root
 
 

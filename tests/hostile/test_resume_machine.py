@@ -1,0 +1,278 @@
+"""Runs that are killed, changed, moved, damaged and resumed in any order: a result is of what it names.
+
+Each run is a fork of this process. The oracle is the same run in a fresh folder, never interrupted: a result
+must have its numbers and its weights, bit by bit, or say what was changed on purpose.
+"""
+
+import contextlib
+import functools
+import gc
+import json
+import os
+import shutil
+import signal
+import tempfile
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from mmengine.hooks import Hook
+from tiny_probe import probe_config, save_encoder
+
+from mmsimclr.errors import UserError
+from mmsimclr.protocols import run_benchmark
+from mmsimclr.registry import HOOKS
+
+KILLED, REFUSED, BROKEN, DONE = 9, 3, 1, 0
+STEPS_PER_EPOCH = 2
+# Each changes what is computed.
+SETTINGS = {
+    'as it is': {},
+    'learning rate': {'optim_wrapper.optimizer.lr': 0.05},
+    'momentum': {'optim_wrapper.optimizer.momentum': 0.5},
+    'order': {'train_dataloader.sampler.shuffle': False},
+    'seed': {'randomness.seed': 1},
+    'images': {'train_dataloader.dataset.seed': 3},
+    'test images': {'test_dataloader.dataset.seed': 5},
+    'head': {'model.heads.pooled.init_std': 0.1},
+    'batch': {'train_dataloader.batch_size': 9},
+    'schedule': {'param_scheduler.0.warmup': 1}}
+# None changes anything.
+IDLE = ({}, {'log_level': 'ERROR'}, {'default_hooks.checkpoint.interval': 2},
+        {'test_dataloader.batch_size': 3}, {'env_cfg': dict(cudnn_benchmark=True)})
+
+
+class Asked(NamedTuple):
+    """What decides the numbers of a run."""
+
+    encoder: int = 0
+    settings: str = 'as it is'
+    epochs: int = 2
+
+    @property
+    def steps(self) -> int:
+        return STEPS_PER_EPOCH * self.epochs
+
+
+class Kill(NamedTuple):
+    """When and how a run ends early: at a step by leaving or by an error, or at the n-th rename of a file."""
+
+    how: str = 'never'
+    when: int = 0
+
+
+NEVER = Kill()
+KILLS = st.one_of(st.just(NEVER), st.builds(Kill, st.sampled_from(['leave', 'raise']), st.integers(1, 4)),
+                  st.builds(Kill, st.just('rename'), st.integers(1, 16)))
+
+
+@HOOKS.register_module(force=True)
+class EndEarlyForResumeMachine(Hook):
+    """Ends the process after a step, before or after the checkpoint of that step."""
+
+    def __init__(self, how: str, step: int) -> None:
+        self.how, self.step = how, step
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == self.step:
+            if self.how == 'raise':
+                raise RuntimeError('killed for a test')
+            os._exit(KILLED)
+
+
+@functools.cache
+def encoders() -> list[Path]:
+    folder = Path(tempfile.mkdtemp(prefix='resume-machine-encoders-'))
+    return [save_encoder(folder, seed) for seed in range(2)]
+
+
+def attempt(folder: Path, asked: Asked, resume: bool = False, kill: Kill = NEVER, allowed: tuple = (),
+            idle: dict | None = None) -> tuple[int, str]:
+    """Run a fine-tuning in a fork; return how it ended and what it printed last."""
+    log = folder.with_name(f'{folder.name}.log')
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if (process := os.fork()) == 0:
+        status = BROKEN
+        try:
+            signal.alarm(120)
+            gc.freeze()                     # MMEngine collects for each dataset
+            os.fsync = lambda descriptor: None              # what is killed is a process, not the machine
+            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            for stream in (1, 2):
+                os.dup2(descriptor, stream)
+            with open(log, 'a', encoding='utf-8') as file, contextlib.redirect_stdout(file), \
+                    contextlib.redirect_stderr(file):
+                status = _run(folder, asked, resume, kill, allowed, idle or {})
+        finally:
+            os._exit(status)
+    _, waited = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(waited), log.read_text(encoding='utf-8')[-4000:]
+
+
+def _run(folder: Path, asked: Asked, resume: bool, kill: Kill, allowed: tuple, idle: dict) -> int:
+    config = probe_config(folder)
+    config.merge_from_dict({
+        'protocol': dict(_delete_=True, type='SemiSupervised', labels='10%'), 'model.frozen': False,
+        'train_dataloader.dataset.num_images': 20, 'test_dataloader.dataset.num_images': 10,
+        'train_cfg.max_epochs': asked.epochs, 'param_scheduler.0.total': 2, 'resume': resume,
+        'default_hooks.checkpoint': dict(by_epoch=False, interval=1, max_keep_ckpts=2),
+        'custom_hooks': [], 'allow_changed': list(allowed), **SETTINGS[asked.settings], **idle})
+    if kill.how in ('leave', 'raise'):
+        # An odd step before its checkpoint is written, an even one after it.
+        config.custom_hooks = [dict(type='EndEarlyForResumeMachine', how=kill.how, step=kill.when,
+                                    priority='HIGH' if kill.when % 2 else 'LOWEST')]
+    if kill.how == 'rename':
+        rename, left = os.replace, [kill.when]
+
+        def replace(*args, **kwargs):
+            left[0] -= 1
+            if not left[0]:
+                os._exit(KILLED)
+            return rename(*args, **kwargs)
+        os.replace = replace
+    object.__setattr__(config, '_format_python_code', False)              # yapf would take most of the time
+    try:
+        run_benchmark(config, str(encoders()[asked.encoder]), device='cpu')
+    except UserError as error:
+        print(error)
+        return REFUSED
+    except RuntimeError as error:
+        traceback.print_exc()
+        return KILLED if 'killed for a test' in str(error) else BROKEN
+    except BaseException:
+        traceback.print_exc()
+        return BROKEN
+    return DONE
+
+
+def weights_of(folder: Path, steps: int) -> dict[str, torch.Tensor]:
+    return torch.load(folder / f'iter_{steps}.pth', weights_only=False)['state_dict']
+
+
+@functools.cache
+def uninterrupted(asked: Asked) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Return the result and the weights of a run in a fresh folder."""
+    with tempfile.TemporaryDirectory(prefix='resume-machine-') as root:
+        status, log = attempt(Path(root) / 'run', asked)
+        assert status == DONE, log
+        return json.loads((Path(root) / 'run/result.json').read_text()), weights_of(
+            Path(root) / 'run', asked.steps)
+
+
+class ResumeMachine(RuleBasedStateMachine):
+    """A work directory and what is done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix='resume-machine-'))
+        self.folder, self.moves = self.root / 'run 0', 0
+        self.asked, self.idle = Asked(), {}
+        self.begun: set[tuple[int, str]] = set()        # encoder and settings of all runs in this folder
+        self.is_damaged = self.was_allowed = False
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.root)
+
+    @rule(settings=st.sampled_from(sorted(SETTINGS)))
+    def change_settings(self, settings):
+        self.asked = self.asked._replace(settings=settings)
+
+    @rule(encoder=st.integers(0, 1))
+    def change_encoder(self, encoder):
+        self.asked = self.asked._replace(encoder=encoder)
+
+    @rule(epochs=st.integers(1, 2))
+    def change_epochs(self, epochs):
+        self.asked = self.asked._replace(epochs=epochs)
+
+    @rule(idle=st.sampled_from(IDLE))
+    def change_what_cannot_matter(self, idle):
+        self.idle = idle
+
+    @precondition(lambda self: self.folder.exists())
+    @rule()
+    def move(self):
+        self.moves += 1
+        self.folder = self.folder.rename(self.root / f'run {self.moves}')
+
+    @precondition(lambda self: any(self.folder.glob('*.pth')))
+    @rule(which=st.integers(0, 3), how=st.sampled_from(['delete', 'cut', 'spoil', 'lose the manifest']))
+    def damage(self, which, how):
+        paths = sorted(self.folder.glob('*.pth'))
+        path = paths[which % len(paths)]
+        if how == 'lose the manifest':
+            path.with_name(f'{path.name}.json').unlink(missing_ok=True)
+            return
+        self.is_damaged = True
+        content = bytearray(path.read_bytes())
+        if how == 'delete':
+            path.unlink()
+        elif how == 'cut':
+            path.write_bytes(content[:len(content) // 2])
+        else:
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+    @rule(kill=KILLS)
+    def start(self, kill):
+        self._attempt(False, kill, ())
+
+    @rule(kill=KILLS)
+    def resume(self, kill):
+        self._attempt(True, kill, ())
+
+    @precondition(lambda self: self.begun)
+    @rule(kill=KILLS)
+    def resume_with_changes_on_purpose(self, kill):
+        self._attempt(True, kill, ('encoder', 'train_dataloader', 'test_dataloader', 'model', 'data'))
+
+    def _attempt(self, resume: bool, kill: Kill, allowed: tuple[str, ...]) -> None:
+        asked, path = self.asked, self.folder / 'result.json'
+        before = path.read_bytes() if path.is_file() else None
+        steps = [int(each.stem.removeprefix('iter_')) for each in self.folder.glob('iter_*.pth')]
+        status, log = attempt(self.folder, asked, resume, kill, allowed, self.idle)
+        note(f'{asked}, resume={resume}, {kill}: {status}')
+        assert status != BROKEN, log
+        others = self.begun - {asked[:2]}
+        self.begun.add(asked[:2])
+        self.was_allowed |= bool(allowed)
+        if status == REFUSED:
+            assert resume and (others or self.is_damaged or max(steps, default=0) > asked.steps), log
+        if status != DONE:
+            # Nothing was measured: there is the result of before, or none.
+            assert not path.is_file() or path.read_bytes() == before, log
+            return
+        result, (want, weights) = json.loads(path.read_text()), uninterrupted(asked)
+        assert result['checkpoint_sha256'] == want['checkpoint_sha256']
+        assert result['settings']['steps'] == asked.steps == want['settings']['steps']
+        changed = result['settings'].get('changed_on_resume')
+        if changed:
+            assert self.was_allowed and resume and (others or self.begun)
+            return
+        assert result['metrics'] == want['metrics'], log
+        found = weights_of(self.folder, asked.steps)
+        assert found.keys() == weights.keys()
+        assert all(torch.equal(found[key], value) for key, value in weights.items()), log
+
+
+@pytest.fixture(scope='module', autouse=True)
+def warm_process(tmp_path_factory):
+    """Do once what a process does once: the forks are sooner through."""
+    with open(os.devnull, 'w') as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        assert _run(tmp_path_factory.mktemp('warm') / 'run', Asked(), False, NEVER, (), {}) == DONE
+
+
+TestResumeMachine = ResumeMachine.TestCase
+
+
+@pytest.mark.parametrize('kind', [key for key in SETTINGS if key not in ('as it is', 'test images')])
+def test_every_setting_of_the_machine_decides_something(kind):
+    """Otherwise the machine would find nothing."""
+    _, plain = uninterrupted(Asked())
+    _, other = uninterrupted(Asked(settings=kind))
+    assert any(not torch.equal(plain[key], other[key]) for key in plain)
