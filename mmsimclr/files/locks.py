@@ -1,4 +1,4 @@
-"""Locks on files, for one process at a time."""
+"""Locks on files that processes write in turn."""
 
 import errno
 import os
@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 
 @contextmanager
-def locked_file(path: Path, wait: bool = True) -> Iterator[None]:
-    """Lock ``<path>.lock`` during the block; raise BlockingIOError if it is taken and ``wait`` is False."""
+def locked_file(path: Path) -> Iterator[None]:
+    """Wait for the lock ``<path>.lock``, and hold it during the block."""
     lock = FileLock(f'{path}.lock')
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise BlockingIOError(errno.EWOULDBLOCK, 'another process has this file', str(path)) from None
+        lock.acquire()
     except OSError as error:
         if error.errno not in (errno.ENOTSUP, errno.ENOLCK):            # file systems without locks
             raise
