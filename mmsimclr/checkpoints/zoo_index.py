@@ -150,8 +150,8 @@ def _whole_sha256(sha256: str | None, urls: Sequence[str]) -> str | None:
     """Return a SHA-256 of the index, if it is one and begins as the name of the file promises."""
     if sha256 is not None and not (re.fullmatch('[0-9a-f]{64}', sha256) and urls and sha256.startswith(
             HASH_IN_NAME.search(urls[0])[1])):
-        raise CheckpointError(f'{INDEX} names the SHA-256 {sha256!r:.80}, which is none of the weights: install '
-                              'mmsimclr again')
+        raise CheckpointError(f'{INDEX} names the SHA-256 {sha256!r:.80}, which is none of the weights: '
+                              'install mmsimclr again')
     return sha256
 
 
