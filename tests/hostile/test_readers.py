@@ -26,11 +26,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from processes import CONTEXT
 from safetensors.torch import save as safetensors_bytes
 
 from mmsimclr import checkpoints
 from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.checkpoints.record import unpack_record
+from mmsimclr.checkpoints.tensorflow import read_tensorflow
 from mmsimclr.datasets import (
     Birdsnap,
     INaturalist2018,
@@ -424,6 +426,44 @@ def test_json_is_what_the_standard_library_reads_or_an_error(text):
     with guarded():
         value = parse_json(text, 'text', 'a value')
         assert value == json.loads(text)
+
+
+def tensorflow_files() -> dict[str, bytes]:
+    import tensorflow
+    arrays = {'base_model/conv2d/kernel': np.ones((3, 3, 3, 2), np.float32),
+              'base_model/batch_normalization/gamma': np.ones(2, np.float32), 'global_step': np.array(3)}
+    with tempfile.TemporaryDirectory() as folder:
+        tensorflow.raw_ops.SaveV2(prefix=f'{folder}/x', tensor_names=list(arrays), shape_and_slices=[''] * 3,
+                                  tensors=list(arrays.values()))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def read_damaged_tensorflow() -> None:
+    """Read damaged checkpoints of TensorFlow; in a process of its own, which its C++ code may end."""
+    torch.set_num_threads(1)
+    valid = tensorflow_files()
+
+    @given(name=st.sampled_from(sorted(valid)), edits=EDITS)
+    def read(name, edits):
+        with tempfile.TemporaryDirectory() as folder:
+            for path, content in valid.items():
+                (Path(folder) / path).write_bytes(damaged(content, edits) if path == name else content)
+            for use in (lambda: [*read_tensorflow(Path(folder) / 'x').values()],
+                        lambda: checkpoints.read_encoder(Path(folder) / 'x')):
+                with suppress(UserError):
+                    use()
+
+    read()
+
+
+def test_a_damaged_tensorflow_checkpoint_is_an_error_of_the_user_or_still_valid():
+    pytest.importorskip('tensorflow', reason='TensorFlow is not installed')
+    process = CONTEXT.Process(target=read_damaged_tensorflow)
+    process.start()
+    process.join(200)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize('name', ['x.pth', 'x.safetensors', 'x.pkl', 'x.npz', 'result.json'])
