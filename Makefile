@@ -63,7 +63,7 @@ lock:  ## pin the newest versions that requirements/*.in allow, with the SHA-256
 	$(COMPILE) requirements/full.in --override requirements/overrides.txt -c requirements/core.lock \
 	    -o requirements/full.lock
 	$(COMPILE) requirements/mmcv.in --no-deps -o requirements/mmcv.lock
-	$(COMPILE) requirements/benchmark.in --no-deps -o requirements/benchmark.lock
+	$(COMPILE) --python-version 3.11 requirements/benchmark.in --no-deps -o requirements/benchmark.lock
 	$(COMPILE) requirements/audit.in --upgrade -o requirements/audit.lock
 
 clean:

@@ -75,7 +75,7 @@ install_mmcv_without_ops() {
     # fetch its tools without comparing hashes. No cache: pip would mistake this wheel for one with ops.
     local hidden
     hidden=$(mktemp -d)
-    echo 'raise ImportError("hidden while mmcv is built")' >"$hidden/torch.py"
+    echo 'raise ModuleNotFoundError("hidden while mmcv is built")' >"$hidden/torch.py"
     PYTHONPATH=$hidden pip_install --quiet --no-cache-dir --no-build-isolation --no-deps --require-hashes \
         -r requirements/mmcv.lock
     rm -r "$hidden"

@@ -103,10 +103,10 @@ def verify_file(path: str | Path) -> Verdict:
     sha256 = files.file_digest(path, 'sha256')
     entry = next((entry for entry in model_entries()
                   if entry.known_sha256 and sha256.startswith(entry.known_sha256)), None)
-    model = entry and entry.name
-    part = '' if entry and entry.whole_sha256 else (
-        ' (by the first 8 digits of its SHA-256, all that was published)')
-    identity = f'the published weights of {model}{part}' if model else 'no file of the model zoo'
+    model, identity = entry and entry.name, 'no file of the model zoo'
+    if entry:
+        known = '' if entry.whole_sha256 else ' (by the 8 digits of its SHA-256 that were published)'
+        identity = f'the published weights of {model}{known}'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
         return Verdict(False, model, sha256, (

@@ -43,11 +43,9 @@ def read_regular(path: str | os.PathLike, max_bytes: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(max_bytes + 1) if size <= max_bytes else b''
-    if max(size, len(data)) > max_bytes:
-        raise InputError(f'{os.fspath(path)} has {max(size, len(data)):,} bytes, and at most {max_bytes:,} '
-                         'are read')
-    return data
+        if size > max_bytes:
+            raise InputError(f'{os.fspath(path)} has {size:,} bytes, and at most {max_bytes:,} are read')
+        return file.read(size)                                          # the bound itself would be set aside
 
 
 def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> str:

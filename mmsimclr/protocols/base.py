@@ -163,6 +163,7 @@ class Benchmark:
     device: str = 'auto'                        # where to compute; 'auto' is the GPU if there is one
     num_workers: int = 0                        # processes that read images
     started: float = field(default_factory=time.perf_counter)
+    missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -182,6 +183,7 @@ class Benchmark:
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
         head = self.encoder.projection_head if of_projection_head(stages) else None
+        self.note_missing(images)
         embedder = Embedder(self.encoder.backbone, self.device, stages=stages, input=self.encoder.input,
                             projection_head=head, **preparation)
         embedder.report = self.encoder.report
@@ -199,6 +201,14 @@ class Benchmark:
         (self.work_dir / 'result.json').unlink(missing_ok=True)
         return self.work_dir / name
 
+    def note_missing(self, dataset: Any) -> None:
+        """Note, for the result, the images that a dataset, or one inside of it, lists and does not have."""
+        while dataset is not None:
+            if count := getattr(dataset, 'num_missing', 0):
+                name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
+                self.missing[name] = count
+            dataset = getattr(dataset, 'dataset', None)
+
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
@@ -209,6 +219,8 @@ class Benchmark:
                                                 stated=scale.stated)},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started)
+        if self.missing:
+            result.settings['images_missing'] = dict(self.missing)
         if report is None:
             result.settings.update(init='random', encoder=dict(self.encoder.settings))
         else:

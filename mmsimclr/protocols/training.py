@@ -91,6 +91,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                          'nothing about the encoder. Set train_cfg.max_epochs >= 1 and a learning rate > 0')
     settings = dict(epochs=runner.max_epochs, **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
+    for part in (train_set, test.dataset):
+        benchmark.note_missing(part)
     num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
     return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings)
 

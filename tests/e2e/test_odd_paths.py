@@ -27,6 +27,8 @@ def odd(request, tmp_path):
     (tmp_path / request.param / 'tools').mkdir(parents=True)
     for script in (ROOT / 'tools').glob('*.sh'):
         shutil.copy(script, tmp_path / request.param / 'tools')
+    (tmp_path / request.param / 'requirements').mkdir()
+    shutil.copy(ROOT / 'requirements' / 'mmcv.lock', tmp_path / request.param / 'requirements')
     return request.param
 
 

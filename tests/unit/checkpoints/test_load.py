@@ -2,6 +2,8 @@
 
 import functools
 import logging
+import struct
+import zipfile
 
 import mmpretrain.models
 import pytest
@@ -9,6 +11,7 @@ import timm
 import torch
 import torchvision
 from mmengine.logging import MMLogger
+from safetensors.torch import save_file
 from torch import nn
 
 from mmsimclr.checkpoints import (
@@ -379,3 +382,33 @@ def test_an_encoder_with_tensorflows_pool_starts_a_run(tmp_path):
     model.init_weights()
     assert model.backbone.stem_pool == 'same'
     assert torch.equal(model.backbone.conv1.weight, source.conv1.weight)
+
+
+@pytest.mark.parametrize('kind', [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_in_8_bit_floats_are_refused_by_name(tmp_path, kind):
+    tensors = dict(ResNet(depth=18, base_channels=2).state_dict())
+    tensors['layer1.0.conv1.weight'] = tensors['layer1.0.conv1.weight'].to(kind)
+    save_file(tensors, tmp_path / 'x.safetensors')
+    with pytest.raises(DamagedCheckpointError, match=rf'layer1\.0\.conv1\.weight is {kind}'):
+        read_encoder(tmp_path / 'x.safetensors')
+
+
+def test_metadata_and_records_of_any_depth_are_no_recursion(tmp_path):
+    tensors, deep = dict(ResNet(depth=18, base_channels=2).state_dict()), '[' * 100_000
+    save_file(tensors, tmp_path / 'x.safetensors', {'other': deep})
+    assert read_encoder(tmp_path / 'x.safetensors').settings['depth'] == 18
+    save_file(tensors, tmp_path / 'y.safetensors', {'mmsimclr': deep})
+    with pytest.raises(DamagedCheckpointError, match='more than 50 levels'):
+        read_encoder(tmp_path / 'y.safetensors')
+
+
+def test_a_storage_is_not_read_beyond_its_record(tmp_path):
+    torch.save({'a': torch.arange(100.)}, tmp_path / 'x.pth')
+    with zipfile.ZipFile(tmp_path / 'x.pth') as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members['x/data.pkl'] = members['x/data.pkl'].replace(b'Kd', b'M' + struct.pack('<H', 50_000))
+    with zipfile.ZipFile(tmp_path / 'y.pth', 'w') as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(DamagedCheckpointError, match='record size'):
+        read_encoder(tmp_path / 'y.pth')

@@ -21,6 +21,7 @@ from mmsimclr.checkpoints.zoo import (
     fetch_url,
     verify_file,
 )
+from mmsimclr.errors import InputError
 
 CONTENT = bytes(range(256)) * 1000
 GONE = 'http://127.0.0.1:9'
@@ -408,3 +409,11 @@ def test_a_wrong_file_is_refused_by_its_name(config_path, text, message):
         with pytest.raises(ValueError) as refused:
             function()
         assert str(refused.value).startswith(str(config_path)) and message in str(refused.value)
+
+
+@pytest.mark.parametrize('url', ['http://host/a%00.pth', 'http://host/a%0Ab.pth', 'file:///tmp/a%00.pth',
+                                 'http://[host/a.pth', 'http://host/%1b[31m.pth'])
+def test_addresses_with_control_characters_or_without_form_are_refused(url, tmp_path):
+    with pytest.raises(InputError, match=r'address|control characters'):
+        fetch_url(url, dest=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -204,3 +204,21 @@ def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(root):
     assert dataset.get_data_info(-1)['img_path'].endswith('zz.jpg')
     with pytest.raises(OSError, match=r'zz\.jpg'):
         dataset[-1]
+
+
+def test_links_to_themselves_and_rings_of_links_end_no_scan(root):
+    before = len(UnlabeledImageFolder(str(root)))
+    for name, target in dict(loop='loop', ring_1='ring_2', ring_2='ring_1').items():
+        (root / name).symlink_to(root / target)
+    (root / 'loop.jpg').symlink_to(root / 'loop.jpg')
+    dataset = UnlabeledImageFolder(str(root), pipeline=[load])
+    assert len(dataset) == before + 1                           # loop.jpg, which cannot be read
+    place, = [i for i in range(len(dataset)) if dataset.get_data_info(i)['img_path'].endswith('loop.jpg')]
+    with pytest.raises(OSError, match=r'loop\.jpg'):
+        dataset[place]
+
+
+def test_pipes_are_no_images(root):
+    before = len(UnlabeledImageFolder(str(root)))
+    os.mkfifo(root / 'pipe.jpg')
+    assert len(UnlabeledImageFolder(str(root))) == before

@@ -1,5 +1,6 @@
 """A corpus of unusual and of broken files: which are read, as which pixels; how the others are refused."""
 
+import io
 import os
 import random
 import resource
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from image_corpus import bad_files, good_files
+from PIL import Image
 
 from mmsimclr.transforms import (
     ImageReadError,
@@ -18,6 +20,7 @@ from mmsimclr.transforms import (
     PackForDevice,
     PackViews,
     SimCLRView,
+    load,
 )
 
 GOOD, BAD = good_files(), bad_files()
@@ -118,3 +121,49 @@ def test_a_shortage_of_the_machine_is_told_from_a_fault_of_the_image(place, monk
     with pytest.raises(ImageReadError, match='Too many open files') as caught:
         LoadImage()(item)
     assert caught.value.errno == 24
+
+
+def test_a_pipe_in_the_place_of_an_image_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    with pytest.raises(ImageReadError, match=r'pipe\.jpg is a pipe'):
+        LoadImage()({'img_path': str(tmp_path / 'pipe.jpg')})
+
+
+def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path):
+    (tmp_path / 'hole.jpg').write_bytes(GOOD['plain.jpg'].content)
+    os.truncate(tmp_path / 'hole.jpg', 40_000_000_000)
+    with pytest.raises(ImageReadError, match=r'hole\.jpg has 40,000,000,000 bytes'):
+        LoadImage()({'img_path': str(tmp_path / 'hole.jpg')})
+
+
+def tiff(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'TIFF')
+    return file.getvalue()
+
+
+RAMP = np.linspace(0, 1, 48, dtype=np.float64).reshape(6, 8)
+
+
+@pytest.mark.parametrize('pixels, grey', [
+    (RAMP.astype(np.float32), (RAMP.astype(np.float32) * 255).round()),
+    ((RAMP * 255).round().astype(np.float32), (RAMP * 255).round()),
+    ((RAMP * 65535).astype(np.int32), (RAMP * 65535).astype(np.int32) // 256),
+    ((RAMP * 200).astype(np.int32), (RAMP * 200).astype(np.int32)),
+    ((RAMP * 65535).astype(np.uint16), (RAMP * 65535).astype(np.uint16) // 256)])
+def test_numbers_that_can_mean_one_thing_only_are_scaled(pixels, grey):
+    got = load.decode_image(tiff(pixels), 'x.tif')
+    np.testing.assert_array_equal(got, np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize('pixels, message', [
+    (np.where(RAMP == 1, np.nan, RAMP).astype(np.float32), 'NaN'),
+    (np.where(RAMP == 1, np.inf, RAMP).astype(np.float32), 'NaN or infinite'),
+    ((1.02 * RAMP).astype(np.float32), r'floats from 0 to 1\.02'),
+    ((-RAMP).astype(np.float32), 'floats from -1'),
+    ((256 * RAMP).astype(np.float32), 'to 256'),
+    ((100_000 * RAMP).astype(np.int32), 'integers from 0 to 100000'),
+    ((-5 * RAMP).astype(np.int32), 'integers from -5')])
+def test_numbers_of_which_nobody_knows_the_white_are_refused(pixels, message):
+    with pytest.raises(ImageReadError, match=rf'x\.tif: it has .*{message}'):
+        load.decode_image(tiff(pixels), 'x.tif')

@@ -1,0 +1,63 @@
+"""All that is installed or run from elsewhere is named by its digest."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / 'requirements').glob('*.lock'))
+WORKFLOWS = sorted((ROOT / '.github/workflows').glob('*.yml'))
+
+
+def entries_of(lock: Path) -> list[str]:
+    """Return the requirements of a lock file, each with its hashes on one line."""
+    lines = [line for line in lock.read_text().replace('\\\n', ' ').splitlines()
+             if line.strip() and not line.lstrip().startswith('#')]
+    assert lines
+    return lines
+
+
+@pytest.mark.parametrize('lock', LOCKS, ids=lambda lock: lock.name)
+def test_every_pinned_file_has_its_sha256_and_no_index_is_named(lock):
+    for entry in entries_of(lock):
+        assert re.fullmatch(r'[\w.-]+==[\w.!+]+( ; .*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*', entry), entry
+    assert '://' not in lock.read_text() and 'index-url' not in lock.read_text()
+
+
+def test_every_input_has_its_lock_and_the_locks_agree():
+    assert {lock.stem for lock in LOCKS} == {path.stem for path in (ROOT / 'requirements').glob('*.in')}
+    core, full = ({entry.split()[0]: entry for entry in entries_of(ROOT / f'requirements/{name}.lock')}
+                  for name in ('core', 'full'))
+    assert core.keys() <= full.keys()
+    assert all(set(re.findall('sha256:[0-9a-f]+', entry)) <= set(re.findall('sha256:[0-9a-f]+', full[name]))
+               for name, entry in core.items() if ';' not in entry)
+
+
+def test_nothing_is_installed_without_comparing_hashes():
+    commands = (ROOT / 'tools/install.sh').read_text().replace('\\\n', ' ').splitlines()
+    commands += (ROOT / 'Makefile').read_text().replace('\\\n', ' ').splitlines()
+    installing = [line for line in commands if re.search(r'(pip_install|pip (install|wheel)) ', line)
+                  and '$@' not in line]
+    assert len(installing) >= 6
+    for line in installing:
+        # This package itself, and the wheel that was built here.
+        assert '--require-hashes' in line or '-e .' in line or '"$wheels"/*.whl' in line, line
+        assert '--no-deps' in line, line
+
+
+@pytest.mark.parametrize('workflow', WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit_and_may_only_read(workflow):
+    text = workflow.read_text()
+    used = re.findall(r'uses: *(\S+)', text)
+    assert used and all(re.fullmatch(r'[\w.-]+/[\w./-]+@[0-9a-f]{40}', action) for action in used), used
+    assert re.search(r'^permissions:\n  contents: read\n', text, re.MULTILINE)
+    assert 'write' not in text
+
+
+def test_the_installer_reads_its_version_of_mmcv_from_the_lock():
+    script = (ROOT / 'tools/install.sh').read_text()
+    line, = [line for line in script.splitlines() if line.startswith('MMCV=')]
+    got = subprocess.run(['bash', '-c', f'{line}; echo "$MMCV"'], cwd=ROOT, capture_output=True, text=True)
+    assert re.fullmatch(r'onedl-mmcv==[\d.]+\n', got.stdout)
