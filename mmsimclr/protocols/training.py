@@ -166,7 +166,7 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     maps = {name: maps[index] for name, index in STAGE_INDICES.items()}
     stages = [head.get('feature', 'pooled') for head in heads.values()]
     if of_projection_head(stages):
-        layers = encoder.projection_head.named_layers(maps['pooled'])
+        layers = encoder.projection_head.to(image.device).named_layers(maps['pooled'])
         maps |= {name: rows[:, :, None, None] for name, rows in layers.items()}
         config.model.neck = dict(type='mmsimclr.NonLinearNeck', **encoder.weights.neck_settings)
     for head, stage in zip(heads.values(), stages, strict=True):

@@ -166,6 +166,7 @@ def unequal_batches() -> dict[str, str]:
     model.backbone.register_forward_hook(lambda *_: dist.all_reduce(torch.ones(3)))
     calls = dict(check=lambda: distributed.check_equal_batch(size),
                  loss=lambda: nt_xent_loss(*views), triplet=lambda: MarginTripletLoss()(*views),
+                 metrics=lambda: contrastive_metrics(*views),
                  chunks=lambda: model([images, images], mode='loss'))
     messages = {}
     for name, call in calls.items():

@@ -149,7 +149,7 @@ def test_mean_over_ranks_takes_no_gradient_and_leaves_its_input_alone(ranks, wor
 def test_unequal_batches_raise_the_same_error_with_all_sizes_on_every_rank(ranks, world_size):
     sizes = re.escape(str([rank + 2 for rank in range(world_size)]))
     for messages in (of_rank['unequal'] for of_rank in ranks):
-        for name in ('check', 'loss', 'triplet', 'chunks'):
+        for name in ('check', 'loss', 'triplet', 'metrics', 'chunks'):
             assert re.search(f'same number of images, got {sizes} in rank order', messages[name]), name
         assert messages['afterwards'] == list(range(world_size))
 

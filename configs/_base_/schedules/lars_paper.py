@@ -1,6 +1,9 @@
 """The paper's optimisation: LARS, linear warm-up over 10 epochs, then cosine; both per step.
 
-A leaf states its global batch, from which the learning rate follows, and its epochs.
+A leaf states its global batch B, from which the learning rate follows, and its epochs. An epoch of N images
+has N // B whole batches. The official code counts steps, N * epochs // B + 1; a config of yours does so with
+    train_cfg = dict(type=IterBasedTrainLoop, max_iters=N * epochs // B + 1)
+    param_scheduler = [dict(type=WarmupCosineLR, warmup=N * 10 // B, by_epoch=False)]
 """
 
 from mmengine.optim import OptimWrapper

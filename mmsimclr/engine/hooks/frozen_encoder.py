@@ -16,7 +16,9 @@ class ChangedEncoderError(UserError, RuntimeError):
 
 @HOOKS.register_module()
 class FrozenEncoderHook(Hook):
-    """Raise :class:`ChangedEncoderError` if the encoder's fingerprint, ``sha256``, changes.
+    """Raise :class:`ChangedEncoderError` if the fingerprint, ``sha256``, of a model's encoder changes.
+
+    That is its ``encoder`` if it has one, as a Classifier on a projection head has, or else its ``backbone``.
 
     It is taken before a checkpoint is loaded, and compared before training, after every epoch and at the end.
 
@@ -32,7 +34,11 @@ class FrozenEncoderHook(Hook):
         self.sha256: str | None = None
 
     def before_run(self, runner) -> None:
-        self.sha256 = self._fingerprint(unwrap_model(runner.model).encoder)
+        self.sha256 = self._now(runner)
+
+    def _now(self, runner) -> str:
+        model = unwrap_model(runner.model)
+        return self._fingerprint(getattr(model, 'encoder', model.backbone))
 
     def before_train(self, runner) -> None:
         self._check(runner, 'what is resumed from was trained on another encoder, or an init_cfg '
@@ -46,7 +52,7 @@ class FrozenEncoderHook(Hook):
         self._check(runner, 'it was trained, or its norms were in training mode')
 
     def _check(self, runner, reason: str) -> None:
-        now = self._fingerprint(unwrap_model(runner.model).encoder)
+        now = self._now(runner)
         if now != self.sha256:
             raise ChangedEncoderError(
                 f'the encoder is to be frozen and has changed: {reason}. Its fingerprint was '

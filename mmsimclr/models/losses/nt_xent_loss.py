@@ -57,11 +57,12 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
 
 @torch.no_grad()
 def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1,
-                        normalize: bool = True) -> dict[str, Tensor]:
+                        normalize: bool = True, check_ranks: bool = True) -> dict[str, Tensor]:
     """Return how well the second views can be picked out for the first, as the official code logs it.
 
-    The arguments are those of :func:`nt_xent_loss`, which also checks that all ranks' batches have one size.
-    Candidates are the N projections of the other view (in the loss itself, 2N - 1).
+    The arguments, and the errors, are those of :func:`nt_xent_loss`. Candidates are the N projections of the
+    other view (in the loss itself, 2N - 1). Where a loss has just compared the ranks' batches,
+    ``check_ranks=False`` spares doing it again.
 
     Returns:
         ``accuracy``: fraction in [0, 1] of anchors whose most similar candidate is their positive.
@@ -71,7 +72,7 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
     Source:
         google-research/simclr, tf2/metrics.py, ``update_pretrain_metrics_train``.
     """
-    own_1, own_2 = unit_rows((view_1, view_2), temperature, normalize, check_ranks=False)
+    own_1, own_2 = unit_rows((view_1, view_2), temperature, normalize, check_ranks)
     return _metrics(own_1, distributed.gather_rows(own_2), temperature)
 
 
@@ -96,8 +97,8 @@ class NTXentLoss(BaseModule):
         return nt_xent_loss(view_1, view_2, temperature, self.normalize, self.gradient, self.streamed)
 
     def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> dict[str, Tensor]:
-        """Return contrastive accuracy and entropy; see :func:`contrastive_metrics`."""
-        return contrastive_metrics(view_1, view_2, temperature, self.normalize)
+        """Return contrastive accuracy and entropy after the loss; see :func:`contrastive_metrics`."""
+        return contrastive_metrics(view_1, view_2, temperature, self.normalize, check_ranks=False)
 
     def all_pairs(self, views: Sequence[Tensor], temperature: float = 0.1) -> dict[str, Tensor]:
         """Return the mean ``loss`` of all pairs of V views [N, D] and the metrics of the first two."""

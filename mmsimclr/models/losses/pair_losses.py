@@ -101,8 +101,8 @@ class NTLogisticLoss(PairLoss):
         return F.softplus(-positive / temperature), F.softplus(others / temperature)
 
     def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> dict[str, Tensor]:
-        """Return contrastive accuracy and entropy; see :func:`contrastive_metrics`."""
-        return contrastive_metrics(view_1, view_2, temperature, self.normalize)
+        """Return contrastive accuracy and entropy after the loss; see :func:`contrastive_metrics`."""
+        return contrastive_metrics(view_1, view_2, temperature, self.normalize, check_ranks=False)
 
 
 @MODELS.register_module()
@@ -137,6 +137,6 @@ class MarginTripletLoss(PairLoss):
         return torch.zeros_like(positive), F.relu(others - positive[:, None] + self.margin)
 
     def metrics(self, view_1: Tensor, view_2: Tensor, temperature: None = None) -> dict[str, Tensor]:
-        """Return the contrastive accuracy; without a temperature there is no entropy."""
-        return dict(accuracy=contrastive_metrics(view_1, view_2, 1.0, self.normalize)['accuracy'])
+        """Return the contrastive accuracy after the loss; without a temperature there is no entropy."""
+        return dict(accuracy=contrastive_metrics(view_1, view_2, 1.0, self.normalize, False)['accuracy'])
 

@@ -12,8 +12,8 @@ from mmsimclr.models import ResNet
 
 def runner() -> SimpleNamespace:
     torch.manual_seed(0)
-    backbone = ResNet(depth=18, base_channels=4, stem='cifar').eval()
-    return SimpleNamespace(model=SimpleNamespace(backbone=backbone, encoder=backbone), epoch=4)
+    model = SimpleNamespace(backbone=ResNet(depth=18, base_channels=4, stem='cifar').eval())
+    return SimpleNamespace(model=model, epoch=4)
 
 
 def add_to(name: str, place: tuple):

@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR
+from tiny_run import tiny_config
 
 from mmsimclr.engine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
 from mmsimclr.registry import PARAM_SCHEDULERS
+from mmsimclr.runner import build_runner
 
 
 def optimizer(*rates: float) -> torch.optim.Optimizer:
@@ -102,3 +104,22 @@ def test_both_rules_of_the_paper_meet_at_a_batch_of_4096():
 def test_scaling_of_nonsense_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         scaled_lr(*arguments)
+
+
+def test_a_run_may_be_counted_in_steps_as_the_official_code_counts_them(tmp_path):
+    # 20 images, batches of 8, 3 epochs, one of warm-up: 7 + 1 steps, 2 of warm-up; whole batches give 6.
+    dataset = dict(type='Shapes', num_images=20, image_size=16, pipeline=[
+        dict(type='MultiView', num_views=2, transforms=[dict(type='SimCLRView', size=16, blur=False)]),
+        dict(type='PackViews')])
+    loop = dict(type='IterBasedTrainLoop', max_iters=20 * 3 // 8 + 1)
+    config = tiny_config(tmp_path / 'run', train_cfg=loop,
+                         param_scheduler=[dict(type='WarmupCosineLR', warmup=20 * 1 // 8, by_epoch=False)])
+    config.train_dataloader.dataset = dataset
+    config.default_hooks.checkpoint.update(by_epoch=False, interval=8)
+    runner = build_runner(config)
+    runner.train()
+    rates, _ = runner.message_hub.get_scalar('train/lr').data
+    total, warmup = 8, 2
+    official = [0.3 * step / warmup if step < warmup else
+                0.15 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) for step in range(total)]
+    assert runner.iter == total and list(map(float, rates)) == pytest.approx(official)
