@@ -25,8 +25,8 @@ Runs = list[tuple[Path, Result]]
 def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
     """Return the page, in Markdown: an overview, each measurement with its circumstances, what was not run.
 
-    Result files are all ``*.json`` below ``results_dir``, but for those of studies. The configs in ``configs_dir`` say in their headers
-    command, hardware and expectation.
+    Result files are all ``*.json`` below ``results_dir``, but for those of studies. The configs in
+    ``configs_dir`` say in their headers command, hardware and expectation.
     """
     measurements: dict[tuple[str, str], Runs] = defaultdict(list)
     paths = (path for path in Path(results_dir).rglob('*.json') if path.parent.name != 'studies')

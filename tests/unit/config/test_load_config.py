@@ -114,7 +114,7 @@ def test_a_variable_of_the_file_changes_what_is_computed_from_it(lazy, text):
     changed = TEXT.replace('train_cfg =', 'epochs = 3\ntrain_cfg =').replace('=3)', '=2 * epochs)')
     text.write_text(changed)
     assert load_config(text, {'epochs': 5}).train_cfg.max_epochs == 10
-    with pytest.raises(ConfigError, match=r'global_batch=None.*lazy_leaf\.py|lazy_leaf\.py.*global_batch=None'):
+    with pytest.raises(ConfigError, match=r'lazy_leaf\.py.*global_batch=None'):
         load_config(lazy, {'global_batch': None})
 
 

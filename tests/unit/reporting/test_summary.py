@@ -53,7 +53,7 @@ def test_encoders_of_one_file_and_runs_that_were_changed_are_not_averaged(tmp_pa
     change = dict(key='model.head.temperature', then=0.1, now=0.5)
     write(tmp_path / '3', 20, settings=dict(encoder_address='a:', changed_on_resume=[
         dict(step=4, changes=[change])]))
-    summary = summarise([tmp_path])
+    summary = summarize([tmp_path])
     assert list(summary.encoders) == ['x/a.pth (aaaaaaaa a:)', 'x/a.pth (aaaaaaaa b:)']
     text = summary.markdown()
     assert row_of(text, 'linear, ImageNet-1k (one)')[2:4] == ['60.00', '40.00']
