@@ -50,8 +50,8 @@ class Rotate90(Operator):
     """
 
     def __init__(self, angles: Sequence[int] = ANGLES) -> None:
-        if not angles or not set(angles) <= set(ANGLES):
-            raise InputError(f'Rotate90.angles must be some of {ANGLES}, got {angles!r}')
+        if not isinstance(angles, Sequence) or not angles or any(angle not in ANGLES for angle in angles):
+            raise InputError(f'Rotate90.angles must be a list of some of {ANGLES}, got {angles!r}')
         self.angles = tuple(angles)
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:

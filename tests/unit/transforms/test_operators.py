@@ -55,6 +55,14 @@ def test_an_upright_edge_from_black_to_white_has_255_by_sobel():
     assert np.array_equal(Sobel().apply(img)[2, :, 0], [0, 0, 0, 255, 255, 0, 0, 0])
 
 
+def test_slanting_edges_are_clipped_by_sobel():
+    img = np.where(np.add.outer(range(9), range(9)) > 8, 255, 0).astype(np.uint8)[..., None]
+    steepest = np.hypot(*(ndimage.sobel(img[..., 0].astype(float), axis) / 4 for axis in (0, 1))).max()
+    assert steepest > 260
+    for result in (Sobel().apply(img), as_images(operate(Sobel(), as_batch(img, 1), SEEDS[:1]))[0]):
+        assert result.max() == 255 and is_gradient(result, img)
+
+
 @pytest.mark.parametrize('channels', [1, 3, 5])
 def test_rotations_are_numpys_and_equally_frequent_on_the_cpu_and_in_a_batch(channels):
     img = noise_image(channels, 12, 12)
@@ -242,6 +250,12 @@ def test_device_views_end_in_their_operators(chunk_size):
             assert is_gradient(np.rot90(other, -1), one)
 
 
+def test_pieces_of_a_batch_change_nothing_in_the_operators():
+    img, operators = noise_image(3, 16, 16), [GaussianNoise(), Cutout()]
+    whole, pieces = (views_of(img, chunk_size=size, operators=operators) for size in (None, 3))
+    assert all(torch.allclose(*pair, rtol=0, atol=1e-3) for pair in zip(whole, pieces, strict=True))
+
+
 def test_device_views_draw_their_operators_for_each_view_and_step():
     img = np.full((16, 16, 3), 128, np.uint8)
     once = views_of(img, operators=[GaussianNoise((0.1, 0.1))])
@@ -267,6 +281,7 @@ def test_steps_are_built_from_names_within_views():
 @pytest.mark.parametrize(('make', 'words'), [
     (lambda: Rotate90([45]), ['angles', '90', r'\[45\]']),
     (lambda: Rotate90([]), ['angles', r'\[\]']),
+    (lambda: Rotate90(90), ['angles', 'list', 'got 90']),
     (lambda: Cutout((0, 0.5)), ['sides', r'\(0, 0.5\)']),
     (lambda: Cutout((0.5, 1.5)), ['sides', '1.5']),
     (lambda: Cutout((0.5, 0.2)), ['sides', 'reversed']),
