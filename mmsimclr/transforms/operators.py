@@ -163,6 +163,8 @@ class Sobel(Operator):
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
         if not parameter:
             return img
-        across, down = (cv2.Sobel(img, cv2.CV_32F, *orders, ksize=3, scale=0.25,
-                                  borderType=cv2.BORDER_REFLECT_101) for orders in ((1, 0), (0, 1)))
-        return cv2.convertScaleAbs(cv2.magnitude(across, down)).reshape(img.shape)
+        across, down = (cv2.Sobel(img, cv2.CV_16S, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
+                        for orders in ((1, 0), (0, 1)))
+        # Exact up to the root. The last digit of OpenCV's magnitude depends on where its input lies in memory.
+        squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
+        return np.rint(np.sqrt(squares) / 4).clip(max=255).astype(np.uint8).reshape(img.shape)
