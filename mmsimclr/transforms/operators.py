@@ -165,6 +165,6 @@ class Sobel(Operator):
             return img
         across, down = (cv2.Sobel(img, cv2.CV_16S, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
                         for orders in ((1, 0), (0, 1)))
-        # Exact up to the root. The last digit of OpenCV's magnitude depends on where its input lies in memory.
+        # Exact up to the root. OpenCV's magnitude depends in its last digit on where its input lies.
         squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
         return np.rint(np.sqrt(squares) / 4).clip(max=255).astype(np.uint8).reshape(img.shape)
