@@ -118,9 +118,8 @@ class TransformPrediction(Protocol):
         size = preparation_for(benchmark.encoder.backbone, **self.preparation)
         # Each task draws by itself, for training other than for the test.
         seed = np.random.SeedSequence([benchmark.seed, *f'{part} {task}'.encode()]).generate_state(1)
-        transformed = dict(type=TransformedImages, dataset={**self.datasets[part], 'pipeline': []},
-                           classes=self.tasks[task], seed=int(seed[0]), resize_px=size.resize_px,
-                           crop_px=size.crop_px)
+        transformed = dict(type=TransformedImages, dataset=self.datasets[part], classes=self.tasks[task],
+                           seed=int(seed[0]), resize_px=size.resize_px, crop_px=size.crop_px)
         return benchmark.features(transformed, self.stages, resize_px=size.crop_px, crop_px=size.crop_px)
 
 
@@ -128,7 +127,7 @@ class TransformedImages(DatasetWrapper):
     """Images of another dataset after the step of a class drawn for each; ``gt_label`` is that class.
 
     Args:
-        dataset: Config of the images.
+        dataset: Config of the images; its pipeline is not used.
         classes: A task, as in ``TASKS``.
         seed: With the image's place it decides the class, and what the step draws.
         resize_px, crop_px: Short side, and side of the central crop, before the step.
@@ -136,7 +135,7 @@ class TransformedImages(DatasetWrapper):
 
     def __init__(self, dataset: Mapping[str, Any], classes: Mapping[str, tuple[float, dict | None]],
                  seed: int, resize_px: int, crop_px: int) -> None:
-        super().__init__(dataset)
+        super().__init__({**dataset, 'pipeline': []} if 'pipeline' in dataset else dataset)
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]

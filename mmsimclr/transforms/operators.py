@@ -50,8 +50,8 @@ class Rotate90(Operator):
     """
 
     def __init__(self, angles: Sequence[int] = ANGLES) -> None:
-        if not angles or not set(angles) <= set(ANGLES):
-            raise InputError(f'Rotate90.angles must be some of {ANGLES}, got {angles!r}')
+        if not isinstance(angles, Sequence) or not angles or any(angle not in ANGLES for angle in angles):
+            raise InputError(f'Rotate90.angles must be a list of some of {ANGLES}, got {angles!r}')
         self.angles = tuple(angles)
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
@@ -163,6 +163,8 @@ class Sobel(Operator):
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
         if not parameter:
             return img
-        across, down = (cv2.Sobel(img, cv2.CV_32F, *orders, ksize=3, scale=0.25,
-                                  borderType=cv2.BORDER_REFLECT_101) for orders in ((1, 0), (0, 1)))
-        return cv2.convertScaleAbs(cv2.magnitude(across, down)).reshape(img.shape)
+        across, down = (cv2.Sobel(img, cv2.CV_16S, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
+                        for orders in ((1, 0), (0, 1)))
+        # Exact up to the root. OpenCV's magnitude depends in its last digit on where its input lies.
+        squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
+        return np.rint(np.sqrt(squares) / 4).clip(max=255).astype(np.uint8).reshape(img.shape)

@@ -51,6 +51,7 @@ def test_crops_and_images_are_the_pre_trainings():
     assert dict(ours.encoder) == backbone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('line', VIEWS)
 def test_one_line_chooses_the_views_and_it_trains(line, tmp_path):
     text = LEAF.read_text()

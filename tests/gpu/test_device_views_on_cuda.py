@@ -1,5 +1,6 @@
 """Views made on a GPU: those of the CPU, without a wait. Skipped where there is none."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import tiny_config
@@ -10,7 +11,8 @@ from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.runner import build_runner, set_amp
-from mmsimclr.transforms import DeviceViews, PackForDevice
+from mmsimclr.transforms import Cutout, DeviceViews, GaussianNoise, PackForDevice, Rotate90, Sobel
+from mmsimclr.transforms.batch import operate, sample_seeds
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
 
@@ -38,8 +40,19 @@ def test_views_equal_the_cpus(interpolation):
         assert difference.flatten()[::7].quantile(0.999) < 0.5  # next to grey, the last digits decide the hue
 
 
-def test_nothing_waits_for_the_device():
-    views, batch = DeviceViews(size=32), packed()
+@pytest.mark.parametrize('step', [
+    Rotate90(), Cutout((0.2, 0.6)), GaussianNoise(prob=0.5), Sobel(0.5)], ids=repr)
+def test_operators_equal_the_cpus(step):
+    images = 255 * torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    seeds = sample_seeds(np.full(40, 3), np.full(40, 1), np.arange(40))
+    found = operate(step, images.cuda(), seeds)
+    assert found.is_cuda
+    assert_close(found.cpu(), operate(step, images, seeds), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize('operators', [(), (Rotate90(), Cutout(), GaussianNoise(), Sobel())])
+def test_nothing_waits_for_the_device(operators):
+    views, batch = DeviceViews(size=32, operators=operators), packed()
     batch = {**batch, 'inputs': batch['inputs'].cuda()}
     make(views, batch, 'cuda')                                  # what is set up once
     torch.cuda.synchronize()

@@ -82,18 +82,18 @@ class DeviceViews:
         self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_positive_int(
             chunk_size, 'DeviceViews.chunk_size')
-        for name, got, accepted in (
-                ('interpolation', interpolation, FILTERS), ('antialias', antialias, (True,)),
-                ('style', style, ('torchvision',)), ('additive_brightness', additive_brightness, (False,))):
-            if got not in accepted:
-                raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
-                                 f"{got!r}; make these views in the loader (views='loader')")
         self.operators = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in operators]
         for step in self.operators:
             if type(step) not in OPERATIONS:
                 raise InputError('views on the device can have '
                                  f'{", ".join(kind.__name__ for kind in OPERATIONS)} after the policy, got '
                                  f"{step!r}; make these views in the loader (views='loader')")
+        for name, got, accepted in (
+                ('interpolation', interpolation, FILTERS), ('antialias', antialias, (True,)),
+                ('style', style, ('torchvision',)), ('additive_brightness', additive_brightness, (False,))):
+            if got not in accepted:
+                raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
+                                 f"{got!r}; make these views in the loader (views='loader')")
         self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style)
         self.interpolation = interpolation
         self.size, _ = self.policy.size

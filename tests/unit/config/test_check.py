@@ -69,6 +69,7 @@ UNKNOWN_KEYS = [
     ('train_dataloader.dataset.num_image', 4, 'num_images'),
     ('train_dataloader.dataset.pipeline.0.num_view', 2, 'num_views'),
     ('train_dataloader.dataset.pipeline.0.transforms.0.strenght', 1.0, 'strength'),
+    ('train_dataloader.dataset.pipeline.0.shared', [dict(type='RandomResizedCrop', siz=8)], 'size'),
     ('train_cfg.max_epoch', 3, 'max_epochs'),
     ('optim_wrapper.optimiser', dict(type='LARS'), 'optimizer'),
     ('optim_wrapper.optimizer.weight_decai', 0.1, 'weight_decay'),

@@ -12,6 +12,10 @@ from mmsimclr.transforms import MultiView, PackViews, SimCLRView
 
 PIPELINE = [dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=16, blur=False)]),
             dict(type=PackViews)]
+# Every random step that SimCLR's view does not have, on one branch.
+ASYMMETRIC = [dict(type=MultiView, shared=[dict(type='RandomResizedCrop', size=16)], transforms=[[], [
+    dict(type='AutoAugment'), dict(type='Cutout'), dict(type='Rotate90'), dict(type='Sobel', prob=0.5),
+    dict(type='GaussianNoise')]]), dict(type=PackViews)]
 
 
 def views_by_index(num_workers: int = 0, seed: int = 7, epochs: int = 1, dataset=None) -> dict:
@@ -58,8 +62,11 @@ def test_an_index_survives_pickling_with_its_seed_and_epoch(protocol):
     assert [10, 11][SampleIndex(1, 0, 0)] == 11
 
 
-def test_views_do_not_depend_on_the_number_of_workers():
-    assert all(same(views_by_index(num_workers=0, epochs=2), views_by_index(num_workers=2, epochs=2)))
+@pytest.mark.parametrize('pipeline', [PIPELINE, ASYMMETRIC], ids=['SimCLR', 'asymmetric'])
+def test_views_do_not_depend_on_the_number_of_workers(pipeline):
+    found = [views_by_index(workers, epochs=2, dataset=Shapes(
+        num_images=12, image_size=16, pipeline=pipeline)) for workers in (0, 2)]
+    assert all(same(*found))
 
 
 def test_views_do_not_depend_on_what_was_drawn_before():
