@@ -1,4 +1,4 @@
-"""The plan for many GPUs says what its formulas give, and the formulas what the code sends."""
+"""The formulas of the plan for many GPUs say what the code sends."""
 
 import sys
 
@@ -18,8 +18,6 @@ def plan(root):
         sys.path.remove(str(root / 'benchmarks'))
     return scaling_plan
 
-
-@pytest.mark.slow
 
 def test_an_encoder_is_counted_as_torchvision_counts_it(plan):
     models = pytest.importorskip('torchvision.models')
