@@ -4,11 +4,12 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +52,14 @@ _NAMING = ('type', 'constructor')
 _HOOKS = ('default_hooks', 'custom_hooks')
 
 
-def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
+class _Scope(NamedTuple):
+    """What decides which component a text names."""
+
+    name: str
+    may_import: bool
+
+
+def canonical(config: Mapping[str, Any], may_import: bool = True) -> dict[str, Any]:
     """Return a config's plain values by dotted key: text, numbers, booleans and None.
 
     Equal are a component's class, its registered name and its name of an older version; tuples and lists;
@@ -59,10 +67,15 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     absence. Hooks stand under their types. Left out are variables of the file, ``auto_scale_lr`` where it is
     off, and what replaces unreadable images.
 
+    Args:
+        config: A config, or what its text assigns.
+        may_import: Whether packages may be imported that are not yet, to find what a text names: not where a
+            stranger wrote it.
+
     Raises:
         TypeError: If a value cannot be named: a lambda, a function or class inside of another, an object.
     """
-    scope = config.get('default_scope') or SCOPE
+    scope = _Scope(config.get('default_scope') or SCOPE, may_import)
     settings = {key: config.get(key) for key in RUNNER_KEYS}
     if not (settings['auto_scale_lr'] or {}).get('enable'):
         settings['auto_scale_lr'] = None
@@ -115,7 +128,7 @@ def name_of(component: Any) -> str:
     return f'{package}.{name}' if package in (SCOPE, 'mmengine') else f'{module}.{name}'
 
 
-def _hooks_by_type(hooks: Any, scope: str) -> dict[str, Any]:
+def _hooks_by_type(hooks: Any, scope: _Scope) -> dict[str, Any]:
     """Return hooks by the names of their types; numbered where one comes twice."""
     named: dict[str, Any] = {}
     for name, hook in hooks.items() if isinstance(hooks, Mapping) else enumerate(hooks or ()):
@@ -126,7 +139,7 @@ def _hooks_by_type(hooks: Any, scope: str) -> dict[str, Any]:
     return named
 
 
-def _flat(node: Any, place: str, scope: str) -> Iterator[tuple[str, Any]]:
+def _flat(node: Any, place: str, scope: _Scope) -> Iterator[tuple[str, Any]]:
     """Yield the plain values below a part of a config, with their places."""
     if isinstance(node, np.ndarray | np.generic):
         node = node.tolist()
@@ -155,7 +168,7 @@ def _flat(node: Any, place: str, scope: str) -> Iterator[tuple[str, Any]]:
         yield from _flat(child, f'{place}.{name}' if is_plain else f'{place}[{name!r}]', scope)
 
 
-def _plain(value: Any, scope: str, names: bool = False) -> str | int | float | bool | None:
+def _plain(value: Any, scope: _Scope, names: bool = False) -> str | int | float | bool | None:
     """Return a value that JSON can hold; a text that ``names`` a component as the component's name."""
     if isinstance(value, LazyAttr | LazyObject):
         value = value.build()
@@ -174,10 +187,12 @@ def _plain(value: Any, scope: str, names: bool = False) -> str | int | float | b
     raise InputTypeError(f'a config holds plain values, classes and functions, got {value!r}')
 
 
-def _resolved(name: str, scope: str) -> str:
+def _resolved(name: str, scope: _Scope) -> str:
     """Return the name of the component that a text names in a config of a scope; else the text."""
     # As MMEngine builds: a bare name is first looked up in the config's own scope.
-    for text in (*([f'{scope}.{name}'] if scope != SCOPE and '.' not in name else ()), name):
+    for text in (*([f'{scope.name}.{name}'] if scope.name != SCOPE and '.' not in name else ()), name):
+        if '.' in text and not scope.may_import and text.partition('.')[0] not in sys.modules:
+            continue
         for registry in REGISTRIES:
             found = registry.get(text)
             if inspect.isclass(found) or inspect.isroutine(found):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mmengine.logging import print_log
@@ -54,9 +55,11 @@ def described(tree: Mapping[str, Any]) -> dict[str, Any]:
     Besides the canonical config these are the images and the batch, and the settings of the built schedules.
     """
     meta = tree['meta']
-    config = read_config_text(meta.get('cfg')) if 'identity' not in meta else None
-    stored = meta.get('identity') or (canonical(config) if config else {})
-    stored = {**schedule_settings(tree.get('param_schedulers') or ()), **stored}
+    stored = meta.get('identity')
+    if stored is None:
+        with suppress(AttributeError, TypeError, ValueError):           # of a text that is no config
+            stored = canonical(read_config_text(meta.get('cfg')), may_import=False)
+    stored = {**schedule_settings(tree.get('param_schedulers') or ()), **(stored or {})}
     if stored.get('randomness.seed') is None:
         stored['randomness.seed'] = meta.get('seed')                    # which was drawn
     return {**{key: value for key, value in (meta.get('run') or {}).items() if key != 'world_size'}, **stored}
@@ -92,8 +95,8 @@ def _is_below(key: str, places: Sequence[str]) -> bool:
     return any(key == place or key.startswith((f'{place}.', f'{place}[')) for place in places)
 
 
-def is_same_run(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
-                ) -> list[dict[str, Any]]:
+def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
+                 ) -> list[dict[str, Any]]:
     """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
     then, now = described(tree), {**schedules_now, **runner.identity}
     if not any(key.startswith('model.') for key in then):

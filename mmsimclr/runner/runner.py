@@ -44,8 +44,8 @@ from mmsimclr.runner.log import DeferredMessageHub
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
 from mmsimclr.runner.resume import (
     check_place,
+    compare_runs,
     extend,
-    is_same_run,
     may_be_restarted,
     num_restarts,
     schedule_settings,
@@ -266,7 +266,7 @@ class PretrainRunner(Runner):
         changes: list[dict] = []
         # Before anything is loaded: a model of another encoder would not fit, and say less.
         self._check = lambda tree: changes.extend(
-            distributed.from_first_rank(is_same_run, self, tree, filename, configured))
+            distributed.from_first_rank(compare_runs, self, tree, filename, configured))
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         tree, self._loaded, self._check = self._loaded, None, None
         check_place(self, tree['meta'], filename)

@@ -1,5 +1,6 @@
 """A fine-tuning by steps that was killed goes on where it was, and ends as one that was not."""
 
+import hashlib
 import json
 
 import pytest
@@ -79,10 +80,18 @@ def test_a_run_of_another_encoder_is_not_gone_on_with(words, tmp_path):
     folder = tmp_path / 'run'
     status, log = run_tool(tmp_path / 'first.log', *words(folder), 'train_cfg.max_iters=4')
     assert status == 0, log
-    torch.save(ResNet(depth=18, base_channels=8, stem='cifar', zero_init_residual=False).state_dict(),
-               tmp_path / 'wider.pth')
+    first = torch.load(words(folder)[2], weights_only=True)
+    torch.save({key: value + 1 for key, value in first.items()}, tmp_path / 'other.pth')
+    before = (folder / 'result.json').read_bytes()
     command = words(folder, '--resume')
-    command[2] = tmp_path / 'wider.pth'
+    first, command[2] = command[2], tmp_path / 'other.pth'
     status, log = run_tool(tmp_path / 'second.log', *command)
-    error = log.strip().splitlines()[-1]
-    assert status == 1 and error.startswith('error: ') and 'iter_4.pth' in log and 'Traceback' not in log
+    assert status == 1 and '\nerror: ' in log and 'iter_4.pth' in log and 'Traceback' not in log
+    for path in (first, tmp_path / 'other.pth'):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in log
+    assert (folder / 'result.json').read_bytes() == before
+    status, log = run_tool(tmp_path / 'third.log', *command, 'train_cfg.max_iters=6',
+                           '--allow-changed', 'encoder.sha256')
+    assert status == 0, log
+    changes, = json.loads((folder / 'result.json').read_text())['settings']['changed_on_resume']
+    assert changes['step'] == 4 and [each['key'] for each in changes['changes']] == ['encoder.sha256']

@@ -5,13 +5,17 @@ each time, round after round; what failed is printed, and can be repeated by the
 prints with it.
 """
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 COMMON = dict(deadline=None, database=None, print_blob=True,
               suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                                      HealthCheck.function_scoped_fixture])
-settings.register_profile('short', max_examples=30, stateful_step_count=8, derandomize=True, **COMMON)
-settings.register_profile('long', max_examples=100, stateful_step_count=15, **COMMON)
+EXAMPLES = int(os.environ.get('MMSIMCLR_EXAMPLES') or 0)            # of a test, in either profile
+settings.register_profile('short', max_examples=EXAMPLES or 30, stateful_step_count=8, derandomize=True,
+                          **COMMON)
+settings.register_profile('long', max_examples=EXAMPLES or 100, stateful_step_count=15, **COMMON)
 
 
 def pytest_configure(config):

@@ -64,6 +64,17 @@ def test_a_loop_is_the_same_by_its_class_and_by_epoch(kind):
     assert by_class == by_epoch != other
 
 
+@pytest.mark.parametrize('config', [
+    dict(model=dict(type='harmful_for_canonical_test.Model')),
+    dict(default_scope='harmful_for_canonical_test', model=dict(type='Model'))], ids=str)
+def test_the_config_of_a_stranger_imports_nothing(config, tmp_path, monkeypatch):
+    (tmp_path / 'harmful_for_canonical_test.py').write_text('raise SystemExit("run")')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert canonical(config, may_import=False)['model.type'] == config['model']['type']
+    with pytest.raises(SystemExit):
+        canonical(config)
+
+
 def test_in_another_scope_a_bare_name_is_that_scopes():
     pytest.importorskip('mmdet')
     from mmdet.models import ResNet
