@@ -4,6 +4,7 @@ import inspect
 import logging
 import math
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,7 +93,7 @@ def check_values(config: Config) -> None:
         keys = [f'{part}_{key}' for key in ('dataloader', 'cfg', 'evaluator')]
         given = [key for key in keys if config.get(key) is not None]
         if given and (missing := [key for key in keys if key not in given]):
-            raise InputError(f'{given[0]} is {config[given[0]]!r}, and {", ".join(missing)} '
+            raise InputError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
                              f'is None: give all of {", ".join(keys)}, or none of them')
     schedules = config.get('param_scheduler') or ()
     for number, schedule in enumerate([schedules] if isinstance(schedules, Mapping) else schedules):

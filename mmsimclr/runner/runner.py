@@ -351,20 +351,24 @@ class PretrainRunner(Runner):
         if is_last:
             self.message_hub.update_info('last_ckpt', path)
 
-    def _require_negatives(self, loader) -> None:
-        """Raise InputError if a batch of a contrastive run would be one image, whose loss is always 0."""
-        batch = loader.batch_size
-        if batch is None or not isinstance(unwrap_model(self.model), SimCLR):
+    def _require_company(self, loader) -> None:
+        """Raise InputError if a batch would be one image, where the loss or a batch norm needs others."""
+        batch, model = loader.batch_size, unwrap_model(self.model)
+        if isinstance(model, SimCLR):
+            images_in, why = self.world_size, 'there are no negatives, and the loss is 0'
+        else:
+            images_in, why = 1, 'a batch norm has no statistics'
+        if batch is None or not any(isinstance(part, SimCLR | nn.BatchNorm1d) for part in model.modules()):
             return
         has_last = not loader.drop_last and not isinstance(loader.sampler, InfiniteSampler)
         rest = len(loader.sampler) % batch if has_last else 0
-        if (rest or batch) * self.world_size < 2:
+        if (rest or batch) * images_in < 2:
             which, mend = ('the last', 'train_dataloader.drop_last=True leaves it out') if rest else (
                 'each', 'raise train_dataloader.batch_size')
             raise InputError(
-                f'a batch must have at least 2 images over all processes, and {which} would have 1 '
+                f'a batch must have at least 2 images, and {which} would have 1 '
                 f'(train_dataloader.batch_size={batch}, {len(loader.dataset)} images, {self.world_size} '
-                'process(es)): without another image there are no negatives, and the loss is 0; ' + mend)
+                f'process(es)): without another image {why}; {mend}')
 
     def build_train_loop(self, loop):
         """Build the train loop; raise InputError if a run, an epoch or a batch had nothing to learn from."""
@@ -379,7 +383,7 @@ class PretrainRunner(Runner):
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
                 f'process(es) do not fill one batch of {loader.batch_size}; '
                 'lower train_dataloader.batch_size')
-        self._require_negatives(loader)
+        self._require_company(loader)
         if loop.max_iters < 1:
             raise InputError('the run would have no steps: train_cfg.max_epochs (or max_iters) must be >= 1')
         return loop

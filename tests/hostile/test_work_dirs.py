@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import log_of, tiny_runner
 
@@ -105,15 +105,15 @@ def put(folder, name, make, good) -> Path | None:
     return path
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(newest=st.sampled_from([1, 2, 3]), data=st.data(),
+@settings(deadline=None)
+@given(newest=st.sampled_from([1, 2, 3]),
        odd=st.lists(st.tuples(st.sampled_from(sorted(ODD_CHECKPOINTS)), NAMES), max_size=6),
        manifests=st.lists(st.tuples(st.sampled_from(sorted(MANIFESTS)), NAMES), max_size=3),
        broken_manifest=st.sampled_from([None, *sorted(MANIFESTS), *sorted(ENTRIES)]),
        run_id=st.sampled_from([None, 'good', *sorted(ENTRIES), 'binary', 'zero', 'empty']),
        last=st.sampled_from([None, *sorted(ENTRIES), *sorted(TEXTS)]))
 def test_the_newest_intact_one_is_taken_and_nothing_of_others_is_deleted(
-        good, newest, odd, manifests, broken_manifest, run_id, last, data):
+        good, newest, odd, manifests, broken_manifest, run_id, last):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for iteration in range(1, newest + 1):

@@ -335,6 +335,27 @@ def test_torchruns_default_name_of_a_job_is_none(tmp_path, monkeypatch):
     assert Lease.try_take(tmp_path) is None
 
 
+def test_one_that_stood_still_and_was_taken_over_notices_and_leaves_the_other_alone(tmp_path, monkeypatch):
+    taken, noticed = CONTEXT.Event(), CONTEXT.Event()
+
+    def stand_still():
+        with Lease.take(tmp_path, **QUICK) as held:
+            taken.set()
+            while not held.lost:
+                time.sleep(0.01)
+            noticed.set()
+    process = start(stand_still)
+    assert taken.wait(20)
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(lease, '_machine', lambda: 'elsewhere')
+    with Lease.take(tmp_path, **QUICK) as held:
+        os.kill(process.pid, signal.SIGCONT)
+        assert noticed.wait(20)
+        process.join()
+        assert process.exitcode == 0 and held.is_ours()
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize('how', ['taken over', 'removed'])
 def test_a_holder_notices_that_it_has_lost_it(tmp_path, how):
     taken = Lease.take(tmp_path, heartbeat_s=0.05, expires_s=1)

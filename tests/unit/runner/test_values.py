@@ -97,6 +97,23 @@ def test_a_batch_of_one_image_is_refused(batch, images, drop_last, said, tmp_pat
     assert said in str(caught.value) and not list(tmp_path.glob('*.pth'))
 
 
+@pytest.mark.parametrize('norm', [True, False])
+def test_nor_one_for_the_batch_norm_of_a_probe(norm, tmp_path):
+    head = dict(type='LinearHead', map_shape=(32, 2, 2), num_classes=10, norm=norm)
+    config = tiny_config(tmp_path, model=dict(
+        type='Classifier', backbone=dict(type='ResNet', depth=18, base_channels=4, stem='cifar'),
+        heads=dict(pooled=head), frozen=True), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
+    config.train_dataloader.update(batch_size=15, drop_last=False, collate_fn=dict(type='default_collate'))
+    config.train_dataloader.dataset.pipeline = [dict(type='PackImage')]
+    runner = build_runner(config)
+    if norm:
+        with pytest.raises(InputError, match=r'at least 2 images.*the last.*batch norm.*drop_last=True'):
+            runner.train()
+    else:
+        runner.train()
+        assert runner.iter == 2
+
+
 @pytest.mark.parametrize('batch, drop_last', [(5, True), (7, False), (2, False)])
 def test_another_last_batch_is_not(batch, drop_last, tmp_path):
     config = tiny_config(tmp_path, default_hooks=dict(checkpoint=None))
