@@ -46,6 +46,8 @@ def find_checkpoint(source: str | Path) -> Path:
     if re.match(r'(https?|file)://', text):
         return zoo.fetch_url(text)
     path = Path(source).expanduser()
+    if '\0' in text or len(os.fsencode(path.name)) > 240:        # with an ending, at most 255 bytes
+        raise MissingFileError(f'no checkpoint at {text[:80]!r}...: no file can have that name')
     if path.is_file() or tensorflow.is_tensorflow(path):
         return path
     if path.is_dir():
@@ -67,7 +69,7 @@ def _checkpoint_in(folder: Path) -> Path:
     if last.is_file():
         # The folder may have been moved since the path was written.
         path = folder / Path(os.fsdecode(read_regular(last, 4096)).strip()).name
-        if not path.is_file():
+        if not os.path.isfile(path):                        # Path.is_file raises for one too long
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
         return path
     files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]

@@ -97,7 +97,7 @@ def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
     found = filter(None, (SHARD.fullmatch(file.name) for file in prefix.parent.iterdir()))
     total = max((int(shard[2]) for shard in found if shard[1] == prefix.name), default=1)
     shards = [Path(f'{prefix}.data-{number:05}-of-{total:05}') for number in range(total)]
-    if missing := [file.name for file in (Path(f'{prefix}.index'), *shards) if not file.is_file()]:
+    if missing := [file.name for file in (Path(f'{prefix}.index'), *shards) if not os.path.isfile(file)]:
         raise DamagedCheckpointError(f'the checkpoint {prefix} lacks {listed(missing)}: fetch them '
                                      'into the same folder')
     return TensorflowVariables(prefix, shards)

@@ -1,6 +1,7 @@
 """Checks of VOC, COCO and segmentation annotations before training."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,8 @@ def image_size(path: Path) -> tuple[int, int]:
                     image.load()
             width, height = image.size
             is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)    # quarter turns
+    except MemoryError:
+        raise
     except Exception as error:                   # decoders of foreign bytes raise almost anything
         raise UnreadableImageError(f'{path} is not an image that can be read: {error}') from error
     return (height, width) if is_turned else (width, height)
@@ -55,6 +58,8 @@ def read_mask(path: Path) -> np.ndarray:
     try:
         with opened_image(path) as image:
             mask = np.asarray(image)
+    except MemoryError:
+        raise
     except Exception as error:
         raise InputError(f'{path} is not a mask that can be read: {error}') from error
     if mask.ndim != 2:
@@ -339,7 +344,8 @@ def _check_box(box: Sequence[float], size: Sequence[int], place: str) -> None:
 
 
 def _require_files(paths: Sequence[Path], what: str) -> None:
-    missing = [path for path in paths if not path.is_file()]
+    # Not Path.is_file, which raises for a name that is too long.
+    missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise MissingFileError(f'{len(missing)} of {len(paths)} {what} missing, the first is {missing[0]}')
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Birdsnap(FileDataset):
         folders = root / 'images', root / 'download' / 'images'
         folder = next(filter(Path.is_dir, folders), folders[0])
         items = [dict(img_path=str(folder / path), gt_label=label) for path, label in listed
-                 if (folder / path).is_file()]
+                 if os.path.isfile(folder / path)]
         self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
         if not items:
             raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -57,7 +58,7 @@ class Places205(FileDataset):
         listed = read_places205_list(root / LIST.format(split=self.split))
         items = [dict(img_path=str(root / IMAGES / path), gt_label=label) for path, label in listed]
         if self.allow_missing:
-            items = [item for item in items if Path(item['img_path']).is_file()]
+            items = [item for item in items if os.path.isfile(item['img_path'])]
         self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
         if not items:
             raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '

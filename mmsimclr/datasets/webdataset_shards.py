@@ -200,7 +200,7 @@ class WebDatasetShards(ArrayDataset):
         if length > MAX_IMAGE_BYTES:
             raise InputError(f'{path}: the image at {offset} has {length:,} bytes, and at most '
                              f'{MAX_IMAGE_BYTES:,} are read')
-        with open(path, 'rb', buffering=0) as file:
+        with open_regular(path) as file:
             file.seek(offset - TAR_BLOCK)
             data = file.read(TAR_BLOCK + length)
         try:

@@ -1,6 +1,7 @@
 """Check VOC, COCO, Cityscapes, VOC12aug and Places205 in the layout of the configs; make what they lack."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def prepare_places205(root: str | Path, report: Callable[[str], None] = print, a
     counts = Counts(report)
     for split, official in PLACES205_SPLITS.items():
         listed = read_places205_list(Path(root, LIST.format(split=split)))
-        absent = [path for path, _ in listed if not Path(root, IMAGES, path).is_file()]
+        absent = [path for path, _ in listed if not os.path.isfile(Path(root, IMAGES, path))]
         classes = len({label for _, label in listed})
         counts.add(f'Places205 {split}', len(listed) - len(absent), official)
         report(f'Places205 {split}: {len(listed):,} images of {classes} classes are listed, and '

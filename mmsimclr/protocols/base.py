@@ -190,6 +190,10 @@ class Benchmark:
         # Rank 0 decides: on another machine, copies of the images may have been written at other times.
         name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']
         broadcast_object_list(name)
+        if not (self.cache_dir / name[0]).exists() and any(
+                self.cache_dir.glob(f'{name[0].partition("_")[0]}_*')):
+            self.logger.info(f'{self.cache_dir} has features of this encoder, but of other images, times of '
+                             'writing or versions; these are extracted anew')
         features = extract_to_files(embedder, images, self.cache_dir / name[0], num_workers=self.num_workers,
                                     command=self.command,
                                     progress=ProgressLine() if distributed.rank() == 0 else None)

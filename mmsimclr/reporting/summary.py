@@ -121,13 +121,14 @@ class Summary:
                 body.append(f'<tr class="group"><th colspan="{len(self.encoders) + 3}">'
                             f'{html.escape(title)}</th></tr>')
             body.append(self._html_row(row))
-        return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>\n'
+        page = (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>\n'
                 '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
                 f'<style>\n{STYLE}\n</style></head>\n<body><h1>{TITLE}</h1><p>{EXPLANATION} '
                 f'Bold is the best of a row. {date.today():%-d %B %Y}.</p>\n'
                 f'<div class="scroll"><table>\n<thead><tr><th></th>{heads}'
                 '<th scope="col" class="published">published</th></tr></thead>\n<tbody>\n'
                 + '\n'.join(body) + '\n</tbody></table></div></body></html>\n')
+        return page.encode('utf-8', 'replace').decode()                 # of paths that are no text
 
     def _html_row(self, row: Row) -> str:
         values = {encoder: self.cells.get((row, encoder), ()) for encoder in self.encoders}

@@ -217,7 +217,7 @@ def read_all_results(folder: Path) -> None:
     read_result(folder / 'result.json')
     summary = summarise([folder])
     summary.markdown().encode()
-    summary.html().encode('utf-8', 'replace')
+    summary.html().encode()
 
 
 FORMATS['result'] = Format(result, 'result.json', read_all_results)

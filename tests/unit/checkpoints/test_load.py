@@ -25,6 +25,7 @@ from mmsimclr.checkpoints import (
     load_model,
     read_encoder,
 )
+from mmsimclr.errors import MissingFileError
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS
 
@@ -412,3 +413,9 @@ def test_a_storage_is_not_read_beyond_its_record(tmp_path):
             archive.writestr(name, content)
     with pytest.raises(DamagedCheckpointError, match='record size'):
         read_encoder(tmp_path / 'y.pth')
+
+
+@pytest.mark.parametrize('source', ['x' * 300, 'a/' + 'ä' * 200, 'x\0.pth'])
+def test_a_name_that_no_file_can_have_is_no_checkpoint(source):
+    with pytest.raises(MissingFileError, match='no checkpoint at'):
+        read_encoder(source)

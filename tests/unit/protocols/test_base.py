@@ -252,3 +252,17 @@ def test_a_result_is_not_written_into_a_folder_that_another_run_has_taken_over(t
     lease.file.unlink()
     benchmark.result('x', {}, {}, {})
     assert (benchmark.work_dir / 'result.json').exists()
+
+
+def test_the_result_counts_listed_images_that_were_left_out(checkpoint, tmp_path):
+    class Partial:
+        num_missing, split = 7, 'train'
+
+    class Wrapper:
+        dataset = Partial()
+
+    benchmark = tiny_benchmark(tmp_path)
+    benchmark.note_missing(Wrapper())
+    benchmark.note_missing([])
+    benchmark.result('knn', {}, {}, {'k': 1})
+    assert read_result(tmp_path / 'result.json').settings['images_missing'] == {'Partial train': 7}
