@@ -16,12 +16,12 @@ from mmsimclr.runner.adapt import (
     adapt_to_determinism,
     adapt_to_device,
     allow_bad_images,
-    check_values,
     place_views,
     save_atomically,
     scale_learning_rate,
 )
 from mmsimclr.runner.runner import PretrainRunner
+from mmsimclr.runner.values import check_values
 
 
 @contextmanager
