@@ -2,10 +2,8 @@
 
 import inspect
 import logging
-import math
 import os
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,71 +36,6 @@ AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
 # Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-# Values with which components of MMEngine and torch fail late, with a traceback, or compute something else:
-# what accepts them, and how that is said. A value that is not given is the component's own.
-COUNT, POSITIVE = (_is_count, 'an integer >= 1'), (_is_positive, 'a number > 0')
-_LOADER_VALUES = {
-    'batch_size': COUNT,
-    'num_workers': (lambda value: value == 0 or _is_count(value), 'an integer >= 0'),
-    'prefetch_factor': (lambda value: value is None or _is_count(value), 'an integer >= 1, or None')}
-VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{f'{part}_dataloader.{key}': rule
-       for part in ('train', 'val', 'test') for key, rule in _LOADER_VALUES.items()},
-    'default_hooks.logger.interval': COUNT,
-    'default_hooks.checkpoint.interval': (lambda value: value == -1 or _is_count(value),
-                                          'an integer >= 1, or -1 for the end alone'),
-    'log_processor.window_size': COUNT,
-    'optim_wrapper.accumulative_counts': COUNT,
-    # A negative norm turns the gradients round.
-    'optim_wrapper.clip_grad.max_norm': POSITIVE,
-    'optim_wrapper.clip_grad.clip_value': POSITIVE,
-    'optim_wrapper.optimizer.lr': POSITIVE,
-    'auto_scale_lr.base_batch_size': COUNT,
-    'env_cfg.dist_cfg.timeout': (lambda value: value is None or _is_positive(value), 'seconds > 0'),
-    'randomness.seed': (lambda value: value is None or value == 0 or (_is_count(value) and value < 2**32),
-                        'an integer from 0 to 2**32 - 1, or None'),
-}
-
-
-def check_values(config: Config) -> None:
-    """Refuse values that could only fail later, or give wrong numbers in silence.
-
-    Our own components check their arguments themselves; these are of MMEngine's and of torch's.
-
-    Raises:
-        InputError: At the first one; it names the key, the value and what is accepted.
-    """
-    for place, (accepts, said) in VALUES.items():
-        first, *parents, key = place.split('.')
-        node = config.get(first)
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, Mapping) else None
-        if isinstance(node, Mapping) and key in node and not accepts(node[key]):
-            raise InputError(f'{place} must be {said}, got {node[key]!r}')
-    for part in ('val', 'test'):
-        keys = [f'{part}_{key}' for key in ('dataloader', 'cfg', 'evaluator')]
-        given = [key for key in keys if config.get(key) is not None]
-        if given and (missing := [key for key in keys if key not in given]):
-            raise InputError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
-                             f'is None: give all of {", ".join(keys)}, or none of them')
-    schedules = config.get('param_scheduler') or ()
-    for number, schedule in enumerate([schedules] if isinstance(schedules, Mapping) else schedules):
-        if isinstance(schedule, Mapping):
-            length = config.train_cfg.get('max_epochs') if schedule.get('by_epoch', True) else None
-            begin, end = schedule.get('begin', 0), schedule.get('end', length or math.inf)
-            if not (isinstance(begin, int | float) and isinstance(end, int | float) and 0 <= begin < end):
-                raise InputError(f'param_scheduler.{number}.begin must be >= 0 and below its end, by default '
-                                 f'that of the run; got begin={begin!r} and end={end!r}')
 
 
 def adapt(config: Config) -> None:

@@ -12,8 +12,9 @@ from mmsimclr.config import ConfigError
 from mmsimclr.config.check import check_trains
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
-from mmsimclr.runner.adapt import adapt, check_values
+from mmsimclr.runner.adapt import adapt
 from mmsimclr.runner.runner import PretrainRunner
+from mmsimclr.runner.values import check_values
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tiny_run import tiny_config
 
 from mmsimclr.errors import InputError
 from mmsimclr.runner import build_runner
-from mmsimclr.runner.adapt import VALUES, check_values
+from mmsimclr.runner.values import VALUES, check_values
 
 # Key, value, and what the message must say besides both.
 REFUSED = [
