@@ -26,6 +26,7 @@ from mmsimclr.files import read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
+MAX_NAME_BYTES = 10_000
 COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -68,7 +69,7 @@ def _checkpoint_in(folder: Path) -> Path:
     last = folder / 'last_checkpoint'
     if last.is_file():
         # The folder may have been moved since the path was written.
-        path = folder / Path(os.fsdecode(read_regular(last, 4096)).strip()).name
+        path = folder / Path(os.fsdecode(read_regular(last, MAX_NAME_BYTES)).strip()).name
         if not os.path.isfile(path):                        # Path.is_file raises for one too long
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
         return path

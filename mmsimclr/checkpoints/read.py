@@ -131,6 +131,11 @@ def _unpickle_torch(path: Path) -> object:
             # Torch would run a script in any case, and does not look at the checksums.
             if any(PurePosixPath(name).name == 'constants.pkl' for name in archive.namelist()):
                 raise RefusedError('TorchScript')
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
+                    member.file_size for member in members) > path.stat().st_size:
+                raise InputError('its members are compressed or overlap, which torch does not write: they '
+                                 'may be of any size')
             if (bad := archive.testzip()) is not None:
                 raise DamagedCheckpointError(f'the checksum of {bad} in it is wrong')
     allowed = dict(STAND_INS)

@@ -148,6 +148,28 @@ def test_no_source_runs_text_or_opens_a_pickle_freely():
                 assert 'weights_only' in arguments, f'{path}:{call.lineno}'
 
 
+# What reads a file of others without a bound, or raises what is not the user's: the readers of mmsimclr.files
+# stand between.
+UNGUARDED = {'json.load', 'json.loads', 'np.load', 'ElementTree.parse', 'ElementTree.fromstring',
+             'Image.open'}
+GUARDS = {
+    'mmsimclr/files/reading.py': {'json.loads', 'ElementTree.fromstring'},
+    'mmsimclr/files/images.py': {'Image.open'},
+    'mmsimclr/transforms/load.py': {'Image.open'},              # of bytes that are a plain JPEG's
+    'mmsimclr/protocols/transfer_fine_tuning.py': {'json.loads'},   # of what was dumped on the same line
+    'mmsimclr/runner/checkpointing.py': {'json.loads'},
+}
+
+
+@pytest.mark.slow
+def test_files_of_others_are_read_by_the_guarded_readers_alone():
+    for path in SOURCES:
+        allowed = GUARDS.get(str(path.relative_to(ROOT)), set())
+        for call in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(call, ast.Call) and (name := ast.unparse(call.func)) in UNGUARDED:
+                assert name in allowed, f'{path}:{call.lineno}: {name}; use mmsimclr.files'
+
+
 @pytest.mark.slow
 def test_bandit_finds_nothing():
     program = shutil.which('bandit', path=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')

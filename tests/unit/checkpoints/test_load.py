@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import struct
 import zipfile
 
@@ -419,3 +420,24 @@ def test_a_storage_is_not_read_beyond_its_record(tmp_path):
 def test_a_name_that_no_file_can_have_is_no_checkpoint(source):
     with pytest.raises(MissingFileError, match='no checkpoint at'):
         read_encoder(source)
+
+
+def test_a_small_file_does_not_unpack_to_a_large_one(tmp_path):
+    torch.save({'a': torch.zeros(1_000_000)}, tmp_path / 'x.pth')
+    with zipfile.ZipFile(tmp_path / 'x.pth') as archive, zipfile.ZipFile(
+            tmp_path / 'y.pth', 'w', zipfile.ZIP_DEFLATED) as bomb:
+        for name in archive.namelist():
+            bomb.writestr(name, archive.read(name))
+    assert (tmp_path / 'y.pth').stat().st_size < 10_000
+    with pytest.raises(DamagedCheckpointError, match='compressed'):
+        read_encoder(tmp_path / 'y.pth')
+
+
+@pytest.mark.parametrize('name', [b'epoch_\xff.pth', 'epoch_ä.pth'.encode()])
+def test_a_folder_may_name_its_checkpoint_in_any_letters(tmp_path, name):
+    (tmp_path / os.fsdecode(name)).write_bytes(b'its content is not read')
+    (tmp_path / 'last_checkpoint').write_bytes(b'/elsewhere/' + name + b'\n')
+    assert os.fsencode(find_checkpoint(tmp_path)).endswith(name)
+    (tmp_path / 'last_checkpoint').write_bytes(b'x' * 300)
+    with pytest.raises(MissingFileError, match='which is not in'):
+        find_checkpoint(tmp_path)

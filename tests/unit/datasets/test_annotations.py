@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.datasets import Shapes
+from mmsimclr.datasets import Shapes, annotations
 from mmsimclr.datasets.annotations import (
     UnreadableImageError,
     check_coco,
@@ -412,3 +412,12 @@ def test_files_that_are_not_coco_s_are_refused(coco, content, message):
     (coco / 'annotations/instances_train2017.json').write_bytes(content)
     with pytest.raises(ValueError, match=rf'2017\.json .*{message}'):
         coco_checked(coco)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.01, 0.5, 0.99, 1.0])
+def test_run_lengths_in_coco_s_text_are_those_that_pycocotools_wrote(share):
+    masks = pytest.importorskip('pycocotools.mask', reason='needs pycocotools (tools/install.sh full)')
+    mask = np.random.default_rng(0).random((37, 53)) < share
+    text = masks.encode(np.asfortranarray(mask.astype(np.uint8)))['counts'].decode()
+    counts = annotations._unpacked_run_lengths(text, 'here')
+    assert np.array_equal(np.repeat(np.arange(len(counts)) % 2, counts).reshape(53, 37).T, mask)
