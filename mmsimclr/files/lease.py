@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mmsimclr.errors import InputError, UserError
+from mmsimclr.files.reading import parse_json
 
 LEASE = '.lease'
 RECORD_BYTES = 4096
@@ -352,14 +353,14 @@ def _parse(content: bytes) -> Holder:
     """Return the holder that a record names; one of no process if it is no record."""
     line, _, beats = content.partition(b'\n')
     try:
-        record = json.loads(line)
+        record = parse_json(line, 'a lease', 'a lease')
         kinds = dict(host=str, pid=int, since=str, label=str, token=str, machine=str, started=str, jobs=dict)
         if all(isinstance(record[key], kind) for key, kind in kinds.items()) and record['pid'] > 0 \
                 and re.fullmatch('[0-9a-f]{32}', record['token']):
             return Holder(**{**record, 'heartbeat_s': min(float(record['heartbeat_s']), 3600.0),
                              'jobs': {str(job): int(count) for job, count in record['jobs'].items()}},
                           beats=beats.decode('ascii', 'replace'))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         pass
     # Cut off by a power failure, or edited: it is taken over if it does not change.
     return Holder('?', 0, '?', token=hashlib.sha256(content).hexdigest()[:32])

@@ -23,7 +23,7 @@ from mmsimclr.checkpoints.errors import CheckpointError, DamagedCheckpointError,
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.errors import InputTypeError, MissingFileError, UserError
-from mmsimclr.files import atomic_writer, difference
+from mmsimclr.files import atomic_writer, difference, read_json, read_regular
 from mmsimclr.runner.resume import run_settings, state_of
 
 RESUMABLE_KEYS = {'state_dict', 'optimizer', 'message_hub'}
@@ -90,9 +90,7 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str | None:
     """Return what :func:`write_text` wrote; None if there is no such file, or something else."""
     with suppress(OSError, ValueError):
-        if stat.S_ISREG(path.stat().st_mode):       # a pipe would never end
-            with open(path, 'rb') as file:
-                return os.fsdecode(file.read(MAX_TEXT_BYTES)).strip()
+        return os.fsdecode(read_regular(path, MAX_TEXT_BYTES)).strip()
     return None
 
 
@@ -218,12 +216,12 @@ def _read_manifest(path: Path, search: Search) -> dict | None:
 
 def _manifest_in(path: Path) -> dict | None:
     try:
-        manifest = json.loads(read_text(path) or '')
+        manifest = read_json(path, 'a manifest', MAX_TEXT_BYTES)
         if (isinstance(manifest['iteration'], int) and isinstance(manifest['bytes'], int)
                 and re.fullmatch('[0-9a-f]{64}', manifest['sha256'])
                 and {'run_id', 'resumable'} <= {*manifest}):
             return manifest
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 

@@ -1,10 +1,10 @@
 """Numbers printed in the paper, by the levels of a study."""
 
-import json
 from functools import cache
 from pathlib import Path
 
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.files import read_json
 
 At = tuple[str, ...]
 
@@ -12,7 +12,7 @@ At = tuple[str, ...]
 @cache
 def paper_tables() -> dict:
     """Return every table of ``paper_tables.json``."""
-    return json.loads(Path(__file__).with_name('paper_tables.json').read_text(encoding='utf-8'))
+    return read_json(Path(__file__).with_name('paper_tables.json'), "the paper's tables")
 
 
 def published_table(key: str, num_axes: int = 1) -> dict[At, dict[str, float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsimclr.errors import InputError
-from mmsimclr.files import atomic_writer
+from mmsimclr.files import atomic_writer, read_json
 
 
 @dataclass
@@ -55,8 +55,8 @@ def read_records(path: str | Path) -> list[CellResult]:
     if not path.is_file():
         return []
     try:
-        return [CellResult(**each) for each in json.loads(path.read_text(encoding='utf-8'))['cells']]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return [CellResult(**each) for each in read_json(path, 'results of a study')['cells']]
+    except (KeyError, TypeError) as error:
         raise InputError(f'{path} holds no results of a study: {error}') from error
 
 

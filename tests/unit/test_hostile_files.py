@@ -157,7 +157,8 @@ GUARDS = {
     'mmsimclr/files/images.py': {'Image.open'},
     'mmsimclr/transforms/load.py': {'Image.open'},              # of bytes that are a plain JPEG's
     'mmsimclr/protocols/transfer_fine_tuning.py': {'json.loads'},   # of what was dumped on the same line
-    'mmsimclr/runner/checkpointing.py': {'json.loads'},
+    'mmsimclr/runner/resume.py': {'json.loads'},                # of what was dumped on the same line
+    'mmsimclr/studies/cell_process.py': {'json.loads'},         # likewise
 }
 
 
