@@ -1,4 +1,4 @@
-"""What the ranks of a test do to start runs that are refused."""
+"""Tasks of the ranks of a test: starts of runs that are refused."""
 
 from pathlib import Path
 

@@ -5,10 +5,11 @@ machines, with NNODES=4, NODE_RANK and MASTER_ADDR set
 Hardware: meant for 32 GPUs with 128 images each; not run here yet.
 Expected: linear on ImageNet-1k, Chen et al. 2020, Figure 7, which draws this model and prints no number.
 Deviations: resizing is antialiased and colour operations are torchvision's, where the official code uses
-TensorFlow's; the stem's pool is padded on both sides; convolutions are drawn Kaiming-normal; the gradient is
-that of Eq. 1, where the official code's is twice it (``model.head.loss.gradient = 'google'``). The projection
-head is the paper text's; the official code's has three layers and ends in a norm without shift:
-``model.neck.update(num_layers=3, with_last_bn_affine='scale')``.
+TensorFlow's (crops are drawn as there); an epoch is 312 whole batches, so 31,200 steps where the official
+code makes 31,279; the stem's pool is padded on both sides; convolutions are drawn Kaiming-normal; the
+gradient is that of Eq. 1, where the official code's is twice it (``model.head.loss.gradient = 'google'``).
+The projection head is the paper text's; the official code's has three layers and ends in a norm without
+shift: ``model.neck.update(num_layers=3, with_last_bn_affine='scale')``.
 """
 
 from mmengine.config import read_base

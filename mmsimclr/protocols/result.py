@@ -134,8 +134,8 @@ _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
 # Types of the fields in JSON, and what old results lack.
 TYPES = dict(
     protocol=_TEXT, metrics=(dict,), num_images=(dict,), seed=(int,), settings=(dict,),
-    **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions', 'dataset',
-                     'config', 'command'), _TEXT + _NONE),
+    **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions',
+                     'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
     flags=(dict,))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}

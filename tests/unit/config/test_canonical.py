@@ -1,4 +1,4 @@
-"""What a config asks for, compared and hashed: the same over dialects, processes, folders and versions."""
+"""Canonical configs, compared and hashed: the same over dialects, processes, folders and versions."""
 
 import json
 import os
