@@ -59,7 +59,7 @@ def described(tree: Mapping[str, Any]) -> dict[str, Any]:
     if stored is None:
         with suppress(AttributeError, TypeError, ValueError):           # of a text that is no config
             stored = canonical(read_config_text(meta.get('cfg')), may_import=False)
-    stored = {**schedule_settings(tree.get('param_schedulers') or ()), **(stored or {})}
+    stored = with_schedules(stored or {}, schedule_settings(tree.get('param_schedulers') or ()))
     if stored.get('randomness.seed') is None:
         stored['randomness.seed'] = meta.get('seed')                    # which was drawn
     return {**{key: value for key, value in (meta.get('run') or {}).items() if key != 'world_size'}, **stored}
@@ -98,7 +98,7 @@ def _is_below(key: str, places: Sequence[str]) -> bool:
 def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
                  ) -> list[dict[str, Any]]:
     """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
-    then, now = described(tree), {**schedules_now, **runner.identity}
+    then, now = described(tree), with_schedules(runner.identity, schedules_now)
     if not any(key.startswith('model.') for key in then):
         then, now = {**then, 'config': 'not in the checkpoint'}, {key: now[key] for key in then if key in now}
     now |= {key: value for key, value in run_settings(runner).items() if key in then}
@@ -152,6 +152,17 @@ def schedule_settings(states: Sequence | Mapping) -> dict[str, Any]:
     return {f'param_scheduler.{number}.{key}': json.loads(json.dumps(value, default=str))
             for number, state in enumerate(states) for key, value in state.items()
             if key not in MOVING and not callable(value)}
+
+
+def with_schedules(identity: Mapping[str, Any], built: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the settings of the built schedules, if there are any, for those of the config.
+
+    They are what its lengths come to: a ``total`` that is given, or that of the run. Texts are kept, since a
+    schedule may have turned them into functions, which no checkpoint has.
+    """
+    stays = {key: value for key, value in identity.items() if not built
+             or not key.startswith('param_scheduler.') or isinstance(value, str)}
+    return {**stays, **built}
 
 
 def state_of(schedule: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pytest
 import torch
 from hypothesis import Phase, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from mmengine.hooks import Hook
 from tiny_probe import probe_config, save_encoder
 
@@ -69,6 +69,11 @@ class Kill(NamedTuple):
 NEVER = Kill()
 KILLS = st.one_of(st.just(NEVER), st.builds(Kill, st.sampled_from(['leave', 'raise']), st.integers(1, 4)),
                   st.builds(Kill, st.just('rename'), st.integers(1, 16)))
+
+
+ASKED = st.fixed_dictionaries({}, optional=dict(
+    encoder=st.integers(0, 1), settings=st.sampled_from(sorted(SETTINGS)), epochs=st.integers(1, 2)))
+CHANGES = st.one_of(st.just({}), st.just({}), ASKED)
 
 
 class EndEarlyForResumeMachine(Hook):
@@ -182,22 +187,6 @@ class ResumeMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.root)
 
-    @rule(name=st.sampled_from(sorted(SETTINGS)))
-    def change_settings(self, name):
-        self.asked = self.asked._replace(settings=name)
-
-    @rule(encoder=st.integers(0, 1))
-    def change_encoder(self, encoder):
-        self.asked = self.asked._replace(encoder=encoder)
-
-    @rule(epochs=st.integers(1, 2))
-    def change_epochs(self, epochs):
-        self.asked = self.asked._replace(epochs=epochs)
-
-    @rule(idle=st.sampled_from(IDLE))
-    def change_what_cannot_matter(self, idle):
-        self.idle = idle
-
     @precondition(lambda self: self.folder.exists())
     @rule()
     def move(self):
@@ -222,17 +211,24 @@ class ResumeMachine(RuleBasedStateMachine):
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
 
-    @rule(kill=KILLS)
-    def start(self, kill):
+    @initialize(asked=ASKED, kill=st.builds(Kill, st.sampled_from(['leave', 'raise']), st.integers(2, 4)))
+    def begin(self, asked, kill):
+        self.asked = self.asked._replace(**asked)
         self._attempt(False, kill, ())
 
-    @rule(kill=KILLS)
-    def resume(self, kill):
+    @rule(change=CHANGES, kill=KILLS)
+    def start_anew(self, change, kill):
+        self.asked = self.asked._replace(**change)
+        self._attempt(False, kill, ())
+
+    @rule(change=CHANGES, idle=st.sampled_from(IDLE), kill=KILLS)
+    def resume(self, change, idle, kill):
+        self.asked, self.idle = self.asked._replace(**change), idle
         self._attempt(True, kill, ())
 
-    @precondition(lambda self: self.begun)
-    @rule(kill=KILLS)
-    def resume_with_changes_on_purpose(self, kill):
+    @rule(change=CHANGES, kill=KILLS)
+    def resume_with_changes_on_purpose(self, change, kill):
+        self.asked = self.asked._replace(**change)
         self._attempt(True, kill, ('encoder', 'train_dataloader', 'test_dataloader', 'model', 'data'))
 
     def _attempt(self, resume: bool, kill: Kill, allowed: tuple[str, ...]) -> None:

@@ -138,8 +138,12 @@ def test_an_interrupted_probe_goes_on_to_the_same_end(checkpoint, tmp_path):
 
 def test_a_probe_of_another_encoder_is_not_resumed(checkpoint, tmp_path):
     run_benchmark(probe_config(tmp_path), str(checkpoint))
+    other = str(save_encoder(tmp_path, seed=1))
+    with pytest.raises(ConfigError, match=r'encoder\.sha256: [0-9a-f]{64} in the checkpoint, [0-9a-f]{64}'):
+        run_benchmark(probe_config(tmp_path, resume=True), other)
+    # On purpose neither: the checkpoint has a frozen encoder of its own.
     with pytest.raises(RuntimeError, match='what is resumed from was trained on another encoder'):
-        run_benchmark(probe_config(tmp_path, resume=True), str(save_encoder(tmp_path, seed=1)))
+        run_benchmark(probe_config(tmp_path, resume=True, allow_changed=['encoder']), other)
 
 
 @pytest.mark.parametrize('changes, error, said', [

@@ -309,3 +309,13 @@ def test_it_goes_on_after_an_epoch_and_one_derived_from_ours_anywhere(tmp_path):
     derived = run(tmp_path / 'again', 4, tmp_path / 'derived' / 'iter_3.pth',
                   train_cfg=loop(OwnResumableLoopForResumeTest))
     assert derived.iter == 8
+
+
+def test_the_global_batch_may_be_split_over_another_number_of_processes(first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    tree['meta']['run']['world_size'] = 2
+    tree['meta']['identity'] |= {'train_dataloader.batch_size': 4, 'launcher': 'pytorch',
+                                 'model_wrapper_cfg.type': 'MMDistributedDataParallel'}
+    torch.save(tree, tmp_path / 'of_two.pth')
+    assert run(tmp_path, 3, tmp_path / 'of_two.pth').iter == 6
+    assert 'was saved by 2 process(es), and there are 1' in log_of(tmp_path)
