@@ -110,4 +110,9 @@ def _parse(command: click.Command, name: str, args: list[str]) -> None:
     config = values.get('config')
     if config and not config.isupper():                      # CONFIG stands for any
         from mmsimclr.config import load_config
-        load_config(ROOT / config, values['cfg_options'])
+        from mmsimclr.studies import load_study
+        if name in ('study', 'study.py'):
+            if (ROOT / config).parent.name == 'studies':     # one of yours is not here
+                load_study(ROOT / config, values['preset'], values['cfg_options'])
+        else:
+            load_config(ROOT / config, values['cfg_options'])

@@ -1,6 +1,7 @@
 """Guarded reading of numpy's files: .npy and .npz of plain numbers and text, in memory or mapped."""
 
 import math
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -42,11 +43,13 @@ class _Layout:
             raise InputError(f'its shape {list(self.shape)} and type {self.dtype} are of {promised:,} bytes, '
                              f'and there are {size:,}')
 
-    def map(self, file: BinaryIO, begin: int) -> ndarray:
+    def map(self, file: BinaryIO, begin: int, path: str | Path) -> ndarray:
         """Return the array, memory-mapped and read-only, of a file in which the .npy begins at a byte."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
-        return _readable(np.memmap(file, self.dtype, 'r', begin + self.offset, self.shape, self.order))
+        array = np.memmap(file, self.dtype, 'r', begin + self.offset, self.shape, self.order)
+        array.filename = os.path.abspath(path)              # by which joblib maps it in other processes too
+        return _readable(array)
 
     def array(self, data: bytes) -> ndarray:
         """Return the array of the whole file's bytes."""
@@ -69,7 +72,7 @@ def map_npy(path: str | Path) -> ndarray:
     """
     with open_regular(path) as file:
         try:
-            return _Layout(file.read(_MAX_START), file.seek(0, 2)).map(file, 0)
+            return _Layout(file.read(_MAX_START), file.seek(0, 2)).map(file, 0, path)
         except UserError as error:
             raise InputError(f'{path} is damaged: {error}') from error
 
@@ -91,7 +94,7 @@ def map_npz(path: str | Path, kind: str) -> dict[str, ndarray]:
                 int.from_bytes(head[place:place + 2], 'little') for place in (26, 28))
             if begin + info.file_size > archive.start_dir:
                 raise InputError('it reaches beyond its place')
-            return layout.map(file, begin)
+            return layout.map(file, begin, path)
 
         return _members(file, path, kind, mapped)
 

@@ -76,8 +76,7 @@ class TransferFineTuning(Transfer):
         fit, validate, everything = self._parts(task, benchmark.seed)
         listed = {part: list_images(_build(images)) for part, images in (('train', fit), ('val', validate))}
         common = dict(metric=task.metric, ranks=distributed.world_size(), **benchmark.encoder.identity)
-        common |= {f'data.{part}': f'{images.sha256}, written {images.times_sha256}'
-                   for part, images in listed.items()}
+        common |= {f'data.{part}': images.sha256 for part, images in listed.items()}
         rows = []
         for pair in self.grid:
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'

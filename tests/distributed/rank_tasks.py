@@ -256,12 +256,11 @@ def online_knn(num_bank: int, num_queries: int) -> dict:
         queries=dict(type='mmsimclr.Shapes', num_images=num_queries, image_size=16, split='test',
                      pipeline=images),
         classifier=dict(type='mmsimclr.KNNClassifier', k=3), batch_size=4)
-    hook.prepare()
     model = tiny_simclr().float()
     model.data_preprocessor = MODELS.build(dict(type='mmsimclr.ViewPreprocessor'))
     model.train()
     accuracy = hook.evaluate(model)
-    features, labels = hook._features(model.eval(), hook._datasets['queries'])
+    features, labels = hook._features(model.eval(), hook.datasets['queries'])
     return dict(accuracy=accuracy, features=features, labels=labels)
 
 

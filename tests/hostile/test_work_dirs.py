@@ -181,13 +181,12 @@ def test_a_file_that_may_not_be_read_is_passed_over(tmp_path, good, monkeypatch)
         for suffix in ('', '.json'):
             shutil.copy(good / f'iter_{iteration}.pth{suffix}', tmp_path)
     shutil.copy(good / 'iter_3.pth', tmp_path / 'bare.pth')
-    original = open
-
-    def refuse(path, *args, **kwargs):
-        if str(path).endswith(('iter_3.pth', 'bare.pth')):
-            raise PermissionError(13, 'Permission denied', str(path))
-        return original(path, *args, **kwargs)
-    monkeypatch.setattr('builtins.open', refuse)
+    for name, original in (('builtins.open', open), ('os.open', os.open)):
+        def refuse(path, *args, original=original, **kwargs):
+            if str(path).endswith(('iter_3.pth', 'bare.pth')):
+                raise PermissionError(13, 'Permission denied', str(path))
+            return original(path, *args, **kwargs)
+        monkeypatch.setattr(name, refuse)
     search = newest_checkpoint([tmp_path])
     assert search.path == tmp_path / 'iter_2.pth'
     assert sorted(search.damaged) == [tmp_path / 'bare.pth', tmp_path / 'iter_3.pth']

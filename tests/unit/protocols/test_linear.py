@@ -111,7 +111,9 @@ def test_an_encoder_changed_on_the_way_stops_the_run(checkpoint, tmp_path, monke
 
 
 @pytest.mark.parametrize('changes, said', [
-    ({'optim_wrapper.optimizer.lr': 0.0}, 'never trained: 10 steps were made and pooled.fc.weight stayed'),
+    ({'optim_wrapper.optimizer.lr': 0.0}, r'optim_wrapper\.optimizer\.lr must be a number > 0, got 0\.0'),
+    ({'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(heads=dict(lr_mult=0.0)))},
+     'never trained: 10 steps were made and pooled.fc.weight stayed'),
     ({'train_cfg.max_epochs': 0, 'param_scheduler': []}, r'train_cfg.max_epochs'),
 ])
 def test_a_probe_that_was_never_trained_is_refused(changes, said, checkpoint, tmp_path):
