@@ -111,7 +111,7 @@ def _parse(command: click.Command, name: str, args: list[str]) -> None:
     if config and not config.isupper():                      # CONFIG stands for any
         from mmsimclr.config import load_config
         from mmsimclr.studies import load_study
-        if name in ('study', 'study.py'):
+        if 'past_gate' in values:                            # of `study`
             if (ROOT / config).parent.name == 'studies':     # one of yours is not here
                 load_study(ROOT / config, values['preset'], values['cfg_options'])
         else:
