@@ -98,6 +98,6 @@ class HostileServer:
         self._send(request, body)
 
     def _send(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.bytes_sent += len(body)                         # before the client can have it all and ask
         request.wfile.write(body)
         request.wfile.flush()
-        self.bytes_sent += len(body)

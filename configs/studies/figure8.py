@@ -46,11 +46,13 @@ study = dict(
              left=dict(at=['nonlinear', '*'], pick='worst'), by=-3.0,
              right=dict(at=['nonlinear', '*'], pick='best')),
     ],
-    presets=dict(smoke=dict(
-        cells={'none | of h': {_head: 0, 'measure': ['probe']}, 'nonlinear | 32': {_head: 2}},
-        measure=[
-            dict(name=name, config='../benchmarks/classification/logistic_shapes.py', options={
-                'protocol.l2': [0.1], 'protocol.max_iterations': 50, 'protocol.feature': feature,
-                'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
-                'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16})
-            for name, feature in (('probe', 'pooled'), ('projection', 'projection'))])))
+    presets=dict(
+        smoke=dict(
+            cells={'none | of h': {_head: 0, 'measure': ['probe']}, 'nonlinear | 32': {_head: 2}},
+            measure=[
+                dict(name=name, config='../benchmarks/classification/logistic_shapes.py', options={
+                    'protocol.l2': [0.1], 'protocol.max_iterations': 50, 'protocol.feature': feature,
+                    'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
+                    'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16})
+                for name, feature in (('probe', 'pooled'), ('projection', 'projection'))]),
+        full=None))

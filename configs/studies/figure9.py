@@ -20,7 +20,7 @@ study = dict(
         'batch': {str(size): _batch(size) for size in (64, 128, 256, 512)},
         'epochs': {str(number): {'train_cfg.max_epochs': number} for number in (3, 6, 12)},
     },
-    seeds=1,
+    seeds=2,
     figure=dict(type='Bars'),
     claims=[
         dict(text='longer training is better at every batch size', left=dict(at=['*', '12']),
@@ -28,6 +28,9 @@ study = dict(
         dict(text='at 3 epochs a batch of 512 is better than one of 64', left=dict(at=['512', '3']),
              right=dict(at=['64', '3'])),
     ],
-    presets=dict(smoke=dict(
-        axes={'batch': {'16': {'train_dataloader.batch_size': 16}, '32': {'train_dataloader.batch_size': 32}},
-              'epochs': {'1': {'train_cfg.max_epochs': 1}, '2': {'train_cfg.max_epochs': 2}}})))
+    presets=dict(
+        smoke=dict(
+            axes={
+                'batch': {str(size): {'train_dataloader.batch_size': size} for size in (16, 32)},
+                'epochs': {str(number): {'train_cfg.max_epochs': number} for number in (1, 2)}}),
+        full=None))

@@ -32,13 +32,7 @@ study = dict(
     source='Chen et al. 2020, Table 3: ImageNet, ResNet-50; MLPs on h and g(h), both 2048 wide',
     text='An MLP on h can tell which transformation an image went through; on g(h), which was trained to be '
          'the same for all of them, it can do so much less. The head is as wide as h here, as in the paper.',
-    options={
-        'train_cfg.max_epochs': 6, 'train_dataloader.dataset.num_images': 10_000,
-        'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.interval': 2,
-        'default_hooks.checkpoint.max_keep_ckpts': 1,
-        'custom_hooks': [dict(type='RunSummaryHook'), dict(type='FiniteLossHook')],
-        'model.neck.out_channels': 128,
-    },
+    options={'model.neck.out_channels': 128},
     axes=_axes(),
     measure=[
         dict(name='predict', config='../benchmarks/classification/transform-prediction_cifar10.py'),
@@ -67,4 +61,4 @@ study = dict(
             axes={'added to the views': {'rotation': _views(dict(type='Rotate90'), size=16)}}, seeds=1,
             measure=[dict(name='predict',
                           config='../benchmarks/classification/transform-prediction_shapes.py')]),
-        full=dict(axes=_axes(size=224, area=0.08, strength=1.0), measure=[])))
+        full=None))

@@ -28,7 +28,7 @@ study = dict(
            'losses from one view (footnote 5)',
     text='Cross entropy weighs negatives by how hard they are; the other losses do not, unless they mine '
          'semi-hard negatives. Learning rate, and temperature or margin, are tuned for each loss on one seed '
-         'at half the length (section B.3), then three seeds are run.',
+         'at half the length, then three seeds are run.',
     axes={'loss': {
         'margin': _loss_of('MarginTripletLoss', margin=0.4, negatives='one_view'),
         'NT-logistic': _loss_of('NTLogisticLoss', negatives='one_view'),
@@ -54,4 +54,4 @@ study = dict(
         dict(text='semi-hard mining helps the logistic loss', left=dict(at='NT-logistic (semi-hard)'),
              right=dict(at='NT-logistic')),
     ],
-    presets=dict(smoke=dict(seeds=1, tune=dict())))
+    presets=dict(smoke=dict(seeds=1, tune=dict()), full=None))

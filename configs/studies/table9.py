@@ -1,4 +1,4 @@
-"""Table 9 and section B.2: training with labels under SimCLR's views, and for longer.
+"""Table 9: training with labels under SimCLR's views, and for longer.
 
 Command: mmsimclr study configs/studies/table9.py
 """
@@ -35,8 +35,10 @@ study = dict(
     ],
     presets=dict(
         smoke=dict(
-            options={'train_dataloader.dataset.num_images': 64, 'encoder.base_channels': 4},
+            base='../supervised/supervised_resnet18-w16_1xb128-coslr-20e_cifar10.py',
+            options={'_delete_': True, 'train_dataloader.dataset.num_images': 256,
+                     'encoder.base_channels': 4},
             seeds=1, measure=[],
             axes={'epochs': {'1 epochs': {'train_cfg.max_epochs': 1}},
                   'views': {'crop': {_place: _crop}, '+colour': {_place: _crop + _colour}}}),
-        full=dict(measure=[])))
+        full=None))

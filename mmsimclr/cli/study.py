@@ -55,7 +55,9 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
         raise click.BadParameter(f'--shard must be K/N such as 0/4, got {shard}')
     planned = load_study(config, preset, cfg_options)
     recorded = Path(results_dir) / f'{planned.name}.json'
-    out = Path(work_dir) / planned.name
+    out = Path(work_dir) / planned.name / preset
+    if record and (preset != 'cpu' or set(cfg_options) - {'data_root'}):
+        raise click.UsageError('--record keeps results of preset cpu without other options')
     known = recorded if preset == 'cpu' else out / 'study.json'
 
     def write(results: list) -> None:
@@ -65,10 +67,6 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
 
     arguments = dict(jobs=jobs, shard=tuple(map(int, parts.groups())), retry_failed=retry_failed,
                      past_gate=past_gate)
-    if submit:
-        click.echo(submit_study(config, preset, cfg_options, work_dir, str(known), submit, num_tasks,
-                                arguments))
-        return
     worker = Worker(planned, Path(work_dir), read_records(known), report=click.echo, finished=write,
                     **arguments)
     if pages:
@@ -87,6 +85,10 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
             'no cell has been timed yet: run one, or see docs/studies')
         click.echo(f'{len(left)} of {len(cells)} cells to run ({time}; {hardware()["cores"]} cores here)'
                    + (f'; {note}' if note else ''))
+        return
+    if submit:
+        click.echo(submit_study(config, preset, cfg_options, work_dir, str(known), submit, num_tasks,
+                                arguments) + '; run the same command without --submit for the pages')
         return
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     results, note = worker.run()

@@ -1,5 +1,6 @@
 """Label-free measures of an encoder, as a protocol."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ class Health(Protocol):
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features and return the measures of each stage."""
         features = benchmark.features(self.images, self.stages, **self.preparation)
+        # A collapsed encoder has no spectrum: what cannot be measured is left out.
         metrics = {f'{stage}_{name}': value for stage in self.stages
-                   for name, value in health(features.stages[stage]).items()}
+                   for name, value in health(features.stages[stage]).items() if math.isfinite(value)}
         return benchmark.result('label-free', metrics, dict(images=len(features)),
                                 dict(stages=self.stages, **features.manifest['preparation']))

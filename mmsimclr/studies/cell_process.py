@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 
 from mmsimclr.errors import InputError, UserError
-from mmsimclr.files import Lease, atomic_writer
+from mmsimclr.files import HeldError, Lease, LostLeaseError, atomic_writer
 from mmsimclr.protocols import Result, pretrain, read_result, run_benchmark
 from mmsimclr.studies.record import CellResult
 from mmsimclr.studies.study import Cell
@@ -27,21 +28,24 @@ FAILED = 77
 def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
     """Do what is left of a cell, and end the process; its status says how.
 
-    0: ``cell.json`` is written. :data:`HELD_ELSEWHERE`: another process works on the cell. :data:`FAILED`:
-    ``failed.json`` says why. 75: it was told to stop, and has saved.
+    0: the cell's record is written. :data:`HELD_ELSEWHERE`: another process works on the cell.
+    :data:`FAILED`: ``failed.json`` says why. 75: it was told to stop, and has saved.
 
     Args:
         cell: The cell.
         folder: Its folder, named by the cell; what an earlier process has done there is used.
         cpus: Cores to keep to.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)             # the worker tells it to save, by SIGTERM
     _end_with_the_parent()
     if cpus:
         os.sched_setaffinity(0, cpus)
         torch.set_num_threads(len(cpus))
     folder.mkdir(parents=True, exist_ok=True)
-    lease = Lease.try_take(folder, label=cell.title)
-    if lease is None:
+    try:
+        # It waits for a sign of life of a holder on another machine, and takes over from a dead one.
+        lease = Lease.take(folder, label=cell.title)
+    except HeldError:
         os._exit(HELD_ELSEWHERE)
     status = 0
     with lease, open(folder / 'log.txt', 'a', buffering=1, encoding='utf-8') as log, \
@@ -49,10 +53,15 @@ def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            if not (folder / 'cell.json').exists():
-                _write(folder / 'cell.json', asdict(run_cell(cell, folder)))
+            if cell.name != folder.name:
+                raise InputError(f'{cell.title} was planned as {folder.name} and is now {cell.name}: its '
+                                 'configs or its images changed meanwhile; start the study again')
+            if not (folder / cell.record).exists():
+                _write(folder / cell.record, asdict(run_cell(cell, folder)))
         except SystemExit as error:                          # preempted
             status = error.code if isinstance(error.code, int) else FAILED
+        except (HeldError, LostLeaseError):
+            status = HELD_ELSEWHERE
         except Exception as error:
             traceback.print_exc()
             reason = error.explanation if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
@@ -75,14 +84,15 @@ def run_cell(cell: Cell, folder: Path) -> CellResult:
         results['pretraining'] = run_benchmark(config, None, config_path=cell.base)
     else:
         results['pretraining'] = pretrain(config, cell.base, 'mmsimclr study')
-    checkpoint = results['pretraining'].checkpoint
+    named = results['pretraining'].checkpoint                # as a path from where that process was started
+    checkpoint = named and folder / 'pretraining' / Path(named).name
     for measure in cell.measures:
         place = folder / f'{measure.name}-{measure.sha256[:8]}'
         done = place / 'result.json'
         if checkpoint is None:
             raise InputError(f'{cell.base} leaves no checkpoint to measure {measure.name} on')
         results[measure.name] = read_result(done) if done.is_file() else run_benchmark(
-            measure.load(place), checkpoint, config_path=measure.config, cache_dir=folder / 'features')
+            measure.load(place), str(checkpoint), config_path=measure.config, cache_dir=folder / 'features')
     shutil.rmtree(folder / 'features', ignore_errors=True)
     first = results['pretraining']
     seconds = sum(result.wall_time_s or 0.0 for result in results.values())

@@ -89,6 +89,8 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
         sides = [_picked(results, side, metric) for side in (claim['left'], right)]
         if not all(values for _, values in sides):
             return Verdict(text, OPEN, None, None, 'cells are missing')
+        if sides[0][0] == sides[1][0]:
+            return Verdict(text, OPEN, None, None, 'both sides are the same cells')
         (left_name, left), (right_name, other) = sides
         paired = left_name[0] == right_name[0]               # the same cells by two metrics
         gap, error = difference(left, other, paired)

@@ -54,9 +54,15 @@ def read_records(path: str | Path) -> list[CellResult]:
     path = Path(path)
     if not path.is_file():
         return []
+    content = read_json(path, 'results of a study')
+    return read_cells(content.get('cells') if isinstance(content, dict) else None, path)
+
+
+def read_cells(cells: Any, path: Path) -> list[CellResult]:
+    """Return the results that JSON values describe; InputError if they describe none."""
     try:
-        return [CellResult(**each) for each in read_json(path, 'results of a study')['cells']]
-    except (KeyError, TypeError) as error:
+        return [CellResult(**each) for each in cells]
+    except TypeError as error:
         raise InputError(f'{path} holds no results of a study: {error}') from error
 
 

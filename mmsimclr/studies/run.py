@@ -13,7 +13,7 @@ from mmsimclr.engine.hooks.preemption import PREEMPTED
 from mmsimclr.errors import InputError, MachineError
 from mmsimclr.files import read_json
 from mmsimclr.studies.cell_process import FAILED, HELD_ELSEWHERE, work
-from mmsimclr.studies.record import CellResult, merged, read_records
+from mmsimclr.studies.record import CellResult, merged, read_cells, read_records
 from mmsimclr.studies.study import Cell, Study, load_study
 
 MAX_KILLS = 3                                   # of a cell's process, before the cell counts as failed
@@ -46,7 +46,7 @@ class Worker:
         self.study, self.work_dir, self.jobs, self.shard = study, Path(work_dir), jobs, shard
         self.known, self.past_gate, self.report, self.finished = list(known), past_gate, report, finished
         self.cells_dir, self.pause_file = self.work_dir / 'cells', self.work_dir / 'paused'
-        self.retried: set[str] | None = set() if retry_failed else None
+        self.retry_failed, self.retried = retry_failed, set[str]()
         self.running: dict[str, tuple[ForkServerProcess, Cell, int]] = {}
         self.kills: dict[str, int] = {}
         self.elsewhere: dict[str, float] = {}
@@ -70,23 +70,18 @@ class Worker:
     def _result(self, cell: Cell) -> CellResult | None:
         """Return a cell's result if it has run, here or elsewhere with the same config, data and measures."""
         folder, measures = self.cells_dir / cell.name, {each.name: each.sha256 for each in cell.measures}
-        if (folder / 'cell.json').is_file():
-            found = CellResult(**read_json(folder / 'cell.json', "a cell's result"))
-            if measures.items() <= found.measures.items():
+        if (folder / cell.record).is_file():
+            found, = read_cells([read_json(folder / cell.record, "a cell's result")], folder)
+            if found.name == cell.name:
                 found.at, found.tuning = cell.at, cell.tuning
                 return found
-            (folder / 'cell.json').unlink(missing_ok=True)   # measured otherwise: what is new is measured now
         for each in self.known:
             same_data = cell.data_sha256 in (None, each.data_sha256)
             if (not each.failure and each.config_sha256 == cell.config_sha256 and same_data
                     and measures.items() <= each.measures.items()):
                 return CellResult(**{**vars(each), 'name': cell.name, 'at': cell.at, 'tuning': cell.tuning})
         failed = folder / 'failed.json'
-        if failed.is_file():
-            if self.retried is not None and cell.name not in self.retried:
-                self.retried.add(cell.name)
-                failed.unlink(missing_ok=True)
-                return None
+        if failed.is_file() and not (self.retry_failed and cell.name not in self.retried):
             return CellResult(cell.name, cell.at, cell.seed, cell.config_sha256, cell.data_sha256, measures,
                               tuning=cell.tuning, failure=str(read_json(failed, 'a failure').get('reason')))
         return None
@@ -121,16 +116,20 @@ class Worker:
         self.is_paused = False
         if len(self.running) == self.jobs:
             return True
-        cells, results, _ = self.results()
+        cells, results, note = self.results()
         if ended:
             self.finished([results[cell.name] for cell in cells if cell.name in results])
-        mine = [cell for cell in cells[self.shard[0]::self.shard[1]] if cell.name not in results]
+        left = [cell for cell in cells if cell.name not in results]
+        mine = [cell for cell in left if int(cell.name, 16) % self.shard[1] == self.shard[0]]
         now = time.monotonic()
         free = [cell for cell in mine if cell.name not in self.running
                 and now - self.elsewhere.get(cell.name, -LOOK_AGAIN_S) >= LOOK_AGAIN_S]
         slots = set(range(self.jobs)) - {slot for _, _, slot in self.running.values()}
         for cell, slot in zip(free, sorted(slots), strict=False):
             (self.cells_dir / cell.name).mkdir(parents=True, exist_ok=True)
+            if self.retry_failed and cell.name not in self.retried:
+                self.retried.add(cell.name)
+                (self.cells_dir / cell.name / 'failed.json').unlink(missing_ok=True)
             # What it prints goes to the cell's log, and a worker is no daemon: it has loader processes.
             process = self.context.Process(target=work, args=(_bare(cell), self.cells_dir / cell.name,
                                                               self.cpus[slot]))
@@ -138,7 +137,8 @@ class Worker:
             self.running[cell.name] = process, cell, slot
             if cell.name not in self.elsewhere:
                 self.report(f'{len(results) + 1}/{len(cells)}  {cell.title}')
-        return bool(self.running or mine)
+        # More may follow when others have done theirs.
+        return bool(self.running or mine or (note and left))
 
     def _collect(self, process: ForkServerProcess, cell: Cell) -> None:
         code = process.exitcode

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,6 @@ from mmsimclr.registry import DATASETS
 from mmsimclr.studies.claims import values_at
 from mmsimclr.studies.record import CellResult
 
-PRESETS = ('smoke', 'cpu', 'full')
 At = tuple[str, ...]
 
 
@@ -44,8 +43,13 @@ class Measure:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of what decides its numbers, besides the encoder."""
-        return config_sha256(self.load(Path('measure')), LOCATIONS)
+        """Hash of what decides its numbers besides the encoder: its config, without paths, and its images."""
+        config = self.load(Path('measure'))
+        parts = [config_sha256(config, (*LOCATIONS, 'protocol.*data_root', 'protocol.*root'))]
+        parts += [str(_data_sha256(dataset)) for dataset in _datasets(config.get('protocol'))]
+        parts += [str(_data_sha256(config[f'{part}_dataloader'].dataset)) for part in ('train', 'test')
+                  if config.get(f'{part}_dataloader')]
+        return hashlib.sha256(' '.join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,18 @@ class Cell:
     @cached_property
     def data_sha256(self) -> str | None:
         """Hash of the list of training images; None where the data are not there."""
-        return _data_sha256(json.dumps(self.config.train_dataloader.dataset, default=repr, sort_keys=True),
-                            self.config.train_dataloader.dataset)
+        return _data_sha256(self.config.train_dataloader.dataset)
 
     @property
     def name(self) -> str:
         """Name of its folder, a hash of config, data and seed."""
         return hashlib.sha256(f'{self.config_sha256} {self.data_sha256}'.encode()).hexdigest()[:16]
+
+    @property
+    def record(self) -> str:
+        """Name of the file of its numbers; studies that measure a cell otherwise have others."""
+        measures = ' '.join(sorted(f'{each.name} {each.sha256}' for each in self.measures))
+        return f'cell-{hashlib.sha256(measures.encode()).hexdigest()[:8]}.json'
 
     @property
     def title(self) -> str:
@@ -103,11 +112,23 @@ class Cell:
 _data: dict[str, str | None] = {}
 
 
-def _data_sha256(key: str, dataset: Mapping[str, Any]) -> str | None:
+def _datasets(protocol: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the configs of a protocol's images, wherever they stand in it."""
+    for key, value in protocol.items() if isinstance(protocol, Mapping) else enumerate(
+            protocol if isinstance(protocol, list | tuple) else ()):
+        if key in ('train', 'test', 'val', 'trainval', 'images') and isinstance(value, Mapping):
+            yield value
+        else:
+            yield from _datasets(value)
+
+
+def _data_sha256(dataset: Mapping[str, Any]) -> str | None:
+    """Return the hash of a list of images, worked out once; None where they are not there."""
+    while isinstance(dataset.get('dataset'), Mapping):                  # a wrapper, such as one in memory
+        dataset = dataset['dataset']
+    dataset = {name: value for name, value in dataset.items() if name != 'pipeline'}
+    key = json.dumps(dataset, default=repr, sort_keys=True)
     if key not in _data:
-        dataset = {name: value for name, value in dataset.items() if name != 'pipeline'}
-        if isinstance(dataset.get('dataset'), Mapping):                 # a wrapper, such as one in memory
-            dataset = dataset['dataset']
         try:
             _data[key] = list_images(DATASETS.build({**dataset, 'pipeline': []})).sha256
         except FileNotFoundError:
@@ -137,11 +158,12 @@ class Study:
             each a dict of axes; ``seeds``, and ``options`` that make tuning runs shorter.
         gate: Cells to run first, ``at`` and ``seeds``, and whether to go on: the lead of the mean of ``left``
             over that of each of ``right`` must be ``deviations`` standard deviations.
-        figure: Keyword arguments of the figure, and its ``type``: HeatMap, Bars, Curves or Table.
+        figure: The figure's ``type``, HeatMap, Bars or Table, and perhaps ``ylabel`` and ``column``.
         published: Key of the paper's numbers in ``paper_tables.json``.
         claims: What the paper says, as :func:`mmsimclr.studies.judge` takes them.
         text: A paragraph for its page.
-        presets: By name, keys of all this to put in the place of the study's own.
+        presets: By name, keys of all this to put in the place of the study's own; None for one that a base
+            has and this study has not.
     """
 
     name: str
@@ -193,7 +215,9 @@ class Study:
             named = [tuple(key.split(' | ')) for key in more.get('at', ())]
             if more.get('best'):
                 first = {each: values_at(results.values(), dict(at=each), self.metric) for each in self.grid}
-                if all(first.values()):
+                tried = {each.at for each in results.values() if not each.tuning}
+                if tried.issuperset(self.grid):
+                    first = {each: values for each, values in first.items() if values}
                     named += sorted(first, key=lambda each: -first[each][min(first[each])])[:more['best']]
             wanted += [more['seeds']] if at in named else []
         return max(wanted)
@@ -223,7 +247,12 @@ class Study:
         seeds = {at: self.num_seeds(at, results) for at in options}
         cells += [self._cell(at, seed, options[at]) for seed in range(max(seeds.values(), default=0))
                   for at in options if seed < seeds[at]]
-        unique = {cell.name: cell for cell in cells}
+        unique: dict[str, Cell] = {}
+        for cell in cells:
+            other = unique.setdefault(cell.name, cell)
+            if other.at != cell.at and not cell.tuning and not other.tuning:
+                raise ConfigError(f'{self.path}: {other.title} and {cell.title} are the same run: their '
+                                  'options come to one config')
         return list(unique.values()), note
 
     def _tuned(self, at: At, own: dict, results: Mapping[str, CellResult]
@@ -239,7 +268,9 @@ class Study:
                                {**own, **chosen, **self.tune.get('options', {})}, tuning=True)
                     for seed in range(self.tune.get('seeds', 1))]
             cells += runs
-            done = [results[cell.name].metrics.get(self.metric) for cell in runs if cell.name in results]
+            done = [next((value for name in self.metric.split(' or ')
+                          if (value := results[cell.name].metrics.get(name)) is not None), None)
+                    for cell in runs if cell.name in results]
             scores.append((np.mean([value for value in done if value is not None] or [-np.inf]), chosen,
                            len(done) == len(runs)))
         if not all(is_done for _, _, is_done in scores):
@@ -249,14 +280,17 @@ class Study:
     def _gate_shortfall(self, results: Mapping[str, CellResult]) -> str:
         """Return by what the gate is missed; nothing where it opens."""
         def values(key: str) -> list[float]:
-            return list(values_at(results.values(), dict(at=tuple(key.split(' | '))), self.metric).values())
+            # Later seeds of these cells must not close it again.
+            found = values_at(results.values(), dict(at=tuple(key.split(' | '))), self.metric)
+            return [value for seed, value in found.items() if seed < self.gate['seeds']]
 
         left = values(self.gate['left'])
         for key in self.gate['right']:
             right = values(key)
-            if not left or not right:
-                return f'{self.gate["left"]} or {key} has failed'
-            spread = np.sqrt((np.var(left, ddof=1) + np.var(right, ddof=1)) / 2) if len(left) > 1 else 0.0
+            if min(len(left), len(right)) < min(2, self.gate['seeds']):
+                return f'cells of {self.gate["left"]} or {key} have failed'
+            several = len(left) > 1 and len(right) > 1
+            spread = np.sqrt((np.var(left, ddof=1) + np.var(right, ddof=1)) / 2) if several else 0.0
             lead = np.mean(left) - np.mean(right)
             if lead < self.gate['deviations'] * spread or lead <= 0:
                 return (f'{self.gate["left"]} leads {key} by {lead:.2f}, and {self.gate["deviations"]} '
@@ -288,7 +322,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
         raise ConfigError(f'{path} has no study=dict(base=..., axes=..., metric=...); docs/studies/README.md '
                           'shows one')
     content = content.to_dict() if hasattr(content, 'to_dict') else dict(content)
-    presets = content.pop('presets', {})
+    presets = {name: changes for name, changes in content.pop('presets', {}).items() if changes is not None}
     if preset not in presets and preset != 'cpu':
         raise ConfigError(f'{path} has no preset {preset!r}; it has {", ".join(["cpu", *presets])}')
     content = {**content, **presets.get(preset, {})}

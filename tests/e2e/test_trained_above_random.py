@@ -32,9 +32,9 @@ def folder(tmp_path_factory, quickstart_config):
         'model.backbone.base_channels': ENCODER['base_channels'], 'model.neck.in_channels': 64,
         'model.neck.hid_channels': 64, 'train_dataloader.batch_size': 64,
         'train_dataloader.dataset.num_images': 2000, 'train_dataloader.dataset.pipeline.0.transforms': [view],
-        'custom_hooks.2.interval': 7, 'custom_hooks.2.bank.num_images': 500,
+        'custom_hooks.2.interval': 14, 'custom_hooks.2.bank.num_images': 500,
         'custom_hooks.2.queries.num_images': 500, 'optim_wrapper.optimizer.lr': 5.0,
-        'train_cfg.max_epochs': 7})
+        'train_cfg.max_epochs': 14})
     config.dump(folder / 'config.py')
     status, log = run_tool(folder / 'log', 'train.py', folder / 'config.py', '--work-dir', folder / 'run',
                            timeout_s=300)
@@ -57,11 +57,11 @@ def measure(folder, protocol: str, name: str, *encoder) -> float:
 def test_a_trained_encoder_is_far_above_a_random_one(protocol, folder):
     trained = measure(folder, protocol, 'trained', folder / 'run')
     random = measure(folder, protocol, 'random', '--init', 'random')
-    assert trained > random + 8, f'{trained} trained, {random} random'
+    assert trained > random + 12, f'{trained} trained, {random} random'
 
 
 def test_a_trained_encoder_is_far_above_itself_at_its_start(folder):
     metrics = json.loads((folder / 'run' / 'result.json').read_text())['metrics']
     at_start, trained = metrics['knn_accuracy_at_start_percent'], metrics['knn_accuracy_percent']
     # The distance depends on the processor's rounding: 12 to 20 points were seen.
-    assert trained > at_start + 8, f'{trained} trained, {at_start} at its start'
+    assert trained > at_start + 12, f'{trained} trained, {at_start} at its start'

@@ -1,7 +1,8 @@
 """Studies on CIFAR-10: a reduced encoder, 10,000 images, 6 epochs, and their measurements.
 
 Preset cpu is for two cores. smoke takes seconds on the built-in images and is for trying a study out. full is
-the paper's setting on ImageNet, for those who have the machines; it was not run.
+the paper's setting on ImageNet, for those who have the machines, in the studies that have it; it was not
+run.
 """
 
 _classification = '../benchmarks/classification/'

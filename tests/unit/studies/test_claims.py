@@ -71,6 +71,8 @@ def test_all_of_several_must_be_exceeded():
 def test_the_best_and_the_worst_of_the_selected_are_picked_and_some_left_out():
     claim = dict(text='t', left=dict(at=['*', '*'], pick='best'), right=dict(at=['*', '*'], pick='worst'))
     assert judge(claim, RESULTS, 'probe.top_1').difference == pytest.approx(10.0)
+    one = dict(text='t', left=dict(at=['b', '*'], pick='best'), right=dict(at=['b', '*'], pick='worst'))
+    assert judge(one, RESULTS, 'probe.top_1').verdict == 'not resolved'       # there is one cell only
     claim['left']['without'] = [['a', 'y']]
     assert judge(claim, RESULTS, 'probe.top_1').difference == pytest.approx(11.2333333 - 11.0)
 

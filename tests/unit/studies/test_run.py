@@ -58,7 +58,7 @@ def numbers(work_dir):
     """Return what must not depend on how often a study was killed."""
     return {(cell.at, cell.seed): {name: value for name, value in cell.metrics.items()
                                    if not name.endswith('_s')}
-            for cell in read_records(work_dir / 'mine/study.json')}
+            for cell in read_records(work_dir / 'mine/cpu/study.json')}
 
 
 @pytest.fixture(scope='module')
@@ -73,7 +73,7 @@ def undisturbed(tmp_path_factory):
 def test_a_study_ends_in_a_table_and_runs_nothing_twice(undisturbed):
     cells = numbers(undisturbed / 'work')
     assert len(cells) == 4 and all('probe.top_1_accuracy_percent' in each for each in cells.values())
-    table = (undisturbed / 'work/mine/README.md').read_text()
+    table = (undisturbed / 'work/mine/cpu/README.md').read_text()
     assert table.count('(2)') == 2                           # two rows with the mean of two seeds
     logs = [path.read_text() for path in (undisturbed / 'work/cells').glob('*/log.txt')]
     again = start(undisturbed / 'mine.py', undisturbed / 'work')
@@ -132,7 +132,7 @@ def test_a_failed_cell_is_shown_with_its_reason_and_the_rest_goes_on(tmp_path):
 
 
 def test_recorded_results_are_taken_as_done_and_one_changed_level_alone_is_run(undisturbed, tmp_path):
-    known = undisturbed / 'work/mine/study.json'
+    known = undisturbed / 'work/mine/cpu/study.json'
     results, _ = run_study(load_study(write_study(tmp_path, seeds=2)), tmp_path / 'work', known)
     assert len(results) == 4 and not list((tmp_path / 'work').glob('cells/*'))
     changed = load_study(write_study(tmp_path, seeds=2, high='0.9'))
@@ -148,10 +148,10 @@ def test_a_paused_study_stands_still_and_goes_on(tmp_path):
     process = start(path, work_dir)
     assert 'paused' in process.stdout.readline()
     time.sleep(1)
-    assert not list(work_dir.glob('cells/*/cell.json'))
+    assert not list(work_dir.glob('cells/*/cell-*.json'))
     process.send_signal(signal.SIGUSR1)                      # the switch
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0 and len(list(work_dir.glob('cells/*/cell.json'))) == 2, output
+    assert process.returncode == 0 and len(list(work_dir.glob('cells/*/cell-*.json'))) == 2, output
 
 
 def test_an_interrupted_study_says_that_it_goes_on_and_leaves_no_process(tmp_path):
@@ -171,4 +171,4 @@ def test_a_dry_run_lists_cells_with_an_estimate_from_those_that_ran(undisturbed)
     process = start(undisturbed / 'mine.py', undisturbed / 'work', '--dry-run')
     output, _ = process.communicate(timeout=60)
     assert '0 of 4 cells' in output and 's a cell' in output
-    assert json.loads((undisturbed / 'work/mine/study.json').read_text())['cells'][0]['seconds'] > 0
+    assert json.loads((undisturbed / 'work/mine/cpu/study.json').read_text())['cells'][0]['seconds'] > 0

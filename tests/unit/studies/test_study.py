@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from PIL import Image
 
 from mmsimclr.errors import UserError
-from mmsimclr.studies import CellResult, load_study, values_at
+from mmsimclr.studies import CellResult, Measure, load_study, values_at
 from mmsimclr.studies.study import _data_sha256
 
 ROOT = Path(__file__).parents[3]
@@ -67,9 +68,9 @@ def test_other_images_make_another_hash_of_the_data(tmp_path):
             path.parent.mkdir(exist_ok=True)
             Image.new('RGB', (8 * shade, 8), (shade, number, 0)).save(path)
         dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / folder), pipeline=[])
-        names.append(_data_sha256(repr(dataset), dataset))
+        names.append(_data_sha256(dataset))
     assert names[0] != names[1] and None not in names
-    assert _data_sha256('gone', dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'no'))) is None
+    assert _data_sha256(dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'no'))) is None
 
 
 def test_tuning_comes_first_and_the_best_option_is_used(tmp_path):
@@ -100,6 +101,12 @@ def test_a_gate_holds_back_the_rest_until_its_cells_differ(tmp_path):
     opened = done(cells, lambda cell: 10.0 + 5 * (cell.at[0] == 'low') + cell.seed)
     assert [(cell.at, cell.seed) for cell in study.plan(opened)[0][4:]] == [
         (('low', 'fast'), 0), (('high', 'fast'), 0)]
+    # A third seed, for another reason, cannot close it again; one whose cells failed stays closed.
+    third = done([study._cell(cells[0].at, 2, study.grid[cells[0].at])], lambda cell: -50.0)
+    assert len(study.plan({**opened, **third})[0]) == 6
+    failed = {name: result if result.at[0] == 'low' else CellResult(name, result.at, result.seed, '', '', {},
+              failure='x') for name, result in opened.items()}
+    assert study.plan(failed)[0] == cells
 
 
 def test_some_cells_get_more_seeds_named_or_best(tmp_path):
@@ -122,6 +129,36 @@ def test_a_wrong_study_is_refused(tmp_path, more, named):
         load_study(path)
 
 
+def test_levels_that_come_to_one_config_are_refused(tmp_path):
+    study = study_of(tmp_path)
+    study.axes['rate']['fast'] = study.axes['rate']['slow']
+    with pytest.raises(UserError, match=r'low . slow, seed 0 and low . fast, seed 0'):
+        study.plan({})
+
+
+def test_a_preset_of_a_base_can_be_left_out(tmp_path):
+    with pytest.raises(UserError, match='full'):
+        study_of(tmp_path, more='presets=dict(full=None)', preset='full')
+
+
+def test_a_measure_depends_on_its_images_and_not_on_where_they_lie(tmp_path):
+    sums = {}
+    for name in ('here', 'there', 'other'):
+        for split in ('train', 'val'):
+            for shade in range(2 + (name == 'other')):
+                path = tmp_path / name / split / 'a' / f'{shade}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if name == 'there':
+                    continue
+                Image.new('RGB', (8, 8), (shade, 0, 0)).save(path)
+        if name == 'there':
+            copytree(tmp_path / 'here', tmp_path / 'there', dirs_exist_ok=True)
+        measure = Measure('knn', ROOT / 'configs/benchmarks/classification/knn_folder.py',
+                          {'data_root': str(tmp_path / name)})
+        sums[name] = measure.sha256
+    assert sums['here'] == sums['there'] != sums['other']
+
+
 def test_an_unknown_preset_is_refused(tmp_path):
     with pytest.raises(UserError, match='huge'):
         study_of(tmp_path, preset='huge')
@@ -130,7 +167,9 @@ def test_an_unknown_preset_is_refused(tmp_path):
 @pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
 @pytest.mark.parametrize('preset', ['smoke', 'cpu', 'full'])
 def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch):
-    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda key, dataset: 'data')
+    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda dataset: 'data')
+    if preset == 'full' and path.stem in ('figure8', 'figure9', 'table3', 'table4', 'table9'):
+        pytest.skip('has no setting of that size yet')
     study = load_study(path, preset)
     cells, _ = study.plan({}, past_gate=True)
     assert cells and len({cell.name for cell in cells}) == len(cells)
@@ -143,7 +182,7 @@ def test_each_study_of_the_paper_plans_in_each_preset(path, preset, monkeypatch)
 
 
 def test_the_study_of_the_documentation_plans(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda key, dataset: 'data')
+    monkeypatch.setattr('mmsimclr.studies.study._data_sha256', lambda dataset: 'data')
     text = (ROOT / 'docs/studies/README.md').read_text(encoding='utf-8')
     code, = re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
     (tmp_path / 'my_study.py').write_text(code)
