@@ -112,7 +112,7 @@ def _parse(command: click.Command, name: str, args: list[str]) -> None:
         from mmsimclr.config import load_config
         from mmsimclr.studies import load_study
         if 'past_gate' in values:                            # of `study`
-            if (ROOT / config).parent.name == 'studies':     # one of yours is not here
+            if str(config).startswith('configs/'):           # one of yours is not here
                 load_study(ROOT / config, values['preset'], values['cfg_options'])
         else:
             load_config(ROOT / config, values['cfg_options'])
