@@ -132,6 +132,8 @@ def _hooks_by_type(hooks: Any, scope: _Scope) -> dict[str, Any]:
     """Return hooks by the names of their types; numbered where one comes twice."""
     named: dict[str, Any] = {}
     for name, hook in hooks.items() if isinstance(hooks, Mapping) else enumerate(hooks or ()):
+        if hook is None:                                    # switched off, as if it were not named
+            continue
         kind = hook.get('type') if isinstance(hook, Mapping) else None
         kind = str(name) if kind is None else _plain(kind, scope, names=True)
         same = sum(each.partition('#')[0] == kind for each in named)

@@ -48,7 +48,7 @@ class AUsersNeck(NonLinearNeck):
     """A component of the user's own."""
 '''
 LAZY_LEAF = '''
-"""A run of one's own."""
+"""A run of a user."""
 
 from mmengine.config import read_base
 

@@ -114,6 +114,7 @@ def test_what_cannot_be_told_from_others_is_refused():
     dict(train_dataloader=dict(pin_memory=True)), dict(log_level='DEBUG'), dict(launcher='pytorch'),
     dict(env_cfg=dict(dist_cfg=dict(port=1))), dict(randomness__deterministic=True), dict(load_from=None),
     dict(custom_hooks=[dict(type=FiniteLossHook, interval=3)]), dict(auto_scale_lr=dict(base_batch_size=8)),
+    dict(default_hooks=dict(logger=None)),
     dict(default_hooks=dict(logger=dict(type='LoggerHook', interval=9))), dict(my_variable=3)], ids=str)
 def test_what_cannot_matter_does_not_count(changes):
     assert config_sha256(changed(**changes)) == config_sha256(TEXT)
