@@ -23,7 +23,7 @@ REGISTRIES = (*(value for value in vars(ours).values() if isinstance(value, Regi
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'default_hooks', 'runner_type', 'custom_imports',
     'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'encoder', 'dataset_name',
+    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -58,7 +58,7 @@ _SECTIONS: dict[str, Arguments] = {
 }
 # Numbers that torch and numpy refuse with a traceback of theirs, by their key in a section.
 _RANGES = {'batch_size': (1, math.inf), 'num_workers': (0, math.inf), 'seed': (0, 2**32 - 1)}
-_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
+_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'random_encoder': ResNet}
 # Places of other dicts.
 _DICTS = {*_DEFAULT_TYPES, 'default_hooks', 'model', 'protocol', 'visualizer'}
 # Keys below which a dict describes a component, so that it needs a type.
