@@ -173,7 +173,7 @@ def dead_share(features: Tensor | np.ndarray) -> float:
 
 def _checked(values: Tensor | np.ndarray, name: str, num_dims: int) -> Tensor:
     """Return an array as float64; refuse one of another shape, of fewer than two images, or not finite."""
-    rows = torch.as_tensor(values)
+    rows = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values)
     shape = '[N, D] with N >= 2' if num_dims == 2 else '[N, V, D] with N >= 2 and V >= 2'
     if rows.ndim != num_dims or min(rows.shape[:num_dims - 1]) < 2 or rows.shape[-1] < 1:
         raise InputError(f'{name} must be {shape}, got {list(rows.shape)}')

@@ -214,7 +214,8 @@ class Benchmark:
             dataset = getattr(dataset, 'dataset', None)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
-               settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
+               settings: Mapping[str, Any], predictions: Predictions | None = None,
+               series: Mapping[str, list[float]] | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
@@ -222,7 +223,7 @@ class Benchmark:
             settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
                                                 stated=scale.stated)},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
-            wall_time_s=time.perf_counter() - self.started)
+            wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         if self.missing:
             result.settings['images_missing'] = dict(self.missing)
         if report is None:

@@ -94,6 +94,7 @@ class Result:
         config, command: Path of the config, and the command that makes this result.
         wall_time_s: Seconds it took.
         versions, hardware: Versions of what ran, and what it ran on.
+        series: Numbers of pictures, by name.
         flags: Whether only deterministic algorithms ran, number of threads, ...; empty in old results.
     """
 
@@ -115,6 +116,7 @@ class Result:
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
     flags: dict = field(default_factory=flags)
+    series: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
@@ -137,7 +139,7 @@ TYPES = dict(
     **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions',
                      'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
-    flags=(dict,))
+    flags=(dict,), series=(dict,))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 

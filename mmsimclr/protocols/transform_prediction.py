@@ -131,11 +131,14 @@ class TransformedImages(DatasetWrapper):
         classes: A task, as in ``TASKS``.
         seed: With the image's place it decides the class, and what the step draws.
         resize_px, crop_px: Short side, and side of the central crop, before the step.
+        num_images: So many images, evenly spaced; all by default.
     """
 
     def __init__(self, dataset: Mapping[str, Any], classes: Mapping[str, tuple[float, dict | None]],
-                 seed: int, resize_px: int, crop_px: int) -> None:
+                 seed: int, resize_px: int, crop_px: int, num_images: int | None = None) -> None:
         super().__init__({**dataset, 'pipeline': []} if 'pipeline' in dataset else dataset)
+        number = len(self.dataset)
+        self._places = np.linspace(0, number - 1, min(num_images or number, number)).astype(int)
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]
@@ -145,9 +148,12 @@ class TransformedImages(DatasetWrapper):
     def metainfo(self) -> dict:
         return {'classes': self.classes}
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def get_data_info(self, index: int) -> dict:
         """Return ``img``, uint8 [crop_px, crop_px, 3], and the class as ``gt_label``."""
-        info = self.dataset.get_data_info(index)
+        info = self.dataset.get_data_info(int(self._places[index]))
         image = {key: info[key] for key in ('img', 'img_path') if info.get(key) is not None}
         image['sample_idx'] = SampleIndex(index, epoch=0, seed=self.seed)
         for step in self._prepare:
