@@ -24,8 +24,7 @@ class KNN(Protocol):
     neighbour votes for its class with weight exp(similarity / temperature).
 
     Args:
-        train: Config of the labelled images; its pipeline is not used.
-        test: Config of the images to classify.
+        train, test: Configs of the labelled images and of those to classify; their pipelines are not used.
         k: Numbers of neighbours, each >= 1.
         temperature: Temperature of the votes, dimensionless, > 0.
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
@@ -69,12 +68,8 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
     """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
     Features are float [B, D], which may be memory-mapped, and [Q, D]; their classes are int64 [B] and [Q]. In
-    a process group every rank compares a share of the queries, and all get the whole result. For ties see
-    :func:`~mmsimclr.evaluation.knn.top_accuracies`, for ``k`` and ``temperature`` :class:`KNN`.
-
-    Raises:
-        ValueError: If labels are missing, are not one class an image or all the same, a class of the queries
-            is not in the bank, or a feature is not finite.
+    a process group every rank compares a share of the queries, and all get the whole result. ValueError if
+    labels do not fit or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
     num_classes = int(bank_labels.max()) + 1
