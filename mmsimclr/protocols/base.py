@@ -44,7 +44,8 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         config: From :func:`mmsimclr.config.load_config`; it has a ``protocol``.
         checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
             whose architecture is then the config's ``encoder``.
-        config_path, command: Where the config came from, and what repeats the run, for the result.
+        config_path: Where the config came from, for the result.
+        command: The command that repeats the run, for the result.
         select: Address of the encoder in the checkpoint, where it has several.
         cache_dir: Folder of extracted features; by default ``features`` beside the work directory.
         device: Where to compute; 'auto' is the GPU if there is one.
@@ -198,7 +199,8 @@ class Benchmark:
             dataset = getattr(dataset, 'dataset', None)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
-               settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
+               settings: Mapping[str, Any], predictions: Predictions | None = None,
+               series: Mapping[str, list[float]] | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
@@ -206,7 +208,7 @@ class Benchmark:
             settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
                                                 stated=scale.stated)},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
-            wall_time_s=time.perf_counter() - self.started)
+            wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         if self.missing:
             result.settings['images_missing'] = dict(self.missing)
         if report is None:

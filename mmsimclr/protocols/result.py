@@ -97,6 +97,7 @@ class Result:
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
     flags: dict = field(default_factory=flags)           # deterministic algorithms, threads, ...
+    series: dict[str, list[float]] = field(default_factory=dict)                 # numbers of pictures
 
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
@@ -119,7 +120,7 @@ TYPES = dict(
     **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions',
                      'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
-    flags=(dict,))
+    flags=(dict,), series=(dict,))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 

@@ -121,12 +121,14 @@ class TransformedImages(DatasetWrapper):
     """Images of another dataset after the step of a class drawn for each; ``gt_label`` is that class.
 
     ``classes`` is one of ``TASKS``. ``seed`` and an image's place decide its class and what the step draws;
-    before it the image is resized and cut.
+    before it the image is resized and cut. ``num_images`` evenly spaced ones are taken, or all.
     """
 
     def __init__(self, dataset: Mapping[str, Any], classes: Mapping[str, tuple[float, dict | None]],
-                 seed: int, resize_px: int, crop_px: int) -> None:
+                 seed: int, resize_px: int, crop_px: int, num_images: int | None = None) -> None:
         super().__init__({**dataset, 'pipeline': []} if 'pipeline' in dataset else dataset)
+        number = len(self.dataset)
+        self._places = np.linspace(0, number - 1, min(num_images or number, number)).astype(int)
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]
@@ -136,9 +138,12 @@ class TransformedImages(DatasetWrapper):
     def metainfo(self) -> dict:
         return {'classes': self.classes}
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def get_data_info(self, index: int) -> dict:
         """Return ``img``, uint8 [crop_px, crop_px, 3], and the class as ``gt_label``."""
-        info = self.dataset.get_data_info(index)
+        info = self.dataset.get_data_info(int(self._places[index]))
         image = {key: info[key] for key in ('img', 'img_path') if info.get(key) is not None}
         image['sample_idx'] = SampleIndex(index, epoch=0, seed=self.seed)
         for step in self._prepare:
