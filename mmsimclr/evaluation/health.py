@@ -29,13 +29,22 @@ def health(features: Tensor | np.ndarray, views: Tensor | np.ndarray | None = No
     squares; 0 if nothing varies. ``uniformity``: log of the mean over pairs of exp(-2 |u - v|^2), of unit
     length; 0 is a point, lower is more even. ``deviation``: mean deviation of a dimension.
     ``unit_deviation``: the same at unit length, times sqrt(D); 1 is even. ``dead_share``: share of the
-    dimensions that do not vary. Given ``views``, features of V random views of each of some images, float
-    [M, V, D], also :func:`lidar` and :func:`alignment`. InputError if a shape does not fit, or a number is
-    not finite.
+    dimensions that do not vary.
+
+    Of ``views``, features of V >= 2 random views of each of M >= 2 images, float [M, V, D]:
+    ``alignment``, the mean squared distance of two views of an image at unit length, 0 where they agree
+    and 2 where they are orthogonal; ``lidar``, the effective rank of linear discriminants of images, each
+    a class of its views: the exponential of the entropy of the eigenvalues of W^-1/2 B W^-1/2, with B the
+    covariance of the images' means and W that within images, at most min(M - 1, D). The paper takes 1,000
+    images of 50 views.
+
+    Raises:
+        InputError: If the shape does not fit, or a number is not finite.
 
     Source:
         Garrido et al. 2023, RankMe, Eq. 1; Agrawal et al. 2022, alpha-ReQ, section 3 (there on a range of
-        ranks chosen by hand); Wang & Isola 2020, section 4.1, with t = 2; Chen & He 2021, section 4.1.
+        ranks chosen by hand); Wang & Isola 2020, section 4.1, with t = 2 and alpha = 2; Chen & He 2021,
+        section 4.1; Thilak et al. 2023, LiDAR, section 3.2.
     """
     rows = _checked(features, 'features', 2)
     mean_square = rows.square().sum(dim=1).mean()
@@ -49,35 +58,33 @@ def health(features: Tensor | np.ndarray, views: Tensor | np.ndarray | None = No
         uniformity=_uniformity(unit), deviation=float(deviations.mean()),
         unit_deviation=float(unit.std(dim=0, unbiased=False).mean() * math.sqrt(unit.shape[1])),
         dead_share=float((deviations <= max(DEAD * float(deviations.max()), floor)).double().mean()))
-    return measures if views is None else {**measures, 'lidar': lidar(views), 'alignment': alignment(views)}
+    if views is not None:
+        views = _checked(views, 'views', 3)
+        measures.update(lidar=_lidar(views), alignment=_alignment(F.normalize(views, dim=2)))
+    return measures
 
 
-def alignment(views: Tensor | np.ndarray) -> float:
-    """Return the mean squared distance of two views of one image, of unit length, given all, [N, V, D].
+def _checked(values: Tensor | np.ndarray, name: str, num_dims: int) -> Tensor:
+    """Return an array as float64; refuse one of another shape, of fewer than two images, or not finite."""
+    rows = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values).detach().double()
+    shape = '[N, D] with N >= 2' if num_dims == 2 else '[N, V, D] with N >= 2 and V >= 2'
+    if rows.ndim != num_dims or min(rows.shape[:-1]) < 2 or rows.shape[-1] < 1:
+        raise InputError(f'{name} must be {shape}, got {list(rows.shape)}')
+    if not rows.isfinite().all():
+        bad = int((~rows.isfinite().flatten(1).all(dim=1)).nonzero()[0])
+        raise InputError(f'{name} of image {bad} are not finite: the encoder diverged or its weights are '
+                         'damaged')
+    return rows
 
-    It is 0 if all views of an image agree, 2 if they are orthogonal.
 
-    Source:
-        Wang & Isola 2020, section 4.1, with alpha = 2.
-    """
-    rows = F.normalize(_checked(views, 'views', 3), dim=2)
-    num_views = rows.shape[1]
+def _alignment(unit: Tensor) -> float:
+    num_views = unit.shape[1]
     # Over ordered pairs, |u - v|^2 sums to 2 V sum |u|^2 - 2 |sum u|^2.
-    sums = 2 * num_views * rows.square().sum(dim=(1, 2)) - 2 * rows.sum(dim=1).square().sum(dim=1)
+    sums = 2 * num_views * unit.square().sum(dim=(1, 2)) - 2 * unit.sum(dim=1).square().sum(dim=1)
     return max(0.0, float(sums.mean()) / (num_views * (num_views - 1)))
 
 
-def lidar(views: Tensor | np.ndarray) -> float:
-    """Return LiDAR of V random views of each of N images, float [N, V, D]: of discriminants the RankMe.
-
-    It is the exponential of the entropy of the eigenvalues of W^-1/2 B W^-1/2, where B is the covariance of
-    the images' means and W the one within images plus 1e-4 on its diagonal. It is at most min(N - 1, D); the
-    paper takes 1,000 images of 50 views. Where the means of all images agree it is 0.
-
-    Source:
-        Thilak et al. 2023, LiDAR, section 3.2.
-    """
-    rows = _checked(views, 'views', 3)
+def _lidar(rows: Tensor) -> float:
     means = rows.mean(dim=1)
     inner = (rows - means[:, None]).flatten(0, 1)
     within = inner.T @ inner / len(inner)
@@ -89,20 +96,6 @@ def lidar(views: Tensor | np.ndarray) -> float:
     # The eigenvalues wanted are the squares of the singular values of whitened means.
     whitened = centred @ axes * values.rsqrt() / math.sqrt(len(means))
     return _exp_entropy(torch.linalg.svdvals(whitened).square())
-
-
-def _checked(values: Tensor | np.ndarray, name: str, num_dims: int) -> Tensor:
-    """Return an array as float64; refuse one of another shape, of fewer than two images, or not finite."""
-    rows = torch.as_tensor(np.array(values) if isinstance(values, np.ndarray) else values)
-    shape = '[N, D] with N >= 2' if num_dims == 2 else '[N, V, D] with N >= 2 and V >= 2'
-    if rows.ndim != num_dims or min(rows.shape[:num_dims - 1]) < 2 or rows.shape[-1] < 1:
-        raise InputError(f'{name} must be {shape}, got {list(rows.shape)}')
-    rows = rows.detach().double()
-    if not rows.isfinite().all():
-        bad = int((~rows.isfinite().flatten(1).all(dim=1)).nonzero()[0])
-        raise InputError(f'{name} of image {bad} are not finite: the encoder diverged or its weights are '
-                         'damaged')
-    return rows
 
 
 def _exp_entropy(values: Tensor) -> float:

@@ -45,7 +45,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
             whose architecture is then the config's ``encoder``.
         config_path: Where the config came from, for the result.
-        command: The command that repeats the run, for the result.
+        command: What repeats the run, for the result.
         select: Address of the encoder in the checkpoint, where it has several.
         cache_dir: Folder of extracted features; by default ``features`` beside the work directory.
         device: Where to compute; 'auto' is the GPU if there is one.

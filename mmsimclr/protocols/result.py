@@ -97,7 +97,7 @@ class Result:
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
     flags: dict = field(default_factory=flags)           # deterministic algorithms, threads, ...
-    series: dict[str, list[float]] = field(default_factory=dict)                 # numbers of pictures
+    series: dict[str, list[float]] = field(default_factory=dict)    # numbers of pictures
 
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:

@@ -121,7 +121,7 @@ class TransformedImages(DatasetWrapper):
     """Images of another dataset after the step of a class drawn for each; ``gt_label`` is that class.
 
     ``classes`` is one of ``TASKS``. ``seed`` and an image's place decide its class and what the step draws;
-    before it the image is resized and cut. ``num_images`` evenly spaced ones are taken, or all.
+    before it the image is resized and cut. With ``num_images`` so many evenly spaced images count.
     """
 
     def __init__(self, dataset: Mapping[str, Any], classes: Mapping[str, tuple[float, dict | None]],
