@@ -282,6 +282,7 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
 
 def write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     """Write a table, whole or not at all."""
-    with atomic_writer(path) as file, io.TextIOWrapper(file, 'utf-8', newline='') as text:
-        csv.writer(text, lineterminator='\n').writerows(rows)
-        text.detach()
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    with atomic_writer(path) as file:
+        file.write(text.getvalue().encode())
