@@ -56,12 +56,13 @@ def near_duplicates(similarity: ndarray, rows: ndarray, thumbnails: ndarray | No
     pairs = np.unique(np.sort(np.stack([first, rows[first, place]], axis=1), axis=1), axis=0)
     if thumbnails is None or not len(pairs):
         return pairs
-    same = [_same_picture(thumbnails[part[:, 0]], thumbnails[part[:, 1]])
+    same = [same_picture(thumbnails[part[:, 0]], thumbnails[part[:, 1]])
             for part in np.array_split(pairs, 1 + len(pairs) // 4096)]
     return pairs[np.concatenate(same)]
 
 
-def _same_picture(a: ndarray, b: ndarray) -> ndarray:
+def same_picture(a: ndarray, b: ndarray) -> ndarray:
+    """Return whether thumbnails [M, h, w, 3] show the same pictures as others, bool [M]."""
     a, b = (part.reshape(len(part), -1).astype(np.float32) for part in (a, b))
     difference = np.sqrt(((a - b) ** 2).mean(axis=1))
     return difference <= np.clip(0.2 * np.minimum(a.std(axis=1), b.std(axis=1)), 1, 8)

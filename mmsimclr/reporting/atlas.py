@@ -4,12 +4,11 @@ import base64
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy import ndarray
 from PIL import Image
@@ -17,16 +16,13 @@ from PIL import Image
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
+from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized
 from mmsimclr.protocols.result import feature_names
-from mmsimclr.transforms.load import EncodedImage, LoadImageForCrops
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
 NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
 SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
 JPEG_QUALITY = 85
-COMPARED_PX = 16                                            # side of what near-duplicates are compared by
-# What 10,000 thumbnails of 64 pixels a side have; more images get smaller ones.
-MAX_PIXELS = 10_000 * 64 ** 2
 MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
 
 
@@ -125,9 +121,7 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
     names = feature_names(features).tolist()
     thumbnails = make_thumbnails(features, dataset, progress)
     similarity, nearest = numerics.neighbours(rows, max(NEIGHBOURHOOD, NUM_NEIGHBOURS))
-    small = np.stack([cv2.resize(image, (COMPARED_PX, COMPARED_PX), interpolation=cv2.INTER_AREA)
-                      for image in thumbnails])
-    pairs = numerics.near_duplicates(similarity, nearest, small)
+    pairs = numerics.near_duplicates(similarity, nearest, resized(thumbnails, COMPARED_PX))
     distance = numerics.distances(similarity, NEIGHBOURHOOD)
     cluster = numerics.clusters(rows, num_clusters, seed)
     classes, columns = features.manifest['images']['classes'], {}
@@ -188,43 +182,6 @@ def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:
 
 def _base64(values: ndarray, kind: type = np.float32) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder('<'))).decode()
-
-
-def make_thumbnails(features: FeatureFiles, dataset: Any,
-                    progress: Callable[[int, int], None] | None = None) -> ndarray:
-    """Return the centre square of each image that has features, uint8 [N, side, side, 3].
-
-    The side is a multiple of 8, at most 128 pixels or what the largest image has.
-    """
-    kept = None if not features.manifest['images']['num_unreadable'] else set(features.paths.tolist())
-    numbers = [i for i in range(len(dataset)) if kept is None or dataset.get_data_info(i)['img_path'] in kept]
-    side = int(np.clip(np.sqrt(MAX_PIXELS / len(numbers)) // 8 * 8, 24, 128))
-    thumbnails, largest = np.empty((len(numbers), side, side, 3), np.uint8), 0
-    for place, number in enumerate(numbers):
-        thumbnails[place], size = thumbnail(dataset.get_data_info(number), side)
-        largest = max(largest, size)
-        if progress is not None and (place % 64 == 0 or place == len(numbers) - 1):
-            progress(place + 1, len(numbers))
-    if (smaller := -(-largest // 8) * 8) < side:            # nothing is gained by enlarging all of them
-        thumbnails = np.stack([cv2.resize(image, (smaller, smaller), interpolation=cv2.INTER_AREA)
-                               for image in thumbnails])
-    return thumbnails
-
-
-def thumbnail(item: Mapping[str, Any], side: int) -> tuple[ndarray, int]:
-    """Return the centre square of an image, uint8 [side, side, 3], and the length of its own side.
-
-    ``item`` has ``img_path`` or ``img``, as :class:`~mmsimclr.transforms.LoadImage` takes them.
-    """
-    image = LoadImageForCrops().transform(dict(item))['img']
-    square = min(image.shape[:2])
-    if isinstance(image, EncodedImage):
-        image = image.decode(max(r for r in (1, 2, 4, 8) if r == 1 or square >= 2 * r * side))
-    size = min(image.shape[:2])
-    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
-    cut = image[top:top + size, left:left + size]
-    return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
-                      ), square
 
 
 def sprite_sheets(thumbnails: ndarray) -> list[str]:

@@ -22,10 +22,11 @@ from mmsimclr.environment import versions
 from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.health import health
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256, named_images
+from mmsimclr.features.thumbnails import thumbnail
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
-from mmsimclr.reporting.atlas import data_uri, make_atlas, thumbnail
+from mmsimclr.reporting.atlas import data_uri, make_atlas
 from mmsimclr.reporting.figures import original_and_views, read_scalars
 from mmsimclr.reporting.summary import Summary, summarize
 from mmsimclr.reporting.table import metric_title
