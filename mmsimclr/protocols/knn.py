@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy import ndarray
+from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -50,9 +51,11 @@ class KNN(Protocol):
         train, test = (benchmark.features(dataset, self.feature, **self.preparation)
                        for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        metrics, predicted = knn_metrics(
-            train.stages[self.feature], train.labels, test.stages[self.feature], test.labels, self.k,
-            self.temperature, benchmark.device)
+        _check_labels(train.labels, test.labels)
+        found = _shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
+                               benchmark.device)
+        benchmark.look_for_duplicates(train, test, *(part[:, 0].cpu().numpy() for part in found))
+        metrics, predicted = _accuracies(*found, train.labels, test.labels, self.k, self.temperature)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
@@ -72,12 +75,23 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
     labels do not fit or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
-    num_classes = int(bank_labels.max()) + 1
+    return _accuracies(*_shared_search(bank, queries, max(k), device), bank_labels, query_labels, k,
+                       temperature)
+
+
+def _shared_search(bank: ndarray, queries: ndarray, k: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return similarities and rows [Q, k] of the nearest features, each rank having searched for a share."""
     rank, ranks = distributed.rank(), distributed.world_size()
     share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
-    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
+    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, k, device=device)]
     similarity, rows = (torch.from_numpy(np.concatenate(parts)).to(device)
                         for parts in zip(*distributed.from_every_rank(found), strict=True))
+    return similarity, rows
+
+
+def _accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_labels: ndarray,
+                k: Sequence[int], temperature: float) -> tuple[dict[str, float], dict[int, ndarray]]:
+    num_classes, device = int(bank_labels.max()) + 1, rows.device
     labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
     truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}

@@ -151,6 +151,7 @@ class TransferLinear(Transfer):
         train, val, test = (
             dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
+        benchmark.look_for_duplicates(train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
                                     *(part.labels for part in (val, test) if part is not None))
