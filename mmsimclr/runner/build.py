@@ -8,13 +8,13 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.check import check_trains
+from mmsimclr.config.values import check_values
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
 from mmsimclr.runner.runner import PretrainRunner
-from mmsimclr.runner.values import check_values
 
 
 @contextmanager
@@ -40,14 +40,16 @@ def build_runner(config: Config) -> Runner:
 
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.
-        ConfigError: If the config lacks a part that training needs, or names a Runner that is not ours.
-        InputError: If a value can only fail or give wrong numbers later.
+        ConfigError: If the config lacks a part that training needs, names a Runner that is not ours, or has
+            a value that can only fail or give wrong numbers later.
+        InputTypeError: If a value has no name, such as a lambda or what functools.partial returns.
         HeldError: If another run works in the work directory.
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     check_trains(config)
     check_values(config)
+    canonical(config)                                   # what has no name would fail at the first save
     adapt(config)
     allowed_changes = config.pop('allow_changed', ())
     kind = config.get('runner_type')
