@@ -8,7 +8,7 @@ from mmsimclr.errors import did_you_mean
 from mmsimclr.version import __version__
 
 COMMANDS = ('train', 'embed', 'benchmark', 'views', 'predict', 'convert', 'publish', 'zoo', 'prepare',
-            'doctor', 'quickstart', 'report', 'summarize', 'compare', 'study')
+            'doctor', 'quickstart', 'report', 'search', 'summarize', 'compare', 'study')
 
 
 class LazyGroup(click.Group):
