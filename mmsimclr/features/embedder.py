@@ -217,8 +217,8 @@ class Embedder:
         encoder, preparation = manifest['encoder'], manifest['preparation']
         stages, source = list(manifest['stages']), checkpoint or encoder.get('path')
         if len(stages) != 1 or source is None:
-            raise InputError(f'features of one stage and their encoder are needed, got {", ".join(stages)} and '
-                             f'{source}; name it (--checkpoint)')
+            raise InputError('features of one stage and their encoder are needed, got '
+                             f'{", ".join(stages)} and {source}; name it (--checkpoint)')
         found = cls(source, device, stages=stages[0], normalise=bool(manifest.get('normalised')),
                     pooling=manifest.get('pooling', 'average'), select=encoder.get('address'), **preparation)
         if found.report.sha256 != encoder.get('sha256'):
