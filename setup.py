@@ -41,14 +41,15 @@ setup(
     license='Apache-2.0',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
-    package_data={'mmsimclr': ['py.typed'], 'mmsimclr.studies': ['paper_tables.json']},
+    package_data={'mmsimclr': ['py.typed', 'moved.json'], 'mmsimclr.reporting': ['assets/*.*'],
+                  'mmsimclr.studies': ['paper_tables.json']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     # With tarfile.data_filter, which came to each of them as a security fix.
     python_requires='>=3.10.12,!=3.11.0,!=3.11.1,!=3.11.2,!=3.11.3',
     install_requires=[
         'torch>=2.6', 'torchvision>=0.21', 'onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6',
         'onedl-mmpretrain>=1.3.6', 'numpy>=1.26', 'pillow', 'matplotlib', 'scikit-learn', 'safetensors',
-        'pyyaml', 'click', 'filelock>=4.1', 'tqdm',
+        'pyyaml', 'click', 'filelock>=4.1', 'tqdm', 'scipy', 'jinja2',
     ],
     extras_require={
         'detection': ['onedl-mmdetection>=3.5.1'],
@@ -57,6 +58,7 @@ setup(
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'studies': ['submitit'],
+        'report': ['pacmap', 'faiss-cpu', 'pyarrow'],
         'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
     },
 )

@@ -7,8 +7,8 @@ import click
 from mmsimclr.errors import did_you_mean
 from mmsimclr.version import __version__
 
-COMMANDS = ('train', 'embed', 'benchmark', 'configs', 'views', 'predict', 'convert', 'publish', 'zoo',
-            'prepare', 'doctor', 'quickstart', 'summarize', 'compare', 'study')
+COMMANDS = ('train', 'embed', 'benchmark', 'report', 'search', 'configs', 'views', 'predict', 'convert',
+            'publish', 'zoo', 'prepare', 'doctor', 'quickstart', 'summarize', 'compare', 'study')
 
 
 class LazyGroup(click.Group):

@@ -19,6 +19,7 @@ from mmsimclr.evaluation.metrics import METRICS, absent_classes, require_several
 from mmsimclr.features import describe_stage
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
 
@@ -64,10 +65,9 @@ class TransferDataset:
 
 
 class Transfer(Protocol):
-    """Base of protocols that measure an encoder on several datasets.
+    """Base of protocols that measure an encoder on several datasets, each in a folder of its own.
 
-    Each dataset's result and predictions go into a folder of its own below the work directory, and the
-    result of all into the work directory. Where there is one dataset only, that is its result.
+    The result of all goes into the work directory; where there is one dataset only, that is its result.
 
     Args:
         tasks: The datasets, arguments of :class:`TransferDataset`.
@@ -152,6 +152,7 @@ class TransferLinear(Transfer):
         train, val, test = (
             dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
+        look_for_duplicates(benchmark, train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
                                     *(part.labels for part in (val, test) if part is not None))
@@ -210,8 +211,7 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
 def hold_out(labels: ndarray, share: float, seed: int) -> tuple[ndarray, ndarray]:
     """Split images of classes [N] into those to fit to and those to validate on, ascending.
 
-    A share of each class, rounded, is validated on. A class of two or more images keeps at least one on
-    either side; a single image is fitted to. Labels must be [N], and some class must have two images.
+    A share of each class, rounded, is validated on, at least one of two; a single image is fitted to.
     """
     if labels.ndim != 1:
         raise InputError('images of several classes cannot be held out by class; give a val dataset')

@@ -33,6 +33,8 @@ from mmsimclr.transforms import (
 from mmsimclr.transforms.batch.operators import OPERATIONS
 
 PLACES_OF_VIEWS = ('loader', 'device')
+# A batch that finds no room in /dev/shm is lost without a word, and torch would wait for it forever.
+LOADER_TIMEOUT_S = 600
 # Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
 
@@ -153,10 +155,12 @@ def adapt_to_determinism(config: Config) -> None:
 
 
 def adapt_to_device(config: Config) -> None:
-    """Take out what torch refuses on a CPU, and options of loader processes where there are none."""
+    """Take out what torch refuses on a CPU, and set what loader processes need, or refuse without any."""
     loader = config.get('train_dataloader')
-    if loader and not loader.get('num_workers'):
-        loader.update(persistent_workers=False)
+    if loader and loader.get('num_workers'):
+        loader.setdefault('timeout', LOADER_TIMEOUT_S)
+    elif loader:
+        loader.update(persistent_workers=False, timeout=0)
         loader.pop('prefetch_factor', None)
     if torch.cuda.is_available():
         return

@@ -10,14 +10,14 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.check import check_trains
+from mmsimclr.config.values import check_values
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
 from mmsimclr.runner.console import show_little
 from mmsimclr.runner.runner import PretrainRunner
-from mmsimclr.runner.values import check_values
 
 
 @contextmanager
@@ -43,8 +43,9 @@ def build_runner(config: Config) -> Runner:
 
     Raises:
         MachineError: If a launcher is named but its environment variables are not there.
-        ConfigError: If the config lacks a part that training needs, or names a Runner that is not ours.
-        InputError: If a value can only fail or give wrong numbers later.
+        ConfigError: If the config lacks a part that training needs, names a Runner that is not ours, or has
+            a value that can only fail or give wrong numbers later.
+        InputTypeError: If a value has no name, such as a lambda or what functools.partial returns.
         HeldError: If another run works in the work directory.
     """
     if config.get('launcher', 'none') != 'none':
@@ -53,6 +54,7 @@ def build_runner(config: Config) -> Runner:
     warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
     check_trains(config)
     check_values(config)
+    canonical(config)                                   # what has no name would fail at the first save
     adapt(config)
     allowed_changes, go_on = config.pop('allow_changed', ()), config.pop('go_on', None)
     kind = config.get('runner_type')

@@ -53,6 +53,11 @@ def _reason(error: Exception, runner) -> str | None:
         return (f'passing images through {SHARED_MEMORY} failed at iteration {iteration} '
                 f'({_last_line(error)}): enlarge it (docker run --shm-size), or lower '
                 'train_dataloader.num_workers')
+    if 'DataLoader timed out' in text:
+        full = _full_places(runner)
+        return (f'the processes that load images sent nothing for {runner.train_dataloader.timeout:g} s '
+                f'(train_dataloader.timeout) at iteration {iteration}'
+                + (f'. Full is: {", ".join(full)}' if full else ''))
     if 'DataLoader worker (pid' in text:
         return (f'a process that loads images ended at iteration {iteration} ({_first_line(error)}). The '
                 "kernel's log (dmesg) says if it killed it because memory ran out: then lower "

@@ -343,6 +343,9 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
                 level not in axis for level, axis in zip(levels, study.axes.values(), strict=True)):
             raise ConfigError(f'{path}: study.cells has {key!r}, which must be one level of each axis '
                               f'({", ".join(study.axes)}), joined by " | "')
+    levels = [own for axis in study.axes.values() for own in axis.values()] + list(study.cells.values())
+    if varied := sorted(key for key in options if any(key in own for own in levels)):
+        raise ConfigError(f'{path}: {", ".join(varied)} is what the study varies; change its axes instead')
     if isinstance(study.seeds, bool) or not isinstance(study.seeds, int) or study.seeds < 1:
         raise InputError(f'seeds must be an integer >= 1, got {study.seeds!r}')
     return study
