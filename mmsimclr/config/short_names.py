@@ -25,7 +25,7 @@ _KINDS: dict[type, tuple[Callable[[Any], bool], str]] = {
 
 
 def set_precision(config: Config, precision: str) -> None:
-    """Have a config's steps computed in 'fp32', 'bf16', 'fp16', or 'auto': bf16 where it is native, else fp32.
+    """Have steps computed in 'fp32', 'bf16', 'fp16', or 'auto': bf16 where it is native, else fp32.
 
     Raises:
         InputError: At another name, or for fp16 without a GPU.
@@ -69,8 +69,8 @@ def _views(node: Any) -> Iterator[dict]:
 def _set_views(config: Config, name: str, value: float) -> None:
     views = [*_views(_part(config, 'train_dataloader').get('dataset'))]
     if not views:
-        raise ConfigError(f'view_size and colour_strength are those of SimCLRView, and train_dataloader makes '
-                          f'none; override {name} of the steps that make its views')
+        raise ConfigError('view_size and colour_strength are those of SimCLRView, and train_dataloader '
+                          f'makes none; override {name} of the steps that make its views')
     for view in views:
         view[name] = value
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_run import tiny_config
 
+from mmsimclr.config import set_precision
 from mmsimclr.engine import LARS
 from mmsimclr.models import NonLinearNeck
 from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
-from mmsimclr.config import set_precision
 from mmsimclr.runner import build_runner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')

@@ -7,10 +7,10 @@ from tiny_run import tiny_config
 from torch.testing import assert_close
 from torch.utils.data import default_collate
 
+from mmsimclr.config import set_precision
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
-from mmsimclr.config import set_precision
 from mmsimclr.runner import build_runner
 from mmsimclr.transforms import Cutout, DeviceViews, GaussianNoise, PackForDevice, Rotate90, Sobel
 from mmsimclr.transforms.batch import operate, sample_seeds

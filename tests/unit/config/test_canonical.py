@@ -12,13 +12,12 @@ from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmsimclr import registry as registries
-from mmsimclr.config import canonical, config_sha256, differences, load_config
+from mmsimclr.config import canonical, config_sha256, differences, load_config, set_precision
 from mmsimclr.config.canonical import LOCATIONS, name_of
 from mmsimclr.config.check import REGISTRIES
 from mmsimclr.engine import LARS, FiniteLossHook
 from mmsimclr.errors import InputTypeError
 from mmsimclr.models import SimCLR, ViewPreprocessor
-from mmsimclr.config import set_precision
 from mmsimclr.runner.adapt import adapt
 
 ROOT = Path(__file__).parents[3]

@@ -6,12 +6,11 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, set_precision
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
 from mmsimclr.models import NonLinearNeck, SimCLR
 from mmsimclr.registry import DATASETS, MODELS, RUNNERS
-from mmsimclr.config import set_precision
 from mmsimclr.runner import PretrainRunner, build_runner, set_deterministic
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
@@ -110,7 +109,7 @@ def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, m
     set_precision(config, 'fp16')
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert 'enabled' not in config.optim_wrapper and config.optim_wrapper.loss_scale == 'dynamic'
-    with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
+    with pytest.raises(ValueError, match="fp16, auto, got 'fp8'"):
         set_precision(config, 'fp8')
 
 
