@@ -44,12 +44,13 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
     from mmsimclr.config import load_config
     from mmsimclr.protocols import check_benchmark, run_benchmark
     from mmsimclr.reporting import result_text
+    from mmsimclr.runner import resume_command
     settings = load_config(config, cfg_options, work_dir)
     if check:
         click.echo(check_benchmark(settings, checkpoint, select))
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
-    settings.allow_changed = list(allow_changed)
+    settings.allow_changed, settings.go_on = list(allow_changed), resume_command(command_line())
     result = run_benchmark(settings, checkpoint, config_path=settings.filename, select=select,
                            cache_dir=feature_cache, device=device, command=command_line(),
                            dedupe=dedupe)

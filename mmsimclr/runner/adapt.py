@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
@@ -125,7 +125,7 @@ def place_views(config: Config) -> None:
                       collate_fn=dict(type='mmsimclr.as_fetched'))
         loader.dataset = dict(type=InMemoryImages, dataset=loader.dataset)
         source = 'of images in its memory; the loader has no processes'
-    print_log(f'views are made on the device, {source}', 'current', logging.INFO)
+    MMLogger.get_current_instance().info(f'views are made on the device, {source}')
 
 
 def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
@@ -234,6 +234,7 @@ def scale_learning_rate(config: Config) -> None:
     batch *= config.optim_wrapper.get('accumulative_counts', 1)
     optimizer, rule = config.optim_wrapper.optimizer, scaling.get('rule', 'linear')
     lr = optimizer.lr * scaled_lr(1.0, batch, rule) / scaled_lr(1.0, scaling.base_batch_size, rule)
-    print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
-              f'{lr:g} at {batch} ({rule} rule)', 'current')
+    MMLogger.get_current_instance().info(
+        f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes {lr:g} at '
+        f'{batch} ({rule} rule)')
     optimizer.lr = lr
