@@ -99,7 +99,7 @@ def _quickstart(config_path: str | Path, work_dir: Path, options: dict | None, s
     checkpoint = runner.message_hub.runtime_info['last_ckpt']
     given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
     common = dict(
-        protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), config=str(config_path),
+        protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), config=config.filename,
         command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}', seed=runner.seed,
         settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
                       max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))

@@ -51,7 +51,7 @@ def root() -> Path:
 @pytest.fixture(scope='session')
 def quickstart_config() -> Path:
     """Return the config of the quick start."""
-    return ROOT / CONFIG
+    return ROOT / 'configs' / 'simclr' / f'{CONFIG}.py'
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,15 @@ _base_ = './_base_/cifar10.py'
 _head = 'model.neck.num_layers'
 _widths = (32, 128, 512, 2048)
 
+
+def _cells(widths, *measures):
+    return {
+        'none | of h': {_head: 0, 'measure': list(measures)},
+        **{f'linear | {width}': {_head: 1, 'model.neck.out_channels': width} for width in widths},
+        **{f'nonlinear | {width}': {_head: 2, 'model.neck.out_channels': width} for width in widths},
+    }
+
+
 study = dict(
     title='Projection head and output width (Figure 8)',
     source='Chen et al. 2020, section 4.2 and Figure 8: ImageNet, ResNet-50, 100 epochs; directions only',
@@ -17,11 +26,7 @@ study = dict(
         'head': {name: {} for name in ('none', 'linear', 'nonlinear')},
         'width': {name: {} for name in ('of h', *map(str, _widths))},
     },
-    cells={
-        'none | of h': {_head: 0, 'measure': ['probe', 'knn']},
-        **{f'linear | {width}': {_head: 1, 'model.neck.out_channels': width} for width in _widths},
-        **{f'nonlinear | {width}': {_head: 2, 'model.neck.out_channels': width} for width in _widths},
-    },
+    cells=_cells(_widths, 'probe', 'knn'),
     measure=[
         dict(name='probe', config='../benchmarks/classification/logistic_cifar10.py',
              options={'protocol.tasks.0.train.num_images': 10_000}),
@@ -55,4 +60,10 @@ study = dict(
                     'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
                     'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16})
                 for name, feature in (('probe', 'pooled'), ('projection', 'projection'))]),
-        full=None))
+        full=dict(
+            cells=_cells(_widths, 'probe'),
+            measure=[
+                dict(name='probe', config='../benchmarks/classification/linear_32xb128-coslr-90e_in1k.py'),
+                dict(name='projection', options={'model.heads.pooled.feature': 'projection'},
+                     config='../benchmarks/classification/linear_32xb128-coslr-90e_in1k.py'),
+            ])))

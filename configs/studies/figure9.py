@@ -6,9 +6,13 @@ Command: mmsimclr study configs/studies/figure9.py
 _base_ = './_base_/cifar10.py'
 
 
-def _batch(size):
-    # The square-root rule, from the base's rate of 3 at a batch of 128.
-    return {'train_dataloader.batch_size': size, 'optim_wrapper.optimizer.lr': 3.0 * (size / 128) ** 0.5}
+def _axes(sizes, epochs, rate, num_processes=1):
+    # The square-root rule, from a rate at a batch of 128.
+    return {
+        'batch': {str(size): {'train_dataloader.batch_size': size // num_processes,
+                              'optim_wrapper.optimizer.lr': rate * (size / 128) ** 0.5} for size in sizes},
+        'epochs': {str(number): {'train_cfg.max_epochs': number} for number in epochs},
+    }
 
 
 study = dict(
@@ -16,10 +20,7 @@ study = dict(
     source='Chen et al. 2020, Figure 9: ImageNet, ResNet-50; a figure without numbers',
     text='With few epochs larger batches are better; with more epochs the difference shrinks. Learning rates '
          'follow the square-root rule.',
-    axes={
-        'batch': {str(size): _batch(size) for size in (64, 128, 256, 512)},
-        'epochs': {str(number): {'train_cfg.max_epochs': number} for number in (3, 6, 12)},
-    },
+    axes=_axes((64, 128, 256, 512), (3, 6, 12), 3.0),
     seeds=2,
     figure=dict(type='Bars'),
     claims=[
@@ -33,4 +34,12 @@ study = dict(
             axes={
                 'batch': {str(size): {'train_dataloader.batch_size': size} for size in (16, 32)},
                 'epochs': {str(number): {'train_cfg.max_epochs': number} for number in (1, 2)}}),
-        full=None))
+        # 32 GPUs. The rates of Figure 15 and Table B.1: 0.075 times the root of the batch.
+        full=dict(axes=_axes((256, 512, 1024, 2048, 4096, 8192), (100, 200, 300, 400, 500, 600, 700, 800, 900,
+                                                                  1000), 0.075 * 128 ** 0.5, 32),
+                  claims=[
+                      dict(text='longer training is better at every batch size', left=dict(at=['*', '1000']),
+                           right=dict(at=['*', '100'])),
+                      dict(text='at 100 epochs a batch of 8192 is better than one of 256',
+                           left=dict(at=['8192', '100']), right=dict(at=['256', '100'])),
+                  ])))

@@ -5,12 +5,19 @@ Command: mmsimclr study configs/studies/table9.py
 
 _base_ = './_base_/cifar10.py'
 
-_place = 'train_dataloader.dataset.pipeline.0.transforms'
-_crop = [dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0), interpolation='bicubic'),
-         dict(type='RandomHorizontalFlip', prob=0.5)]
-_colour = [dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, prob=0.8),
-           dict(type='RandomGrayscale', prob=0.2)]
-_blur = [dict(type='GaussianBlur', sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1)]
+
+def _axes(epochs, size=32, area=0.2, strength=0.5, step=0):
+    crop = [dict(type='RandomResizedCrop', size=size, scale=(area, 1.0), interpolation='bicubic'),
+            dict(type='RandomHorizontalFlip', prob=0.5)]
+    colour = [dict(type='ColorJitter', brightness=0.8 * strength, contrast=0.8 * strength,
+                   saturation=0.8 * strength, hue=0.2 * strength, prob=0.8),
+              dict(type='RandomGrayscale', prob=0.2)]
+    blur = [dict(type='GaussianBlur', sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1)]
+    views = {'crop': crop, '+colour': crop + colour, '+colour+blur': crop + colour + blur}
+    place = f'train_dataloader.dataset.pipeline.{step}.transforms'
+    return {'epochs': {f'{number} epochs': {'train_cfg.max_epochs': number} for number in epochs},
+            'views': {name: {place: steps} for name, steps in views.items()}}
+
 
 study = dict(
     title='Supervised training under the same views, and longer (Table 9)',
@@ -18,13 +25,10 @@ study = dict(
     text='Training with labels gains little or nothing from stronger views and from more epochs.',
     base='../supervised/supervised_resnet18-w16_1xb128-coslr-20e_cifar10.py',
     options={'train_dataloader.dataset.num_images': 10_000},
-    axes={
-        'epochs': {f'{number} epochs': {'train_cfg.max_epochs': number} for number in (6, 18)},
-        'views': {'crop': {_place: _crop}, '+colour': {_place: _crop + _colour},
-                  '+colour+blur': {_place: _crop + _colour + _blur}},
-    },
+    axes=_axes((6, 18)),
     seeds=2,
     measure=[],
+    published='table_9_supervised_longer_top1',
     metric='pretraining.top_1_accuracy_percent',
     figure=dict(type='Bars'),
     claims=[
@@ -39,6 +43,10 @@ study = dict(
             options={'_delete_': True, 'train_dataloader.dataset.num_images': 256,
                      'encoder.base_channels': 4},
             seeds=1, measure=[],
-            axes={'epochs': {'1 epochs': {'train_cfg.max_epochs': 1}},
-                  'views': {'crop': {_place: _crop}, '+colour': {_place: _crop + _colour}}}),
-        full=None))
+            axes=_axes((1,))),
+        full=dict(
+            base='../supervised/supervised_resnet50_32xb128-coslr-90e_in1k.py', options={}, measure=[],
+            axes=_axes((90, 500, 1000), size=224, area=0.08, strength=1.0, step=1),
+            claims=[dict(text='more epochs help under the strongest views',
+                         left=dict(at=['1000 epochs', '+colour+blur']),
+                         right=dict(at=['90 epochs', '+colour+blur']))])))

@@ -6,8 +6,7 @@ Source:
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from mmsimclr.checkpoints import encoder_weights
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS
@@ -40,46 +39,20 @@ NORM_VARIABLES = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mea
                   'running_var': 'moving_variance'}
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A convolution without bias and the batch norm behind it."""
-
-    stage: int                           # 1 to 4, or 0 for the stem
-    block: int                           # within the stage, from 0
-    place: int                           # within the block, from 1, or 0 for the projection shortcut
-    kernel_shape: tuple[int, int, int, int]                  # height, width, in, out
-
-    @property
-    def conv_key(self) -> str:
-        """Torchvision's name of the convolution."""
-        if self.stage == 0:
-            return 'conv1'
-        return f'layer{self.stage}.{self.block}.' + (f'conv{self.place}' if self.place else 'downsample.0')
-
-    @property
-    def norm_key(self) -> str:
-        """Torchvision's name of the norm."""
-        return self.conv_key.replace('downsample.0', 'downsample.1').replace('conv', 'bn')
-
-
-def official_layers(depth: int, channels: int = 64, stem_px: int = 7) -> list[Layer]:
-    """Return the layers of a network without selective kernels, in the order of creation.
-
-    The stem has ``channels`` outputs, 64 at width 1, and a kernel of 7 (ImageNet) or 3 (CIFAR) pixels.
-    """
-    kernels_px, expansion = ((3, 3), 1) if depth in BASIC_DEPTHS else ((1, 3, 1), 4)
-    layers = [Layer(0, 0, 1, (stem_px, stem_px, 3, channels))]
-    width_in = channels
+def official_convolutions(depth: int) -> list[str]:
+    """Return torchvision's names of the convolutions of a plain network, in the order of their creation."""
+    names = ['conv1']
     for stage, num_blocks in enumerate(NUM_BLOCKS[depth], 1):
-        inner = channels * 2**(stage - 1)
-        width_out = expansion * inner
-        layers.append(Layer(stage, 0, 0, (1, 1, width_in, width_out)))
         for block in range(num_blocks):
-            widths = [width_in, *[inner] * (len(kernels_px) - 1), width_out]
-            layers += [Layer(stage, block, place, (side, side, widths[place - 1], widths[place]))
-                       for place, side in enumerate(kernels_px, 1)]
-            width_in = width_out
-    return layers
+            parts = ['downsample.0'] if block == 0 else []
+            parts += ['conv1', 'conv2'] if depth in BASIC_DEPTHS else ['conv1', 'conv2', 'conv3']
+            names += [f'layer{stage}.{block}.{part}' for part in parts]
+    return names
+
+
+def norm_of(convolution: str) -> str:
+    """Return torchvision's name of the batch norm behind a convolution."""
+    return convolution.replace('downsample.0', 'downsample.1').replace('conv', 'bn')
 
 
 class TensorFlow1Names:
@@ -116,13 +89,13 @@ class TensorFlow1Names:
         """Return the depth whose number of layers is nearest to the highest one among the names."""
         layer = re.compile(r'(?:conv2d|batch_normalization)(?:_(\d+))?/\w+')
         num_layers = 1 + max(int(found[1] or 0) for name in names if (found := layer.fullmatch(name)))
-        return min(NUM_BLOCKS, key=lambda depth: abs(len(official_layers(depth)) - num_layers))
+        return min(NUM_BLOCKS, key=lambda depth: abs(len(official_convolutions(depth)) - num_layers))
 
     @staticmethod
-    def layer_names(layers: Collection[Layer]) -> Iterator[tuple[str, str]]:
-        """Yield the names of each layer's convolution and norm."""
+    def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield the names of each convolution and its norm."""
         yield 'conv2d', 'batch_normalization'
-        for number in range(1, len(layers)):
+        for number in range(1, len(convolutions)):
             yield f'conv2d_{number}', f'batch_normalization_{number}'
 
     @staticmethod
@@ -171,20 +144,19 @@ class TensorFlow2Names:
             abs(a - b) for a, b in zip(NUM_BLOCKS[depth], num_blocks, strict=True)))
 
     @staticmethod
-    def layer_names(layers: Collection[Layer]) -> Iterator[tuple[str, str]]:
-        if max(layer.place for layer in layers) == 3:
-            # A bottleneck's convolution and norm are followed by DropBlock.
-            convolutions, shortcut, step = 'conv_relu_dropblock_layers', 'projection_layers', 3
-        else:
-            convolutions, shortcut, step = 'conv2d_bn_layers', 'shortcut_layers', 2
-        for layer in layers:
-            block, first = f'block_groups/{layer.stage - 1}/layers/{layer.block}', (layer.place - 1) * step
-            if layer.stage == 0:
-                yield 'initial_conv_relu_max_pool/0/conv2d', 'initial_conv_relu_max_pool/2/bn'
-            elif layer.place == 0:
-                yield f'{block}/{shortcut}/0/conv2d', f'{block}/{shortcut}/1/bn'
-            else:
-                yield f'{block}/{convolutions}/{first}/conv2d', f'{block}/{convolutions}/{first + 1}/bn'
+    def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
+        # In a bottleneck DropBlock follows each convolution and norm.
+        is_basic = 'layer1.0.conv3' not in convolutions
+        layers, shortcut, step = ('conv2d_bn_layers', 'shortcut_layers', 2) if is_basic else (
+            'conv_relu_dropblock_layers', 'projection_layers', 3)
+        yield 'initial_conv_relu_max_pool/0/conv2d', 'initial_conv_relu_max_pool/2/bn'
+        for name in convolutions[1:]:
+            stage, block, part = name.removeprefix('layer').split('.', 2)
+            place, folder = 0, shortcut
+            if part != 'downsample.0':
+                place, folder = step * (int(part[-1]) - 1), layers
+            parent = f'block_groups/{int(stage) - 1}/layers/{block}/{folder}'
+            yield f'{parent}/{place}/conv2d', f'{parent}/{place + 1}/bn'
 
     @staticmethod
     def head_layer_names(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -23,10 +23,17 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.key_maps import NORM_VARIABLES, TensorFlow1Names, TensorFlow2Names, official_layers
+from mmsimclr.checkpoints.key_maps import (
+    NORM_VARIABLES,
+    TensorFlow1Names,
+    TensorFlow2Names,
+    norm_of,
+    official_convolutions,
+)
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import MissingFileError
 from mmsimclr.files import read_text
+from mmsimclr.registry import MODELS
 
 NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
@@ -219,11 +226,15 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     if form.stem_kernel not in names:
         raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
     stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
-    layers = official_layers(depth, channels, stem_px)
-    wanted = {}
-    for layer, (conv, norm) in zip(layers, form.layer_names(layers), strict=True):
-        wanted[f'{layer.conv_key}.weight'] = f'{conv}/kernel', layer.kernel_shape
-        wanted |= _norm(layer.norm_key, norm, layer.kernel_shape[-1])
+    with torch.device('meta'):                               # of its tensors only the shapes are asked for
+        shapes = MODELS.build(dict(
+            type='mmsimclr.ResNet', depth=depth, width_multiplier=channels / 64, project_first_shortcut=True,
+            stem='cifar' if stem_px == 3 else 'imagenet')).state_dict()
+    wanted, convolutions = {}, official_convolutions(depth)
+    for key, (conv, norm) in zip(convolutions, form.layer_names(convolutions), strict=True):
+        width_out, width_in, height, width = shapes[f'{key}.weight'].shape
+        wanted[f'{key}.weight'] = f'{conv}/kernel', (height, width, width_in, width_out)
+        wanted |= _norm(norm_of(key), norm, width_out)
     tensors = _collect(variables, prefix, wanted, f'a ResNet-{depth}')
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':

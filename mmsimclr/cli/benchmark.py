@@ -33,8 +33,8 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
               device: str, cfg_options: dict, launcher: str) -> None:
     """Measure an encoder by a protocol.
 
-    CONFIG is a file, e.g. one of configs/benchmarks/; CHECKPOINT a file, a work directory, an address or a
-    model-zoo name.
+    CONFIG is a file, or a name of `mmsimclr configs list`; CHECKPOINT a file, a work directory, an address
+    or a model-zoo name.
     """
     if not check and (checkpoint is None) == (init == 'checkpoint'):
         raise click.UsageError('name a CHECKPOINT, or ask for --init random, not both')
@@ -48,8 +48,8 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
     settings.allow_changed = list(allow_changed)
-    result = run_benchmark(settings, checkpoint, config_path=config, select=select, cache_dir=feature_cache,
-                           device=device, command=command_line())
+    result = run_benchmark(settings, checkpoint, config_path=settings.filename, select=select,
+                           cache_dir=feature_cache, device=device, command=command_line())
     if distributed.rank() == 0:
         click.echo(result_text(result))
         click.echo(f'{settings.work_dir}/result.json')

@@ -29,7 +29,7 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
           launcher: str) -> None:
     """Pre-train the model of a config.
 
-    CONFIG is a file, e.g. one of configs/simclr/.
+    CONFIG is a file, or a name of `mmsimclr configs list simclr`.
     """
     from mmsimclr import distributed
     from mmsimclr.config import load_config
@@ -46,5 +46,5 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
         set_auto_scale_lr(settings)
     if deterministic:
         set_deterministic(settings)
-    pretrain(settings, config, command_line())
+    pretrain(settings, settings.filename, command_line())
     distributed.stop()

@@ -31,12 +31,9 @@ class UnreadableImageError(InputError):
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of an image in pixels, as OpenCV loads it: turned as its EXIF entry says.
+    """Return width and height in pixels, as OpenCV loads an image: turned as its EXIF entry says.
 
-    Decoding all images of a large set takes minutes, so only those are decoded whose end is missing.
-
-    Raises:
-        UnreadableImageError: If the file is not an image, or not all of one.
+    Only images whose end is missing are decoded; UnreadableImageError if one is not whole.
     """
     try:
         with opened_image(path) as image:
@@ -72,17 +69,9 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
               annotations: str = 'Annotations', share: slice = slice(None)) -> dict[str, int]:
     """Check the boxes of a list of a PASCAL VOC devkit; return the numbers of ``images`` and ``objects``.
 
-    Args:
-        list_file: Text file with the name of an image on each line.
-        root: Folder of one year, such as ``VOCdevkit/VOC2007``.
-        classes: Names that objects may have.
-        images: Folder of ``NAME.jpg`` below the root.
-        annotations: Folder of ``NAME.xml`` below the root.
-        share: The part of the list whose objects to check and count; it may have none.
-
-    Raises:
-        FileNotFoundError: If the list, an image or an annotation is missing.
-        ValueError: If the list is wrong, or an image, a class, a box or a size is.
+    ``list_file`` names an image on each line; ``root`` is the folder of one year, ``VOCdevkit/VOC2007``, with
+    ``NAME.jpg`` in ``images`` and ``NAME.xml`` in ``annotations``. ``share`` is the part of the list to open.
+    FileNotFoundError if a file is missing, ValueError if the list, an image, a class or a box is wrong.
     """
     names = _read_list(Path(list_file))
     paths = [Path(root, images, f'{name}.jpg') for name in names]
@@ -139,17 +128,9 @@ def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_class
                        share: slice = slice(None)) -> dict[str, int]:
     """Check images and their masks; return the numbers of ``images`` and, as ``objects``, of classes in each.
 
-    Args:
-        pairs: Files of an image and of its mask.
-        num_classes: Number of classes; labels are below it.
-        origin: Name of the split in messages.
-        ignore_index: Label of pixels that do not count.
-        reduce_zero_label: Whether 0 does not count either, and the classes begin at 1.
-        share: The part of the pairs to open and count.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If there are no images, one comes twice or is damaged, or a mask does not fit its image.
+    ``pairs`` are files of an image and of its mask, ``origin`` is their name in messages. Labels are below
+    ``num_classes``, or ``ignore_index``; with ``reduce_zero_label`` 0 does not count and classes begin at 1.
+    Errors and ``share`` are those of :func:`check_voc`.
     """
     if not pairs:
         raise InputError(f'{origin} lists no images')
@@ -178,19 +159,9 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
                masks: bool = True, share: slice = slice(None)) -> dict[str, int]:
     """Check the boxes and masks of a COCO annotation file; return the numbers of ``images`` and ``objects``.
 
-    Objects without area are in COCO itself; training leaves them out, and a warning counts them.
-
-    Args:
-        ann_file: ``instances_*.json``.
-        images: Folder of the images.
-        classes: Names of the categories, in the order of the file; None accepts any.
-        masks: Whether each object must have a mask.
-        share: The part of the images to open.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If the file is not COCO's, an id or image is there twice, its classes are others or in
-            another order, or an annotation's image, category, box, polygon or mask is impossible.
+    Objects without area are in COCO itself; training leaves them out, and a warning counts them. ``classes``
+    are the categories in the file's order (None accepts any); ``masks`` says whether each object must have
+    one. Errors and ``share`` are those of :func:`check_voc`.
     """
     ann_file = Path(ann_file)
     _require_files([ann_file], 'annotation files')
@@ -214,8 +185,15 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
         _require_once(listed, ann_file, what)
     if not entries:
         raise InputError(f'{ann_file} lists no images')
-    if classes is not None:
-        _check_categories(names, classes, ann_file)
+    if classes is not None and list(names) != list(classes):
+        absent = [name for name in classes if name not in names]
+        unknown = [name for name in names if name not in classes]
+        if absent or unknown:
+            raise InputError(f'{ann_file} and the config differ in their classes: only the file has '
+                             f'{_some(unknown)}, only the config has {_some(absent)}; set '
+                             'metainfo=dict(classes=...)')
+        raise InputError(f'{ann_file} has its categories in another order than the config, so that labels '
+                         f'would be exchanged; set metainfo=dict(classes=...) to {_some(names)}')
     _require_files(paths, f'images of {ann_file}')
     opened = paths[share]
     for path, stated, size in zip(
@@ -234,18 +212,6 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
     if not num_counted:
         raise InputError(f'{ann_file} has images and not one object')
     return dict(images=len(entries), objects=len(annotations))
-
-
-def _check_categories(found: Sequence[str], classes: Sequence[str], ann_file: Path) -> None:
-    absent = [name for name in classes if name not in found]
-    unknown = [name for name in found if name not in classes]
-    if absent or unknown:
-        raise InputError(f'{ann_file} and the config differ in their classes: only the file has '
-                         f'{_some(unknown)}, only the config has {_some(absent)}; set '
-                         'metainfo=dict(classes=...)')
-    if list(found) != list(classes):
-        raise InputError(f'{ann_file} has its categories in another order than the config, so that labels '
-                         f'would be exchanged; set metainfo=dict(classes=...) to {_some(found)}')
 
 
 def _has_area(annotation: Mapping[str, Any], sizes: Mapping, categories: set, masks: bool,
@@ -280,34 +246,13 @@ def _check_run_lengths(mask: Mapping[str, Any], width: int, height: int, place: 
     if list(mask['size']) != [height, width]:
         raise InputError(f'{place} has a mask of {_x(mask["size"][::-1])} on an image of {width}x{height}')
     counts = mask['counts']
-    if isinstance(counts, str):
-        counts = _unpacked_run_lengths(counts, place)
+    if isinstance(counts, str):                  # packed: only pycocotools writes it
+        return
     if not isinstance(counts, list) or not all(type(count) is int for count in counts):
         raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r:.80}')
     if min(counts, default=-1) < 0 or sum(counts) != width * height:
         raise InputError(f'{place} has run lengths of {sum(counts)} pixels, or negative ones, on an image of '
                          f'{width}x{height}, which has {width * height}')
-
-
-def _unpacked_run_lengths(text: str, place: str) -> list[int]:
-    """Return the run lengths of COCO's text: numbers of 5 bits a character, differences from the third on.
-
-    Source:
-        cocoapi, common/maskApi.c, rleFrString.
-    """
-    counts, value, shift = [], 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 50:
-            raise InputError(f'{place} has run lengths that are no text of COCO: {text!r:.80}')
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value, shift = 0, 0
-    return counts
 
 
 def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
@@ -316,19 +261,9 @@ def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
     if not polygons or not all(_is_number(side) for polygon in mask for side in polygon):
         raise InputError(f'{place} must have a segmentation: run lengths, or a list of polygons of at least '
                          f'{MIN_POLYGON_POINTS} points x, y; got {str(mask)[:80]}')
-    for polygon in mask:
-        if polygon:
-            x, y = polygon[::2], polygon[1::2] or [0]
-            _check_box((min(x), min(y), max(x), max(y)), size, f'{place} (polygon)')
-    if not any(map(_polygon_area, polygons)):
-        raise InputError(f'{place} has polygons without area, all points on a line: {str(mask)[:80]}')
-
-
-def _polygon_area(polygon: Sequence[float]) -> float:
-    """Return the area of a polygon x, y, x, y, ... by the shoelace formula."""
-    x, y = np.array(polygon[::2], float), np.array(polygon[1::2], float)
-    x, y = x - x[0], y - y[0]
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    for polygon in polygons:
+        x, y = polygon[::2], polygon[1::2]
+        _check_box((min(x), min(y), max(x), max(y)), size, f'{place} (polygon)')
 
 
 def _is_number(value: Any) -> bool:

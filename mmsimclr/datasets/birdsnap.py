@@ -1,20 +1,14 @@
 """Birdsnap in the layout of its release."""
 
 import csv
-import io
-import logging
-import os
 import re
 from pathlib import Path
 
-from mmengine.logging import print_log
-
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import read_text
 from mmsimclr.registry import DATASETS
 
-SPLITS = ('train', 'test')
 NUMBER = re.compile(r'[0-9]{1,9}')
 LISTS = ('species.txt', 'images.txt', 'test_images.txt')
 WHERE = ('Birdsnap 1.1 is http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz; it has '
@@ -43,9 +37,7 @@ class Birdsnap(FileDataset):
     """
 
     def __init__(self, data_root: str = 'data/birdsnap', split: str = 'train', **kwargs) -> None:
-        if split not in SPLITS:
-            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
-        self.split, self.num_listed, self.num_missing = split, 0, 0
+        self.split = check_split(split, ('train', 'test'))
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -65,28 +57,16 @@ class Birdsnap(FileDataset):
         if unknown:
             raise InputError(f'{root / "images.txt"} has the species {unknown[0]!r:.80}, which is not in '
                              f'species.txt. {WHERE}')
-        listed = [(path, labels[number]) for path, number in images
-                  if (path in test) == (self.split == 'test')]
         folders = root / 'images', root / 'download' / 'images'
         folder = next(filter(Path.is_dir, folders), folders[0])
-        items = [dict(img_path=str(folder / path), gt_label=label) for path, label in listed
-                 if os.path.isfile(folder / path)]
-        self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
-        if not items:
-            raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '
-                                   f'{folder}. {WHERE}')
-        if self.num_missing:
-            print_log(f'Birdsnap, {self.split}: {self.num_missing} of {self.num_listed} images are not there '
-                      'and are left out', 'current', logging.WARNING)
-        return items
+        return self.keep_present([dict(img_path=str(folder / path), gt_label=labels[number])
+                                  for path, number in images if (path in test) == (self.split == 'test')],
+                                 WHERE)
 
 
 def _columns(path: Path, *names: str) -> list[tuple[str, ...]]:
     """Return columns of a table with tabs between its fields and their names in its first line."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path, 'a table'), newline=''), delimiter='\t'))
-    except csv.Error as error:
-        raise InputError(f'{path} is no table: {error}') from error
+    rows = list(csv.DictReader(read_text(path, 'a table').splitlines(), delimiter='\t'))
     if not rows or any(row.get(name) is None for row in rows for name in names):
         raise InputError(f'{path} must be a table with the columns {", ".join(names)}, separated by tabs. '
                          f'{WHERE}')

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.registry import DATASETS
 
-SPLITS = ('train', 'test')
 FOLDER = '101_ObjectCategories'
 WHERE = ('Caltech-101 is caltech-101.zip of https://data.caltech.edu/records/mzrjq-6wc02; unpack it, and the '
          f'{FOLDER}.tar.gz in it, so that data_root holds {FOLDER}/<class>/*.jpg')
@@ -33,11 +32,10 @@ class Caltech101(FileDataset):
 
     def __init__(self, data_root: str = 'data/caltech-101', split: str = 'train', num_train: int = 30,
                  seed: int = 0, **kwargs) -> None:
-        if split not in SPLITS:
-            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         if num_train < 1:
             raise InputError(f'num_train must be >= 1, got {num_train} (30 is usual)')
-        self.split, self.num_train, self.seed = split, num_train, seed
+        self.split = check_split(split, ('train', 'test'))
+        self.num_train, self.seed = num_train, seed
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import force_full_init
 
-from mmsimclr.datasets.base import ArrayDataset
+from mmsimclr.datasets.base import ArrayDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError, UserError
-from mmsimclr.files.unpickling import RefusedError, unpickle_arrays
+from mmsimclr.files.unpickling import unpickle_arrays
 from mmsimclr.registry import DATASETS
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 BINARY_FOLDER = 'cifar-10-batches-bin'
 PICKLE_FOLDER = 'cifar-10-batches-py'
 RECORD_BYTES = 1 + 3 * 32 * 32
-# The official pickles have about 31 MB; a larger file is no batch and is not read into memory.
+# The official ones have about 31 MB.
 MAX_PICKLE_BYTES = 40_000_000
 
 
 @dataclass(frozen=True)
 class Batch:
-    """An official batch: its name, its number of images, and the md5 sums of both versions."""
+    """An official batch, and the md5 sums of both of its versions, as members of the official archives."""
 
     name: str
     num_images: int
@@ -31,8 +31,6 @@ class Batch:
     pickle_md5: str
 
 
-# Binary sums: of the members of cifar-10-binary.tar.gz; pickle sums: of those of cifar-10-python.tar.gz, as
-# torchvision checks them.
 BATCHES = {
     'train': (
         Batch('data_batch_1', 10000, '5dd7e06a14cb22eb9f671a540d1b7c25', 'c99cafc152244af753f735de768cd75f'),
@@ -47,10 +45,11 @@ BATCHES = {
 }
 
 
-def read_binary_batch(path: Path, batch: Batch) -> np.ndarray:
-    """Return the records of an official ``.bin`` batch, uint8 [N, 3073], read-only.
+def read_batch(path: Path, batch: Batch) -> np.ndarray:
+    """Return the records of an official batch, ``NAME.bin`` or the pickle ``NAME``, uint8 [N, 3073].
 
-    A record is the label, then the red, green and blue values.
+    A record is the label, then the red, green and blue values. A pickle is opened after its md5 was compared,
+    and nothing but arrays and plain containers can come out of it.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -58,62 +57,21 @@ def read_binary_batch(path: Path, batch: Batch) -> np.ndarray:
     """
     if not path.is_file():
         raise MissingFileError(f'{path} is missing')
-    num_bytes = batch.num_images * RECORD_BYTES
-    if path.stat().st_size != num_bytes:                          # A large wrong file is not read at all.
-        raise InputError(f'{path} is truncated or wrong: expected {num_bytes} bytes, got '
-                         f'{path.stat().st_size}')
-    return check_records(path.read_bytes(), batch, path)
-
-
-def check_records(data: bytes, batch: Batch, origin: Path) -> np.ndarray:
-    """Return content of the binary layout as records uint8 [N, 3073], if it is that of ``batch``."""
-    actual = _md5(data)
-    if actual != batch.binary_md5:
-        raise InputError(f'{origin} does not hold the official {batch.name}: expected md5 {batch.binary_md5} '
-                         f'of {batch.num_images * RECORD_BYTES} bytes in the binary layout, got {actual} of '
-                         f'{len(data)} bytes')
-    return np.frombuffer(data, np.uint8).reshape(batch.num_images, RECORD_BYTES)
-
-
-def read_pickled_batch(path: Path, batch: Batch | None = None) -> np.ndarray:
-    """Read a batch of the pickle version as records, uint8 [N, 3073], as of :func:`read_binary_batch`.
-
-    Nothing but arrays and plain containers can come out of the file. The md5 of ``batch`` is compared before
-    anything is unpickled. None is for a pickle rebuilt elsewhere, whose content the caller checks.
-
-    Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If its md5 is another, it is no CIFAR-10 batch, or it asks for anything besides arrays.
-    """
-    if not path.is_file():
-        raise MissingFileError(f'{path} is missing')
-    if path.stat().st_size > MAX_PICKLE_BYTES:
-        raise InputError(f'{path} is no CIFAR-10 batch: {path.stat().st_size} bytes, where the official ones '
-                         'have about 31 million')
-    data = path.read_bytes()
-    if batch is not None and _md5(data) != batch.pickle_md5:
-        raise InputError(f'{path} is truncated or wrong: expected md5 {batch.pickle_md5}, got {_md5(data)} '
-                         f'({len(data)} bytes)')
-    try:
-        content = unpickle_arrays(data)
-        content = {key.decode() if isinstance(key, bytes) else key: content[key] for key in content}
-        pixels, labels = np.asarray(content['data']), np.asarray(content['labels'])
-    except RefusedError as error:
-        raise InputError(f'{path} cannot be read as a pickled CIFAR-10 batch: it asks for {error}, which no '
-                         'batch needs') from error
-    except Exception as error:  # A damaged pickle can raise nearly anything.
-        raise InputError(f'{path} cannot be read as a pickled CIFAR-10 batch: {type(error).__name__}: '
-                         f'{error}') from error
-    if not (pixels.dtype == np.uint8 and pixels.shape == (len(labels), RECORD_BYTES - 1)
-            and labels.dtype.kind in 'iu' and labels.min() >= 0 and labels.max() <= 9):
-        raise InputError(f'{path} is no CIFAR-10 batch: it needs data, uint8 [N, 3072], and N labels from 0 '
-                         'to 9')
-    return np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1)
-
-
-def _md5(data: bytes) -> str:
+    is_binary = path.suffix == '.bin'
+    num_bytes = batch.num_images * RECORD_BYTES if is_binary else MAX_PICKLE_BYTES
+    size = path.stat().st_size
+    if size > num_bytes or (is_binary and size < num_bytes):      # A large wrong file is not read at all.
+        raise InputError(f'{path} is truncated or wrong: expected {num_bytes} bytes, got {size}')
+    data, expected = path.read_bytes(), batch.binary_md5 if is_binary else batch.pickle_md5
     # The sums guard against damage, not against an attacker; says so to FIPS builds of OpenSSL.
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if actual != expected:
+        raise InputError(f'{path} is truncated or wrong: expected md5 {expected}, got {actual}')
+    if is_binary:
+        return np.frombuffer(data, np.uint8).reshape(batch.num_images, RECORD_BYTES)
+    content = {key.decode() if isinstance(key, bytes) else key: value
+               for key, value in unpickle_arrays(data).items()}
+    return np.concatenate([np.array(content['labels'], np.uint8)[:, None], content['data']], axis=1)
 
 
 @DATASETS.register_module()
@@ -142,13 +100,12 @@ class CIFAR10(ArrayDataset):
 
     def __init__(self, data_root: str = 'data/cifar10', split: str = 'train', num_images: int | None = None,
                  **kwargs) -> None:
-        if split not in BATCHES:
-            raise InputError(f"split must be 'train' or 'test', got {split!r}")
+        self.split = check_split(split, tuple(BATCHES))
         available = sum(batch.num_images for batch in BATCHES[split])
         if num_images is not None and not 1 <= num_images <= available:
             raise InputError(f'num_images must be from 1 to {available} for the {split} split (None for '
                              f'all), got {num_images}')
-        self.split, self.num_images = split, num_images
+        self.num_images = num_images
         self.images, self.labels = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
         super().__init__(data_root, **kwargs)
 
@@ -168,7 +125,7 @@ class CIFAR10(ArrayDataset):
                 f'folder). To prepare it: {mend}')
         self.images = np.empty((sum(batch.num_images for batch in batches), 32, 32, 3), np.uint8)
         self.labels = np.empty(len(self.images), np.int64)
-        read_batch, end = (read_binary_batch if suffix else read_pickled_batch), 0
+        end = 0
         for batch in batches:
             try:
                 records = read_batch(folder / f'{batch.name}{suffix}', batch)

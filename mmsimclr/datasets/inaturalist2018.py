@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import read_json
 from mmsimclr.registry import DATASETS
@@ -29,9 +29,7 @@ class INaturalist2018(FileDataset):
     METAINFO = {'classes': tuple(str(number) for number in range(NUM_CLASSES))}
 
     def __init__(self, data_root: str = 'data/inaturalist2018', split: str = 'train', **kwargs) -> None:
-        if split not in ('train', 'val'):
-            raise InputError(f"split must be 'train' or 'val', got {split!r}")
-        self.split = split
+        self.split = check_split(split, ('train', 'val'))
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -1,15 +1,9 @@
 """Places205 from its published lists."""
 
-import csv
-import io
-import logging
-import os
 import re
 from pathlib import Path, PurePosixPath
 
-from mmengine.logging import print_log
-
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import read_text
 from mmsimclr.registry import DATASETS
@@ -48,41 +42,23 @@ class Places205(FileDataset):
 
     def __init__(self, data_root: str = 'data/places205', split: str = 'train', allow_missing: bool = False,
                  **kwargs) -> None:
-        if split not in ('train', 'val'):
-            raise InputError(f"split must be 'train' or 'val', got {split!r}")
-        self.split, self.allow_missing, self.num_listed, self.num_missing = split, allow_missing, 0, 0
+        self.split, self.allow_missing = check_split(split, ('train', 'val')), allow_missing
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         listed = read_places205_list(root / LIST.format(split=self.split))
         items = [dict(img_path=str(root / IMAGES / path), gt_label=label) for path, label in listed]
-        if self.allow_missing:
-            items = [item for item in items if os.path.isfile(item['img_path'])]
-        self.num_listed, self.num_missing = len(listed), len(listed) - len(items)
-        if not items:
-            raise MissingFileError(f'none of the {len(listed)} images of the {self.split} split is in '
-                                   f'{root / IMAGES}; they are images256.tar of {SITE}')
-        if self.num_missing:
-            print_log(f'Places205, {self.split}: {self.num_missing} of {self.num_listed} images are not '
-                      'there and are left out', 'current', logging.WARNING)
-        return items
+        self.num_listed, self.num_missing = len(items), 0
+        where = f'They are images256.tar of {SITE}'
+        return self.keep_present(items, where) if self.allow_missing else items
 
 
 def read_places205_list(path: Path) -> list[tuple[str, int]]:
-    """Return path and class of each image of a published list, lines such as ``a/abbey/gsun_0.jpg,0``.
-
-    Raises:
-        FileNotFoundError: If there is no such list.
-        ValueError: If a line is of another form, an image comes twice, lies elsewhere or has another class.
-    """
+    """Return path and class of each image of a published list, lines such as ``a/abbey/gsun_0.jpg,0``."""
     if not path.is_file():
         raise MissingFileError(f'no {path}: it is in trainvalsplit_places205.tar.gz of {SITE}')
-    try:
-        text = read_text(path, 'a list of Places205', MAX_LIST_BYTES)
-        rows = list(csv.reader(io.StringIO(text, newline='')))
-    except csv.Error as error:
-        raise InputError(f'{path} is not a list of Places205: {error}') from error
+    rows = [line.rsplit(',', 1) for line in read_text(path, 'a list', MAX_LIST_BYTES).splitlines()]
     for number, row in enumerate(rows, 1):
         if len(row) != 2 or not row[0] or not _LABEL.fullmatch(row[1]) or int(row[1]) >= NUM_CLASSES:
             raise InputError(f'{path}, line {number}: must be a path and a class from 0 to '

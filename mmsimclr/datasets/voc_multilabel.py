@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import read_text, read_xml
 from mmsimclr.registry import DATASETS
@@ -40,11 +40,9 @@ class VOCMultiLabel(FileDataset):
 
     def __init__(self, data_root: str = 'data/VOCdevkit/VOC2007', split: str = 'trainval',
                  labels: str = 'annotations', **kwargs) -> None:
-        if split not in SPLITS:
-            raise InputError(f'split must be one of {", ".join(SPLITS)}, got {split!r}')
         if labels not in ('annotations', 'image_sets'):
             raise InputError(f'labels must be one of annotations, image_sets, got {labels!r}')
-        self.split, self.label_source = split, labels
+        self.split, self.label_source = check_split(split, SPLITS), labels
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:

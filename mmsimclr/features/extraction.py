@@ -25,7 +25,6 @@ from mmsimclr.features.store import (
     FORMAT,
     KIND,
     FeatureStore,
-    RowWriter,
     check_arrays,
     decisive_settings,
     read_manifest,
@@ -34,6 +33,7 @@ from mmsimclr.files import map_npy, map_npz
 from mmsimclr.transforms import ImageReadError
 
 DTYPES = ('float32', 'float16')
+COMMIT_BYTES = 1 << 23              # of rows that wait in memory
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_features(path: str | Path) -> FeatureFiles:
 
 def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype: str = 'float32',
                      num_workers: int = 0, skip_unreadable: bool = False, verify: bool = False,
-                     commit_s: float = 1.0, command: str | None = None,
+                     commit_s: float = 5.0, command: str | None = None,
                      progress: Callable[[int, int], None] | None = None) -> FeatureFiles:
     """Write the features of a dataset's images to files, in its order, in bounded memory, and return them.
 
@@ -120,24 +120,30 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
     if num_workers < 0 or commit_s < 0:
         raise InputError(f'num_workers and commit_s must be >= 0, got {num_workers} and {commit_s}')
     dataset = ImageFolder(images) if isinstance(images, str | Path) else images
-    store, manifest, rank, ranks = FeatureStore(Path(out)), {}, distributed.rank(), distributed.world_size()
+    store = FeatureStore(Path(out))
+    listed: ImageList | None = None                     # on rank 0
+    manifest: dict[str, Any] = {}
+
+    def begin() -> list[range]:
+        nonlocal listed, manifest
+        listed = list_images(dataset, verify)
+        manifest = _manifest(embedder, dataset, listed, dtype, command, verify)
+        return store.prepare(manifest, listed, skip_unreadable)
+
+    def end() -> None:
+        if not store.is_complete:
+            store.finish(manifest, list_images(dataset, verify) if listed.are_files else listed, dataset)
+
     with ExitStack() as held:                           # by rank 0, for all ranks of this run
         distributed.from_first_rank(lambda: held.enter_context(store.reserved()))
-        if rank == 0:
-            listed = list_images(dataset, verify)
-            manifest = _manifest(embedder, dataset, listed, dtype, command, verify)
-            store.prepare(manifest, listed, dataset)
-        barrier()
-        if not store.is_complete:
-            pending = store.pending(embedder.batch_size, skip_unreadable)
-            batches = pending[rank * len(pending) // ranks:(rank + 1) * len(pending) // ranks]
-            barrier()                                   # everyone has read before anyone writes
-            _write_rows(embedder, dataset, store, batches, dtype, num_workers, skip_unreadable, commit_s,
+        batches = distributed.from_first_rank(begin)
+        rank, ranks = distributed.rank(), distributed.world_size()
+        if batches:
+            own = batches[rank * len(batches) // ranks:(rank + 1) * len(batches) // ranks]
+            _write_rows(embedder, dataset, store, own, dtype, num_workers, skip_unreadable, commit_s,
                         progress if rank == 0 else None)
             barrier()
-            if rank == 0:
-                store.finish(manifest, list_images(dataset, verify) if listed.are_files else listed)
-            barrier()
+        distributed.from_first_rank(end)
     features = read_features(out)
     if (left_out := features.manifest['images']['num_unreadable']) and not skip_unreadable:
         raise InputError(f'{out} leaves out {left_out} images that could not be read; if that is wanted, say '
@@ -167,34 +173,41 @@ def _manifest(embedder: Embedder, dataset: Any, listed: ImageList, dtype: str, c
 def _write_rows(embedder: Embedder, dataset: Any, store: FeatureStore, batches: list[range], dtype: str,
                 num_workers: int, skip_unreadable: bool, commit_s: float,
                 progress: Callable[[int, int], None] | None) -> None:
+    images, reasons, rows = [], [], {stage: [] for stage in embedder.stages}     # since the last commit
+
     def commit() -> float:
-        writer.commit()
+        if images:
+            store.add(images, reasons, rows)
+        for part in (images, reasons, *rows.values()):
+            part.clear()
         if progress is not None:
-            progress(int(np.count_nonzero(store.states())), len(dataset))
+            progress(store.num_done(), len(dataset))
         return time.monotonic()
 
     loader = DataLoader(
         PreparedImages(dataset, embedder.preparation), batch_sampler=batches, collate_fn=collate,
         num_workers=num_workers, pin_memory=embedder.device.type == 'cuda', worker_init_fn=_use_one_thread,
         generator=torch.Generator())                    # leaves the global random state alone
-    with kept_memory(embedder.device), \
-            RowWriter(store.folder, embedder.stages, distributed.rank(), embedder.batch_size) as writer:
-        last_commit = commit()
-        for batch, (inputs, reasons) in zip(batches, loader, strict=True):
-            if reasons and not skip_unreadable:
+    with kept_memory(embedder.device):
+        last_commit, num_bytes = commit(), 0
+        for batch, (inputs, unreadable) in zip(batches, loader, strict=True):
+            if unreadable and not skip_unreadable:
                 commit()
-                raise ImageReadError(f'{next(iter(reasons.values()))}. Replace the file, or leave unreadable '
-                                     'images out (--skip-unreadable), and repeat the command, which goes on '
-                                     'from here')
-            rows = {stage: torch.empty(0, length) for stage, length in embedder.feat_dims.items()}
+                raise ImageReadError(f'{next(iter(unreadable.values()))}. Replace the file, or leave '
+                                     'unreadable images out (--skip-unreadable), and repeat the command, '
+                                     'which goes on from here')
+            computed = {stage: torch.empty(0, length) for stage, length in embedder.feat_dims.items()}
             if inputs is not None:
-                rows = embedder.embed_batch(inputs)
-            readable = [index for index in batch if index - batch.start not in reasons]
-            for values in rows.values():
+                computed = embedder.embed_batch(inputs)
+            readable = [index for index in batch if index - batch.start not in unreadable]
+            for stage, values in computed.items():
                 _check_values(values, dtype, dataset, readable)
-            writer.write(batch.start, {stage: values.numpy() for stage, values in rows.items()}, reasons)
-            if time.monotonic() - last_commit >= commit_s:
-                last_commit = commit()
+                rows[stage].append(values.numpy().astype(dtype))
+                num_bytes += rows[stage][-1].nbytes
+            images += batch
+            reasons += [unreadable.get(place, '') for place in range(len(batch))]
+            if time.monotonic() - last_commit >= commit_s or num_bytes >= COMMIT_BYTES:
+                last_commit, num_bytes = commit(), 0
         commit()
 
 

@@ -11,7 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from mmsimclr.files import (
     map_npz,
     parse_json,
     read_json,
+    read_npz,
 )
 
 MANIFEST = 'manifest.json'
@@ -131,26 +132,21 @@ def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
 BLOCK_ROWS, BLOCK_BYTES = 4096, 1 << 24
 
 
-def block_checksums(array: np.ndarray, rows: np.ndarray | None = None) -> list[int]:
-    """Return the CRC-32 of each block of an array's rows; of some rows only, if they are given.
+def block_checksums(array: np.ndarray) -> list[int]:
+    """Return the CRC-32 of each block of an array's rows.
 
     A block has ``BLOCK_ROWS`` rows, or fewer where these have more than ``BLOCK_BYTES``.
     """
-    count, step = len(array) if rows is None else len(rows), _block_rows(array)
-    checksums = []
-    for start in range(0, count, step):
-        block = array[start:start + step] if rows is None else array[rows[start:start + step]]
-        checksums.append(_checksum(block))
+    checksums, step = [], _block_rows(array)
+    for start in range(0, len(array), step):
+        rows = np.ascontiguousarray(array[start:start + step])
+        checksums.append(zlib.crc32(rows.reshape(-1).view(np.uint8)))
         _release(array)
     return checksums
 
 
 def _block_rows(array: np.ndarray) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, array[:1].nbytes)))
-
-
-def _checksum(rows: np.ndarray, before: int = 0) -> int:
-    return zlib.crc32(np.ascontiguousarray(rows).reshape(-1).view(np.uint8), before)
 
 
 def _release(array: np.ndarray) -> None:
@@ -195,90 +191,16 @@ def check_arrays(place: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
                              'command that made it')
 
 
-PENDING, DONE, UNREADABLE = 0, 1, 2
-PROGRESS = 'progress'
-CHECKSUMS = 'checksums'
-IDENTITIES = 'identities'
-REASONS = 'unreadable'
-
-
-class RowWriter:
-    """Writes the rows of one process into files it may share with others; nothing counts before a commit.
-
-    Unlike a memory map, writes keep the process small and leave other machines' rows on network disks alone.
-    """
-
-    def __init__(self, folder: Path, stages: Iterable[str], rank: int, batch_size: int) -> None:
-        self._folder, self._rank, self._batch_size = folder, rank, batch_size
-        self._paths = {stage: folder / f'{stage}.npy' for stage in stages}
-        self._written: list[tuple[int, np.ndarray, int]] = []
-
-    def __enter__(self) -> 'RowWriter':
-        self._arrays = {stage: map_npy(path) for stage, path in self._paths.items()}
-        self._files = {stage: path.open('r+b') for stage, path in self._paths.items()}
-        self._progress = open(self._folder / PROGRESS, 'r+b')
-        self._checksums = open(self._folder / CHECKSUMS, 'r+b')
-        self._reasons = open(self._folder / f'{REASONS}-{self._rank}', 'a', encoding='utf-8')
-        self._reasons.write('\n')                   # ends a line that an interruption cut off
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in (*self._files.values(), self._progress, self._checksums, self._reasons):
-            file.close()
-
-    def write(self, start: int, features: Mapping[str, np.ndarray], reasons: Mapping[int, str]) -> None:
-        """Write the rows [n, C] of a batch; ``reasons`` tell why its other images have none, by place."""
-        num_rows = len(next(iter(features.values()))) + len(reasons)
-        states = np.full(num_rows, DONE, np.uint8)
-        states[list(reasons)] = UNREADABLE
-        checksum = zlib.crc32(states)
-        for stage, file in self._files.items():
-            array = self._arrays[stage]
-            rows = np.zeros((num_rows, array.shape[1]), array.dtype)
-            rows[states == DONE] = features[stage]
-            file.seek(array.offset + start * array.strides[0])
-            file.write(rows.data)
-            checksum = _checksum(rows, checksum)
-        for place, reason in reasons.items():
-            self._reasons.write(json.dumps(dict(image=start + place, reason=reason)) + '\n')
-        self._written.append((start, states, checksum))
-
-    def commit(self) -> None:
-        """Flush the rows to the disk, then their checksums, then record that they are there."""
-        for file in (*self._files.values(), self._reasons):
-            file.flush()
-            os.fsync(file.fileno())
-        for start, _, checksum in self._written:
-            self._checksums.seek(start // self._batch_size * 4)
-            self._checksums.write(checksum.to_bytes(4, 'little'))
-        for start, states, _ in self._written:
-            self._progress.seek(start)
-            self._progress.write(states.data)
-        for file in (self._checksums, self._progress):
-            file.flush()
-            os.fsync(file.fileno())
-        self._written.clear()
-
-
-def _read_reasons(folder: Path) -> dict[int, str]:
-    """Return why images cannot be read, by number, of all processes."""
-    reasons = {}
-    for file in sorted(folder.glob(f'{REASONS}-*')):
-        for line in file.read_bytes().splitlines():
-            with suppress(InputError):              # of a line cut off, so never committed; or empty
-                entry = check_fields(parse_json(line, str(file), 'a reason'), str(file), 'a reason',
-                                     dict(image=(int,), reason=(str,)))
-                reasons[entry['image']] = entry['reason']
-    return reasons
+IDENTITIES = 'identities.npy'
+MAX_BLOCK_BYTES = 1 << 30
 
 
 class FeatureStore:
     """A folder ``<out>.partial`` that becomes ``<out>``.
 
-    ``<stage>.npy`` of each stage, ``paths.npy`` and ``labels.npy`` have a row for each image, ``progress`` a
-    byte, ``identities`` 8 bytes, and ``checksums`` 4 bytes for each batch. In the end unreadable images are
-    taken out, and the folder is renamed, or packed as ``.npz``. The manifest then has a CRC-32 of each
-    ``BLOCK_ROWS`` rows of every array.
+    It has the manifest, the ``identities`` of the images, and blocks of rows, ``rows-FIRST-COUNT.npz``, each
+    whole or not there: numbers of ``images``, ``reasons`` why they cannot be read, empty if they can, and by
+    stage the rows of those that can. In the end the rows are put together, and unreadable images left out.
     """
 
     def __init__(self, out: Path) -> None:
@@ -304,167 +226,124 @@ class FeatureStore:
                         '(--out)', error.holder) from None
             yield
 
-    def prepare(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
-        """Make the files, or check that those there belong to the same extraction.
+    def prepare(self, manifest: Mapping[str, Any], images: ImageList, skip_unreadable: bool) -> list[range]:
+        """Begin, or go on if what is there belongs to the same extraction; return the batches to do.
 
-        Of an extraction that was interrupted, the rows of images that have changed since, and those whose
-        checksum is wrong, are to be made again.
+        Blocks are removed that are damaged, or hold images that have changed since or, without
+        ``skip_unreadable``, unreadable ones.
         """
         if self.is_complete:
             _check_same(self.out, manifest)
             shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very end
-            return
+            return []
         if self.out.is_dir() and any(self.out.iterdir()):
             raise ExistingFileError(f'{self.out} exists and holds no features; choose another name (--out)')
-        if (self.folder / MANIFEST).is_file():
-            if read_manifest(self.folder)['format'] != FIRST_FORMAT:
-                _check_same(self.folder, manifest, () if self._is_finishing() else OF_SINGLE_IMAGES)
-                if not self._is_finishing():
-                    self._renew(manifest, images, dataset)
-                return
-            print_log(f'{self.folder} was begun by an older version, which kept no checksums: it is begun '
-                      'anew', 'current', logging.WARNING)
-        shutil.rmtree(self.folder, ignore_errors=True)          # if it was stopped at the very beginning
-        self._make_files(manifest, images, dataset)
-        write_manifest(self.folder, manifest)                   # last: with it the files count as made
+        done = np.zeros(images.num_images, bool)
+        if (self.folder / IDENTITIES).is_file():
+            _check_same(self.folder, manifest, OF_SINGLE_IMAGES)
+            for block in self._sound_blocks(images, skip_unreadable):
+                done[block['images']] = True
+        else:
+            if (self.folder / MANIFEST).is_file():
+                print_log(f'{self.folder} was begun by an older version: it is begun anew', 'current',
+                          logging.WARNING)
+            shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very beginning
+            self.folder.mkdir(parents=True)
+            self._need_room(manifest, images)
+        write_manifest(self.folder, manifest)
+        with atomic_writer(self.folder / IDENTITIES) as file:   # last: with it the folder counts as begun
+            np.save(file, images.identities)
+        size = manifest['batch_size']
+        return [range(start, min(start + size, len(done))) for start in range(0, len(done), size)
+                if not done[start:start + size].all()]
 
-    def _is_finishing(self) -> bool:
-        return 'num_unreadable' in read_manifest(self.folder)['images']
+    def add(self, images: list[int], reasons: list[str], rows: Mapping[str, list[np.ndarray]]) -> None:
+        """Write a block: whole batches of images, a reason for each, and the rows of those without one."""
+        with atomic_writer(self.folder / f'rows-{images[0]}-{len(images)}.npz') as file:
+            np.savez(file, images=np.array(images), reasons=np.array(reasons),
+                     **{stage: np.concatenate(parts) for stage, parts in rows.items()})
 
-    def pending(self, batch_size: int, skip_unreadable: bool) -> list[range]:
-        """Return the batches with images to do; with ``skip_unreadable``, unreadable ones are done with."""
-        if self._is_finishing():
-            return []
-        states = self.states()
-        todo = states == PENDING if skip_unreadable else states != DONE
-        return [range(start, min(start + batch_size, len(todo))) for start in range(0, len(todo), batch_size)
-                if todo[start:start + batch_size].any()]
+    def num_done(self) -> int:
+        """Return the number of images in all blocks."""
+        return sum(int(path.stem.rpartition('-')[2]) for path in self._block_files())
 
-    def states(self) -> np.ndarray:
-        """Return the state of each image: ``PENDING``, ``DONE`` or ``UNREADABLE``, uint8 [N]."""
-        return np.fromfile(self.folder / PROGRESS, np.uint8)
-
-    def finish(self, manifest: Mapping[str, Any], images: ImageList) -> None:
-        """Take out the rows of unreadable images and rename the result; if stopped, call it again.
+    def finish(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
+        """Put the rows together under the result's name; if stopped, call it again.
 
         ``images`` are listed anew: a row may be of an image before or after it changed, so all must be as
         they were at the beginning.
         """
-        states, reasons = self.states(), _read_reasons(self.folder)
-        keep = np.flatnonzero(states == DONE)
-        if not self._is_finishing():
-            assert PENDING not in states, 'some images were not computed'
-            self._check_rows(images)
-            left_out = [reasons[index] for index in np.flatnonzero(states == UNREADABLE).tolist()]
-            if not len(keep):
-                raise InputError(f'none of the {len(states)} images can be read: {left_out[0]}')
-            write_manifest(self.folder, {
-                **manifest, 'images': {**manifest['images'], 'num_unreadable': len(left_out),
-                                       'unreadable': left_out},
-                'checksums': {path.stem: block_checksums(map_npy(path), keep)
-                              for path in sorted(self.folder.glob('*.npy'))}})
-        for path in sorted(self.folder.glob('*.npy')):
-            _keep_rows(path, keep)
-        if self.out.suffix == '.npz':
-            pack_npz(self.out, sorted(self.folder.glob('*.npy')),
-                     dict(manifest=(self.folder / MANIFEST).read_text(encoding='utf-8')))
-            shutil.rmtree(self.folder)
-        else:
-            os.replace(self.folder, self.out)
-            for name in (PROGRESS, CHECKSUMS, IDENTITIES, f'{REASONS}-*'):
-                for file in self.out.glob(name):
-                    file.unlink()
-
-    def _make_files(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
-        num_images, dtype = images.num_images, np.dtype(manifest['dtype'])
-        row_bytes = dtype.itemsize * sum(manifest['stages'].values()) + 4 * images.longest_path
-        needed = row_bytes * num_images * (2 if self.out.suffix == '.npz' else 1)
-        self.folder.mkdir(parents=True)
-        free = shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise MachineError(
-                f'the features of {num_images} images need {needed / 1e9:.1f} GB on the disk of '
-                f'{self.folder.parent.absolute()}, which has {free / 1e9:.1f} GB left; float16 needs half, '
-                'and a folder half of what .npz needs')
-        for stage, length in manifest['stages'].items():
-            open_memmap(self.folder / f'{stage}.npy', 'w+', dtype, (num_images, length))
-        self._write_lists(images, dataset)
-        (self.folder / PROGRESS).write_bytes(bytes(num_images))
-        (self.folder / CHECKSUMS).write_bytes(bytes(4 * -(-num_images // manifest['batch_size'])))
-
-    def _write_lists(self, images: ImageList, dataset: Any) -> None:
-        if images.labels is not None:
-            np.save(self.folder / 'labels.npy', images.labels)
-        if images.longest_path:
-            paths = open_memmap(self.folder / 'paths.npy', 'w+', f'<U{images.longest_path}',
-                                (images.num_images,))
-            for index in range(images.num_images):
-                paths[index] = dataset.get_data_info(index).get('img_path') or ''
-            paths.flush()
-        (self.folder / IDENTITIES).write_bytes(images.identities.astype('<u8').data)
-
-    def _renew(self, manifest: Mapping[str, Any], images: ImageList, dataset: Any) -> None:
-        """Set back what an interrupted extraction has of images that changed, and rows that are damaged."""
-        for name, size in ((PROGRESS, 1), (IDENTITIES, 8)):
-            found = (self.folder / name).stat().st_size
-            if found != size * images.num_images:
-                raise InputError(f'{self.folder / name} is damaged: it has {found} bytes and must have '
-                                 f'{size * images.num_images}; remove {self.folder} to begin anew')
-        states = self.states()
-        done = states != PENDING
-        for rows, why in ((self._changed(images), 'their images have changed since'),
-                          (self._damaged(states), 'what was written of them is damaged')):
-            states[rows] = PENDING
-            if num := int((rows & done).sum()):
-                print_log(f'{self.folder}: {num} of {len(states)} rows are made again: {why}', 'current',
-                          logging.WARNING)
-        with open(self.folder / PROGRESS, 'r+b') as file:
-            file.write(states.data)
-            file.flush()
-            os.fsync(file.fileno())
-        self._write_lists(images, dataset)
-        write_manifest(self.folder, manifest)
-
-    def _changed(self, images: ImageList) -> np.ndarray:
-        return np.fromfile(self.folder / IDENTITIES, '<u8') != images.identities
-
-    def _damaged(self, states: np.ndarray) -> np.ndarray:
-        """Return where rows are not those that were written, bool [N], of all batches without gaps."""
-        manifest = read_manifest(self.folder)
-        size, stages = manifest['batch_size'], [map_npy(self.folder / f'{stage}.npy')
-                                                for stage in manifest['stages']]
-        expected = np.fromfile(self.folder / CHECKSUMS, '<u4')
-        damaged = np.zeros(len(states), bool)
-        for number, start in enumerate(range(0, len(states), size)):
-            part = slice(start, start + size)
-            if PENDING in states[part]:
-                continue
-            checksum = zlib.crc32(states[part])
-            for rows in stages:
-                checksum = _checksum(rows[part], checksum)
-                _release(rows)
-            damaged[part] = number >= len(expected) or checksum != expected[number]
-        return damaged
-
-    def _check_rows(self, images: ImageList) -> None:
-        if (changed := self._changed(images)).any():
+        if (changed := map_npy(self.folder / IDENTITIES) != images.identities).any():
             raise InputError(
                 f'{int(changed.sum())} of {len(changed)} images were written while their features were '
                 f'extracted, the first is number {int(changed.argmax())}. Repeat the command, which reads '
                 'them again')
-        if (damaged := self._damaged(self.states())).any():
-            raise MachineError(f'{int(damaged.sum())} rows in {self.folder} are not what was written there: '
-                               'check the disk, and repeat the command, which makes them again')
+        reasons: list[str] = [''] * images.num_images
+        for path in self._block_files():
+            block = read_npz(path, KIND, MAX_BLOCK_BYTES)
+            for image, reason in zip(block['images'].tolist(), block['reasons'].tolist(), strict=True):
+                reasons[image] = reason
+        readable = np.array([not reason for reason in reasons])
+        if not readable.any():
+            raise InputError(f'none of the {len(reasons)} images can be read: {reasons[0]}')
+        result, places = self.folder / 'result', np.cumsum(readable) - 1
+        shutil.rmtree(result, ignore_errors=True)               # of an end that was stopped
+        result.mkdir()
+        arrays = {stage: open_memmap(result / f'{stage}.npy', 'w+', np.dtype(manifest['dtype']),
+                                     (int(readable.sum()), length))
+                  for stage, length in manifest['stages'].items()}
+        for path in self._block_files():
+            block = read_npz(path, KIND, MAX_BLOCK_BYTES)
+            numbers = block['images'][readable[block['images']]]
+            for stage, array in arrays.items():
+                array[places[numbers]] = block[stage]
+                array.flush()
+                _release(array)
+        if images.labels is not None:
+            np.save(result / 'labels.npy', images.labels[readable])
+        if images.longest_path:
+            paths = [dataset.get_data_info(index).get('img_path') or '' for index in np.flatnonzero(readable)]
+            np.save(result / 'paths.npy', np.array(paths, f'<U{images.longest_path}'))
+        left_out = [reason for reason in reasons if reason]
+        files = sorted(result.glob('*.npy'))
+        write_manifest(result, {
+            **manifest, 'images': {**manifest['images'], 'num_unreadable': len(left_out),
+                                   'unreadable': left_out},
+            'checksums': {path.stem: block_checksums(map_npy(path)) for path in files}})
+        if self.out.suffix == '.npz':
+            pack_npz(self.out, files, dict(manifest=(result / MANIFEST).read_text(encoding='utf-8')))
+        else:
+            os.replace(result, self.out)
+        shutil.rmtree(self.folder)
 
+    def _block_files(self) -> list[Path]:
+        return sorted(self.folder.glob('rows-*.npz'))
 
-def _keep_rows(path: Path, keep: np.ndarray) -> None:
-    """Reduce a file to some of its rows; one that has as many already is left as it is."""
-    array = map_npy(path)
-    if len(array) == len(keep):
-        return
-    reduced = path.with_name(f'{path.name}.reduced')
-    target = open_memmap(reduced, 'w+', array.dtype, (len(keep), *array.shape[1:]))
-    for start in range(0, len(keep), BLOCK_ROWS):
-        target[start:start + BLOCK_ROWS] = array[keep[start:start + BLOCK_ROWS]]
-    target.flush()
-    os.replace(reduced, path)
+    def _sound_blocks(self, images: ImageList, skip_unreadable: bool) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the blocks to go on from, and remove the others."""
+        identities = map_npy(self.folder / IDENTITIES)
+        for path in self._block_files():
+            try:
+                block = read_npz(path, KIND, MAX_BLOCK_BYTES)
+                numbers = block['images']
+                if (identities[numbers] != images.identities[numbers]).any():
+                    why = 'images have changed since'
+                elif not skip_unreadable and any(block['reasons']):
+                    why = 'images could not be read'
+                else:
+                    yield block
+                    continue
+            except (InputError, KeyError, IndexError) as error:
+                why = str(error)
+            print_log(f'{path} is made again: {why}', 'current', logging.WARNING)
+            path.unlink()
+
+    def _need_room(self, manifest: Mapping[str, Any], images: ImageList) -> None:
+        row_bytes = np.dtype(manifest['dtype']).itemsize * sum(manifest['stages'].values())
+        needed = images.num_images * (row_bytes + 4 * images.longest_path)
+        needed *= 3 if self.out.suffix == '.npz' else 2
+        if needed > (free := shutil.disk_usage(self.folder).free):
+            raise MachineError(
+                f'the features of {images.num_images} images need {needed / 1e9:.1f} GB on the disk of '
+                f'{self.folder.parent.absolute()}, which has {free / 1e9:.1f} GB left; float16 needs half, '
+                'and a folder two thirds of what .npz needs')

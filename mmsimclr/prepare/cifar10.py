@@ -5,15 +5,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from mmsimclr.datasets import cifar10 as official
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import DownloadError, atomic_writer, download, unpack
+from mmsimclr.files import DownloadError, ProgressLine, atomic_writer, download, unpack
 
 OFFICIAL_URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 OFFICIAL_MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
 OFFICIAL_BYTES = 170_052_171
+SUFFIXES = '.bin', ''                           # of the binary and of the pickled batches
 Report = Callable[[str], None]
 
 
@@ -68,19 +67,11 @@ def _take_existing(data_root: Path, folder: Path, report: Report) -> bool:
 
 def _take_official(url: str, timeout: float, keep_archive: bool, folder: Path, report: Report) -> None:
     """Download the official archive and take the batches from it."""
-    tenths = 0
-
-    def progress(received: int, total: int | None) -> None:
-        nonlocal tenths
-        total = total or OFFICIAL_BYTES
-        if received * 10 // total > tenths:
-            tenths = received * 10 // total
-            report(f'  {received / 1e6:.0f} of {total / 1e6:.0f} MB')
-
     report(f'official address: downloading {url}')
     try:
         archive = download(url, folder.parent / 'cifar-10-binary.tar.gz', size=OFFICIAL_BYTES,
-                           hashes={'md5': OFFICIAL_MD5}, timeout=timeout, progress=progress)
+                           hashes={'md5': OFFICIAL_MD5}, timeout=timeout,
+                           progress=ProgressLine('CIFAR-10', 'MB'))
     except DownloadError as error:
         raise type(error)(f'{error}. Fetch cifar-10-binary.tar.gz on another machine ({OFFICIAL_URL}) and '
                           'name it with --source') from error
@@ -95,7 +86,7 @@ def _take_from(location: Path, folder: Path, report: Report) -> None:
         with tempfile.TemporaryDirectory(prefix='.unpacked-', dir=folder.parent) as temporary:
             try:
                 unpack(location, Path(temporary),
-                       [f'{batch.name}{suffix}' for batch in _batches() for suffix in READERS])
+                       [f'{batch.name}{suffix}' for batch in _batches() for suffix in SUFFIXES])
                 return _take_from(Path(temporary), folder, report)
             except (OSError, ValueError) as error:
                 if getattr(error, 'errno', None) is not None:
@@ -108,12 +99,12 @@ def _take_from(location: Path, folder: Path, report: Report) -> None:
                                "or 'auto'")
     failures = []
     folders = '', official.BINARY_FOLDER, official.PICKLE_FOLDER
-    for inner, (suffix, read) in itertools.product(folders, READERS.items()):
+    for inner, suffix in itertools.product(folders, SUFFIXES):
         place = location / inner
         if any((place / f'{batch.name}{suffix}').is_file() for batch in _batches()):
             try:
                 for batch in _wanted_batches(folder):
-                    records = read(place / f'{batch.name}{suffix}', batch)
+                    records = official.read_batch(place / f'{batch.name}{suffix}', batch)
                     with atomic_writer(folder / f'{batch.name}.bin') as file:
                         file.write(records)
                     report(f'{batch.name}.bin: md5 {batch.binary_md5}, the official one')
@@ -145,21 +136,9 @@ def _wanted_batches(folder: Path, report: Report | None = None) -> list[official
     wanted = []
     for batch in _batches():
         try:
-            official.read_binary_batch(folder / f'{batch.name}.bin', batch)
-        except FileNotFoundError:
+            official.read_batch(folder / f'{batch.name}.bin', batch)
+        except (FileNotFoundError, ValueError) as error:
             wanted.append(batch)
-        except ValueError as error:
-            wanted.append(batch)
-            if report:
+            if report and isinstance(error, ValueError):
                 report(f'to be replaced: {error}')
     return wanted
-
-
-def _from_pickle(path: Path, batch: official.Batch) -> np.ndarray:
-    # Pickles rebuilt elsewhere differ from the official ones in fields that do not matter here, so the
-    # content is compared.
-    return official.check_records(official.read_pickled_batch(path).tobytes(), batch, path)
-
-
-# File suffix -> reader of verified records, uint8 [N, 3073].
-READERS = {'.bin': official.read_binary_batch, '': _from_pickle}

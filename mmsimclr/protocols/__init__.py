@@ -10,6 +10,7 @@ from .knn import KNN, knn_metrics
 from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
+from .representation import Representation
 from .result import Predictions, Result, portable_path, read_predictions, read_result, sha256
 from .retrieval import Retrieval
 from .semi_supervised import SemiSupervised, Supervised
@@ -21,8 +22,8 @@ from .transfer_fine_tuning import TransferFineTuning
 from .transform_prediction import TransformPrediction
 
 __all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health',
-           'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Result',
-           'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised', 'TrainedClassifier',
-           'TransferFineTuning', 'TransferLinear', 'TransformPrediction', 'check_annotations',
-           'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',
+           'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Representation',
+           'Result', 'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised',
+           'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'TransformPrediction',
+           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',
            'read_predictions', 'read_result', 'run_benchmark', 'sha256', 'train_classifier']

@@ -15,14 +15,9 @@ from mmsimclr.errors import InputError, MissingFileError
 def check_annotations(config: Config) -> dict[str, dict[str, int]]:
     """Read the annotations and open the images of train and test; in a process group each rank a share.
 
-    Returns:
-        For ``train`` and ``test`` the counts ``images`` and ``objects`` (of segmentation the classes of each
-        image, summed). On several ranks each counts the objects of its share, or of all images (COCO).
-
-    Raises:
-        ConfigError: If a dataset is of a kind that cannot be checked, or train and test have other classes.
-        ValueError: If a split is empty or an annotation cannot be right; the message names file and value.
-        FileNotFoundError: If a file is missing.
+    Returns the counts ``images`` and ``objects`` of ``train`` and ``test``, as of
+    :mod:`mmsimclr.datasets.annotations`, whose errors it raises; ConfigError if a dataset is of a kind that
+    cannot be checked, or train and test have other classes.
     """
     share = slice(distributed.rank(), None, distributed.world_size())
     classes = classes_of(config)

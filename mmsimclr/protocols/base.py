@@ -45,40 +45,31 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         checkpoint: A file, folder, address or model-zoo name; None for a randomly initialised encoder,
             whose architecture is then the config's ``encoder``.
         config_path: Where the config came from, for the result.
-        command: The command that repeats the run, for the result.
+        command: What repeats the run, for the result.
         select: Address of the encoder in the checkpoint, where it has several.
-        cache_dir: Folder of extracted features, which all evaluations of an encoder share; by default
-            ``features`` beside the work directory.
+        cache_dir: Folder of extracted features; by default ``features`` beside the work directory.
         device: Where to compute; 'auto' is the GPU if there is one.
 
     Raises:
-        ConfigError: If the config describes no protocol.
-        CheckpointError: If the checkpoint cannot be used.
-        HeldError: If another run works in the work directory.
+        ConfigError, CheckpointError, HeldError: If the config has no protocol, the checkpoint cannot be used,
+            or another run works in the work directory.
     """
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
                           '(configs/benchmarks/); to pre-train, use tools/train.py')
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
-    with working_in(config.work_dir, 'benchmark'):
-        return _run_benchmark(config, checkpoint, config_path, command, select, cache_dir, device)
-
-
-def _run_benchmark(config: Config, checkpoint: str | None, config_path: str | Path | None,
-                   command: str | None, select: str | None, cache_dir: str | Path | None,
-                   device: str) -> Result:
-    work_dir = Path(config.work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    randomness = config.get('randomness') or {}
+    work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
-    set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-    MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
-    source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
-    benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
-                          config_path=str(config_path) if config_path else None, command=command, seed=seed,
-                          device=device, num_workers=config.get('num_workers', 0))
-    return PROTOCOLS.build(config.protocol).run(benchmark)
+    with working_in(work_dir, 'benchmark'):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
+        MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
+        source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+        benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
+                              config_path=str(config_path) if config_path else None, command=command,
+                              seed=seed, device=device, num_workers=config.get('num_workers', 0))
+        return PROTOCOLS.build(config.protocol).run(benchmark)
 
 
 @dataclass(frozen=True)
@@ -175,10 +166,8 @@ class Benchmark:
                  **preparation: Any) -> FeatureFiles:
         """Return the encoder's features of a dataset, extracted once, by all ranks together, and kept.
 
-        They are kept by the hash of all that decides them: the encoder's weights, how images are prepared
-        and pooled, the list of images and when each was written, the device and the versions. The dataset's
-        pipeline is not used. ``stages`` and ``preparation``, such as ``resize_px``, are arguments of
-        :class:`~mmsimclr.features.Embedder`.
+        They are kept by the hash of all that decides them. The dataset's pipeline is not used. ``stages`` and
+        ``preparation``, such as ``resize_px``, are arguments of :class:`~mmsimclr.features.Embedder`.
         """
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
@@ -190,10 +179,6 @@ class Benchmark:
         # Rank 0 decides: on another machine, copies of the images may have been written at other times.
         name = [f'{embedder.fingerprint()[:16]}_{extraction_sha256(embedder, images)[:16]}']
         broadcast_object_list(name)
-        if not (self.cache_dir / name[0]).exists() and any(
-                self.cache_dir.glob(f'{name[0].partition("_")[0]}_*')):
-            self.logger.info(f'{self.cache_dir} has features of this encoder, but of other images, times of '
-                             'writing or versions; these are extracted anew')
         features = extract_to_files(embedder, images, self.cache_dir / name[0], num_workers=self.num_workers,
                                     command=self.command,
                                     progress=ProgressLine() if distributed.rank() == 0 else None)
@@ -214,7 +199,8 @@ class Benchmark:
             dataset = getattr(dataset, 'dataset', None)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
-               settings: Mapping[str, Any], predictions: Predictions | None = None) -> Result:
+               settings: Mapping[str, Any], predictions: Predictions | None = None,
+               series: Mapping[str, list[float]] | None = None) -> Result:
         """Write ``result.json``, and the predictions beside it, and return it; see :class:`Result`."""
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
@@ -222,7 +208,7 @@ class Benchmark:
             settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
                                                 stated=scale.stated)},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
-            wall_time_s=time.perf_counter() - self.started)
+            wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         if self.missing:
             result.settings['images_missing'] = dict(self.missing)
         if report is None:

@@ -112,13 +112,7 @@ class Segmentation(FineTuning):
 
 
 def check_benchmark(config: Config, checkpoint: str | None = None, select: str | None = None) -> str:
-    """Check the encoder, if there is a checkpoint, and all annotations; return a line on each.
-
-    Raises:
-        ConfigError: If the protocol of the config has no annotations, or its model is for another encoder.
-        CheckpointError: If the checkpoint has no encoder that can be used.
-        ValueError: As :func:`check_annotations`, which see for further errors.
-    """
+    """Check the encoder, if there is a checkpoint, and all annotations; return a line on each."""
     if config.get('default_scope') not in ('mmdet', 'mmseg') or not config.get('train_dataloader'):
         raise ConfigError('only configs of detection and segmentation have annotations to check')
     lines = []

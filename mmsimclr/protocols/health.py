@@ -4,9 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from mmsimclr.errors import InputError
 from mmsimclr.evaluation.health import health
+from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
+from mmsimclr.protocols.transform_prediction import TransformedImages
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -17,19 +22,43 @@ class Health(Protocol):
     Args:
         images: Config of the images; its pipeline is not used.
         stages: What to measure: 'pooled' is the encoder's output h, 'projection' the head's g(h).
+        view: A random transform. With it LiDAR and alignment are measured too, on several views of each of
+            some images.
+        num_views: Views of an image, >= 2.
+        num_view_images: Images of which there are views, evenly spaced, >= 2.
         resize_px, crop_px: As in :class:`~mmsimclr.protocols.KNN`.
     """
 
     def __init__(self, images: Mapping[str, Any], stages: Sequence[str] = ('pooled',),
+                 view: Mapping[str, Any] | None = None, num_views: int = 8, num_view_images: int = 256,
                  resize_px: int | None = None, crop_px: int | None = None) -> None:
-        self.images, self.stages = images, list(stages)
+        if min(num_views, num_view_images) < 2:
+            raise InputError('num_views and num_view_images must be >= 2, got '
+                             f'{num_views} and {num_view_images}')
+        self.images, self.stages, self.view = images, list(stages), view
+        self.num_views, self.num_view_images = num_views, num_view_images
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
 
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features and return the measures of each stage."""
         features = benchmark.features(self.images, self.stages, **self.preparation)
+        views = self._views(benchmark)
         # A collapsed encoder has no spectrum: what cannot be measured is left out.
         metrics = {f'{stage}_{name}': value for stage in self.stages
-                   for name, value in health(features.stages[stage]).items() if math.isfinite(value)}
-        return benchmark.result('label-free', metrics, dict(images=len(features)),
-                                dict(stages=self.stages, **features.manifest['preparation']))
+                   for name, value in health(features.stages[stage], views.get(stage)).items()
+                   if math.isfinite(value)}
+        return benchmark.result('label-free', metrics, dict(images=len(features)), dict(
+            stages=self.stages, **features.manifest['preparation'],
+            **(dict(view=repr(self.view), num_views=self.num_views) if self.view else {})))
+
+    def _views(self, benchmark: Benchmark) -> dict[str, np.ndarray]:
+        """Return features of views, [N, V, D], by stage."""
+        if self.view is None:
+            return {}
+        size = preparation_for(benchmark.encoder.backbone, **self.preparation)
+        parts = [benchmark.features(
+            dict(type=TransformedImages, dataset=self.images, classes=dict(view=(1.0, self.view)),
+                 seed=number, num_images=self.num_view_images, resize_px=size.resize_px,
+                 crop_px=size.crop_px),
+            self.stages, resize_px=size.crop_px, crop_px=size.crop_px) for number in range(self.num_views)]
+        return {stage: np.stack([part.stages[stage] for part in parts], axis=1) for stage in self.stages}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy import ndarray
+from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -24,8 +25,7 @@ class KNN(Protocol):
     neighbour votes for its class with weight exp(similarity / temperature).
 
     Args:
-        train: Config of the labelled images; its pipeline is not used.
-        test: Config of the images to classify.
+        train, test: Configs of the labelled images and of those to classify; their pipelines are not used.
         k: Numbers of neighbours, each >= 1.
         temperature: Temperature of the votes, dimensionless, > 0.
         resize_px: Short side of the images, in pixels; by default what the encoder expects.
@@ -51,9 +51,11 @@ class KNN(Protocol):
         train, test = (benchmark.features(dataset, self.feature, **self.preparation)
                        for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        metrics, predicted = knn_metrics(
-            train.stages[self.feature], train.labels, test.stages[self.feature], test.labels, self.k,
-            self.temperature, benchmark.device)
+        _check_labels(train.labels, test.labels)
+        found = _shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
+                               benchmark.device)
+        benchmark.look_for_duplicates(train, test, *(part[:, 0].cpu().numpy() for part in found))
+        metrics, predicted = _accuracies(*found, train.labels, test.labels, self.k, self.temperature)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
@@ -69,20 +71,27 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
     """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
 
     Features are float [B, D], which may be memory-mapped, and [Q, D]; their classes are int64 [B] and [Q]. In
-    a process group every rank compares a share of the queries, and all get the whole result. For ties see
-    :func:`~mmsimclr.evaluation.knn.top_accuracies`, for ``k`` and ``temperature`` :class:`KNN`.
-
-    Raises:
-        ValueError: If labels are missing, are not one class an image or all the same, a class of the queries
-            is not in the bank, or a feature is not finite.
+    a process group every rank compares a share of the queries, and all get the whole result. ValueError if
+    labels do not fit or a feature is not finite.
     """
     _check_labels(bank_labels, query_labels)
-    num_classes = int(bank_labels.max()) + 1
+    return _accuracies(*_shared_search(bank, queries, max(k), device), bank_labels, query_labels, k,
+                       temperature)
+
+
+def _shared_search(bank: ndarray, queries: ndarray, k: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return similarities and rows [Q, k] of the nearest features, each rank having searched for a share."""
     rank, ranks = distributed.rank(), distributed.world_size()
     share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
-    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
+    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, k, device=device)]
     similarity, rows = (torch.from_numpy(np.concatenate(parts)).to(device)
                         for parts in zip(*distributed.from_every_rank(found), strict=True))
+    return similarity, rows
+
+
+def _accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_labels: ndarray,
+                k: Sequence[int], temperature: float) -> tuple[dict[str, float], dict[int, ndarray]]:
+    num_classes, device = int(bank_labels.max()) + 1, rows.device
     labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
     truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}

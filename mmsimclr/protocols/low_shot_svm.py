@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from numpy import ndarray
 
 from mmsimclr import distributed
@@ -13,7 +14,7 @@ from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.svm import VOC07Features, run_in_parallel, worker_processes, write_csv
+from mmsimclr.protocols.svm import VOC07Features, run_in_parallel, write_csv
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -25,19 +26,15 @@ class LowShotSVM(Protocol):
     are drawn for each class, an SVM is fitted for each cost, and the average precision (AP) on the test
     images is taken. Reported for each k is the mean over classes and samples with the cost for which it is
     largest: **the cost is chosen on the test images**, as in the original protocol. All costs and samples
-    are written into ``low_shot_svm.csv``.
-
-    A class without a positive or a negative training or test image is left out. So is a k for which one of
-    the other classes has too few images: it would not be comparable. The result says both.
+    are written into ``low_shot_svm.csv``. A class without a positive or a negative training or test image is
+    left out, and so is a k for which another class has too few images. The result says both.
 
     Args:
-        train: Config of the labelled images, of one class each or of several; its pipeline is not used.
-        test: Config of the images to classify.
         k: Numbers of positive images, each >= 1.
         num_samples: Number of independent draws, >= 1.
         negatives_per_positive: Negative images for each positive one, >= 1; as many as there are other
             classes, in the original protocol.
-        costs: As of :class:`~mmsimclr.protocols.SVM`; so are the further arguments.
+        train, test, costs, ...: As of :class:`~mmsimclr.protocols.SVM`.
 
     Source:
         Goyal et al. 2019, section 6.2, and its code; MMSelfSup for the five layers of ResNet-50.
@@ -65,8 +62,10 @@ class LowShotSVM(Protocol):
         ks = [k for k in self.k if k not in too_large]
         if not ks:
             raise InputError(f'no k can be evaluated: with k={self.k[0]}, {too_large[self.k[0]]}')
-        with worker_processes():
+        try:
             outcomes = {stage: self._evaluate(stage, data, ks, benchmark.seed) for stage in self.stages}
+        finally:
+            get_reusable_executor().shutdown(wait=True)
         layers = {stage: maps for stage, (maps, _) in outcomes.items()}
         failed = sum(count for _, count in outcomes.values())
         best = max(layers, key=lambda stage: layers[stage].mean(axis=2).max(axis=1).mean())

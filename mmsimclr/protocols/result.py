@@ -10,7 +10,7 @@ import numpy as np
 from mmsimclr.environment import flags, hardware, versions
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz
+from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz, shipped_root
 
 
 @dataclass(frozen=True)
@@ -77,50 +77,36 @@ def feature_names(features: FeatureFiles) -> np.ndarray:
 
 @dataclass
 class Result:
-    """Metric values and all that is needed to know what they mean and to get them again.
+    """Metric values and all that is needed to know what they mean and to get them again."""
 
-    Attributes:
-        protocol: Name of the protocol, e.g. ``'knn'``.
-        metrics: Values by name; the name ends in the unit where there is one (``knn_accuracy_percent``).
-        num_images: Counts of images by part, e.g. ``{'train': 10000, 'test': 2000}``.
-        seed: The seed of the run.
-        settings: What decided the values: k, temperature, pooling, crop, ...
-        checkpoint: Path of the encoder's file, see :func:`portable_path`; None for random initialisation.
-        checkpoint_sha256, checkpoint_layout: Hash of its content, and the layout that was recognised.
-        tensors_loaded: (filled, expected) tensors of the encoder; None where nothing was loaded.
-        predictions, predictions_sha256: File of the predictions for each image, beside the result, and its
-            hash; the latter is None in old results.
-        dataset: Name of the data, as published results call it.
-        config, command: Path of the config, and the command that makes this result.
-        wall_time_s: Seconds it took.
-        versions, hardware: Versions of what ran, and what it ran on.
-        flags: Whether only deterministic algorithms ran, number of threads, ...; empty in old results.
-    """
-
-    protocol: str
-    metrics: dict[str, float]
-    num_images: dict[str, int]
+    protocol: str                                        # its name, e.g. 'knn'
+    metrics: dict[str, float]                            # by name, which ends in the unit
+    num_images: dict[str, int]                           # by part, such as train and test
     seed: int
-    settings: dict = field(default_factory=dict)
-    checkpoint: str | None = None
+    settings: dict = field(default_factory=dict)         # what decided the values: k, pooling, crop, ...
+    checkpoint: str | None = None                        # as of portable_path; None for a random encoder
     checkpoint_sha256: str | None = None
     checkpoint_layout: str | None = None
-    tensors_loaded: tuple[int, int] | None = None
-    predictions: str | None = None
+    tensors_loaded: tuple[int, int] | None = None        # filled and expected ones of the encoder
+    predictions: str | None = None                       # file of those for each image, beside the result
     predictions_sha256: str | None = None
-    dataset: str | None = None
+    dataset: str | None = None                           # name of the data, as published results call it
     config: str | None = None
-    command: str | None = None
+    command: str | None = None                           # what makes this result
     wall_time_s: float | None = None
     versions: dict = field(default_factory=versions)
     hardware: dict = field(default_factory=hardware)
-    flags: dict = field(default_factory=flags)
+    flags: dict = field(default_factory=flags)           # deterministic algorithms, threads, ...
+    series: dict[str, list[float]] = field(default_factory=dict)    # numbers of pictures
 
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
             self.tensors_loaded = tuple(self.tensors_loaded)             # JSON has lists only
-        self.checkpoint, self.config = (portable_path(path) if path else None
-                                        for path in (self.checkpoint, self.config))
+        self.checkpoint = portable_path(self.checkpoint) if self.checkpoint else None
+        if self.config:                     # of one that comes with the package, the place in it
+            shipped, path = shipped_root() / 'configs', Path(self.config).absolute()
+            self.config = path.relative_to(shipped.parent).as_posix() if path.is_relative_to(shipped) \
+                else portable_path(path)
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
@@ -137,7 +123,7 @@ TYPES = dict(
     **dict.fromkeys(('checkpoint', 'checkpoint_sha256', 'checkpoint_layout', 'predictions',
                      'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
-    flags=(dict,))
+    flags=(dict,), series=(dict,))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 

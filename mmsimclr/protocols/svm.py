@@ -6,8 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +47,14 @@ class SVM(Protocol):
     it has fewer positive or negative training images than folds, or no positive or no negative test image.
 
     Args:
-        train: Config of the labelled images, of one class each or of several; its pipeline is not used.
+        train: Config of the labelled images, of one class each or of several.
         test: Config of the images to classify.
         costs: Costs to choose from, each > 0; of equally good ones the first is taken.
         stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
         num_folds: Folds of the cross-validation, >= 2.
         ignored_as_negatives: Whether training images that are marked as ignored for a class (label -1) are
             its negatives, as in the original code, or left out. Ignored test images never count.
-        resize_px: Short side of the images, in pixels; by default what the encoder expects.
-        crop_px: Side of the square that they are then squashed into.
+        resize_px, crop_px: As in :class:`~mmsimclr.protocols.KNN`, but squashed into the square.
         max_iterations: Bound on the passes of an SVM.
         num_processes: Processes that fit SVMs; by default one for each core.
 
@@ -81,8 +79,10 @@ class SVM(Protocol):
         """Extract features, fit the SVMs, and return the mean AP of each layer, in percent."""
         data = VOC07Features.extract(benchmark, self.datasets, self.stages, self.preparation, self.num_folds,
                                      self.ignored_as_negatives)
-        with worker_processes():
+        try:
             layers = {stage: self._evaluate(stage, data, benchmark.seed) for stage in self.stages}
+        finally:
+            get_reusable_executor().shutdown(wait=True)
         maps = {stage: 100 * float(np.mean(layer['ap'])) for stage, layer in layers.items()}
         best = max(maps, key=maps.get)
         names = [data.names[number] for number in data.classes]
@@ -210,10 +210,7 @@ class VOC07Features:
 
 
 def multi_labels(labels: ndarray | None, num_classes: int, part: str) -> ndarray:
-    """Return labels of one class an image, [N], or of several, as int64 [N, K]: 1, 0, or -1 (left out).
-
-    ``part`` names the images in an error.
-    """
+    """Return labels of one class an image, [N], or of several, as int64 [N, K]: 1, 0, or -1 (left out)."""
     if labels is None:
         raise InputError(f'the {part} images have no labels; use a dataset that has')
     labels = np.asarray(labels)
@@ -246,15 +243,6 @@ def unusable_classes(train: ndarray, test: ndarray, names: Sequence[str], min_im
     return reasons
 
 
-@contextmanager
-def worker_processes() -> Iterator[None]:
-    """Keep the processes of :func:`run_in_parallel` from one call to the next, and end them in the end."""
-    try:
-        yield
-    finally:
-        get_reusable_executor().shutdown(wait=True)
-
-
 def _end_with(parent: int) -> None:
     """Have this process end when its parent has, also where that was killed and could tell nobody."""
     def watch() -> None:
@@ -266,11 +254,10 @@ def _end_with(parent: int) -> None:
 
 def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
                     num_processes: int | None = None, unit: str = 'SVMs') -> list[Any]:
-    """Return ``[function(*shared, *task) for task in tasks]``, computed by several processes.
+    """Return ``[function(*shared, *task) for task in tasks]``, computed by several processes on each rank.
 
-    The ranks of a process group share the tasks, and every rank gets all results. Large arrays among
-    ``shared`` are memory-mapped, not copied. ``num_processes`` is for each rank, by default one for each core
-    of this machine; ``unit`` names a task on the line that shows progress.
+    Every rank gets all results. Large arrays among ``shared`` are memory-mapped. ``num_processes`` is by
+    default one for each core of this machine; ``unit`` names a task on the line that shows progress.
     """
     # Not threads: liblinear has one random state for all, and what they drew would depend on their timing.
     tasks = list(tasks)

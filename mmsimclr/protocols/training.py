@@ -51,13 +51,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                      name: str | None = None) -> TrainedClassifier:
     """Train the classifier of a benchmark's config on its encoder, and evaluate it on the test.
 
-    What only encoder and data can tell is filled into the config's model, a :class:`Classifier`: the
-    encoder, the scale of its images, the shapes of its maps, the number of classes.
-
-    Args:
-        benchmark: The encoder and the config; the latter is not changed.
-        options: Values of the config to override, keys dotted.
-        name: Folder below the benchmark's for this training, where there are several.
+    What only encoder and data can tell is filled into a copy of the config's model, a :class:`Classifier`.
+    ``options`` override values, keys dotted; ``name`` is a folder below the benchmark's for this training.
 
     Raises:
         ConfigError: If the config lacks a part.
@@ -244,12 +239,9 @@ def evaluate(model: Classifier, loader: DataLoader) -> Evaluation:
     """Classify all images of a loader, and return the same answers on all ranks.
 
     The ranks may divide the images in any way, and pad: an image that is seen several times counts once.
-    All ranks get the buffers of rank 0, such as the statistics of batch norm, as in a checkpoint. The model
-    has no wrapper; items of the loader carry ``gt_label`` and ``sample_idx``, the place in the dataset.
-
-    Raises:
-        ValueError: If a head was never trained, or an image was not seen, has a label out of range or
-            makes logits that are not finite.
+    All ranks get the buffers of rank 0, such as the statistics of batch norm, as in a checkpoint. Items of
+    the loader carry ``gt_label`` and ``sample_idx``. ValueError if a head was never trained, or an image was
+    not seen, has a label out of range or makes logits that are not finite.
     """
     blank = [name for name, head in model.heads.items() if getattr(head, 'is_blank', False)]
     if blank:

@@ -64,10 +64,9 @@ class TransferDataset:
 
 
 class Transfer(Protocol):
-    """Base of protocols that measure an encoder on several datasets.
+    """Base of protocols that measure an encoder on several datasets, each in a folder of its own.
 
-    Each dataset's result and predictions go into a folder of its own below the work directory, and the
-    result of all into the work directory. Where there is one dataset only, that is its result.
+    The result of all goes into the work directory; where there is one dataset only, that is its result.
 
     Args:
         tasks: The datasets, arguments of :class:`TransferDataset`.
@@ -152,6 +151,7 @@ class TransferLinear(Transfer):
         train, val, test = (
             dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
+        benchmark.look_for_duplicates(train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
                                     *(part.labels for part in (val, test) if part is not None))
@@ -210,8 +210,7 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
 def hold_out(labels: ndarray, share: float, seed: int) -> tuple[ndarray, ndarray]:
     """Split images of classes [N] into those to fit to and those to validate on, ascending.
 
-    A share of each class, rounded, is validated on. A class of two or more images keeps at least one on
-    either side; a single image is fitted to. Labels must be [N], and some class must have two images.
+    A share of each class, rounded, is validated on, at least one of two; a single image is fitted to.
     """
     if labels.ndim != 1:
         raise InputError('images of several classes cannot be held out by class; give a val dataset')

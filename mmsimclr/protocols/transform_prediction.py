@@ -44,22 +44,16 @@ class TransformPrediction(Protocol):
 
     Each image is resized and cut as the encoder expects, then goes through the step of a class drawn from its
     place in the dataset. MLPs of one hidden layer of equal width learn the class from the standardised
-    features of each stage. The projection g(h) should be as long as h, for the lengths not to decide.
-
-    Chance is the accuracy of always naming the most frequent class, the largest share: 80 % for colour, since
-    the policy takes the colours of a fifth of the images.
+    features of each stage. The projection g(h) should be as long as h, for the lengths not to decide. Chance
+    is the largest share of a class: 80 % for colour.
 
     Args:
-        train: Config of the images to learn from; neither its pipeline nor its labels are used.
-        test: Config of the images to test on.
+        train, test: Configs of the images; neither pipelines nor labels are used.
         transformations: Names of ``TASKS``, or tasks of your own in the form of ``TASKS``.
         stages: Features to compare, see :class:`~mmsimclr.features.Embedder`.
         hidden_dims: Width of the hidden layer; by default the length of the first stage.
-        epochs: Passes over the training images, >= 1, of Adam with a cosine to 0.
-        batch_size: Images of a step, >= 1.
-        lr: Learning rate at the start, > 0.
-        resize_px: Short side of the images, in pixels; by default what the encoder expects.
-        crop_px: Side of the central crop, in pixels.
+        epochs, batch_size, lr: Of Adam with a cosine to 0.
+        resize_px, crop_px: As in :class:`~mmsimclr.protocols.KNN`.
 
     Source:
         Chen et al. 2020, section 4.2 and table 3, which says nothing of the MLPs but that there are some.
@@ -126,16 +120,15 @@ class TransformPrediction(Protocol):
 class TransformedImages(DatasetWrapper):
     """Images of another dataset after the step of a class drawn for each; ``gt_label`` is that class.
 
-    Args:
-        dataset: Config of the images; its pipeline is not used.
-        classes: A task, as in ``TASKS``.
-        seed: With the image's place it decides the class, and what the step draws.
-        resize_px, crop_px: Short side, and side of the central crop, before the step.
+    ``classes`` is one of ``TASKS``. ``seed`` and an image's place decide its class and what the step draws;
+    before it the image is resized and cut. With ``num_images`` so many evenly spaced images count.
     """
 
     def __init__(self, dataset: Mapping[str, Any], classes: Mapping[str, tuple[float, dict | None]],
-                 seed: int, resize_px: int, crop_px: int) -> None:
+                 seed: int, resize_px: int, crop_px: int, num_images: int | None = None) -> None:
         super().__init__({**dataset, 'pipeline': []} if 'pipeline' in dataset else dataset)
+        number = len(self.dataset)
+        self._places = np.linspace(0, number - 1, min(num_images or number, number)).astype(int)
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]
@@ -145,9 +138,12 @@ class TransformedImages(DatasetWrapper):
     def metainfo(self) -> dict:
         return {'classes': self.classes}
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def get_data_info(self, index: int) -> dict:
         """Return ``img``, uint8 [crop_px, crop_px, 3], and the class as ``gt_label``."""
-        info = self.dataset.get_data_info(index)
+        info = self.dataset.get_data_info(int(self._places[index]))
         image = {key: info[key] for key in ('img', 'img_path') if info.get(key) is not None}
         image['sample_idx'] = SampleIndex(index, epoch=0, seed=self.seed)
         for step in self._prepare:

@@ -1,4 +1,4 @@
-"""Figures of studies: heat maps, bars, curves, histograms, spectra and maps of embeddings.
+"""Figures of studies: heat maps, bars, pictures of a representation.
 
 Each function returns a matplotlib figure, readable at 800 pixels; :func:`save_figure` writes it as PNG and
 SVG. Published numbers have a panel of their own, beside ours, with axes of its own: the settings differ.
@@ -11,7 +11,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from mmsimclr.errors import InputError
@@ -19,13 +18,10 @@ from mmsimclr.errors import InputError
 #: Okabe and Ito's colours, which the colour-blind tell apart (Wong 2011, Nature Methods 8, 441), without
 #: their yellow, which is hardly seen on white.
 COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#000000')
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 WIDTH_IN, DPI = 8.0, 110
 PANELS = 'measured here', 'published'
 # Text of an SVG stays text, and equal figures are equal files.
 _SVG = {'svg.fonttype': 'none', 'svg.hashsalt': 'mmsimclr'}
-
-Band = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
@@ -104,149 +100,69 @@ def bars(series: Mapping[str, ArrayLike], labels: Sequence[str], title: str, yla
         axis.set_xticklabels(labels, rotation=30 if turned else 0, ha='right' if turned else 'center',
                              rotation_mode='anchor' if turned else 'default')
         axis.grid(axis='y', alpha=0.25)
-    _finish(figure, axes)
-    return figure
-
-
-def curves(series: Mapping[str, Band], title: str, xlabel: str, ylabel: str, log_x: bool = False,
-           published: Mapping[str, Band] | None = None) -> Figure:
-    """Draw lines through (x, y) by name; a third array is the half width of a band around them."""
-    parts = [series] + ([published] if published else [])
-    figure, axes = _panels(len(parts), 3.6, title)
-    names = list(dict.fromkeys(name for part in parts for name in part))
-    for axis, part in zip(axes, parts, strict=True):
-        for name, band in part.items():
-            x, y, *width = (np.asarray(values, float) for values in band)
-            _same_lengths(f'y of {name!r}', y.shape, 'x', x.shape)
-            place = names.index(name)
-            style = dict(color=COLORS[place % len(COLORS)])
-            axis.plot(x, y, label=name, marker=MARKERS[place % len(MARKERS)] if len(x) <= 20 else None,
-                      linestyle=('-', '--', ':')[place // len(COLORS) % 3], markersize=5, **style)
-            if width:
-                axis.fill_between(x, y - width[0], y + width[0], alpha=0.18, linewidth=0, **style)
-        if log_x:
-            axis.set_xscale('log', base=2)
-            ticks = sorted({float(value) for band in part.values() for value in band[0]})
-            if len(ticks) <= 12:
-                axis.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
-        axis.set(xlabel=xlabel, ylabel=ylabel)
-        axis.grid(alpha=0.25)
-    _finish(figure, axes)
-    return figure
-
-
-def histograms(grid: Sequence[Sequence[Mapping[str, ArrayLike]]], title: str, xlabel: str,
-               column_titles: Sequence[str] = (), row_titles: Sequence[str] = (), num_bins: int = 50,
-               span: tuple[float, float] | None = None) -> Figure:
-    """Draw a grid of histograms with the same axes, as shares of the values.
-
-    Each cell has values by name, which are drawn over each other: pixels of one crop, or the cosines of
-    positive and of negative pairs.
-
-    Source:
-        The form of Chen et al. 2020, figure 6.
-    """
-    if len({len(row) for row in grid}) != 1 or not grid[0]:
-        raise InputError(f'grid must be rows of the same number of cells, got {[len(row) for row in grid]}')
-    cells = [{name: np.asarray(values, float).ravel() for name, values in cell.items()}
-             for row in grid for cell in row]
-    if span is None:
-        everything = np.concatenate([values for cell in cells for values in cell.values()])
-        span = float(everything.min()), float(everything.max())
-    figure = Figure(figsize=(WIDTH_IN, max(2.6, 1.35 * len(grid)) + 0.8), layout='constrained')
-    figure.suptitle(title, fontsize=12)
-    axes = figure.subplots(len(grid), len(grid[0]), sharex=True, sharey=True, squeeze=False)
-    names = list(dict.fromkeys(name for cell in cells for name in cell))
-    for axis, cell in zip(axes.flat, cells, strict=True):
-        for name, values in cell.items():
-            color = COLORS[names.index(name) % len(COLORS)]
-            style = dict(bins=num_bins, range=span, weights=np.full(len(values), 1 / max(1, len(values))))
-            axis.hist(values, color=color, alpha=0.35 if len(cell) > 1 else 0.85, label=name, **style)
-            if len(cell) > 1:
-                axis.hist(values, color=color, histtype='step', linewidth=1.4, **style)
         axis.spines[['top', 'right']].set_visible(False)
-        axis.set_xlim(span)
-        axis.xaxis.set_major_locator(MaxNLocator(3 if len(grid[0]) > 3 else 6))
-        axis.tick_params(labelsize=8)
-    for axis, text in zip(axes[0], column_titles, strict=False):
-        axis.set_title(text, fontsize=9 if len(grid[0]) <= 6 else 7)
-    for axis, text in zip(axes[:, 0], row_titles, strict=False):
-        axis.set_ylabel(text)
-    figure.supxlabel(xlabel, fontsize=10)
-    figure.supylabel('share of the values', fontsize=10)
-    most = max(range(len(cells)), key=lambda place: len(cells[place]))
-    if len(cells[most]) > 1:
-        axes.flat[most].legend(frameon=False, fontsize=9)
-    return figure
-
-
-def spectrum(weights: Mapping[str, ArrayLike], title: str) -> Figure:
-    """Draw the eigenvalues of W Wᵀ, largest first, on a logarithmic scale, for matrices W [D, C] by name.
-
-    Source:
-        The form of Chen et al. 2020, figure 10.
-    """
-    figure, (axis,) = _panels(1, 3.8, title)
-    lowest = np.inf
-    for place, (name, matrix) in enumerate(weights.items()):
-        eigenvalues = np.linalg.svd(np.asarray(matrix, float), compute_uv=False) ** 2
-        # What is lost in the digits of float32, in which weights are kept, is no eigenvalue to be shown.
-        shown = eigenvalues > eigenvalues[0] * len(eigenvalues) * np.finfo(np.float32).eps ** 2
-        lowest = min(lowest, eigenvalues[shown].min())
-        axis.plot(np.arange(1, len(eigenvalues) + 1)[shown], eigenvalues[shown], label=name,
-                  color=COLORS[place % len(COLORS)], linestyle=('-', '--', ':')[place % 3])
-    axis.set(xlabel='number', ylabel='eigenvalue of W Wᵀ', yscale='log', ylim=(lowest / 2, None))
-    axis.grid(alpha=0.25)
-    _finish(figure, [axis])
-    return figure
-
-
-def embedding_map(points: Mapping[str, ArrayLike], labels: ArrayLike, class_names: Sequence[str],
-                  title: str) -> Figure:
-    """Draw images as points in the plane, [N, 2] by panel, in the colours and marks of their classes [N].
-
-    Source:
-        The form of Chen et al. 2020, figure 11, whose points are t-SNE's.
-    """
-    labels = np.asarray(labels)
-    figure, axes = _panels(len(points), 1.0 * WIDTH_IN / len(points) + 0.9, title, list(points))
-    for axis, places in zip(axes, points.values(), strict=True):
-        places = np.asarray(places, float)
-        _same_lengths('points', places.shape, 'labels and 2', (len(labels), 2))
-        for number, name in enumerate(class_names):
-            rows = labels == number
-            axis.scatter(*places[rows].T, s=max(4, min(18, 9000 / len(labels))), label=name, linewidths=0,
-                         color=COLORS[number % len(COLORS)], alpha=0.75,
-                         marker=MARKERS[number % len(MARKERS)])
-        axis.set(xticks=[], yticks=[], aspect='equal', adjustable='datalim')
-    _legend(figure, axes, markerscale=1.8)
-    return figure
-
-
-def _panels(number: int, height_in: float, title: str, names: Sequence[str] = PANELS
-            ) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout='constrained')
-    figure.suptitle(title, fontsize=12)
-    axes = figure.subplots(1, number, squeeze=False)[0]
-    for axis, name in zip(axes, names, strict=False):
-        if number > 1 or names is not PANELS:
-            axis.set_title(name, fontsize=10)
-    return figure, axes
-
-
-def _finish(figure: Figure, axes: Sequence[Axes]) -> None:
-    for axis in axes:
-        axis.spines[['top', 'right']].set_visible(False)
-    _legend(figure, axes)
-
-
-def _legend(figure: Figure, axes: Sequence[Axes], **style: float) -> None:
-    """Put a legend of all panels below them, where there is more than one name."""
     handles = {name: handle for axis in axes for handle, name in zip(
         *axis.get_legend_handles_labels(), strict=True)}
     if len(handles) > 1:
         figure.legend(handles.values(), handles, loc='outside lower center', ncols=min(5, len(handles)),
-                      frameon=False, fontsize=9, **style)
+                      frameon=False, fontsize=9)
+    return figure
+
+
+def representation(series: Mapping[str, Sequence[float]], eigenvalues: Mapping[str, Sequence[float]],
+                   title: str) -> Figure:
+    """Draw the series of :class:`mmsimclr.protocols.Representation`, and spectra by name.
+
+    Maps of h and g(h), cosines of pairs, pixels of crops of one image, and eigenvalues of W Wᵀ.
+
+    Source:
+        The forms of Chen et al. 2020, figures 6, 10 and 11.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 11.5), layout='constrained')
+    figure.suptitle(title, fontsize=12)
+    maps, cosines, pixels, spectra = figure.subfigures(4, 1, height_ratios=(4, 2.4, 2.6, 2.6))
+    for axis, stage, name in zip(maps.subplots(1, 2), ('pooled', 'projection'), ('h', 'g(h)'), strict=True):
+        axis.scatter(series[f'map_{stage}_x'], series[f'map_{stage}_y'], c=series['labels'], s=9,
+                     cmap='tab10')
+        axis.set(title=f't-SNE of {name}, coloured by class', xticks=[], yticks=[])
+    names = {'pooled_before': 'h, before training', 'pooled_after': 'h', 'projection_after': 'g(h)'}
+    for axis, (key, name) in zip(cosines.subplots(1, 3), names.items(), strict=True):
+        for kind, color in zip(('positive', 'negative'), COLORS, strict=False):
+            _steps(axis, series[f'{kind}_cosine_{key}'], (-1, 1), color, f'{kind} pairs')
+        axis.set(title=f'cosines of {name}', yticks=[])
+    axis.legend(frameon=False, fontsize=8, loc='upper left')
+    rows = pixels.subplots(2, 4, sharex=True, sharey='row')
+    for (step, name), row in zip({'crop': 'crops', 'view': 'crops with colour'}.items(), rows, strict=True):
+        for number, axis in enumerate(row):
+            _steps(axis, series[f'pixels_{step}_{number}'], (0, 255), COLORS[2], None)
+            axis.set(yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+    pixels.suptitle('pixels of four crops of one image', fontsize=10)
+    axis = spectra.subplots()
+    for (name, values), color in zip(eigenvalues.items(), COLORS, strict=False):
+        axis.semilogy(np.arange(1, len(values) + 1), values, color=color, label=name)
+    axis.set(title='eigenvalues of W Wᵀ of the first layer of the head', xlabel='number')
+    axis.legend(frameon=False, fontsize=8)
+    for axis in figure.get_axes():
+        axis.title.set_fontsize(10)
+        axis.spines[['top', 'right']].set_visible(False)
+        axis.tick_params(labelsize=8)
+    return figure
+
+
+def _steps(axis: Axes, shares: Sequence[float], span: tuple[float, float], color: str, name: str | None
+           ) -> None:
+    axis.stairs(shares, np.linspace(*span, len(shares) + 1), fill=True, alpha=0.55, color=color, label=name)
+
+
+def _panels(number: int, height_in: float, title: str) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout='constrained')
+    figure.suptitle(title, fontsize=12)
+    axes = figure.subplots(1, number, squeeze=False)[0]
+    if number > 1:
+        for axis, name in zip(axes, PANELS, strict=True):
+            axis.set_title(name, fontsize=10)
+    return figure, axes
 
 
 def _same_lengths(name: str, got: tuple[int, ...], of: str, wanted: tuple[int, ...]) -> None:

@@ -24,7 +24,7 @@ from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
 from mmsimclr.errors import InputError
-from mmsimclr.files import Lease, leased
+from mmsimclr.files import HeldError, Lease, leased
 from mmsimclr.models import SimCLR
 from mmsimclr.registry import LOOPS
 from mmsimclr.runner.adapt import is_of_type
@@ -222,9 +222,10 @@ class PretrainRunner(Runner):
         for folder in self._folders() if self._leases else ():
             with ExitStack() as held:
                 if Path(self.work_dir) != folder:
-                    if (lease := Lease.try_take(folder, label='start of a training')) is None:
+                    try:
+                        held.enter_context(Lease.take(folder, label='start of a training', waits=False))
+                    except HeldError:
                         continue
-                    held.enter_context(lease)
                 if leftovers := remove_leftovers(folder):
                     self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
 

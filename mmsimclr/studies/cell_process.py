@@ -102,6 +102,8 @@ def run_cell(cell: Cell, folder: Path) -> CellResult:
         {f'{name}.{metric}': value for name, result in results.items()
          for metric, value in result.metrics.items()},
         round(seconds or time.perf_counter() - started, 1), cell.tuning, options=_plain(cell.options),
+        series={f'{name}.{key}': values for name, result in results.items()
+                for key, values in result.series.items()},
         provenance=dict(checkpoint_sha256=first.checkpoint_sha256, versions=first.versions,
                         hardware=first.hardware))
 

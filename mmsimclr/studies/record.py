@@ -25,6 +25,7 @@ class CellResult:
         tuning: Whether it only helped to choose options of other cells.
         failure: Why it has no numbers; None where it has.
         options: The values that were overridden.
+        series: Numbers of pictures, by ``measure.name``.
         provenance: Versions, hardware, and the encoder's hash.
     """
 
@@ -39,6 +40,7 @@ class CellResult:
     tuning: bool = False
     failure: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    series: dict[str, list[float]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,9 +73,10 @@ def write_records(path: str | Path, study: dict[str, Any], results: Iterable[Cel
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(results, key=lambda each: (each.tuning, each.at, each.seed))
-    content = json.dumps({**study, 'cells': [asdict(each) for each in ordered]}, indent=1, allow_nan=False)
+    head = json.dumps(study, indent=1, allow_nan=False).removesuffix('\n}')
+    cells = ',\n  '.join(json.dumps(asdict(each), allow_nan=False) for each in ordered)     # a line each
     with atomic_writer(path) as file:
-        file.write((content + '\n').encode())
+        file.write(f'{head},\n "cells": [\n  {cells}\n ]\n}}\n'.encode())
     return path
 
 

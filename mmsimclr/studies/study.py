@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.config.canonical import LOCATIONS, config_sha256
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.features.fingerprint import list_images
+from mmsimclr.files import find_config
 from mmsimclr.registry import DATASETS
 from mmsimclr.studies.claims import values_at
 from mmsimclr.studies.record import CellResult
@@ -203,7 +204,7 @@ class Study:
         if key not in self._cells:                           # a cell's hash is worked out once
             options = dict(options)
             base, names = options.pop('base', None), options.pop('measure', None)
-            base = (self.path.parent / base).resolve() if base else self.base
+            base = _config_of(self.path, base) if base else self.base
             measures = tuple(each for each in self.measure if names is None or each.name in names)
             self._cells[key] = Cell(at, seed, base, options, measures, tuning)
         return self._cells[key]
@@ -310,10 +311,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
         MissingFileError: If there is no such file.
         ConfigError: If it has no study, or a key of it is unknown, missing or does not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        known = sorted(str(each) for each in path.parent.glob('*.py'))
-        raise MissingFileError(f'no study at {path}{did_you_mean(str(path), known)}')
+    path = find_config(path)
     try:
         content = Config.fromfile(str(path), use_predefined_variables=False).get('study')
     except Exception as error:
@@ -337,7 +335,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     content['options'] = {**content.get('options', {}), **options}
     in_measures = {key: value for key, value in options.items() if key == 'data_root'}
     content['measure'] = [_measure(path, each, in_measures) for each in content.get('measure', ())]
-    content['base'] = (path.parent / content['base']).resolve()
+    content['base'] = _config_of(path, content['base'])
     study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset)
     for key in study.cells:
         levels = key.split(' | ')
@@ -345,6 +343,9 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
                 level not in axis for level, axis in zip(levels, study.axes.values(), strict=True)):
             raise ConfigError(f'{path}: study.cells has {key!r}, which must be one level of each axis '
                               f'({", ".join(study.axes)}), joined by " | "')
+    levels = [own for axis in study.axes.values() for own in axis.values()] + list(study.cells.values())
+    if varied := sorted(key for key in options if any(key in own for own in levels)):
+        raise ConfigError(f'{path}: {", ".join(varied)} is what the study varies; change its axes instead')
     if isinstance(study.seeds, bool) or not isinstance(study.seeds, int) or study.seeds < 1:
         raise InputError(f'seeds must be an integer >= 1, got {study.seeds!r}')
     return study
@@ -355,8 +356,14 @@ def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any
     if unknown or not {'name', 'config'} <= set(described):
         raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got '
                           f'{described!r}')
-    config = (path.parent / described['config']).resolve()
-    return Measure(described['name'], config, {**described.get('options', {}), **options})
+    return Measure(described['name'], _config_of(path, described['config']),
+                   {**described.get('options', {}), **options})
+
+
+def _config_of(path: Path, name: str) -> Path:
+    """Return the config that a study names: beside the study, or by the name of one that comes with us."""
+    beside = path.parent / name
+    return (beside if beside.is_file() else find_config(Path(name).name)).resolve()
 
 
 def seconds_of(results: Sequence[CellResult]) -> float | None:

@@ -11,11 +11,8 @@ from .color import (
     PCALighting,
     RandomGrayscale,
     RandomSolarize,
-    adjust_brightness,
     adjust_color,
-    adjust_contrast,
     adjust_hue,
-    adjust_saturation,
     solarize,
     to_grayscale,
 )
@@ -31,6 +28,6 @@ __all__ = ['AutoAugment', 'CenterCrop', 'ColorJitter', 'Cutout', 'DeviceViews', 
            'GaussianNoise', 'ImageReadError', 'LoadImage', 'LoadImageForCrops', 'MultiView', 'PCALighting',
            'PackForDevice', 'PackImage', 'PackViews', 'RandomGrayscale', 'RandomHorizontalFlip',
            'RandomResizedCrop', 'RandomSolarize', 'RandomView', 'Resize', 'ResizeShortSide', 'Rotate90',
-           'SimCLRView', 'Sobel', 'Transform', 'adjust_brightness', 'adjust_color', 'adjust_contrast',
-           'adjust_hue', 'adjust_saturation', 'decode_image', 'gaussian_blur', 'image_to_tensor',
-           'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view', 'solarize', 'to_grayscale']
+           'SimCLRView', 'Sobel', 'Transform', 'adjust_color', 'adjust_hue', 'decode_image', 'gaussian_blur',
+           'image_to_tensor', 'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view',
+           'solarize', 'to_grayscale']

@@ -27,9 +27,10 @@ EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
 
 
 def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.ndarray:
-    """Return ``img`` after ``factors``, pairs (operation of :data:`OPERATIONS`, factor), in this order.
+    """Return ``img`` after ``factors``, pairs (operation, factor), in this order.
 
-    Brightness, contrast and saturation are composed and applied together where nothing is clipped between.
+    Brightness multiplies, contrast blends with the mean grey of the image, saturation with the grey image.
+    The three are composed and applied together where nothing is clipped between. Others: :data:`OPERATIONS`.
     """
     group = None
     for name, factor in factors:
@@ -86,21 +87,6 @@ class _AffineGroup:
             (red, green, a + blue, c)), np.float32))
 
 
-def adjust_brightness(img: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply by ``factor``."""
-    return adjust_color(img, [('brightness', factor)])
-
-
-def adjust_contrast(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean grey of the image; ``factor`` 1 keeps the image, 0 gives the mean."""
-    return adjust_color(img, [('contrast', factor)])
-
-
-def adjust_saturation(img: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the grey image; ``factor`` 1 keeps the image, 0 gives the grey."""
-    return adjust_color(img, [('saturation', factor)])
-
-
 def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:
     """Turn the hue by ``shift`` turns, in HSV with 256 steps of hue, as Pillow has."""
     steps = round(shift * 256) % 256
@@ -139,10 +125,8 @@ def adjust_saturation_hsv(img: np.ndarray, factor: float) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=hsv)
 
 
+#: Operations that are not composed, besides brightness, contrast and saturation.
 OPERATIONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    'brightness': adjust_brightness,
-    'contrast': adjust_contrast,
-    'saturation': adjust_saturation,
     'hue': adjust_hue,
     'brightness_shift': shift_brightness,
     'contrast_per_channel': adjust_contrast_per_channel,
@@ -165,15 +149,13 @@ def solarize(img: np.ndarray, threshold: int = 128) -> np.ndarray:
 class ColorJitter(ImageTransform):
     """Change brightness, contrast, saturation and hue by random factors, in random order.
 
-    A strength s gives a factor uniform in [max(0, 1 - s), 1 + s]; for hue, a shift uniform in [-s, s] turns
-    of the colour circle, s <= 0.5. An operation with strength 0 is left out.
-
     Args:
-        brightness, contrast, saturation, hue: Strength, or the range itself.
+        brightness, contrast, saturation, hue: A range, or a strength s: a factor uniform in
+            [max(0, 1 - s), 1 + s]; for hue, a shift uniform in [-s, s] turns, s <= 0.5.
         prob: Probability that the image is changed at all.
         style: 'torchvision': contrast blends with the mean grey of the image, saturation with the grey
-            image, hue turns H of HSV. 'official', as in the SimCLR code: contrast is around the mean of
-            each channel, saturation scales S of HSV.
+            image. 'official', as in the SimCLR code: contrast is around the mean of each channel,
+            saturation scales S of HSV.
         additive_brightness: The official code's v1 brightness: add a shift uniform in [-s, s] of full range.
 
     Source:
@@ -246,9 +228,6 @@ class RandomSolarize(ImageTransform):
 @TRANSFORMS.register_module()
 class PCALighting(ImageTransform):
     """Add one random colour to every pixel: ``sum_j alpha_j * eigenvalue_j * eigenvector_j``, alpha normal.
-
-    Args:
-        alpha_std: Deviation of the alphas, >= 0.
 
     Source:
         Krizhevsky et al. 2012, section 4.1.

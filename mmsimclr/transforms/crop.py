@@ -28,18 +28,15 @@ MIN_OBJECT_COVERED = 0.1                                       # of the image, i
 class RandomResizedCrop(Transform):
     """Crop a random box and resize it to ``size``.
 
-    The box has by default the distribution of torchvision's ``RandomResizedCrop``: area uniform in ``scale``
-    (as a fraction of the image), aspect log-uniform in ``ratio``, position uniform; after ten boxes
-    that do not fit, the largest central box within ``ratio``. That of the official code is smaller: see
-    :func:`official_boxes`; after a hundred boxes that do not fit, the whole image.
-
     Args:
         size: Side or (height, width) of the result, in pixels.
         scale: Range of the box's area as a fraction of the image's, within ]0, 1].
         ratio: Range of the box's width / height.
         interpolation: 'bicubic' (the paper), 'bilinear' (OpenMMLab's recipe), 'nearest', 'area'.
         antialias: Whether the filter widens when shrinking (see :func:`resize`); not in the official code.
-        style: Distribution of the box, 'torchvision' or 'official'.
+        style: 'torchvision': area uniform in ``scale``, aspect log-uniform in ``ratio``; after ten boxes that
+            do not fit, the largest central one. 'official': see :func:`official_boxes`; after a hundred
+            boxes that do not fit, the whole image.
 
     Source:
         Szegedy et al. 2015, section 6; Chen et al. 2020, appendix A.
@@ -104,11 +101,7 @@ def official_boxes(crop: RandomResizedCrop, sizes: np.ndarray, draws: np.ndarray
     The aspect is uniform in ``crop.ratio`` times that of ``crop.size``. The height is uniform between those
     of the least area of ``crop.scale`` and of the largest that fits, so small boxes are likelier than with
     torchvision, and a box covers at least a tenth of the image. Numbers are in float32, as there.
-
-    Args:
-        crop: Its scale, ratio and size.
-        sizes: Images' (height, width) in pixels, [..., 2].
-        draws: Numbers uniform in [0, 1) for aspect, height, top and left, [..., 4].
+    ``sizes`` [..., 2] are the images' (height, width) in pixels, ``draws`` [..., 4] uniform in [0, 1).
 
     Source:
         google-research/simclr, data_util.py, ``crop_and_resize``, which calls TensorFlow's

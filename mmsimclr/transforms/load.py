@@ -65,12 +65,9 @@ class LoadImageForCrops(LoadImage):
 
     :class:`MultiView` or :class:`RandomView` must follow, and begin with :class:`RandomResizedCrop` or
     :class:`SimCLRView`. They draw the boxes of all views first, from the size in the file's header, and
-    decode once, at a half, a quarter or an eighth of the size where no crop then has fewer pixels than its
-    view. It pays where crops are much larger than views: photographs of megapixels, or small views. The
-    views of a seed are others than :class:`LoadImage` gives, since the boxes are drawn before all else.
-
-    Args:
-        max_reduction: Largest divisor of the size: 1 (decode in full), 2, 4 or 8.
+    decode once, at 1/2 to 1/``max_reduction`` (1, 2, 4 or 8) of the size where no crop then has fewer pixels
+    than its view. It pays for photographs of megapixels, or small views. The views of a seed are others
+    than with :class:`LoadImage`.
     """
 
     def __init__(self, max_reduction: int = 8) -> None:
@@ -118,13 +115,8 @@ class EncodedImage:
     def decode_for(self, steps: Sequence[object]) -> tuple[np.ndarray, list[dict]]:
         """Draw the boxes of random crops, then decode at the smallest size at which none is enlarged.
 
-        Args:
-            steps: The first step of each view. A random crop has a ``size`` and a method
-                ``draw_box(height, width)``, and takes the box from ``results['crop_box']``.
-
-        Returns:
-            The image, and for each view its ``crop_box``, the edges rounded to the image's pixels. If a step
-            draws no box: the whole image, and nothing.
+        ``steps`` are the first ones of the views. Returns the image and the ``crop_box`` of each view; if a
+        step has no ``draw_box``, the whole image and nothing.
         """
         if not all(hasattr(step, 'draw_box') for step in steps):
             return self.decode(), [{}] * len(steps)
@@ -164,8 +156,8 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
     """Return encoded ``data`` as RGB uint8 H×W×3; ``name`` is for the error message.
 
-    OpenCV, the fastest, decodes plain JPEG and PNG files. All else goes to Pillow, and so does what has no
-    end marker: Pillow refuses truncated files with a reason, where OpenCV may return a partly grey image.
+    OpenCV, the fastest, decodes whole JPEG and PNG files; Pillow all else, since OpenCV may return a partly
+    grey image where it refuses.
     """
     if not data:
         raise ImageReadError(f'cannot read image {name}: the file is empty')
@@ -219,8 +211,7 @@ def _pil_to_rgb(img: Image.Image) -> np.ndarray:
 def _to_8_bits(grey: np.ndarray) -> np.ndarray:
     """Map a grey image of 16 or more bits, or of floats, to uint8 by what its numbers can only mean.
 
-    16 bits keep their high byte. Integers of 32 bits must fit into 8 or 16. Floats must be from 0 to 1, or
-    whole numbers to 255: of others nobody knows which is white, and a guess would make the image black.
+    16 bits keep their high byte; integers of 32 bits must fit into 8 or 16; floats are 0 to 1, or whole.
     """
     low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
     if not math.isfinite(low + high):

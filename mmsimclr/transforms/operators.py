@@ -67,11 +67,9 @@ class Cutout(Operator):
     """Erase a rectangle around a random pixel; what would lie outside of the image is cut off.
 
     Args:
-        sides: Range of its height and width, as fractions of the image's shorter side, within ]0, 1]. The
-            default is a square of half the side, 16 of CIFAR-10's 32 pixels.
+        sides: Range of its height and width, as fractions of the image's shorter side, within ]0, 1].
         square: Whether height and width are the same number; otherwise each is drawn for itself.
-        fill: Grey level of the rectangle, 0 to 255. 128 is the middle of the range, for the mean of the
-            images, which is 0 in the source.
+        fill: Grey level of the rectangle, 0 to 255.
         prob: Probability that the image is changed.
 
     Source:
@@ -148,9 +146,6 @@ class Sobel(Operator):
 
     It is divided by 4, the weight of one side of the filter, so that an upright edge from black to white has
     255; slanting ones, which can have more, are clipped.
-
-    Args:
-        prob: Probability that the image is changed.
     """
 
     def __init__(self, prob: float = 1.0) -> None:

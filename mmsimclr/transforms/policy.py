@@ -83,11 +83,8 @@ class SimCLRView(Transform):
 class AutoAugment(ImageTransform):
     """AutoAugment's policy for ImageNet: two operations of one of 25 pairs, each with its probability.
 
-    It comes after crop and flip. Images are RGB. The operations are torchvision's.
-
-    Args:
-        fill: Grey level, 0 to 255, of what a shifted, sheared or turned image leaves empty; 128 in the
-            official code.
+    It comes after crop and flip. The operations are torchvision's; ``fill`` is the grey level, 0 to 255, of
+    what a shifted, sheared or turned image leaves empty.
 
     Source:
         Cubuk et al. 2019, AutoAugment, table 9.

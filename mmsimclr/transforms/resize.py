@@ -25,15 +25,11 @@ _ANTIALIASED = {
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
            antialias: bool = True) -> np.ndarray:
-    """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width).
+    """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width); itself if it has that size.
 
-    With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow, torchvision and
-    OpenMMLab. torch's uint8 kernel does it, ten times as fast as Pillow and equal to it within 2 grey levels
-    (mean 0.01). Without, OpenCV's filters have a fixed width, as TensorFlow's in the official code (there
-    bicubic has a = -0.5, here a = -0.75). ``'nearest'`` and ``'area'`` ignore ``antialias``.
-
-    Returns:
-        uint8 [height, width, 3], contiguous; ``img`` itself if it has that size already.
+    With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow (equal to it within
+    2 grey levels), torchvision and OpenMMLab. Without, OpenCV's filters have a fixed width, as TensorFlow's
+    in the official code (there bicubic has a = -0.5, here a = -0.75). The others ignore ``antialias``.
     """
     height, width = size
     if img.shape[:2] == (height, width):

@@ -21,22 +21,17 @@ class MultiView(Transform):
     The arguments are those of MMPretrain's ``MultiView``.
 
     If ``results['sample_idx']`` has the attributes ``epoch`` and ``seed``, as our samplers' have, ``random``
-    and ``numpy.random`` are first seeded from the three. The views of a sample in an epoch are then the same
-    for any number of workers and ranks, and after a resume. Otherwise the generators are left alone.
-
-    An ``img`` that is not decoded yet has a method ``decode_for(first_steps)``. It is given the first step
-    of each view and returns the pixels and a dictionary of additional results for each view. With ``shared``
-    it is given the first of those.
+    and ``numpy.random`` are first seeded from the three, so that views are the same for any number of
+    workers and ranks, and after a resume. An ``img`` that is not decoded yet has a method
+    ``decode_for(first_steps)``, which returns the pixels and additional results for each view.
 
     Args:
         transforms: One pipeline (a list of transforms or of their configs) for all views, or a list
-            of pipelines, one per view or per group of views (asymmetric views). An empty pipeline leaves
-            its view as it is.
+            of pipelines, one per view or per group of views (asymmetric views).
         num_views: Number of views. With several pipelines: a list with the number of views of each,
             or their number (one view each).
-        shared: Steps before the pipelines, such as a crop, drawn and applied once for each image: all views
-            start from the result (Chen et al. 2020, section 3.1). They are seeded for themselves, so that
-            no view draws what they drew, and views draw what they would without them.
+        shared: Steps before the pipelines, such as a crop, drawn and applied once for each image (Chen et al.
+            2020, section 3.1). They are seeded for themselves: views draw what they would without them.
     """
 
     def __init__(self, transforms: Sequence[Step] | Sequence[Sequence[Step]],

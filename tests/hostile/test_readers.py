@@ -42,7 +42,6 @@ from mmsimclr.datasets import (
     WebDatasetShards,
 )
 from mmsimclr.datasets.annotations import check_coco, check_voc, image_size, read_mask
-from mmsimclr.datasets.cifar10 import read_pickled_batch
 from mmsimclr.datasets.webdataset_shards import scan_shards
 from mmsimclr.errors import UserError
 from mmsimclr.features import read_features
@@ -362,8 +361,6 @@ def read_archive(folder: Path) -> None:
     unpack(folder / 'cifar.tar.gz', folder / 'out', ['data_batch_1'])
 
 
-FORMATS['CIFAR-10 pickle'] = Format(
-    cifar10, 'data_batch_1', lambda folder: read_pickled_batch(folder / 'data_batch_1'))
 FORMATS['CIFAR-10 archive'] = Format(cifar10, 'cifar.tar.gz', read_archive)
 
 

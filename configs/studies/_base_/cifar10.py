@@ -51,7 +51,8 @@ study = dict(
                     'protocol.tasks.0.train.num_images': 200, 'protocol.tasks.0.train.image_size': 16,
                     'protocol.tasks.0.test.num_images': 100, 'protocol.tasks.0.test.image_size': 16}),
                 dict(name='health', config=_classification + 'health_shapes.py', options={
-                    'protocol.images.num_images': 200, 'protocol.images.image_size': 16}),
+                    'protocol.images.num_images': 200, 'protocol.images.image_size': 16,
+                    'protocol.view.size': 16, 'protocol.num_view_images': 50}),
             ]),
         full=dict(
             base='../simclr/simclr_resnet50_32xb128-coslr-1000e_in1k.py',

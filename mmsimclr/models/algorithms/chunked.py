@@ -13,16 +13,9 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
                       model: nn.Module) -> list[Tensor]:
     """Return each view's projections, keeping activations of one chunk of images at a time.
 
-    The backward pass computes all chunks but the last again: one more forward pass. Batch norm sees the
-    statistics of one chunk, all views of its images, and updates its running ones once for each chunk. Under
-    autocast each chunk casts the weights anew: with one copy for all, as autocast keeps it, their gradients
-    would be added up over the chunks in the precision of the copy.
-
-    Args:
-        project: From images [M, 3, H, W] to projections [M, D].
-        views: V views, each float [N, 3, H, W].
-        chunk_size: Images in a chunk, each with all its views.
-        model: Holds the batch norms that ``project`` goes through.
+    The backward pass computes all chunks but the last again. Batch norm sees the statistics of one chunk, all
+    views of its images. ``project`` takes images [M, 3, H, W] to projections [M, D] through the batch norms
+    of ``model``; each of the views is float [N, 3, H, W].
 
     Source:
         Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
@@ -41,7 +34,7 @@ def project_in_chunks(project: Callable[[Tensor], Tensor], views: Sequence[Tenso
 
 @contextmanager
 def _weights_cast_anew() -> Iterator[None]:
-    """Have autocast, if it is on, keep no copies of the weights; a recomputation does as the first pass."""
+    """Have autocast keep no copies of the weights, in whose precision gradients of chunks would be added."""
     kept = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:

@@ -27,7 +27,6 @@ class Classifier(BaseModel):
         frozen: Whether the encoder stays as it is: in eval mode, without gradients.
         neck: Config of the projection head, for heads on one of its layers; it belongs to the encoder.
         data_preprocessor: Config of what moves and scales the images; :class:`ViewPreprocessor` by default.
-        init_cfg: Initialisation, as MMEngine takes it.
     """
 
     def __init__(self, backbone: dict, heads: Mapping[str, dict], frozen: bool = False,
@@ -90,34 +89,25 @@ class Classifier(BaseModel):
         logits = {name: head(features[head.feature]) for name, head in self.heads.items()}
         if mode == 'tensor':
             return logits
+        labels = (data_samples or {}).get('gt_label')
         if mode == 'loss':
-            return self._losses(logits, data_samples['gt_label'])
-        return self._predictions(logits, data_samples or {})
+            return self._losses(logits, labels)
+        scores = list(logits.values())[-1].softmax(dim=1)
+        predictions = [BaseDataElement(pred_score=row, pred_label=row.argmax().view(1)) for row in scores]
+        if labels is not None:
+            for prediction, label in zip(predictions, labels, strict=True):
+                prediction.gt_label = label.view(1)
+        return predictions
 
     @staticmethod
     def _losses(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         losses = {}
         for name, rows in logits.items():
-            if labels.ndim == 2:
-                losses[f'loss_{name}'] = _binary_losses(rows, labels)
+            if labels.ndim == 2:                 # summed over the classes that an image counts for
+                each = F.binary_cross_entropy_with_logits(
+                    rows, labels.clamp_min(0).to(rows.dtype), reduction='none')
+                losses[f'loss_{name}'] = (each * (labels >= 0)).sum() / len(rows)
             else:
                 losses[f'loss_{name}'] = F.cross_entropy(rows, labels)
                 losses[f'accuracy_{name}'] = 100 * (rows.argmax(dim=1) == labels).float().mean()
         return losses
-
-    @staticmethod
-    def _predictions(logits: Mapping[str, Tensor],
-                     data_samples: Mapping[str, Tensor]) -> list[BaseDataElement]:
-        scores = list(logits.values())[-1].softmax(dim=1)
-        predictions = [BaseDataElement(pred_score=row, pred_label=row.argmax().view(1)) for row in scores]
-        if data_samples.get('gt_label') is not None:
-            for prediction, label in zip(predictions, data_samples['gt_label'], strict=True):
-                prediction.gt_label = label.view(1)
-        return predictions
-
-
-def _binary_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the logistic loss summed over the classes an image counts for, averaged over images."""
-    present = labels.clamp_min(0).to(logits.dtype)
-    losses = F.binary_cross_entropy_with_logits(logits, present, reduction='none')
-    return (losses * (labels >= 0)).sum() / len(logits)

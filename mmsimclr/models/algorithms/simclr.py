@@ -20,13 +20,11 @@ class SimCLR(BaseModel):
     """A simple framework for contrastive learning of visual representations.
 
     Args:
-        backbone: Config of the encoder f(.); of the feature maps it returns, the last is projected.
-        neck: Config of the projection head g(.).
-        head: Config of the contrastive head.
+        backbone, neck, head: Configs of the encoder f(.), of whose maps the last is projected, of the
+            projection head g(.) and of the contrastive head.
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Chunks need less
             memory, with the same negatives and gradient; see :func:`project_in_chunks` for their price.
-        init_cfg: Initialisation, as MMEngine takes it.
 
     Source:
         Chen et al. 2020, https://arxiv.org/abs/2002.05709

@@ -16,10 +16,8 @@ class DownstreamResNet(ResNet):
 
     Args:
         num_stages: Stages it has, 1 to 4; a C4 detector keeps the fourth in its head.
-        output_stride: Stride of the last map: stages that would go beyond it are dilated instead, and where
-            the strided encoder has a feature this one has the same. None leaves the strides as they are.
-        out_indices: Maps to return, 0 to 3 for the stages.
-        **encoder: Arguments of :class:`ResNet`.
+        output_stride: Stride of the last map: stages that would go beyond it are dilated instead.
+        out_indices, **encoder: Arguments of :class:`ResNet`; maps are 0 to 3.
 
     Attributes:
         channels, strides: Channels of the stages' maps, and their strides in pixels.
@@ -63,12 +61,9 @@ def _dilate(stage: nn.Sequential, dilation: int) -> None:
 
 @MODELS.register_module()
 class Stage4Head(BaseModule):
-    """Stage 4 of the encoder on regions of stage 3's map, and one norm more.
+    """Stage 4 of an encoder with these arguments on regions of stage 3's map, and one norm more.
 
     The norm brings features of any encoder to the magnitude that the layers after it are drawn for.
-
-    Args:
-        **encoder: Arguments of :class:`~mmsimclr.models.ResNet`.
 
     Source:
         He et al. 2020 (MoCo), section 4.2, and its detection code.

@@ -1,13 +1,14 @@
 """ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.registry import MODELS, in_own_scope
@@ -24,11 +25,6 @@ def out_indices_of(stages: Iterable[str]) -> tuple[int | str, ...]:
     """Return the ``out_indices`` of a :class:`ResNet` that returns the maps of some ``STAGE_INDICES``."""
     wanted = {STAGE_INDICES[stage] for stage in stages}
     return tuple(index for index in MAP_INDICES if index in wanted)
-
-
-def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias whose padding keeps the size at stride 1."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
 class StemPool(nn.Module):
@@ -54,57 +50,6 @@ class StemPool(nn.Module):
         return f'padding={self.padding!r}'
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: the block of 18 and 34 layers."""
-
-    expansion = 1
-    last_norm = 'bn2'
-
-    def __init__(self, in_channels: int, channels: int, stride: int, norm: Callable[[int], nn.Module],
-                 downsample: nn.Module | None):
-        super().__init__()
-        self.conv1 = conv(in_channels, channels, 3, stride)
-        self.bn1 = norm(channels)
-        self.conv2 = conv(channels, channels, 3)
-        self.bn2 = norm(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` [N, in_channels, H, W] to [N, channels, H/stride, W/stride]."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 (which carries the stride), 1x1: the block of 50 layers and more."""
-
-    expansion = 4
-    last_norm = 'bn3'
-
-    def __init__(self, in_channels: int, channels: int, stride: int, norm: Callable[[int], nn.Module],
-                 downsample: nn.Module | None):
-        super().__init__()
-        self.conv1 = conv(in_channels, channels, 1)
-        self.bn1 = norm(channels)
-        self.conv2 = conv(channels, channels, 3, stride)
-        self.bn2 = norm(channels)
-        self.conv3 = conv(channels, channels * self.expansion, 1)
-        self.bn3 = norm(channels * self.expansion)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` [N, in_channels, H, W] to [N, 4 * channels, H/stride, W/stride]."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
-
-
 # Depth: (block, blocks per stage); He et al. 2016, Table 1. As in checkpoints.encoder_weights.
 ARCHITECTURES = {
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -119,32 +64,28 @@ ARCHITECTURES = {
 class ResNet(BaseModule):
     """The encoder of SimCLR.
 
-    The weights are drawn on construction: convolutions Kaiming-normal by fan-out, norms 1 and 0, as in
-    torchvision (Google's code draws from a truncated normal of variance 1/fan-in). ``init_weights()`` then
-    applies ``init_cfg``.
+    Its blocks are torchvision's, and so are the weights at the start: convolutions Kaiming-normal by fan-out
+    (Google's code draws from a truncated normal of variance 1/fan-in).
 
     Args:
         depth: Number of layers: 18, 34, 50, 101 or 152.
         width_multiplier: Factor on every channel count (SimCLR uses 1, 2 and 4); fractions too.
         stem: 'imagenet', 7x7 of stride 2 and a max pool; or 'cifar', 3x3 of stride 1 and no pool.
-        base_channels: Channels of the stem at width 1; stage k has ``base_channels * 2**(k-1)``, and four
-            times that after a bottleneck.
+        base_channels: Channels of the stem at width 1.
         out_indices: Maps to return, in the order of the network: 0 to 3 for the stages, 'stem' for
             the stem after norm and ReLU, before its max pool.
-        frozen_stages: -1 trains everything; 0 freezes the stem, k also the stages 1 to k. Frozen
-            parts take no gradient, and their norms stay in eval mode whatever ``train()`` says.
+        frozen_stages: -1 trains everything; 0 freezes the stem, k also the stages 1 to k: no gradient, and
+            norms in eval mode whatever ``train()`` says.
         norm_eval: Keep every batch norm in eval mode.
-        norm_cfg: Norm type 'BN', 'SyncBN', 'GN' or a class, and its own arguments. Its keys are
-            ``bn1`` … whatever the type.
+        norm_cfg: Norm type 'BN', 'SyncBN', 'GN' or a class, and its own arguments.
         zero_init_residual: Start the last norm weight of each block at 0 (Goyal et al. 2017, §5.1).
         stem_pool: Padding of the max pool, see :class:`StemPool`; official checkpoints need 'same'.
         project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have none in
             torchvision; official checkpoints need it.
         norm_eps: Epsilon of the norms, unless ``norm_cfg`` gives its own ``eps``.
-        stem_padding: Padding of the stem's convolution; by default half its kernel, which keeps the size.
-            Checkpoints of solo-learn with a CIFAR stem need 2.
-        init_cfg: MMEngine initialisation. ``dict(type='Pretrained', checkpoint=...)`` fills the encoder
-            completely or raises.
+        stem_padding: Padding of the stem's convolution, half its kernel by default; solo-learn's CIFAR
+            checkpoints need 2.
+        init_cfg: MMEngine initialisation; ``dict(type='Pretrained', checkpoint=...)`` fills all or raises.
 
     Attributes:
         feat_dim: Channels of the last stage.
@@ -188,9 +129,10 @@ class ResNet(BaseModule):
             depth=depth, width_multiplier=width // 64 if width % 64 == 0 else width / 64, stem=stem,
             project_first_shortcut=project_first_shortcut and block is BasicBlock,
             norm_eps=self.norm_cfg['eps'])
-        self.conv1 = conv(3, width, 7, stride=2) if stem == 'imagenet' else conv(3, width, 3)
+        kernel, stride = (7, 2) if stem == 'imagenet' else (3, 1)
+        padding = kernel // 2 if stem_padding is None else stem_padding
+        self.conv1 = nn.Conv2d(3, width, kernel, stride, padding, bias=False)
         if stem_padding is not None:
-            self.conv1.padding = (stem_padding, stem_padding)
             self.settings['stem_padding'] = stem_padding
         self.bn1 = self._norm(width)
         self.relu = nn.ReLU(inplace=True)
@@ -209,7 +151,7 @@ class ResNet(BaseModule):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
-                nn.init.zeros_(getattr(module, module.last_norm).weight)
+                nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -266,10 +208,11 @@ class ResNet(BaseModule):
         out_channels = channels * block.expansion
         shortcut = None
         if project or stride != 1 or in_channels != out_channels:
-            shortcut = nn.Sequential(conv(in_channels, out_channels, 1, stride), self._norm(out_channels))
-        blocks = [block(in_channels, channels, stride, self._norm, shortcut)]
-        blocks += [block(out_channels, channels, 1, self._norm, None) for _ in range(1, num_blocks)]
-        return nn.Sequential(*blocks)
+            shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                                     self._norm(out_channels))
+        first = block(in_channels, channels, stride, shortcut, norm_layer=self._norm)
+        return nn.Sequential(first, *(block(out_channels, channels, norm_layer=self._norm)
+                                      for _ in range(1, num_blocks)))
 
 
 def check_norm(norm_cfg: Mapping[str, Any]) -> None:

@@ -22,7 +22,6 @@ class ContrastiveHead(BaseModule):
             ``loss`` averaged over all pairs and the metrics of the first two views.
         temperature: Softmax temperature, dimensionless, > 0; None for a loss that has none, with
             ``has_temperature = False``, such as MarginTripletLoss.
-        init_cfg: Initialisation, as MMEngine takes it.
     """
 
     def __init__(self, loss: dict | None = None, temperature: float | None = 0.1,

@@ -23,18 +23,11 @@ def pooled_side(feature: str, map_side: int) -> int:
 
 
 def pool_feature(maps: Tensor, feature: str) -> Tensor:
-    """Average the windows of a feature's maps, and flatten the grid of averages.
+    """Average the windows of maps [N, C, H, W] of one of ``POOLED_FEATURES``; return [N, C * S * S].
 
-    At 224 pixels the windows are those of the original protocol, which overlap and, of the stem, count the
-    padding's zeros. Other maps are divided evenly into a grid of the same size, or of their own if smaller.
-
-    Args:
-        maps: Maps of one feature, float [N, C, H, W].
-        feature: One of ``POOLED_FEATURES``.
-
-    Returns:
-        [N, C * S * S]; S is 12, 6, 4, 3 and 2 for features 1 to 5. With ResNet-50 that is 9216, 9216, 8192,
-        9216 and 8192 numbers.
+    S is 12, 6, 4, 3 and 2 for features 1 to 5: about 9,000 numbers with ResNet-50. At 224 pixels the windows
+    are those of the original protocol, which overlap and, of the stem, count the padding's zeros. Other maps
+    are divided evenly into a grid of the same size, or of their own if smaller.
 
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",

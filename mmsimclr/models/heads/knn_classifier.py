@@ -11,14 +11,10 @@ from mmsimclr.registry import MODELS
 
 @MODELS.register_module()
 class KNNClassifier(BaseModule):
-    """Classify features by their nearest neighbours in a bank of labelled features.
+    """Classify features by their ``k`` nearest neighbours in a bank of labelled features.
 
-    Each of the k neighbours votes for its class with weight exp(cosine similarity / temperature).
-
-    Args:
-        k: Number of neighbours, >= 1; at most the size of the bank is used.
-        temperature: Temperature of the votes, dimensionless, > 0.
-        chunk_size: Queries compared with the bank at once, >= 1; bounds memory.
+    Each votes for its class with weight exp(cosine similarity / ``temperature``); ``chunk_size`` queries, >=
+    1, are compared with the bank at once.
 
     Source:
         Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",

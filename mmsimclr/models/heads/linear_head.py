@@ -23,7 +23,6 @@ class LinearHead(BaseModule):
             ``'projection'``, ``'projection.hidden1'``, ...
         norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
         init_std: Deviation of the normal distribution of the weights at the start; the bias starts at 0.
-        init_cfg: Initialisation, as MMEngine takes it.
 
     Source:
         The order pooling, norm, classifier: MMSelfSup 1.x and VISSL.

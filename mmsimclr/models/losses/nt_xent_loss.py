@@ -34,9 +34,8 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
             one process on the whole batch. ``'openmmlab'``: 1/W of it, as MMSelfSup and MMPretrain
             train. ``'google'``: twice it, as the official code sums the two directions. The value
             returned is Eq. 1's mean in every case.
-        streamed: Whether to compute the similarities in blocks that are not kept, in memory linear in N,
-            which is faster too; otherwise as Eq. 1 is written, in memory of 2N x 2N, with derivatives of
-            any order.
+        streamed: Whether to compute the similarities in blocks that are not kept, in memory linear in N;
+            otherwise as Eq. 1 is written, with derivatives of any order.
 
     Returns:
         Scalar loss in nats, float32 (float64 for float64 inputs) whatever the autocast, equal on all

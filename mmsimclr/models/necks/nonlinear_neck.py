@@ -32,7 +32,6 @@ class NonLinearNeck(BaseModule):
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
         norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments; by default ``BN1d``, which
             ``sync_bn='torch'`` in a config makes global on several GPUs.
-        init_cfg: Initialisation, as MMEngine takes it.
 
     Source:
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.

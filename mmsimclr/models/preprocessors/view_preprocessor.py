@@ -44,16 +44,11 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepare a batch for the model.
+        """Return a batch with its ``inputs`` float on the device, and its ``data_samples`` as they are.
 
-        Args:
-            data: ``inputs``: uint8 or float tensor [N, 3, H, W], or a list of them, one for each view;
-                a list of images [3, H, W] per view, as MMEngine's ``pseudo_collate`` makes, is stacked.
-                ``data_samples`` is passed on. For ``views``: what ``PackForDevice`` makes, collated.
-            training: Whether ``views`` are to be made of the images.
-
-        Returns:
-            The same dict, ``inputs`` float on the device.
+        ``inputs`` are a uint8 or float tensor [N, 3, H, W], or a list of them, one for each view; a list of
+        images [3, H, W] per view, as MMEngine's ``pseudo_collate`` makes, is stacked. For ``views``, made
+        when ``training``, it is what ``PackForDevice`` makes, collated.
         """
         if training and self.views is not None:
             data = {**data, 'inputs': self._make_views(data)}

@@ -65,9 +65,8 @@ class DeviceViews:
 
     Args:
         num_views: Views of each image, >= 1.
-        chunk_size: Images worked on at a time, which bounds the memory (about 10 MB each at 224 pixels from
-            a canvas of 512; the result and its scaling take 3 MB more for each image of the batch); >= 1.
-            None: 128 of that size, more of smaller ones.
+        chunk_size: Images worked on at a time, >= 1, which bounds the memory: about 10 MB each at 224 pixels
+            from a canvas of 512. None: 128 of that size, more of smaller ones.
         size, strength, blur, scale, ...: As for :class:`SimCLRView`; of its variants, only antialiased
             bilinear or bicubic crops and the colour operations of torchvision are here.
         operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,

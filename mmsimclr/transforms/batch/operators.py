@@ -17,7 +17,7 @@ from mmsimclr.transforms.batch.color import on_device
 from mmsimclr.transforms.batch.parameters import uniforms
 from mmsimclr.transforms.operators import Cutout, GaussianNoise, Operator, Rotate90, Sobel
 
-# Constants of SplitMix64 as signed integers: torch multiplies int64 and lets it overflow.
+# SplitMix64's as signed integers: torch multiplies int64 and lets it overflow.
 _WEYL, _FIRST, _SECOND = (int(np.uint64(value).view(np.int64)) for value in (
     0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 

@@ -13,7 +13,6 @@ from mmsimclr.checkpoints import (
     LayoutError,
     UnsupportedEncoderError,
 )
-from mmsimclr.checkpoints.key_maps import official_layers
 from mmsimclr.checkpoints.tensorflow import find_tensorflow_encoder
 from mmsimclr.models import NonLinearNeck, ResNet
 
@@ -156,18 +155,6 @@ def test_every_variable_goes_to_its_key(depth, stem_px):
         assert encoder.input == UNIT_RANGE and not encoder.neck and not encoder.others
         missing, unexpected = ResNet(**encoder.settings).load_state_dict(encoder.tensors, strict=False)
         assert not unexpected and all(key.endswith('num_batches_tracked') for key in missing)
-
-
-@pytest.mark.parametrize(('depth', 'width'), [
-    (18, 1), (34, 1 / 8), (50, 1 / 4), (101, 1 / 16), (152, 1 / 16)])
-def test_shapes_are_those_of_resnet(depth, width):
-    net = ResNet(depth, width, project_first_shortcut=True)
-    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items() if value.ndim == 4}
-    found = {}
-    for layer in official_layers(depth, int(64 * width)):
-        height, breadth, width_in, width_out = layer.kernel_shape
-        found[f'{layer.conv_key}.weight'] = width_out, width_in, height, breadth
-    assert found == shapes
 
 
 @pytest.mark.parametrize(('arguments', 'named'), [

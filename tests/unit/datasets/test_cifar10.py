@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from tiny_cifar10 import NAMES, NUM_IMAGES, TinyCIFAR10
 
-from mmsimclr.datasets import cifar10 as cifar10_format
 from mmsimclr.datasets.cifar10 import CIFAR10
 from mmsimclr.engine import SampleIndex
 from mmsimclr.files import unpickling
@@ -144,7 +143,7 @@ def test_a_config_can_name_it(root):
 
 
 def test_unknown_split_is_refused(root):
-    with pytest.raises(ValueError, match="'train' or 'test', got 'val'"):
+    with pytest.raises(ValueError, match="train, test, got 'val'"):
         CIFAR10(str(root), split='val')
 
 
@@ -195,55 +194,6 @@ def test_pickle_is_not_opened_before_its_md5_matches(tiny, tmp_path, monkeypatch
                         lambda self: pytest.fail('opened a file that is not the official one'))
     with pytest.raises(ValueError, match='data_batch_1 is truncated or wrong: expected md5'):
         CIFAR10(str(tmp_path))
-
-
-class _Call:
-    def __init__(self, function, *arguments):
-        self.reduced = function, arguments
-
-    def __reduce__(self):
-        return self.reduced
-
-
-@pytest.mark.parametrize('payload', [
-    _Call(os.system, 'touch opened'), _Call(eval, '1'), _Call(getattr, 'x', 'format'),
-    _Call(np.fromfile, 'x'), Path('x'), np.array([{}], dtype=object)])
-def test_pickle_cannot_call_anything_but_array_reconstruction(tmp_path, monkeypatch, payload):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / 'data_batch_1'
-    path.write_bytes(pickle.dumps({'data': payload, 'labels': [1]}))
-    with pytest.raises(ValueError, match=r'data_batch_1 cannot be read.*asks for'):
-        cifar10_format.read_pickled_batch(path)
-    assert not (tmp_path / 'opened').exists()
-
-
-@pytest.mark.parametrize('protocol', [2, 4, 5])
-@pytest.mark.parametrize('keys', [('data', 'labels'), (b'data', b'labels')])
-def test_rebuilt_pickle_gives_the_same_records(tiny, tmp_path, protocol, keys):
-    records = np.frombuffer(tiny.binary('test_batch'), np.uint8).reshape(-1, 3073)
-    path = tmp_path / 'test_batch'
-    path.write_bytes(pickle.dumps(
-        {keys[0]: records[:, 1:].copy(), keys[1]: tiny.labels['test_batch']}, protocol=protocol))
-    np.testing.assert_array_equal(cifar10_format.read_pickled_batch(path), records)
-
-
-@pytest.mark.parametrize('content', [
-    [1, 2], {'data': np.zeros((2, 3072), np.uint8)},
-    {'data': np.zeros((2, 3072), np.uint8), 'labels': [0]},
-    {'data': np.zeros((2, 3072), np.float32), 'labels': [0, 1]},
-    {'data': np.zeros((2, 3072), np.uint8), 'labels': [0, 10]}])
-def test_pickle_of_something_else_is_refused(tmp_path, content):
-    path = tmp_path / 'data_batch_1'
-    path.write_bytes(pickle.dumps(content))
-    with pytest.raises(ValueError, match='data_batch_1'):
-        cifar10_format.read_pickled_batch(path)
-
-
-def test_truncated_pickle_is_refused(tiny, tmp_path):
-    path = tmp_path / 'data_batch_1'
-    path.write_bytes(tiny.pickled('data_batch_1')[:5000])
-    with pytest.raises(ValueError, match='data_batch_1 cannot be read'):
-        cifar10_format.read_pickled_batch(path)
 
 
 @real_data

@@ -118,8 +118,7 @@ def test_an_unreadable_image_is_an_error_that_names_it_and_replacing_it_goes_on(
     bad.write_bytes(b'\0' * len(whole))                   # of the same size, as a failing disk would
     with pytest.raises(ImageReadError, match=r'cannot read image .*b/03\.png.*--skip-unreadable.*repeat'):
         extract_to_files(small(Means()), folder, tmp_path / 'feats', commit_s=1e9)
-    assert Path(tmp_path, 'feats.partial', 'progress').read_bytes() == bytes([1] * 4 + [0] * 7), \
-        'what was done before is kept'
+    assert store.FeatureStore(tmp_path / 'feats').num_done() == 4, 'what was done before is kept'
     bad.write_bytes(whole)
     assert good.exists()
     extract_to_files(small(Means()), folder, tmp_path / 'feats')

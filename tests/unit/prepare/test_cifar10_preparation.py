@@ -3,13 +3,11 @@
 import functools
 import hashlib
 import os
-import pickle
 import shutil
 import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import numpy as np
 import pytest
 from tiny_cifar10 import NAMES, TinyCIFAR10
 
@@ -132,17 +130,8 @@ def test_plausible_but_wrong_content_is_refused(tiny, tmp_path, said, write, cha
     else:
         other.images['test_batch'][5, 3, 1, 2] ^= 1
     source = getattr(other, write)(tmp_path / 'source')
-    with pytest.raises(ValueError, match=r'test_batch(\.bin)? does not hold the official test_batch'):
+    with pytest.raises(ValueError, match=r'test_batch(\.bin)? is truncated or wrong: expected md5'):
         prepare_cifar10(tmp_path / 'root', str(source), report=said.append)
-
-
-def test_pickle_rebuilt_elsewhere_counts_by_its_content(tiny, tmp_path, said):
-    source = tiny.write_pickled(tmp_path / 'source')
-    records = np.frombuffer(tiny.binary('test_batch'), np.uint8).reshape(-1, 3073)
-    (source / 'test_batch').write_bytes(pickle.dumps(
-        {'filenames': [], 'data': records[:, 1:].copy(), 'labels': records[:, 0].tolist()}))
-    prepare_cifar10(tmp_path / 'root', str(source), report=said.append)
-    _assert_complete(tmp_path / 'root', tiny)
 
 
 def test_a_whole_layout_makes_up_for_a_damaged_one_beside_it(tiny, tmp_path, said):

@@ -101,7 +101,7 @@ def test_jitter_factors_fill_their_ranges(arguments, expected):
         assert high - margin <= max(values) <= high + 1e-9
 
 
-@pytest.mark.parametrize('name', OPERATIONS)
+@pytest.mark.parametrize('name', ['brightness', 'contrast', 'saturation', *OPERATIONS])
 def test_a_neutral_factor_changes_nothing(img, name):
     neutral = 0.0 if name in ('hue', 'brightness_shift') else 1.0
     tolerance = 8 if name == 'saturation_hsv' else 0  # HSV of 256 steps there and back

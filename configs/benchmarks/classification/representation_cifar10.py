@@ -1,0 +1,19 @@
+"""The paper's pictures of a representation, on CIFAR-10: cosines, spectrum, t-SNE, histograms of crops.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/representation_cifar10.py CHECKPOINT
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import Representation
+from mmsimclr.transforms import RandomResizedCrop, SimCLRView
+
+with read_base():
+    from ..._base_.datasets.features.cifar10 import *
+
+default_scope = 'mmsimclr'
+test.update(num_images=2_000)
+protocol = dict(
+    type=Representation, images=test,
+    crop=dict(type=RandomResizedCrop, size=32, scale=(0.2, 1.0)),
+    view=dict(type=SimCLRView, size=32, strength=0.5, blur=False, scale=(0.2, 1.0)))

@@ -1,0 +1,18 @@
+"""The paper's pictures of a representation, on ImageNet-1k: cosines, spectrum, t-SNE, histograms of crops.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/representation_in1k.py CHECKPOINT
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import Representation
+from mmsimclr.transforms import RandomResizedCrop, SimCLRView
+
+with read_base():
+    from ..._base_.datasets.features.imagenet import *
+
+default_scope = 'mmsimclr'
+protocol = dict(
+    type=Representation, images=test,
+    crop=dict(type=RandomResizedCrop, size=224),
+    view=dict(type=SimCLRView, size=224))
