@@ -25,5 +25,6 @@ __all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation'
            'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Representation',
            'Result', 'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised',
            'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'TransformPrediction',
-           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',
-           'read_predictions', 'read_result', 'run_benchmark', 'sha256', 'train_classifier']
+           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics',
+           'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark', 'sha256',
+           'train_classifier']
