@@ -67,7 +67,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
         UnsupportedEncoderError: If the network is of a kind that is not built here.
         DamagedCheckpointError: If a tensor is not finite, or the file contradicts its own record.
     """
-    state_dicts = dict(_state_dicts(checkpoint.tree))
+    state_dicts = dict(find_state_dicts(checkpoint.tree))
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in _candidates(place, state_dict)]
     if not candidates:
@@ -108,8 +108,8 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
         path=checkpoint.path, sha256=checkpoint.sha256)
 
 
-def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
-                 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def find_state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
+                     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield every dict in the tree that has dense tensors as values, and its place."""
     if id(tree) in above or len(above) > MAX_DEPTH:
         return
@@ -123,7 +123,7 @@ def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
                     value.numel() * value.element_size() <= value.untyped_storage().nbytes():
                 tensors[str(key)] = value
         elif isinstance(value, Mapping):
-            yield from _state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
+            yield from find_state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
 

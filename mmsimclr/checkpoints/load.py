@@ -17,7 +17,7 @@ from mmsimclr.checkpoints import tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale, check_finite
 from mmsimclr.checkpoints.errors import IncompleteEncoderError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.layouts import find_encoder
+from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
@@ -196,6 +196,37 @@ def build_projection_head(source: str | Path | EncoderWeights, select: str | Non
     _fill(neck, _matching_tensors(neck, weights.neck, weights.path, 'Its projection head is of another kind'),
           {})
     return neck.eval()
+
+
+def read_linear_classifier(source: str | Path, num_classes: int, num_features: int
+                           ) -> tuple[Tensor, Tensor, str]:
+    """Return weight [num_classes, num_features] and bias of a source's linear classifier, and its address.
+
+    It is the only matrix of this shape, or of its transpose in a TensorFlow checkpoint, that has a bias.
+
+    Raises:
+        FileNotFoundError: If there is no such source; see :func:`find_checkpoint`.
+        LayoutError: If there is no such classifier in it, or several.
+    """
+    path = find_checkpoint(source)
+    if tensorflow.is_tensorflow(path):
+        variables = tensorflow.read_tensorflow(path)
+        tree = {name.replace('dense/kernel', 'dense/weight'): variables[name].T for name in variables
+                if name.endswith(('dense/kernel', 'dense/bias'))}
+    else:
+        tree = read_checkpoint(path).tree
+    found = {}
+    for place, tensors in find_state_dicts(tree):
+        for name, weight in tensors.items():
+            bias = tensors.get(f'{name.removesuffix("weight")}bias')
+            if weight.shape == (num_classes, num_features) and bias is not None and len(bias) == num_classes:
+                found[f'{place}:{name}'] = weight, bias
+    if len(found) != 1:
+        raise LayoutError(f'{path} must have one linear classifier of {num_classes} classes on '
+                          f'{num_features} features, a weight and its bias; it has {listed(found) or "none"}')
+    (address, (weight, bias)), = found.items()
+    check_finite({'weight': weight, 'bias': bias}, path)
+    return weight.float(), bias.float(), address
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
