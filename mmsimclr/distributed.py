@@ -26,14 +26,10 @@ _shared_settings: dict[str, Any] = {}
 def start(launcher: str, settings: dict | None = None) -> None:
     """Start the process group that a launcher prepared: NCCL where there are GPUs, else gloo.
 
-    Args:
-        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        settings: Arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
-            seconds); without GPUs the backend is gloo.
-
-    Raises:
-        MachineError: If torchrun's environment variables are missing, there are more processes than GPUs
-            on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
+    ``settings`` are arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
+    seconds); without GPUs the backend is gloo. Raise MachineError if torchrun's environment variables are
+    missing, there are more processes than GPUs on this machine, a launcher other than torchrun finds no GPU,
+    or the others are not reached.
     """
     if launcher not in LAUNCHERS:
         raise InputError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')

@@ -40,14 +40,10 @@ _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check every key and every type name of a config.
+    """Check every key and every type name of a config; raise ConfigError at the first that is wrong.
 
     The keys of a component are the arguments that its signature names. It checks their values when built.
     Checked here are those that no component of ours takes: sections that are no dict, and ``VALUES``.
-
-    Raises:
-        ConfigError: At the first unknown key or type, missing key, or such value; it says where, and the
-            nearest name.
     """
     check_variables(config)
     given: set[str] = set()
