@@ -27,6 +27,7 @@ from mmsimclr.checkpoints.key_maps import (
     NORM_VARIABLES,
     TensorFlow1Names,
     TensorFlow2Names,
+    infer_depth,
     norm_of,
     official_convolutions,
 )
@@ -208,7 +209,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
     try:
         form.refuse_other_networks(names, lambda name: variables[prefix + name].shape)
-        depth = form.infer_depth(names)
+        depth = infer_depth(names)
         if depth == 200:
             raise UnsupportedEncoderError('a ResNet-200')
     except UnsupportedEncoderError as error:
