@@ -23,14 +23,11 @@ class Preempted(SystemExit):
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """At SIGTERM or SIGUSR1 save ``interrupted.pth`` after the running iteration, and end with status 75.
+    """At one of ``signals`` save ``interrupted.pth`` after the running iteration, and raise Preempted (75).
 
     All ranks stop after the same iteration: in each they start an all-reduce of a flag and read the one of
     the iteration before, so several ranks stop one iteration later than a single process. With gradient
-    accumulation they stop after the next update of the weights. They then raise :class:`Preempted`.
-
-    Args:
-        signals: Names of the signals. Loader processes take no notice of them.
+    accumulation they stop after the next update of the weights. Loader processes take no notice.
     """
 
     priority = 'LOWEST'                                # after CheckpointHook, the schedules and the log
