@@ -1,7 +1,6 @@
 """Checking a config: unknown keys, unknown types and missing keys."""
 
 import inspect
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from mmengine.runner import LogProcessor, Runner
 from mmsimclr import registry as ours
 from mmsimclr.config.arguments import OWN_PACKAGES, Arguments, arguments_of, package_of
 from mmsimclr.config.errors import ConfigError, raise_unknown
+from mmsimclr.config.values import check_numbers
 from mmsimclr.engine import LARSOptimWrapperConstructor
 from mmsimclr.errors import nearest_name
 from mmsimclr.models import ResNet
@@ -56,8 +56,6 @@ _SECTIONS: dict[str, Arguments] = {
     'optim_wrapper.clip_grad': _section('', 'type max_norm norm_type clip_value error_if_nonfinite foreach'),
     'protocol.tasks[]': _section('name metric train test', 'val trainval held_out root needs source note'),
 }
-# Numbers that torch and numpy refuse with a traceback of theirs, by their key in a section.
-_RANGES = {'batch_size': (1, math.inf), 'num_workers': (0, math.inf), 'seed': (0, 2**32 - 1)}
 _DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
 # Places of other dicts.
 _DICTS = {*_DEFAULT_TYPES, 'default_hooks', 'model', 'protocol', 'visualizer'}
@@ -81,7 +79,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Check every key and every type name of a config.
 
     The keys of a component are the arguments that its signature names. It checks their values when built.
-    Checked here are those that no component of ours takes: sections that are no dict, sizes and seeds.
+    Checked here are those that no component of ours takes: sections that are no dict, and ``VALUES``.
 
     Raises:
         ConfigError: At the first unknown key or type, missing key, or such value; it says where, and the
@@ -95,6 +93,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         given = {'sampler', 'batch_size'}
     for key in sorted(RUNNER_KEYS & set(config), key=lambda key: (key != 'protocol', key)):
         _check(config[key], key, OWN_PACKAGES[0], given)
+    check_numbers(config)
 
 
 def check_variables(config: Mapping[str, Any]) -> None:
@@ -160,11 +159,6 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     for name in set(node) - _HOOKS_OF_MMENGINE if place == 'default_hooks' else ():
         if nearest_name(name, _HOOKS_OF_MMENGINE, cutoff=0.8):
             raise_unknown(name, place, _HOOKS_OF_MMENGINE)
-    for name, (low, high) in _RANGES.items() if section else ():
-        value = node.get(name)
-        if value is not None and not (isinstance(value, int) and low <= value <= high):
-            raise ConfigError(f'{place}.{name} must be a whole number >= {low}'
-                              f'{"" if high == math.inf else f" and <= {high}"}, got {value!r}')
     for name, value in node.items():
         if name not in arguments.names and name not in ('type', '_scope_') and not arguments.takes_others:
             raise_unknown(name, place, {'type', *arguments.names})

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -207,6 +207,26 @@ class Embedder:
         height, width = side if isinstance(side, list) else (side, side)
         probe = self.embed_batch(torch.zeros(1, 3, height, width, dtype=torch.uint8))
         self.feat_dims = {stage: rows.shape[1] for stage, rows in probe.items()}
+
+    @classmethod
+    def of_features(cls, manifest: Mapping[str, Any], checkpoint: str | Path | None = None,
+                    device: str = 'auto') -> 'Embedder':
+        """Return the embedder that made stored features, from their manifest; by default with its own path.
+
+        Raises:
+            InputError: If they have several stages, name no checkpoint, or are of another encoder.
+        """
+        encoder, preparation = manifest['encoder'], manifest['preparation']
+        stages, source = list(manifest['stages']), checkpoint or encoder.get('path')
+        if len(stages) != 1 or source is None:
+            raise InputError('features of one stage and their encoder are needed, got '
+                             f'{", ".join(stages)} and {source}; name it (--checkpoint)')
+        found = cls(source, device, stages=stages[0], normalise=bool(manifest.get('normalised')),
+                    pooling=manifest.get('pooling', 'average'), select=encoder.get('address'), **preparation)
+        if found.report.sha256 != encoder.get('sha256'):
+            raise InputError(f'{source} holds another encoder than the one of the features; name theirs '
+                             '(--checkpoint)')
+        return found
 
     @property
     def feat_dim(self) -> int | dict[str, int]:

@@ -13,6 +13,7 @@ from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuraci
 from mmsimclr.evaluation.metrics import require_several_classes
 from mmsimclr.features import describe_stage
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names
+from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
 
@@ -54,7 +55,7 @@ class KNN(Protocol):
         _check_labels(train.labels, test.labels)
         found = _shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
                                benchmark.device)
-        benchmark.look_for_duplicates(train, test, *(part[:, 0].cpu().numpy() for part in found))
+        look_for_duplicates(benchmark, train, test, *(part[:, 0].cpu().numpy() for part in found))
         metrics, predicted = _accuracies(*found, train.labels, test.labels, self.k, self.temperature)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(

@@ -13,10 +13,10 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
-from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized
+from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
 from mmsimclr.protocols.result import feature_names
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
@@ -202,6 +202,25 @@ def contact_sheet(images: ndarray, columns: int) -> ndarray:
     sheet[:len(images)] = images
     return sheet.reshape(num_rows, columns, height, width, 3).swapaxes(1, 2).reshape(
         num_rows * height, columns * width, 3)
+
+
+def save_search_sheet(queries: Sequence[str], neighbours: Sequence[Sequence[str]], path: str | Path,
+                      side: int = 96) -> Path:
+    """Draw each query and, to its right, its neighbours; those that are gone stay grey. Return the path."""
+    def cell(name: str) -> ndarray:
+        try:
+            return thumbnail(dict(img_path=str(name)), side)[0]
+        except UserError:
+            return np.full((side, side, 3), 128, np.uint8)
+
+    sheet = np.full((len(queries), len(neighbours[0]) + 1, side + 8, side + 8, 3), 255, np.uint8)
+    for place, names in enumerate(zip(queries, neighbours, strict=True)):
+        sheet[place, :, 4:-4, 4:-4] = [cell(name) for name in (names[0], *names[1])]
+    sheet[:, 0, :, -1] = 0                                  # a line between a query and its neighbours
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(sheet.reshape(-1, *sheet.shape[2:]), sheet.shape[1])).save(path)
+    return path
 
 
 def data_uri(image: ndarray, quality: int = JPEG_QUALITY) -> str:

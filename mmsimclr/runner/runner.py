@@ -12,7 +12,7 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.dataset import InfiniteSampler
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -39,6 +39,7 @@ from mmsimclr.runner.checkpointing import (
     save_whole,
     write_text,
 )
+from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.log import DeferredMessageHub
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
@@ -122,11 +123,13 @@ class PretrainRunner(Runner):
     Attributes:
         provenance: What the run stands on besides its config and training images, such as an encoder and test
             images: plain values by dotted key, set before ``train()``.
+        go_on: The command that goes on with the run, for messages.
         allowed_changes: Keys that may differ from those of a checkpoint that is resumed.
     """
 
     provenance: Mapping[str, Any] = {}
     allowed_changes: Sequence[str] = ()
+    go_on: str | None = None
     _run_id: str | None = None
     _loaded: dict | None = None
     _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
@@ -176,6 +179,18 @@ class PretrainRunner(Runner):
         model = super().build_model(model)
         check_widths(model)
         return model
+
+    def build_logger(self, log_level='INFO', log_file=None, **kwargs) -> MMLogger:
+        """Return the run's logger: everything to the file, little to the console."""
+        logger = super().build_logger(log_level, log_file, **{'logger_name': 'mmsimclr', **kwargs})
+        self._console = show_little(logger)
+        return logger
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """Register the hooks of the config, and on the first process the one that shows progress."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if self._console and self.rank == 0:
+            self.register_hook(ConsoleHook(self._console))
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""
