@@ -140,7 +140,8 @@ def shapes(layout: str, out: str, train: int, val: int, test: int, objects: str 
     datasets = {split: Shapes(num_images=count, split=split, objects=objects, **settings)
                 for split, count in counts.items() if count != 0}
     folder = WRITERS[layout](datasets, out)
-    click.echo(f'{folder}: ' + ', '.join(f'{len(d)} {split} images' for split, d in datasets.items()))
+    kind = 'identities' if layout == 'market' else 'images'
+    click.echo(f'{folder}: ' + ', '.join(f'{len(d)} {split} {kind}' for split, d in datasets.items()))
 
 
 @click.group(context_settings=HELP)
