@@ -77,6 +77,8 @@ def canonical(config: Mapping[str, Any], may_import: bool = True) -> dict[str, A
     """
     scope = _Scope(config.get('default_scope') or SCOPE, may_import)
     settings = {key: config.get(key) for key in RUNNER_KEYS}
+    # As it was called in 0.1, whose results stand.
+    settings['encoder'] = settings.pop('random_encoder') or config.get('encoder')
     if not (settings['auto_scale_lr'] or {}).get('enable'):
         settings['auto_scale_lr'] = None
     if 'by_epoch' in (loop := settings['train_cfg'] or {}) and 'type' not in loop:

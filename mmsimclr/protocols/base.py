@@ -65,8 +65,9 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-        show_little(MMLogger.get_instance('mmsimclr', 'mmsimclr', log_file=str(work_dir / 'benchmark.log')))
-        source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+        show_little(MMLogger.get_instance('mmsimclr', logger_name='mmsimclr',
+                                          log_file=str(work_dir / 'benchmark.log')))
+        source = EncoderSource(checkpoint, select, dict(config.get('random_encoder') or {}), seed)
         benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
                               config_path=str(config_path) if config_path else None, command=command,
                               seed=seed, device=device, num_workers=config.get('num_workers', 0),
@@ -86,8 +87,8 @@ class EncoderSource:
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and not self.settings:
-            raise InputError('random initialisation needs the architecture: put encoder=dict(depth=50, ...) '
-                             'in the config')
+            raise InputError('random initialisation needs the architecture: put '
+                             'random_encoder=dict(depth=50, ...) in the config')
 
     @cached_property
     def weights(self) -> EncoderWeights | None:

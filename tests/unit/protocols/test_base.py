@@ -83,7 +83,7 @@ def _counting(forward, sizes):
 
 
 def test_random_initialisation_must_be_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r'put encoder=dict\(depth=50'):
+    with pytest.raises(ValueError, match=r'put random_encoder=dict\(depth=50'):
         run_benchmark(config_of(tmp_path / 'a'), None)
     result = run_benchmark(config_of(tmp_path / 'b', encoder=TINY), None)
     assert result.settings['init'] == 'random' and result.checkpoint is None and result.tensors_loaded is None
