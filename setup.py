@@ -42,7 +42,7 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
     package_data={'mmsimclr': ['py.typed', 'moved.json'], 'mmsimclr.checkpoints.export': ['usage.yml'],
-                  'mmsimclr.config': ['sections.yml'], 'mmsimclr.reporting': ['assets/*.*'],
+                  'mmsimclr.config': ['irrelevant.yml', 'sections.yml'], 'mmsimclr.reporting': ['assets/*.*'],
                   'mmsimclr.studies': ['paper_tables.json']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     # With tarfile.data_filter, which came to each of them as a security fix.
