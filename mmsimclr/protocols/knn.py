@@ -9,9 +9,8 @@ from numpy import ndarray
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
-from mmsimclr.evaluation.metrics import require_several_classes
 from mmsimclr.features import describe_stage
-from mmsimclr.protocols.base import Benchmark, Protocol, class_names
+from mmsimclr.protocols.base import Benchmark, Protocol, class_names, count_classes
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
 
@@ -20,8 +19,8 @@ from mmsimclr.registry import PROTOCOLS
 class KNN(Protocol):
     """Classify test images by the classes of the nearest training images.
 
-    Features are by default the encoder's last map averaged over positions. Similarity is the cosine, and each
-    neighbour votes for its class with weight exp(similarity / temperature).
+    Similarity is the cosine, and each neighbour votes for its class with weight exp(similarity /
+    ``temperature``).
 
     Args:
         train, test: Configs of the labelled images and of those to classify; their pipelines are not used.
@@ -71,8 +70,9 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
     a process group every rank compares a share of the queries, and all get the whole result. ValueError if
     labels do not fit or a feature is not finite.
     """
-    _check_labels(bank_labels, query_labels)
-    num_classes = int(bank_labels.max()) + 1
+    num_classes = count_classes('k-NN', bank_labels, query_labels)
+    if bank_labels.ndim != 1:
+        raise InputError(f'k-NN needs one class for each image, got labels {list(bank_labels.shape)}')
     rank, ranks = distributed.rank(), distributed.world_size()
     share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
     found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
@@ -88,17 +88,3 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
         metrics[f'top_5_accuracy_k{number}_percent'] = top_5
         predicted[number] = classes.cpu().numpy()
     return metrics, predicted
-
-
-def _check_labels(bank: ndarray | None, queries: ndarray | None) -> None:
-    if bank is None or queries is None:
-        raise InputError('k-NN needs labels, and the images have none; use class folders or a labelled '
-                         'dataset')
-    if bank.ndim != 1 or queries.ndim != 1 or bank.min() < 0:
-        raise InputError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
-                         f'{list(queries.shape)}, the least {bank.min()}')
-    require_several_classes(bank, 'training')
-    unknown = np.setdiff1d(queries, bank)
-    if len(unknown):
-        raise InputError(f'{len(unknown)} classes of the test images are not among the training images: '
-                         f'{unknown[:10].tolist()}')
