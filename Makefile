@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/benchmark
 
-.PHONY: quickstart test test-fast fuzz lint security sbom benchmark lock clean
+.PHONY: quickstart test test-fast fuzz lint security sbom benchmark lock report-map clean
 
 quickstart: $(VENV)/.core-installed  ## pre-train on the built-in images; prints a table, writes pictures
 	$(BIN)/python tools/quickstart.py
@@ -65,6 +65,10 @@ lock:  ## pin the newest versions that requirements/*.in allow, with the SHA-256
 	$(COMPILE) requirements/mmcv.in --no-deps -o requirements/mmcv.lock
 	$(COMPILE) --python-version 3.11 requirements/benchmark.in --no-deps -o requirements/benchmark.lock
 	$(COMPILE) requirements/audit.in --upgrade -o requirements/audit.lock
+
+report-map:  ## bundle the library that draws the report's map anew; needs npm
+	cd mmsimclr/reporting/assets/build && npm ci --no-audit --no-fund --ignore-scripts && \
+	    node node_modules/esbuild/install.js && npm run build
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .ruff_cache

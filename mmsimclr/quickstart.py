@@ -1,12 +1,7 @@
 """Quick start: pre-train on the built-in images, and compare the encoder with a random one."""
 
-import contextlib
-import io
-import logging
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +74,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
         hook = _online_knn(config)
         bank, queries = DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
         hook['at_start'] = False                               # that is what `before` measures here
-        runner = _quiet_runner(config)
+        runner = build_runner(config)
         say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
         say('[1/4] features of the encoder at random initialisation')
         before = _embed(runner.model, bank, queries)
@@ -96,7 +91,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
         common = dict(
             protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), seed=runner.seed,
             command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}',
-            config=str(config_path),
+            config=config.filename,
             settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
                           max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))
         results = Result(metrics=metrics[0], **common), Result(
@@ -133,19 +128,6 @@ def _online_knn(config: Config) -> dict:
             return hook
     raise InputError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
                      'none among its custom_hooks')
-
-
-def _quiet_runner(config: Config):
-    """Build a Runner that prints only its progress; its log file has everything."""
-    warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        runner = build_runner(config)                      # its console handler keeps the sink
-    progress = logging.StreamHandler(sys.stdout)
-    progress.setFormatter(logging.Formatter('      %(message)s'))
-    shown = 'epoch ', 'global batch', 'learning rate'
-    progress.addFilter(lambda record: record.getMessage().startswith(shown))
-    runner.logger.addHandler(progress)
-    return runner
 
 
 def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:

@@ -36,7 +36,7 @@ train_dataloader.dataset.pipeline[0].update(transforms=[view])
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 optim_wrapper.optimizer.update(lr=lr)
-param_scheduler[0].update(warmup=1)
+param_scheduler[0].update(warmup=min(1, epochs // 5))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.checkpoint.update(interval=5)

@@ -37,6 +37,6 @@ train_dataloader.dataset.update(pipeline=train_pipeline)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 optim_wrapper.optimizer.update(lr=lr)
-param_scheduler[0].update(warmup=2)
+param_scheduler[0].update(warmup=min(2, epochs // 10))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -28,5 +28,6 @@ lr = 0.075 * global_batch**0.5
 
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)
+param_scheduler[0].update(warmup=min(10, epochs // 10))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

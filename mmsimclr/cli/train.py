@@ -1,5 +1,7 @@
 """``mmsimclr train``: pre-train a model."""
 
+from pathlib import Path
+
 import click
 
 from mmsimclr.cli.options import (
@@ -29,14 +31,16 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
           launcher: str) -> None:
     """Pre-train the model of a config.
 
-    CONFIG is a file, e.g. one of configs/simclr/.
+    CONFIG is a file, or a name of `mmsimclr configs list simclr`.
     """
     from mmsimclr import distributed
     from mmsimclr.config import load_config
+    from mmsimclr.files.shipped import for_cpus, hardware_of
     from mmsimclr.protocols import pretrain
-    from mmsimclr.runner import set_amp, set_auto_scale_lr, set_deterministic
+    from mmsimclr.runner import resume_command, set_amp, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
+    settings.go_on = resume_command(command_line())
     if amp:
         set_amp(settings, amp)
     if resume:
@@ -46,5 +50,10 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
         set_auto_scale_lr(settings)
     if deterministic:
         set_deterministic(settings)
-    pretrain(settings, config, command_line())
+    import torch
+    if not torch.cuda.is_available() and (better := for_cpus(Path(settings.filename))):
+        meant_for = hardware_of(Path(settings.filename)).partition(';')[0]
+        click.echo(f'no GPU here, and this config is {meant_for}. Without one:\n'
+                   f'  mmsimclr train {better.stem}\n  ({hardware_of(better)})')
+    pretrain(settings, settings.filename, command_line())
     distributed.stop()

@@ -161,7 +161,10 @@ def _flat(node: Any, place: str, scope: _Scope) -> Iterator[tuple[str, Any]]:
         parent, _, key = place.rpartition('.')
         is_layer = '.' in parent and parent.endswith('_cfg')
         names = key.endswith(_NAMING) and (not is_layer or '.' in str(node))
-        yield place, _plain(node, scope, names)
+        try:
+            yield place, _plain(node, scope, names)
+        except InputTypeError as error:
+            raise InputTypeError(f'{place}: {error}') from error
         return
     if not children:
         yield place, '{}' if isinstance(node, Mapping) else '[]'

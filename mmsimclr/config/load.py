@@ -15,7 +15,8 @@ from mmengine.config import Config
 
 from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check_variables
 from mmsimclr.config.errors import ConfigError
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
+from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.files import find_config
 
 # MMEngine's Config._substitute_env_variables and _substitute_predefined_vars.
 PASTED_VARIABLE = re.compile(r'\{\{\s*[\'"]?\s*\$')
@@ -40,14 +41,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Raises:
         MissingFileError: If there is no such file; it suggests the nearest one.
-        ConfigError: If the file or a base cannot be read or names what cannot be imported, a key or a type is
-            unknown, or an option names a variable of a base, which would change nothing.
+        ConfigError: If the file or a base cannot be read, a key, type or import is unknown, or an option
+            would change nothing.
     """
-    path = Path(path)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path('configs')
-        near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
-        raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
+    path = find_config(path)
     _check_source(path)
     config, options = _read(path), dict(options or {})
     own = _variables(path) - RUNNER_KEYS - {'data_root'}
@@ -232,6 +229,11 @@ def _import_types(items: Iterator) -> None:
             _import_types(value.items())
         elif isinstance(value, list | tuple):
             _import_types(enumerate(value))
+
+
+def bases_of(path: Path) -> list[Path]:
+    """Return the files of the bases that a config reads itself."""
+    return [base for _, base, _ in _bases(path) if base is not None]
 
 
 def _bases(path: Path) -> Iterator[tuple[int, Path | None, list[str]]]:

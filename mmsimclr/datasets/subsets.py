@@ -55,7 +55,7 @@ class BalancedSubset(ImageSubset):
 
 
 def balanced_sample(labels: np.ndarray, num_classes: int, num_images: int, seed: int) -> list[int]:
-    """Draw images of classes [N], equally many from each, without replacement; return their places, ascending.
+    """Draw images of classes [N] without replacement, as many from each; return their places, ascending.
 
     Where the number does not divide by that of the classes, some classes, drawn too, give one more.
     """

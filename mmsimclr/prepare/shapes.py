@@ -1,5 +1,6 @@
-"""Write Shapes to files in the ImageFolder, Pascal VOC and COCO layouts."""
+"""Write Shapes to files in the ImageFolder, Pascal VOC, COCO and Market-1501 layouts."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,9 +11,12 @@ from numpy import ndarray
 from PIL import Image
 
 from mmsimclr.datasets.shapes import Shapes, ShapesImage
+from mmsimclr.datasets.shapes.rendering import render_scenes
+from mmsimclr.datasets.shapes.scenes import Scenes, draw_scenes
 from mmsimclr.errors import ExistingFileError, InputError
 
 JPEG_QUALITY = 95
+CAMERAS, IMAGES_PER_CAMERA = 4, 3                           # of each identity in Market-1501's layout
 
 
 def write_image_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
@@ -101,8 +105,42 @@ def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     return root
 
 
+def write_market(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
+    """Write ``root/SPLIT/{query,bounding_box_test}/0001_c1s1_000001_00.png``; return ``root``.
+
+    The object of each image of a dataset is an identity, with its class, colours and rotation. Each camera
+    has a background and a light, and sees each identity several times, elsewhere and at another scale. The
+    first of these is a query, the others are in the gallery. Arguments and errors are those of
+    :func:`write_image_folder`.
+    """
+    root = _new_folder(datasets, root)
+    for split, dataset in datasets.items():
+        for part in ('query', 'bounding_box_test'):
+            (root / split / part).mkdir(parents=True)
+
+        def draw(first: int, count: int, dataset: Shapes = dataset) -> Scenes:
+            return draw_scenes(np.arange(first, first + count), dataset.seed, dataset.split, 'single', 1)
+
+        count, views = len(dataset), CAMERAS * IMAGES_PER_CAMERA
+        camera = np.arange(views) // IMAGES_PER_CAMERA
+        # Numbers behind those of the dataset are of other scenes.
+        light = draw(count, CAMERAS)
+        for identity in range(count):
+            place, same = draw(count + CAMERAS + identity * views, views), draw(identity, 1)
+            kept = {name: getattr(same, name).repeat(views, axis=0)
+                    for name in ('labels', 'rotation_deg', 'object_color')}
+            seen = {name: getattr(light, name)[camera]
+                    for name in ('background_color', 'brightness', 'contrast')}
+            scenes = dataclasses.replace(place, **kept, **seen)
+            for view, image in enumerate(render_scenes(scenes, dataset.image_size)[0]):
+                part = 'bounding_box_test' if view % IMAGES_PER_CAMERA else 'query'
+                Image.fromarray(image).save(
+                    root / split / part / f'{identity + 1:04d}_c{camera[view] + 1}s1_{view:06d}_00.png')
+    return root
+
+
 # Layout name -> its writer.
-WRITERS = {'imagefolder': write_image_folder, 'voc': write_voc, 'coco': write_coco}
+WRITERS = {'imagefolder': write_image_folder, 'voc': write_voc, 'coco': write_coco, 'market': write_market}
 
 
 def run_length_encoding(mask: ndarray) -> dict:

@@ -34,12 +34,12 @@ from mmsimclr.files import ProgressLine, leased
 from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result, sha256
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
-from mmsimclr.runner import working_in
+from mmsimclr.runner import show_little, working_in
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
                   command: str | None = None, select: str | None = None, cache_dir: str | Path | None = None,
-                  device: str = 'auto') -> Result:
+                  device: str = 'auto', dedupe: bool = False) -> Result:
     """Measure an encoder as a config says; write the result into the work directory, and return it.
 
     Args:
@@ -51,6 +51,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         select: Address of the encoder in the checkpoint, where it has several.
         cache_dir: Folder of extracted features; by default ``features`` beside the work directory.
         device: Where to compute; 'auto' is the GPU if there is one.
+        dedupe: Whether to list test images that are near-duplicates of training images.
 
     Raises:
         ConfigError, CheckpointError, HeldError: If the config has no protocol, the checkpoint cannot be used,
@@ -66,11 +67,12 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-        MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
+        show_little(MMLogger.get_instance('mmsimclr', 'mmsimclr', log_file=str(work_dir / 'benchmark.log')))
         source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
         benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
                               config_path=str(config_path) if config_path else None, command=command,
-                              seed=seed, device=device, num_workers=config.get('num_workers', 0))
+                              seed=seed, device=device, num_workers=config.get('num_workers', 0),
+                              dedupe=dedupe)
         return PROTOCOLS.build(config.protocol).run(benchmark)
 
 
@@ -153,6 +155,8 @@ class Benchmark:
     num_workers: int = 0                        # processes that read images
     started: float = field(default_factory=time.perf_counter)
     missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
+    dedupe: bool = False                        # list test images that are among the training images
+    notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -207,6 +211,7 @@ class Benchmark:
                                                 stated=scale.stated)},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
+        result.settings.update(self.notes)
         if self.missing:
             result.settings['images_missing'] = dict(self.missing)
         if report is None:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy import ndarray
+from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
 from mmsimclr.features import describe_stage
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names, count_classes
+from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
 
@@ -19,8 +21,8 @@ from mmsimclr.registry import PROTOCOLS
 class KNN(Protocol):
     """Classify test images by the classes of the nearest training images.
 
-    Similarity is the cosine, and each neighbour votes for its class with weight exp(similarity /
-    ``temperature``).
+    Features are by default the encoder's last map averaged over positions. Similarity is the cosine, and each
+    neighbour votes for its class with weight exp(similarity / temperature).
 
     Args:
         train, test: Configs of the labelled images and of those to classify; their pipelines are not used.
@@ -49,9 +51,11 @@ class KNN(Protocol):
         train, test = (benchmark.features(dataset, self.feature, **self.preparation)
                        for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        metrics, predicted = knn_metrics(
-            train.stages[self.feature], train.labels, test.stages[self.feature], test.labels, self.k,
-            self.temperature, benchmark.device)
+        _check_labels(train.labels, test.labels)
+        found = _shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
+                               benchmark.device)
+        look_for_duplicates(benchmark, train, test, *(part[:, 0].cpu().numpy() for part in found))
+        metrics, predicted = _accuracies(*found, train.labels, test.labels, self.k, self.temperature)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
@@ -70,14 +74,24 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
     a process group every rank compares a share of the queries, and all get the whole result. ValueError if
     labels do not fit or a feature is not finite.
     """
-    num_classes = count_classes('k-NN', bank_labels, query_labels)
-    if bank_labels.ndim != 1:
-        raise InputError(f'k-NN needs one class for each image, got labels {list(bank_labels.shape)}')
+    _check_labels(bank_labels, query_labels)
+    return _accuracies(*_shared_search(bank, queries, max(k), device), bank_labels, query_labels, k,
+                       temperature)
+
+
+def _shared_search(bank: ndarray, queries: ndarray, k: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return similarities and rows [Q, k] of the nearest features, each rank having searched for a share."""
     rank, ranks = distributed.rank(), distributed.world_size()
     share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
-    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, max(k), device=device)]
+    found = [part.cpu().numpy() for part in nearest_neighbours(share, bank, k, device=device)]
     similarity, rows = (torch.from_numpy(np.concatenate(parts)).to(device)
                         for parts in zip(*distributed.from_every_rank(found), strict=True))
+    return similarity, rows
+
+
+def _accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_labels: ndarray,
+                k: Sequence[int], temperature: float) -> tuple[dict[str, float], dict[int, ndarray]]:
+    num_classes, device = int(bank_labels.max()) + 1, rows.device
     labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
     truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}
@@ -88,3 +102,9 @@ def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_lab
         metrics[f'top_5_accuracy_k{number}_percent'] = top_5
         predicted[number] = classes.cpu().numpy()
     return metrics, predicted
+
+
+def _check_labels(bank: ndarray | None, queries: ndarray | None) -> None:
+    count_classes('k-NN', bank, queries)
+    if bank.ndim != 1:
+        raise InputError(f'k-NN needs one class for each image, got labels {list(bank.shape)}')

@@ -19,6 +19,7 @@ from mmsimclr.evaluation.metrics import METRICS, absent_classes
 from mmsimclr.features import describe_stage
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol, count_classes
+from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
 
@@ -145,6 +146,7 @@ class TransferLinear(Transfer):
         train, val, test = (
             dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
             for dataset in (task.train, task.val, task.test))
+        look_for_duplicates(benchmark, train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
                                     *(part.labels for part in (val, test) if part is not None))

@@ -15,7 +15,7 @@ from mmsimclr.reporting.table import metric_title, text_table
 from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
 from mmsimclr.studies.study import At, seconds_of
 
-FIGURES = ('Table', 'Bars', 'HeatMap')
+FIGURES = ('Table', 'Bars', 'HeatMap', 'Representation')
 STYLE = """:root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
 table { border-collapse: collapse }
@@ -136,6 +136,8 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
 
     ``study.figure`` has a ``type``, perhaps ``ylabel``, and ``column``, that of the published table to show.
     A HeatMap has the levels of the first axis as rows; Bars have them as series, or one series of one axis.
+    Representation draws the series of ``measure`` of the first seed: those of level ``cell``, and all
+    spectra.
     """
     kind, numbers = study.figure.get('type', 'Table'), [each for each in results if not each.failure]
     if kind not in FIGURES:
@@ -143,6 +145,8 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
                          + did_you_mean(kind, FIGURES))
     if kind == 'Table' or not numbers:
         return None
+    if kind == 'Representation':
+        return _draw_representation(study, numbers, path)
     places = list(study.grid)
     rows = list(dict.fromkeys(at[0] for at in places)) if len(study.axes) > 1 else ['']
     columns = list(dict.fromkeys(' × '.join(at[1:] or at) for at in places))
@@ -174,6 +178,18 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
                                     None if published is None else named(published))
     study_figures.save_figure(figure, path)
     plt.close(figure)
+    return f'{path.name}.png'
+
+
+def _draw_representation(study: Study, numbers: Sequence[CellResult], path: Path) -> str | None:
+    first = {each.at[0]: {name.partition('.')[2]: values for name, values in each.series.items()
+                          if name.startswith(f'{study.figure["measure"]}.')}
+             for each in sorted(numbers, key=lambda each: -each.seed)}
+    if study.figure['cell'] not in first:
+        return None
+    spectra = {f'{name} head': series['eigenvalues'] for name, series in first.items()}
+    study_figures.save_figure(
+        study_figures.representation(first[study.figure['cell']], spectra, study.title), path)
     return f'{path.name}.png'
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
@@ -140,6 +141,12 @@ class Summary:
         published = '<br>'.join(html.escape(str(value)) for value in self.published[row])
         return (f'<tr><th></th><th scope="row">{html.escape(metric_title(row[3]))}</th>{cells}'
                 f'<td class="published">{published}</td></tr>')
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows for a page: title, metric, texts of the cells, and published numbers."""
+        return [dict(title=title, metric=metric_title(row[3]), published=[*map(str, self.published[row])],
+                     cells=[_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders])
+                for title, row in zip(self._titles(), self.rows, strict=True)]
 
     def _titles(self) -> list[str]:
         """Return protocol, data and config of each row, once for rows that have the same."""

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
@@ -34,6 +34,8 @@ from mmsimclr.transforms.batch.operators import OPERATIONS
 
 AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
+# A batch that finds no room in /dev/shm is lost without a word, and torch would wait for it forever.
+LOADER_TIMEOUT_S = 600
 # Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
 
@@ -123,7 +125,7 @@ def place_views(config: Config) -> None:
                       collate_fn=dict(type='mmsimclr.as_fetched'))
         loader.dataset = dict(type=InMemoryImages, dataset=loader.dataset)
         source = 'of images in its memory; the loader has no processes'
-    print_log(f'views are made on the device, {source}', 'current', logging.INFO)
+    MMLogger.get_current_instance().info(f'views are made on the device, {source}')
 
 
 def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
@@ -168,10 +170,12 @@ def adapt_to_determinism(config: Config) -> None:
 
 
 def adapt_to_device(config: Config) -> None:
-    """Take out what torch refuses on a CPU, and options of loader processes where there are none."""
+    """Take out what torch refuses on a CPU, and set what loader processes need, or refuse without any."""
     loader = config.get('train_dataloader')
-    if loader and not loader.get('num_workers'):
-        loader.update(persistent_workers=False)
+    if loader and loader.get('num_workers'):
+        loader.setdefault('timeout', LOADER_TIMEOUT_S)
+    elif loader:
+        loader.update(persistent_workers=False, timeout=0)
         loader.pop('prefetch_factor', None)
     if torch.cuda.is_available():
         return
@@ -230,6 +234,7 @@ def scale_learning_rate(config: Config) -> None:
     batch *= config.optim_wrapper.get('accumulative_counts', 1)
     optimizer, rule = config.optim_wrapper.optimizer, scaling.get('rule', 'linear')
     lr = optimizer.lr * scaled_lr(1.0, batch, rule) / scaled_lr(1.0, scaling.base_batch_size, rule)
-    print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
-              f'{lr:g} at {batch} ({rule} rule)', 'current')
+    MMLogger.get_current_instance().info(
+        f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes {lr:g} at '
+        f'{batch} ({rule} rule)')
     optimizer.lr = lr

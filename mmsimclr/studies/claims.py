@@ -155,7 +155,7 @@ def _matches(at: tuple[str, ...], wanted: Any) -> bool:
 
 
 def _named(name: tuple[str, str]) -> str:
-    return f'{name[0]} ({name[1].partition(".")[0]})'
+    return f'{name[0]} ({name[1].removesuffix("_percent")})'
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

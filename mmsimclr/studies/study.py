@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.config.canonical import LOCATIONS, config_sha256
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.features.fingerprint import list_images
+from mmsimclr.files import find_config
 from mmsimclr.registry import DATASETS
 from mmsimclr.studies.claims import values_at
 from mmsimclr.studies.record import CellResult
@@ -183,7 +184,7 @@ class Study:
         if key not in self._cells:                           # a cell's hash is worked out once
             options = dict(options)
             base, names = options.pop('base', None), options.pop('measure', None)
-            base = (self.path.parent / base).resolve() if base else self.base
+            base = _config_of(self.path, base) if base else self.base
             measures = tuple(each for each in self.measure if names is None or each.name in names)
             self._cells[key] = Cell(at, seed, base, options, measures, tuning)
         return self._cells[key]
@@ -284,10 +285,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     Presets are ``'smoke'`` (seconds), ``'cpu'`` (hours on two cores) and ``'full'`` (the paper's setting).
     ``options`` override values in every cell's config, keys dotted; ``data_root`` in benchmarks too.
     """
-    path = Path(path)
-    if not path.is_file():
-        known = sorted(str(each) for each in path.parent.glob('*.py'))
-        raise MissingFileError(f'no study at {path}{did_you_mean(str(path), known)}')
+    path = find_config(path)
     try:
         content = Config.fromfile(str(path), use_predefined_variables=False).get('study')
     except Exception as error:
@@ -311,7 +309,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     content['options'] = {**content.get('options', {}), **options}
     in_measures = {key: value for key, value in options.items() if key == 'data_root'}
     content['measure'] = [_measure(path, each, in_measures) for each in content.get('measure', ())]
-    content['base'] = (path.parent / content['base']).resolve()
+    content['base'] = _config_of(path, content['base'])
     study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset)
     for key in study.cells:
         levels = key.split(' | ')
@@ -332,8 +330,14 @@ def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any
     if unknown or not {'name', 'config'} <= set(described):
         raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got '
                           f'{described!r}')
-    config = (path.parent / described['config']).resolve()
-    return Measure(described['name'], config, {**described.get('options', {}), **options})
+    return Measure(described['name'], _config_of(path, described['config']),
+                   {**described.get('options', {}), **options})
+
+
+def _config_of(path: Path, name: str) -> Path:
+    """Return the config that a study names: beside the study, or by the name of one that comes with us."""
+    beside = path.parent / name
+    return (beside if beside.is_file() else find_config(Path(name).name)).resolve()
 
 
 def seconds_of(results: Sequence[CellResult]) -> float | None:

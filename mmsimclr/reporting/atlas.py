@@ -1,0 +1,230 @@
+"""Atlas of an embedding: its map, neighbours, near-duplicates, outliers, clusters, and a diverse subset."""
+
+import base64
+import csv
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from PIL import Image
+
+from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.evaluation import atlas as numerics
+from mmsimclr.features import FeatureFiles
+from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
+from mmsimclr.protocols.result import feature_names
+
+NUM_NEIGHBOURS = 12                                         # of each image, on the page
+NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
+SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
+JPEG_QUALITY = 85
+MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
+
+
+@dataclass
+class Atlas:
+    """What is known of N images beside their features.
+
+    Attributes:
+        names: Their paths below the folder, or their numbers.
+        points: The map, float32 [N, 2].
+        similarity, rows: The nearest other images of each, [N, k].
+        columns: What the map may be coloured by: texts or float32 [N], by name.
+        duplicates: Groups of images that show the same picture.
+        outliers: The images farthest from all others, farthest first.
+        diverse: Images that together cover all, int64 [k].
+        clusters: Cluster of each, int64 [N].
+        thumbnails: Uint8 [N, side, side, 3].
+        about: How it was made, for people, by topic.
+    """
+
+    names: Sequence[str]
+    points: ndarray
+    similarity: ndarray
+    rows: ndarray
+    columns: dict[str, Sequence[str] | ndarray]
+    duplicates: list[list[int]]
+    outliers: ndarray
+    diverse: ndarray
+    clusters: ndarray
+    thumbnails: ndarray
+    about: dict[str, str] = field(default_factory=dict)
+
+    def write_csvs(self, folder: Path) -> None:
+        """Write ``duplicates.csv``, ``outliers.csv``, ``diverse.csv``, ``clusters.csv`` and ``map.csv``."""
+        distance = numerics.distances(self.similarity, NEIGHBOURHOOD)
+        tables: dict[str, tuple[list[str], list[list]]] = dict(
+            duplicates=(['group', 'path'], [[number, self.names[i]] for number, group in enumerate(
+                self.duplicates) for i in group]),
+            outliers=(['rank', 'path', 'distance'], [[rank, self.names[i], f'{distance[i]:.4f}']
+                                                     for rank, i in enumerate(self.outliers, start=1)]),
+            diverse=(['order', 'path'], [[order, self.names[i]] for order, i in enumerate(self.diverse, 1)]),
+            clusters=(['path', 'cluster'], [[name, int(cluster)] for name, cluster in zip(
+                self.names, self.clusters, strict=True)]),
+            map=(['path', 'x', 'y', *self.columns], [
+                [name, *map('{:.5f}'.format, point), *values] for name, point, *values in zip(
+                    self.names, self.points, *self.columns.values(), strict=True)]))
+        for name, (header, rows) in tables.items():
+            with open(folder / f'{name}.csv', 'w', newline='', encoding='utf-8',
+                      errors='surrogateescape') as file:
+                csv.writer(file).writerows([header, *rows])
+
+    def page_data(self) -> dict[str, Any]:
+        """Return what the page's script shows, in terms JSON can hold; arrays are base64."""
+        central = [self._central(number) for number in range(int(self.clusters.max()) + 1)]
+        shown = min(NUM_NEIGHBOURS, self.rows.shape[1])
+        return dict(
+            names=list(self.names), x=_base64(self.points[:, 0]), y=_base64(self.points[:, 1]),
+            num_neighbours=shown, rows=_base64(self.rows[:, :shown], np.int32),
+            similarity=_base64(self.similarity[:, :shown]),
+            columns=[dict(name=name, **_column(values)) for name, values in self.columns.items()],
+            side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=list(sprite_sheets(self.thumbnails)),
+            duplicates=self.duplicates, outliers=self.outliers.tolist(), diverse=self.diverse.tolist(),
+            clusters=[dict(size=int((self.clusters == number).sum()), images=images)
+                      for number, images in enumerate(central)])
+
+    def _central(self, cluster: int, count: int = 24) -> list[int]:
+        """Return images of a cluster that many others of it have as a neighbour."""
+        inside = np.flatnonzero(self.clusters == cluster)
+        popularity = np.bincount(self.rows[inside].ravel(), minlength=len(self.clusters))[inside]
+        return inside[np.argsort(-popularity, kind='stable')[:count]].tolist()
+
+
+def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None = None, seed: int = 0,
+               labels: str | Path | None = None, num_clusters: int | None = None, num_diverse: int = 60,
+               num_outliers: int = 40, progress: Callable[[int, int], None] | None = None) -> Atlas:
+    """Return the atlas of features of images.
+
+    Args:
+        features: Of one stage.
+        dataset: The images that they were extracted from, unreadable ones included.
+        map_method: See :func:`mmsimclr.evaluation.atlas.embedding_map`.
+        seed: Seed of the map and the clusters.
+        labels: A CSV file with a column ``path``, as the images are named below their folder, and others.
+        num_clusters: Number of clusters; by default that with the best silhouette.
+        num_diverse: Number of images of the diverse subset.
+        num_outliers: Number of outliers that are listed.
+        progress: Called with (thumbnails made, images in all).
+
+    Raises:
+        InputError: If there are fewer than two images, or ``labels`` names none of them.
+    """
+    stage, = features.stages.values()
+    rows = np.asarray(stage, np.float32)
+    if len(rows) < 2:
+        raise InputError(f'an atlas needs at least 2 images, got {len(rows)}')
+    names = feature_names(features).tolist()
+    thumbnails = make_thumbnails(features, dataset, progress)
+    similarity, nearest = numerics.neighbours(rows, max(NEIGHBOURHOOD, NUM_NEIGHBOURS))
+    pairs = numerics.near_duplicates(similarity, nearest, resized(thumbnails, COMPARED_PX))
+    distance = numerics.distances(similarity, NEIGHBOURHOOD)
+    cluster = numerics.clusters(rows, num_clusters, seed)
+    classes, columns = features.manifest['images']['classes'], {}
+    if features.labels is not None and features.labels.ndim == 1:
+        columns['label'] = [classes[label] if label < len(classes) else str(label)
+                            for label in features.labels.tolist()]
+    columns |= dict(cluster=[*map(str, cluster)], density=-np.log(np.maximum(distance, 1e-4)))
+    if labels is not None:
+        columns |= read_columns(labels, names, features.manifest['images']['root'])
+    method = map_method or numerics.default_map()
+    return Atlas(names, numerics.embedding_map(rows, map_method, seed), similarity, nearest, columns,
+                 numerics.groups_of(pairs, len(rows)), np.argsort(-distance, kind='stable')[:num_outliers],
+                 numerics.diverse_subset(rows, num_diverse), cluster, thumbnails,
+                 dict(map=f'{method}, seed {seed}', clusters=f'k-means, seed {seed}'))
+
+
+def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str, Sequence[str] | ndarray]:
+    """Return the columns of a CSV file for images, texts or float32 [N]; an image not in it has '' or NaN.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        InputError: If it has no column ``path`` or another one beside it, or names no image.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f'no file of labels at {path}')
+    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
+        reader = csv.DictReader(file, restval='')
+        header = [name for name in reader.fieldnames or () if name]
+        if 'path' not in header or len(header) < 2:
+            raise InputError(f'{path} must have a column path and others, got {", ".join(header) or "none"}')
+        prefix = os.path.join(root, '') if root else ''
+        lines = {line['path'].removeprefix(prefix): line for line in reader}
+    if not (found := sum(name in lines for name in names)):
+        raise InputError(f'{path} names none of the {len(names)} images; the first of them is {names[0]!r}, '
+                         f'the first path in it {next(iter(lines), "")!r}')
+    return {name: _values([lines[image][name] if image in lines else '' for image in names])
+            for name in header if name != 'path' and found}
+
+
+def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
+    """Return a column of many different numbers as float32, others as they are."""
+    try:
+        numbers = np.array([float(text) if text else np.nan for text in texts], np.float32)
+    except ValueError:
+        return texts
+    return numbers if len(np.unique(numbers)) > MAX_NUMBERS_OF_CLASS else texts
+
+
+def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:
+    """Return a column for the page: names of classes, the most frequent first, and numbers; or a scale."""
+    if isinstance(values, ndarray):
+        low, high = (float(value) for value in (np.nanmin(values), np.nanmax(values)))
+        return dict(low=low, high=high, values=_base64(np.nan_to_num(values, nan=low)))
+    classes, numbers = np.unique(np.array(values), return_inverse=True)
+    order = np.argsort(-np.bincount(numbers), kind='stable')
+    return dict(classes=classes[order].tolist(), values=_base64(np.argsort(order)[numbers]))
+
+
+def _base64(values: ndarray, kind: type = np.float32) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=np.dtype(kind).newbyteorder('<'))).decode()
+
+
+def sprite_sheets(thumbnails: ndarray) -> list[str]:
+    """Return thumbnails as JPEG sheets in data URIs, ``SHEET_CELLS`` in each row and column, row by row."""
+    side, each, sheets = thumbnails.shape[1], SHEET_CELLS ** 2, []
+    for start in range(0, len(thumbnails), each):
+        part = thumbnails[start:start + each]
+        sheets.append(data_uri(contact_sheet(part, SHEET_CELLS)))
+    assert side % 8 == 0, 'or thumbnails run into each other'
+    return sheets
+
+
+def contact_sheet(images: ndarray, columns: int) -> ndarray:
+    """Return images, uint8 [N, h, w, 3], side by side in rows of ``columns``, uint8 [H, columns * w, 3]."""
+    height, width = images.shape[1:3]
+    num_rows = -(-len(images) // columns)
+    sheet = np.zeros((num_rows * columns, height, width, 3), np.uint8)
+    sheet[:len(images)] = images
+    return sheet.reshape(num_rows, columns, height, width, 3).swapaxes(1, 2).reshape(
+        num_rows * height, columns * width, 3)
+
+
+def save_search_sheet(queries: Sequence[str], neighbours: Sequence[Sequence[str]], path: str | Path,
+                      side: int = 96) -> Path:
+    """Draw each query and, to its right, its neighbours; those that are gone stay grey. Return the path."""
+    def cell(name: str) -> ndarray:
+        try:
+            return thumbnail(dict(img_path=str(name)), side)[0]
+        except UserError:
+            return np.full((side, side, 3), 128, np.uint8)
+
+    sheet = np.full((len(queries), len(neighbours[0]) + 1, side + 8, side + 8, 3), 255, np.uint8)
+    for place, names in enumerate(zip(queries, neighbours, strict=True)):
+        sheet[place, :, 4:-4, 4:-4] = [cell(name) for name in (names[0], *names[1])]
+    sheet[:, 0, :, -1] = 0                                  # a line between a query and its neighbours
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(sheet.reshape(-1, *sheet.shape[2:]), sheet.shape[1])).save(path)
+    return path
+
+
+def data_uri(image: ndarray, quality: int = JPEG_QUALITY) -> str:
+    """Return an image, uint8 [H, W, 3], as a JPEG in a ``data:`` address."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, 'JPEG', quality=quality)
+    return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'
