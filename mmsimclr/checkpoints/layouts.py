@@ -56,16 +56,14 @@ class _Candidate:
 def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
-    Encoders are found by their structure, a stem and four stages under any prefix: models of OpenMMLab
-    (``backbone.``), DDP (``module.``), MoCo (``encoder_q.``), VISSL, solo-learn, torchvision and timm,
-    numbered layers (lightly), Detectron2's names, and averages beside them. Where there are several,
-    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix; by default, the one that is not a slowly moving copy is taken.
+    Encoders are found by their structure, a stem and four stages under any prefix, numbered, or under
+    Detectron2's names. Where there are several, ``select`` is the address of the one to take, e.g.
+    ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one that is no slowly
+    moving copy.
 
     Raises:
-        LayoutError: If no encoder is recognised, or several that differ, or none has the address.
-        UnsupportedEncoderError: If the network is of a kind that is not built here.
-        DamagedCheckpointError: If a tensor is not finite, or the file contradicts its own record.
+        CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
+            that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
     candidates = [candidate for place, state_dict in state_dicts.items()

@@ -67,7 +67,7 @@ class ArrayDataset(FileDataset):
     """Base of datasets held in arrays with a row for each image; forked data-loader workers share them.
 
     A subclass names its arrays in ``ROWS``, ``labels`` among them (int64 [N], -1 for none), and fills them in
-    ``read``. MMEngine's ``data_list`` stays empty. The arguments are those of :class:`FileDataset`.
+    ``read``.
     """
 
     IS_SERIALIZED = False
@@ -79,9 +79,9 @@ class ArrayDataset(FileDataset):
     def full_init(self) -> None:
         if not self._fully_initialized:
             self.read()
-            if self._indices is not None:
-                self._keep(self._indices)
             self._fully_initialized = True
+            if self._indices is not None:
+                self.get_subset_(self._indices)
 
     @force_full_init
     def __len__(self) -> int:
@@ -100,23 +100,20 @@ class ArrayDataset(FileDataset):
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keep only the first (``n``) or last (``-n``) images, or those listed."""
-        self._keep(indices)
-
-    @force_full_init
-    def get_subset(self, indices: int | Sequence[int]) -> 'ArrayDataset':
-        """Return a dataset of what ``get_subset_`` would keep."""
-        subset = copy.copy(self)
-        subset.pipeline = copy.deepcopy(self.pipeline)
-        subset._keep(indices)
-        return subset
-
-    def _keep(self, indices: int | Sequence[int]) -> None:
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
         else:
             chosen = np.asarray(indices, np.int64)
         for name in self.ROWS:
             setattr(self, name, getattr(self, name)[chosen])
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> 'ArrayDataset':
+        """Return a dataset of what ``get_subset_`` would keep."""
+        subset = copy.copy(self)
+        subset.pipeline = copy.deepcopy(self.pipeline)
+        subset.get_subset_(indices)
+        return subset
 
 
 class DatasetWrapper(Dataset):

@@ -43,9 +43,8 @@ class InMemoryImages(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict:
         """Return a batch; torch's loader calls it with all indices of one.
 
-        Indices come from our sampler, with seed and epoch; others get a seed drawn from ``random``. The batch
-        has ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
-        ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU.
+        It has ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
+        ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU. Indices that carry no seed get one.
         """
         rows = torch.tensor([int(index) for index in indices])
         samples = {

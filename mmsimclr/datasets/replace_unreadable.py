@@ -24,8 +24,7 @@ class ReplaceUnreadable(DatasetWrapper):
     """Another dataset, in which an image drawn from all others takes the place of an unreadable one.
 
     The draw follows from the run's seed, the epoch, the index asked for and which files are unreadable. So it
-    is the same for any number of workers and ranks, and after a resume. The views of a replacement differ
-    from those that the same image has in its own place.
+    is the same for any number of workers and ranks, and after a resume.
 
     ``bad_images=dict(max_fraction=...)`` at the top level of a config puts this around the training set.
 

@@ -27,23 +27,14 @@ _MEMBER = re.compile(r'((?:.*/|)[^./]+)\.([^/]*)')
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The images of S shards, in the order of the shards and of the members in them.
+    """The N images of S shards, in the order of the shards and of the members in them."""
 
-    Attributes:
-        names: File names of the shards, S of them, sorted.
-        sizes: Their sizes in bytes, int64 [S].
-        shards: The shard of each image, int32 [N].
-        offsets: First byte of each image in its shard, int64 [N].
-        lengths: Bytes of each image, int64 [N].
-        labels: Class of each image, int64 [N]; -1 where it has none.
-    """
-
-    names: tuple[str, ...]
-    sizes: ndarray
-    shards: ndarray
-    offsets: ndarray
-    lengths: ndarray
-    labels: ndarray
+    names: tuple[str, ...]                      # file names of the shards, sorted
+    sizes: ndarray                              # of the shards in bytes, int64 [S]
+    shards: ndarray                             # the shard of each image, int32 [N]
+    offsets: ndarray                            # first byte of each image in its shard, int64 [N]
+    lengths: ndarray                            # bytes of each image, int64 [N]
+    labels: ndarray                             # class of each image, int64 [N]; -1 where it has none
 
     def write(self, folder: Path) -> None:
         """Write the index beside its shards, whole or not at all."""
@@ -167,11 +158,8 @@ class WebDatasetShards(ArrayDataset):
     """The images of all ``.tar`` files in a folder: members ``KEY.jpg`` (or another image) and ``KEY.cls``.
 
     An index says where each image lies, so any image can be had by one read, and the sampler's seeded epochs
-    and resuming work as for files. Reading is local or from a mounted file system. To stream from an object
-    store, use WebDataset itself, which reads the same shards but counts an epoch by samples drawn.
-
-    An item is ``dict(img=bytes of the file, img_path=shard and member, sample_idx=index)``, with ``gt_label``
-    where there is one. ``index`` is the very object that the sampler passed; ``LoadImage`` decodes ``img``.
+    and resuming work as for files. An item is ``dict(img=bytes of the file, img_path=shard and member,
+    sample_idx=index)``, with ``gt_label`` where there is one; ``LoadImage`` decodes ``img``.
 
     The arguments are those of :class:`~mmsimclr.datasets.base.FileDataset`. ``data_root``, the folder of the
     shards, may hold ``index.npz``, which ``python tools/prepare_data/shards.py index`` writes; else the

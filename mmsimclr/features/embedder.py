@@ -137,9 +137,8 @@ class Embedder:
         checkpoint: A file, address or model-zoo name (see :func:`mmsimclr.checkpoints.build_encoder`), or
             a backbone, which is moved to the device and put in eval mode.
         device: ``'auto'`` is the GPU if there is one; otherwise as torch names them.
-        stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map;
-            and of the projection head in the same checkpoint, ``'projection'``, its output, and
-            ``'projection.hidden1'`` ..., its hidden layers behind their ReLU.
+        stages: Of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map; and of the
+            projection head ``'projection'``, its output, and ``'projection.hidden1'`` ..., behind their ReLU.
         pooling: ``'average'``: over all positions of a map; ``'grid'``: over the windows of a grid, about
             9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
@@ -155,11 +154,6 @@ class Embedder:
         report: The :class:`~mmsimclr.checkpoints.LoadReport`; None for a backbone.
         preparation: The :class:`Preparation` of images.
         feat_dims: Length of a feature vector by stage.
-
-    Raises:
-        ValueError: If an argument is out of range, or the encoder does not return the map of a stage.
-        TypeError: If a backbone is given without ``input``, or does not return maps.
-        FileNotFoundError, CheckpointError: If there is no such checkpoint, or it cannot be used.
     """
 
     def __init__(self, checkpoint: str | Path | nn.Module, device: str | torch.device = 'auto', *,
@@ -236,14 +230,10 @@ class Embedder:
     def __call__(self, images: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Return the features of images, float32 [N, C]; a dict of them where there are several stages.
 
-        Args:
-            images: A path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
-                [N, H, W, 3] or a uint8 tensor [N, 3, H, W].
-
-        Raises:
-            TypeError: If images are something else, e.g. of floats.
-            ValueError: If there are none, or a feature is not finite.
-            ImageReadError: If a file cannot be read; the message names it.
+        ``images`` are a path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
+        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. Raise TypeError if they are something else, ValueError if
+        there are none or a feature is not finite, and ImageReadError, which names the file, if one cannot be
+        read.
         """
         items, batches = _as_items(images), []
         with kept_memory(self.device) if len(items) > self.batch_size else nullcontext():

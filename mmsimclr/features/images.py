@@ -28,9 +28,6 @@ class Preparation:
             whole image is then resized once, to this, and ``resize_px`` is None.
         interpolation: As in :func:`mmsimclr.transforms.resize`, with antialiasing.
         squash: Whether to squash the whole image into the square rather than to cut its centre out.
-
-    Raises:
-        ValueError: If ``crop_px`` is larger than ``resize_px``, or either is not an integer >= 1.
     """
 
     resize_px: int | None = 256
@@ -76,9 +73,6 @@ class ImageFolder:
 
     Where every image lies in a folder directly below the root, ``root/class/image``, those folders are the
     classes, numbered in the order of their names; otherwise there are no labels.
-
-    Raises:
-        FileNotFoundError: If ``root`` does not exist or holds no image.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -114,11 +108,6 @@ def named_images(source: str | Path, key: str | None = None,
         key: Place of the dataset in the config, dotted, e.g. ``'custom_hooks.2.bank'``; by default of the
             first of ``LOADERS`` that the config has.
         options: Values of the config to override, keys dotted.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, image in it, or config.
-        ValueError: If a folder is given with a key or options.
-        ConfigError: If the config is wrong, or has no dataset at that place.
     """
     if Path(source).suffix != '.py' or Path(source).is_dir():
         if key or options:

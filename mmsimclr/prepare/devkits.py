@@ -44,12 +44,7 @@ TRAIN_ID = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 
 
 
 class Counts:
-    """Images of splits beside the official numbers of them.
-
-    Attributes:
-        found: Images of each split.
-        missing: By split, how many the official one has more; empty if all are complete.
-    """
+    """Images found in splits, and those missing from the official numbers of them."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self.report, self.found, self.missing = report, {}, {}
@@ -75,14 +70,8 @@ def prepare_voc(root: str | Path, report: Callable[[str], None] = print, allow_m
                 ) -> dict[str, int]:
     """Check the lists, images and boxes of VOC2007 and VOC2012; return the images of each split.
 
-    Args:
-        root: Folder ``VOCdevkit``.
-        report: Called with a line for each split.
-        allow_missing: Whether splits may have fewer images than the official ones.
-
-    Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If an annotation cannot be right.
+    ``root`` is the folder ``VOCdevkit``. With ``allow_missing`` splits may have fewer images than official
+    ones. MissingFileError if something is missing, InputError if an annotation cannot be right.
     """
     counts = Counts(report)
     for (year, split), official in VOC_SPLITS.items():
@@ -166,13 +155,8 @@ def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], 
     """Write ``SegmentationClassAug`` and ``trainaug.txt`` beside VOC2012's masks, and check them.
 
     An image of VOC2012's training list keeps VOC's mask; the others of SBD, except those that VOC2012
-    validates on, have SBD's. Errors are those of :func:`prepare_voc`.
-
-    Args:
-        root: Folder ``VOCdevkit/VOC2012``.
-        sbd: SBD's ``dataset`` folder, with ``cls/*.mat``, ``train.txt`` and ``val.txt``.
-        report: Called with a line for each split.
-        allow_missing: As for :func:`prepare_voc`.
+    validates on, have SBD's. ``root`` is the folder ``VOCdevkit/VOC2012``, ``sbd`` SBD's ``dataset`` folder,
+    with ``cls/*.mat``, ``train.txt`` and ``val.txt``; the rest is as for :func:`prepare_voc`.
 
     Source:
         Hariharan et al. 2011; the union as in Chen et al. 2015 (DeepLab).

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.datasets.shapes.dataset import Shapes, ShapesImage
+from mmsimclr.datasets.shapes import Shapes, ShapesImage
 from mmsimclr.datasets.shapes.rendering import render_scenes
 from mmsimclr.datasets.shapes.scenes import Scenes, draw_scenes
 from mmsimclr.errors import ExistingFileError, InputError
@@ -22,20 +22,13 @@ CAMERAS, IMAGES_PER_CAMERA = 4, 3                           # of each identity i
 def write_image_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     """Write ``root/SPLIT/CLASS/000000.png``, as torchvision's ImageFolder reads it; return ``root``.
 
-    Args:
-        datasets: Dataset of each split, by its name: 'train', 'val', 'test'.
-        root: Folder to create; it may exist if it is empty.
-
-    Raises:
-        FileExistsError: If ``root`` holds anything.
-        ValueError: If ``datasets`` is empty.
+    ``datasets`` are by split, 'train', 'val' or 'test'. FileExistsError if ``root`` holds anything.
     """
     root = _new_folder(datasets, root)
     for split, dataset in datasets.items():
         for name in dataset.classes:
             (root / split / name).mkdir(parents=True)
-        for i in range(len(dataset)):
-            content = dataset.render(i)
+        for i, content in enumerate(map(dataset.render, range(len(dataset)))):
             folder = root / split / dataset.classes[content.label]
             Image.fromarray(content.image).save(folder / f'{i:06d}.png')
     return root
@@ -46,8 +39,7 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
 
     Boxes are in VOC's convention: the first pixel is 1, and xmax and ymax are the last pixel inside.
     Segmentation images hold the class (1 to 10) or the object's number as colour index, 0 for the background.
-    255, VOC's border, is not used because the masks are exact. With both 'train' and 'val' the lists of
-    'trainval' are written as well. Arguments and errors are those of :func:`write_image_folder`.
+    With both 'train' and 'val' the lists of 'trainval' are written as well.
     """
     base = _new_folder(datasets, root) / 'VOCdevkit' / 'VOC2007'
     for name in ('Annotations', 'JPEGImages', 'ImageSets/Main', 'ImageSets/Segmentation',
@@ -70,11 +62,10 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
             _voc_annotation(name, content, dataset.classes).write(base / 'Annotations' / f'{name}.xml')
     if 'train' in lists and 'val' in lists:
         lists['trainval'] = {**lists['train'], **lists['val']}
-    classes = next(iter(datasets.values())).classes
     for split, images in lists.items():
         for kind in ('Main', 'Segmentation'):
             _write_lines(base / 'ImageSets' / kind / f'{split}.txt', images)
-        for label, name in enumerate(classes):
+        for label, name in enumerate(next(iter(datasets.values())).classes):
             _write_lines(base / 'ImageSets' / 'Main' / f'{name}_{split}.txt', (
                 f'{image} {1 if label in labels else -1:2d}' for image, labels in images.items()))
     return base
@@ -83,8 +74,7 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
 def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     """Write ``root/SPLIT2017/*.jpg`` and ``root/annotations/instances_SPLIT2017.json``; return ``root``.
 
-    Masks are run-length encoded, so that holes and parts cut off by other objects are exact. Category ids are
-    1 to 10. Arguments and errors are those of :func:`write_image_folder`.
+    Masks are run-length encoded, so that holes and parts cut off by other objects are exact.
     """
     root = _new_folder(datasets, root)
     (root / 'annotations').mkdir()

@@ -100,17 +100,17 @@ class EncoderSource:
         return checkpoints.UNIT_RANGE if self.weights is None else self.weights.input
 
     @property
-    def backbone(self) -> nn.Module:
-        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
-        return self._built[0]
-
-    @property
     def identity(self) -> dict[str, Any]:
         """What tells the encoder from others: the file, and the place in it."""
         if self.weights is None:
             return {'encoder.sha256': 'random', **canonical({'encoder': self.settings, 'randomness': dict(
                 seed=self.seed)})}
         return {'encoder.sha256': self.weights.sha256, 'encoder.address': self.weights.address}
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
+        return self._built[0]
 
     @property
     def report(self) -> LoadReport | None:
@@ -130,12 +130,8 @@ class EncoderSource:
         return self.build(out_indices=MAP_INDICES)
 
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
-        """Return a new encoder with the same weights, in eval mode, and the report of its loading.
-
-        ``arguments`` are further ones of :class:`mmsimclr.models.ResNet`, such as ``out_indices``. The global
-        random state stays as it is.
-        """
-        with torch.random.fork_rng(devices=[]):
+        """Return a new encoder with these further arguments, in eval mode, and the report of its loading."""
+        with torch.random.fork_rng(devices=[]):                  # the global random state stays as it is
             if self.weights is not None:
                 return checkpoints.build_encoder(self.weights, **arguments)
             torch.manual_seed(self.seed)

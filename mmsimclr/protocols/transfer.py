@@ -57,11 +57,6 @@ class TransferDataset:
         """Those of ``needs`` that are not there."""
         return [part for part in self.needs if not any(Path(self.root).glob(part))] if self.root else []
 
-    def explain_missing(self) -> str:
-        """Return where to fetch the dataset, and in what layout to put it."""
-        return (f'{self.name}: no {", ".join(self.missing)} in {Path(self.root).absolute()}. Fetch it from '
-                f'{self.source}; {self.root} must hold {", ".join(self.needs)}'
-                + (f'. {self.note}' if self.note else ''))
 
 
 class Transfer(Protocol):
@@ -123,7 +118,7 @@ class TransferLinear(Transfer):
     regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
 
     Args:
-        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
+        tasks, datasets, skip_missing: See :class:`Transfer`.
         l2: Regularisations, each > 0, of the mean loss.
         image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
             where the encoder's stem is CIFAR's.
@@ -199,7 +194,9 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
                              f'(all: {", ".join(known)})')
     chosen = [known[name] for name in dict.fromkeys(names)]
     here = [task for task in chosen if not task.missing]
-    reasons = [task.explain_missing() for task in chosen if task.missing]
+    reasons = [f'{task.name}: no {", ".join(task.missing)} in {Path(task.root).absolute()}. Fetch it from '
+               f'{task.source}; {task.root} must hold {", ".join(task.needs)}'
+               + (f'. {task.note}' if task.note else '') for task in chosen if task.missing]
     if reasons and (not skip_missing or not here):
         raise MissingFileError(
             '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])

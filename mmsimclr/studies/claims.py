@@ -14,21 +14,13 @@ CONFIRMED, CONTRADICTED, OPEN = 'confirmed', 'contradicted', 'not resolved'
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, and what the numbers say of it.
-
-    Attributes:
-        text: The claim.
-        verdict: 'confirmed', 'contradicted' or 'not resolved'.
-        difference: Of the means, left less right, beyond what was claimed; None without numbers.
-        standard_error: Of the difference; None with fewer than two seeds on a side.
-        detail: The numbers, for people.
-    """
+    """A claim, and what the numbers say of it."""
 
     text: str
-    verdict: str
-    difference: float | None
-    standard_error: float | None
-    detail: str
+    verdict: str                                # 'confirmed', 'contradicted' or 'not resolved'
+    difference: float | None                    # of the means, left less right, beyond what was claimed
+    standard_error: float | None                # of the difference; None with fewer than two seeds on a side
+    detail: str                                 # the numbers, for people
 
 
 def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: str) -> dict[int, float]:
