@@ -65,7 +65,8 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-        show_little(MMLogger.get_instance('mmsimclr', 'mmsimclr', log_file=str(work_dir / 'benchmark.log')))
+        show_little(MMLogger.get_instance(
+            'mmsimclr', logger_name='mmsimclr', log_file=str(work_dir / 'benchmark.log')))
         source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
         benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
                               config_path=str(config_path) if config_path else None, command=command,
