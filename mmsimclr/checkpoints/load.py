@@ -187,21 +187,16 @@ def build_projection_head(source: str | Path | EncoderWeights, select: str | Non
     return neck.eval()
 
 
-def read_linear_classifier(source: str | Path, num_classes: int, num_features: int
-                           ) -> tuple[Tensor, Tensor, str]:
-    """Return weight [num_classes, num_features] and bias of a source's linear classifier, and its address.
+def read_linear_classifier(source: str | Path, num_classes: int, num_features: int) -> tuple[Tensor, Tensor]:
+    """Return weight [num_classes, num_features] and bias of the only linear classifier of this size.
 
-    It is the only matrix of this shape, or of its transpose in a TensorFlow checkpoint, that has a bias.
-
-    Raises:
-        FileNotFoundError: If there is no such source; see :func:`find_checkpoint`.
-        LayoutError: If there is no such classifier in it, or several.
+    The source and the errors are those of :func:`read_encoder`.
     """
     path = find_checkpoint(source)
     if tensorflow.is_tensorflow(path):
         variables = tensorflow.read_tensorflow(path)
-        tree = {name.replace('dense/kernel', 'dense/weight'): variables[name].T for name in variables
-                if name.endswith(('dense/kernel', 'dense/bias'))}
+        tree = {name.replace('/kernel', '/weight'): variables[name].T for name in variables
+                if '/dense' in name}
     else:
         tree = read_checkpoint(path).tree
     found = {}
@@ -209,13 +204,13 @@ def read_linear_classifier(source: str | Path, num_classes: int, num_features: i
         for name, weight in tensors.items():
             bias = tensors.get(f'{name.removesuffix("weight")}bias')
             if weight.shape == (num_classes, num_features) and bias is not None and len(bias) == num_classes:
-                found[f'{place}:{name}'] = weight, bias
+                found[f'{place}:{name}'] = weight.float(), bias.float()
     if len(found) != 1:
         raise LayoutError(f'{path} must have one linear classifier of {num_classes} classes on '
                           f'{num_features} features, a weight and its bias; it has {listed(found) or "none"}')
-    (address, (weight, bias)), = found.items()
-    check_finite({'weight': weight, 'bias': bias}, path)
-    return weight.float(), bias.float(), address
+    pair, = found.values()
+    check_finite(dict(zip(('weight', 'bias'), pair, strict=True)), path)
+    return pair
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:

@@ -18,24 +18,16 @@ def shape_bias(decisions: tuple[str, ...], out: str | None) -> None:
     from mmsimclr.evaluation.shape_bias import category_classes, error_consistency, read_decisions
     from mmsimclr.reporting import published_values, save_shape_bias_figure, text_table
     found = [read_decisions(path) for path in decisions]
-    rows = []
-    for each in found:
-        bias = each.bias()
-        low, high = bias.interval()
-        rows.append([each.observer, *map(str, (bias.num_shape, bias.num_texture, bias.num_conflicts)),
-                     f'{bias.percent:.2f}', f'{low:.2f} to {high:.2f}'])
+    rows = [[each.observer, *map(str, each.bias()), f'{each.bias().percent:.2f}',
+             '{:.2f} to {:.2f}'.format(*each.bias().interval())] for each in found]
     click.echo(text_table(['observer', 'shape', 'texture', 'of', 'shape bias, %', '95 % interval'], rows))
     for value in published_values('shape bias', 'cue conflict', 'shape_bias_percent'):
         click.echo(f'published: {value}')
-    by_category = [each.by_category() for each in found]
-    rows = [[name, *(f'{biases[name]:.2f}' if name in biases else '' for biases in by_category)]
-            for name in category_classes()]
-    click.echo('\n' + text_table(['shape bias by shape, %', *(each.observer for each in found)], rows))
-    pairs = []
+    columns = [{name: f'{value:.2f}' for name, value in each.by_category().items()} for each in found]
+    click.echo('\n' + text_table(['shape bias by shape, %', *(each.observer for each in found)], [
+        [name, *(column.get(name, '') for column in columns)] for name in category_classes()]))
     for a, b in combinations(found, 2):
         kappa, shared = error_consistency(a, b)
-        pairs.append([f'{a.observer} and {b.observer}', f'{kappa:.4f}', str(shared)])
-    if pairs:
-        click.echo('\n' + text_table(['error consistency', 'kappa', 'stimuli'], pairs))
+        click.echo(f'\nerror consistency of {a.observer} and {b.observer}, {shared} stimuli: {kappa:.4f}')
     if out:
         click.echo(save_shape_bias_figure(out, found))

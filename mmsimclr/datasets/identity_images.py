@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from mmsimclr.datasets.base import FileDataset
@@ -18,21 +17,15 @@ from mmsimclr.registry import DATASETS
 class IdentityImages(FileDataset):
     """Images of a folder, whose names tell identity and camera, or of a CSV.
 
-    An item is ``dict(img_path, identity, camera, sample_idx)``; identity and camera are texts.
+    An item is ``dict(img_path, identity, camera, sample_idx)``; identity and camera are texts, '' if unknown.
 
     Args:
         data_root: Folder of the data.
-        source: A folder in it, of any depth; or a CSV in it with the columns ``image``, a path below
-            ``data_root``, ``identity`` and, where cameras are known, ``camera``.
-        pattern: Regular expression with the groups ``identity`` and, where cameras are known, ``camera``. It
-            is searched in the path below ``source``. The default reads Market-1501's
-            ``0002_c1s1_000451_03.jpg`` and SYSU-30k's ``000028311/000028311_c1_1.jpg``. For folders that are
-            identities take ``(?P<identity>[^/]+)/``.
+        source: A folder in it; or a CSV in it with the columns ``image``, a path below ``data_root``,
+            ``identity`` and perhaps ``camera``.
+        pattern: Regular expression with the groups ``identity`` and perhaps ``camera``, searched in the path
+            below ``source``. The default reads the names of Market-1501 and SYSU-30k.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or file.
-        InputError: If a name does not fit the pattern, or a line of the CSV lacks a column.
     """
 
     def __init__(self, data_root: str, source: str, pattern: str = r'(?P<identity>-?\w+?)_c(?P<camera>\d+)',
@@ -41,21 +34,18 @@ class IdentityImages(FileDataset):
         super().__init__(data_root, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        rows = self._of_csv() if self.source.endswith('.csv') else self._of_folder()
-        return [dict(img_path=os.path.join(self.data_root, path), identity=identity, camera=camera or '')
-                for path, identity, camera in rows]
-
-    def _of_folder(self) -> Iterable[tuple[str, str, str | None]]:
-        for path in map(os.fsdecode, find_images(Path(self.data_root, self.source), DEFAULT_EXTENSIONS)):
-            found = self.pattern.search(path)
-            if not found:
-                raise InputError(f'pattern {self.pattern.pattern!r} does not fit {path} in {self.source}: it '
-                                 'must tell the identity of every image (see IdentityImages)')
-            yield os.path.join(self.source, path), found['identity'], found.groupdict().get('camera')
-
-    def _of_csv(self) -> Iterable[tuple[str, str, str | None]]:
-        text = read_text(Path(self.data_root, self.source), 'a CSV of image, identity and camera')
-        for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
+        place = Path(self.data_root, self.source)
+        if place.suffix == '.csv':
+            rows = csv.DictReader(io.StringIO(read_text(place, 'a CSV of image, identity and camera')))
+        else:
+            paths = map(os.fsdecode, find_images(place, DEFAULT_EXTENSIONS))
+            rows = [dict(found.groupdict() if (found := self.pattern.search(path)) else {},
+                         image=os.path.join(self.source, path)) for path in paths]
+        items = []
+        for row in rows:
             if not row.get('image') or not row.get('identity'):
-                raise InputError(f'{self.source}, line {number}: it must have image and identity, got {row}')
-            yield row['image'], row['identity'], row.get('camera')
+                raise InputError(f'{self.source} must tell image and identity of all, by columns of a CSV or '
+                                 f'by the pattern {self.pattern.pattern!r}; of one it tells {row}')
+            items.append(dict(img_path=os.path.join(self.data_root, row['image']), identity=row['identity'],
+                              camera=row.get('camera') or ''))
+        return items

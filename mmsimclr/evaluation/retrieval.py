@@ -1,13 +1,12 @@
 """Retrieval: rankings of a gallery, CMC and mean average precision."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy import ndarray
 
 from mmsimclr.errors import InputError
 
-CHUNK_VALUES = 2 ** 24                                                      # similarities in memory at a time
 NORMALISE = ('after', 'before', 'first')
 
 
@@ -28,67 +27,44 @@ def sum_with_mirrored(rows: ndarray, mirrored: ndarray, normalise: str) -> ndarr
     return unit(first + (unit(mirrored) if normalise == 'before' else mirrored))
 
 
-def group_means(rows: ndarray, groups: ndarray, wanted: ndarray, otherwise: ndarray) -> ndarray:
-    """Return the mean of the rows of each wanted group; where it has none, the row of ``otherwise``."""
-    means = [rows[groups == group].mean(axis=0) if (groups == group).any() else row
-             for group, row in zip(wanted, otherwise, strict=True)]
-    return np.array(means, rows.dtype)
+def rank_gallery(queries: ndarray, gallery: ndarray, people: ndarray, gallery_people: ndarray, junk: ndarray,
+                 views: ndarray | None = None, gallery_views: ndarray | None = None
+                 ) -> tuple[list[ndarray], ndarray]:
+    """Rank a gallery by the cosine of unit features, [Q, D] and [G, D]; of equals the earlier comes first.
 
-
-@dataclass(frozen=True)
-class Rankings:
-    """Places, from 0, of the right images in the ranking of each of Q queries."""
-
-    places: list[ndarray]
-    best: ndarray                               # gallery row that ranks first, int64 [Q]; -1 if none counts
-
-    def cmc(self, rank: int) -> float:
-        """Return the queries with a right image among the first ``rank``, in percent."""
-        return 100 * float(np.mean([len(found) > 0 and found[0] < rank for found in self.places]))
-
-    def mean_average_precision(self, trapezoid: bool = False) -> float:
-        """Return the mean over queries of the mean precision at each right image, in percent.
-
-        With ``trapezoid`` the precision is averaged with that just before the image, which is 1 at the start.
-        A query without a right image counts as 0, as in the official code.
-
-        Source:
-            Zheng et al. 2015, Market-1501, ``compute_AP.m``: the area by the trapezoidal rule.
-        """
-        return 100 * float(np.mean([_average_precision(found, trapezoid) for found in self.places]))
-
-
-def _average_precision(places: ndarray, trapezoid: bool) -> float:
-    if not len(places):
-        return 0.0
-    before = np.arange(len(places))
-    precision = (before + 1) / (places + 1)
-    if trapezoid:
-        precision = (precision + np.where(places > 0, before / np.maximum(places, 1), 1.0)) / 2
-    return float(precision.mean())
-
-
-def rank_gallery(queries: ndarray, gallery: ndarray, query_labels: ndarray, gallery_labels: ndarray,
-                 query_views: ndarray | None = None, gallery_views: ndarray | None = None) -> Rankings:
-    """Rank a gallery for each query by the cosine of unit features, the earlier of equals first.
-
-    Args:
-        queries: Unit features, float [Q, D].
-        gallery: Unit features, float [G, D].
-        query_labels: Identities, int [Q].
-        gallery_labels: Identities, int [G]; images of -1 are junk, left out of every ranking.
-        query_views: int [Q]: gallery images of the query's identity and view are left out of its ranking.
-        gallery_views: int [G].
+    A ranking leaves out ``junk``, bool [G], and, if there are views, [Q] and [G], images of both the query's
+    identity and its view. Return, for each query, the places from 0 of the images of its identity; and the
+    gallery row that comes first, int64 [Q], -1 where all are left out.
     """
-    places, best, step = [], [], max(1, CHUNK_VALUES // max(1, len(gallery)))
-    for start in range(0, len(queries), step):
-        for query, scores in enumerate(queries[start:start + step] @ gallery.T, start):
-            right = gallery_labels == query_labels[query]
-            counts = gallery_labels != -1
-            if query_views is not None:
-                counts &= ~(right & (gallery_views == query_views[query]))
-            counted = np.flatnonzero(counts)
-            order = counted[np.argsort(-scores[counted], kind='stable')]
-            places.append(np.flatnonzero(right[order]))
-            best.append(order[0] if len(order) else -1)
-    return Rankings(places, np.array(best))
+    places, best = [], []
+    for query in range(len(queries)):
+        right = gallery_people == people[query]
+        counts = ~junk if views is None else ~junk & ~(right & (gallery_views == views[query]))
+        counted = np.flatnonzero(counts)
+        order = counted[np.argsort(-(gallery @ queries[query])[counted], kind='stable')]
+        places.append(np.flatnonzero(right[order]))
+        best.append(order[0] if len(order) else -1)
+    return places, np.array(best)
+
+
+def rank_accuracy(places: Sequence[ndarray], rank: int) -> float:
+    """Return the queries with a right image among the first ``rank``, in percent."""
+    return 100 * float(np.mean([len(found) > 0 and found[0] < rank for found in places]))
+
+
+def mean_average_precision(places: Sequence[ndarray], trapezoid: bool) -> float:
+    """Return the mean over queries of the mean precision at each right image, in percent.
+
+    With ``trapezoid`` the precision is averaged with that just before the image, which is 1 at the start. A
+    query without a right image counts as 0, as in the official code.
+
+    Source: Zheng et al. 2015, Market-1501, ``compute_AP.m``: the area by the trapezoidal rule.
+    """
+    areas = []
+    for found in places:
+        before = np.arange(len(found))
+        precision = (before + 1) / (found + 1)
+        if trapezoid:
+            precision = (precision + np.where(found > 0, before / np.maximum(found, 1), 1.0)) / 2
+        areas.append(precision.mean() if len(found) else 0.0)
+    return 100 * float(np.mean(areas))

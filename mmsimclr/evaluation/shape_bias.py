@@ -4,9 +4,9 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -28,8 +28,7 @@ def category_classes() -> dict[str, dict[str, int]]:
 def category_decisions(logits: ndarray) -> ndarray:
     """Return the category whose classes have the largest mean probability, str [N], from logits [N, 1000].
 
-    Source:
-        Geirhos et al. 2019, section 2; model-vs-human's ``ImageNetProbabilitiesTo16ClassesMapping``.
+    Source: Geirhos et al. 2019; model-vs-human's ``ImageNetProbabilitiesTo16ClassesMapping``.
     """
     if logits.ndim != 2 or logits.shape[1] != 1000 or not np.isfinite(logits).all():
         raise InputError(f'logits must be finite, [N, 1000], got {list(logits.shape)}')
@@ -39,8 +38,7 @@ def category_decisions(logits: ndarray) -> ndarray:
     return np.array(list(category_classes()))[np.argmax(means, axis=0)]
 
 
-@dataclass(frozen=True)
-class Bias:
+class Bias(NamedTuple):
     """Decisions for the shape and for the texture, among the stimuli where these differ."""
 
     num_shape: int
@@ -50,31 +48,25 @@ class Bias:
     @property
     def percent(self) -> float:
         """Shape decisions among those for shape or texture, in percent; NaN if there are none."""
-        decided = self.num_shape + self.num_texture
-        return 100 * self.num_shape / decided if decided else float('nan')
+        return 100 * self.num_shape / ((self.num_shape + self.num_texture) or float('nan'))
 
     def interval(self, num_samples: int = 10_000, seed: int = 0) -> tuple[float, float]:
         """Return the 95 % percentile bootstrap interval over stimuli, in percent; needs a decision."""
         # Of images drawn with replacement only three counts matter, and these are multinomial.
-        others = self.num_conflicts - self.num_shape - self.num_texture
-        shares = np.array([self.num_shape, self.num_texture, others]) / self.num_conflicts
-        shape, texture, _ = np.random.default_rng(seed).multinomial(self.num_conflicts, shares, num_samples).T
-        decided = shape + texture
-        low, high = np.percentile((100 * shape / np.maximum(decided, 1))[decided > 0], [2.5, 97.5])
+        counts = np.array([*self[:2], self.num_conflicts - sum(self[:2])])
+        shape, texture, _ = np.random.default_rng(seed).multinomial(
+            self.num_conflicts, counts / self.num_conflicts, num_samples).T
+        decided = shape + texture > 0
+        low, high = np.percentile(100 * shape[decided] / (shape + texture)[decided], [2.5, 97.5])
         return float(low), float(high)
 
 
 class Decisions:
-    """The decisions of one observer, a model or a person, on N stimuli.
+    """The decisions of one observer, a model or a person, on stimuli.
 
-    Args:
-        observer: Its name.
-        stimuli: Names of the stimuli: ``airplane1-bicycle2`` has the shape of an airplane and the texture of
-            a bicycle. What stands before a last underscore, and the ending, do not count.
-        responses: A category for each, or 'na'.
-
-    Raises:
-        InputError: If a name or a response is none of these, or a stimulus is there twice.
+    A stimulus ``airplane1-bicycle2`` has the shape of an airplane and the texture of a bicycle; what stands
+    before a last underscore, and the ending, do not count. A response is a category, or 'na'. InputError is
+    raised for other names and responses, and for a stimulus that is there twice.
     """
 
     def __init__(self, observer: str, stimuli: Sequence[str], responses: Sequence[str]) -> None:
@@ -95,9 +87,8 @@ class Decisions:
     def bias(self, category: str | None = None) -> Bias:
         """Return the decisions on stimuli whose shape and texture differ, of all shapes or of one."""
         chosen = (self.shape != self.texture) & (category is None or self.shape == category)
-        num_shape, num_texture = (int((self.response == cue)[chosen].sum())
-                                  for cue in (self.shape, self.texture))
-        return Bias(num_shape, num_texture, int(chosen.sum()))
+        by_cue = (int((self.response == cue)[chosen].sum()) for cue in (self.shape, self.texture))
+        return Bias(*by_cue, int(chosen.sum()))
 
     def by_category(self) -> dict[str, float]:
         """Return the bias of each shape that has decisions for shape or texture, in percent."""
@@ -106,14 +97,12 @@ class Decisions:
 
     def write(self, path: str | Path) -> None:
         """Write a CSV as model-vs-human has them."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(COLUMNS)
-        writer.writerows((self.observer, 1, trial, 'NaN', response, shape, 'NaN', f'{stimulus}.png')
-                         for trial, (response, shape, stimulus) in enumerate(
-                             zip(self.response, self.shape, self.stimuli, strict=True), 1))
+        rows = zip(self.response, self.shape, self.stimuli, strict=True)
+        observer = re.sub(r'[",\s]+', '_', self.observer)                 # without quotes, as the source
+        lines = [f'{observer},1,{trial},NaN,{response},{shape},NaN,{stimulus}.png'
+                 for trial, (response, shape, stimulus) in enumerate(rows, 1)]
         with atomic_writer(path) as file:
-            file.write(text.getvalue().encode())
+            file.write('\n'.join([','.join(COLUMNS), *lines, '']).encode())
 
 
 def read_decisions(path: str | Path) -> Decisions:
@@ -131,15 +120,12 @@ def error_consistency(a: Decisions, b: Decisions) -> tuple[float, int]:
 
     Right is the shape. Stimuli without a conflict count too. Observers who agree on every stimulus have 1.
 
-    Source:
-        Geirhos, Meding & Wichmann 2020, Beyond accuracy, Eq. 1 and 3.
+    Source: Geirhos, Meding & Wichmann 2020, Beyond accuracy, Eq. 1 and 3.
     """
-    places = {name: place for place, name in enumerate(b.stimuli)}
-    shared = [place for place, name in enumerate(a.stimuli) if name in places]
-    if not shared:
+    right_a, right_b = (dict(zip(each.stimuli, each.response == each.shape, strict=True)) for each in (a, b))
+    shared = np.array([(right, right_b[name]) for name, right in right_a.items() if name in right_b])
+    if not len(shared):
         raise InputError(f'{a.observer} and {b.observer} have no stimulus in common')
-    right_a = (a.response == a.shape)[shared]
-    right_b = (b.response == b.shape)[[places[a.stimuli[place]] for place in shared]]
-    observed, p_a, p_b = (right_a == right_b).mean(), right_a.mean(), right_b.mean()
+    observed, (p_a, p_b) = (shared[:, 0] == shared[:, 1]).mean(), shared.mean(axis=0)
     expected = p_a * p_b + (1 - p_a) * (1 - p_b)
     return 1.0 if observed == 1 else float((observed - expected) / (1 - expected)), len(shared)

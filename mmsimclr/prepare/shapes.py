@@ -109,33 +109,27 @@ def write_market(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     """Write ``root/SPLIT/{query,bounding_box_test}/0001_c1s1_000001_00.png``; return ``root``.
 
     The object of each image of a dataset is an identity, with its class, colours and rotation. Each camera
-    has a background and a light, and sees each identity several times, elsewhere and at another scale. The
-    first of these is a query, the others are in the gallery. Arguments and errors are those of
-    :func:`write_image_folder`.
+    has a background and a light, and sees each identity several times, elsewhere and at another scale: once
+    for the queries, then for the gallery. Arguments and errors are those of :func:`write_image_folder`.
     """
     root = _new_folder(datasets, root)
+    camera = np.arange(CAMERAS * IMAGES_PER_CAMERA) // IMAGES_PER_CAMERA
     for split, dataset in datasets.items():
         for part in ('query', 'bounding_box_test'):
             (root / split / part).mkdir(parents=True)
-
-        def draw(first: int, count: int, dataset: Shapes = dataset) -> Scenes:
-            return draw_scenes(np.arange(first, first + count), dataset.seed, dataset.split, 'single', 1)
-
-        count, views = len(dataset), CAMERAS * IMAGES_PER_CAMERA
-        camera = np.arange(views) // IMAGES_PER_CAMERA
         # Numbers behind those of the dataset are of other scenes.
-        light = draw(count, CAMERAS)
-        for identity in range(count):
-            place, same = draw(count + CAMERAS + identity * views, views), draw(identity, 1)
-            kept = {name: getattr(same, name).repeat(views, axis=0)
-                    for name in ('labels', 'rotation_deg', 'object_color')}
-            seen = {name: getattr(light, name)[camera]
-                    for name in ('background_color', 'brightness', 'contrast')}
-            scenes = dataclasses.replace(place, **kept, **seen)
-            for view, image in enumerate(render_scenes(scenes, dataset.image_size)[0]):
+        numbers = np.arange(len(dataset) * (1 + len(camera)) + CAMERAS)
+        scenes = draw_scenes(numbers, dataset.seed, dataset.split, 'single', 1)
+        for identity in range(len(dataset)):
+            places = len(dataset) + CAMERAS + identity * len(camera) + np.arange(len(camera))
+            seen = {field.name: getattr(scenes, field.name)[
+                camera + len(dataset) if field.name in ('background_color', 'brightness', 'contrast') else
+                places if field.name in ('center', 'radius') else identity + 0 * places]
+                for field in dataclasses.fields(Scenes)}
+            for view, image in enumerate(render_scenes(Scenes(**seen), dataset.image_size)[0]):
                 part = 'bounding_box_test' if view % IMAGES_PER_CAMERA else 'query'
-                Image.fromarray(image).save(
-                    root / split / part / f'{identity + 1:04d}_c{camera[view] + 1}s1_{view:06d}_00.png')
+                name = f'{identity + 1:04d}_c{camera[view] + 1}s1_{view:06d}_00.png'
+                Image.fromarray(image).save(root / split / part / name)
     return root
 
 

@@ -84,6 +84,6 @@ def test_leaf_decides_by_images_of_the_categories(name, tmp_path):
     noise(tmp_path / 'stimuli' / 'cat1-dog1.png', 7)
     config = load_config(LEAVES[name], {
         **ENCODER, 'data_root': str(tmp_path / 'stimuli'), 'train_root': str(tmp_path / 'train'),
-        'protocol.k': 1, 'protocol.l2': 1e-9}, str(tmp_path / 'run'))
+        **({'protocol.k': 1} if 'knn' in name else {'protocol.l2': 1e-9})}, str(tmp_path / 'run'))
     result = run_benchmark(config, None, device='cpu')
     assert result.metrics['shape_bias_percent'] == 100 and result.dataset == 'cue conflict'

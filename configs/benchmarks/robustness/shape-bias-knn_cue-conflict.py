@@ -17,5 +17,4 @@ train_root = 'data/sixteen_categories'
 
 default_scope = 'mmsimclr'
 _train = dict(type=CustomDataset, data_root=train_root, pipeline=[])
-protocol = dict(type=ShapeBias, images=images, by='knn', train=_train, k=20,
-                temperature=0.07)
+protocol = dict(type=ShapeBias, images=images, train=_train, k=20)

@@ -17,4 +17,4 @@ train_root = 'data/sixteen_categories'
 
 default_scope = 'mmsimclr'
 _train = dict(type=CustomDataset, data_root=train_root, pipeline=[])
-protocol = dict(type=ShapeBias, images=images, by='logistic', train=_train, l2=1e-3)
+protocol = dict(type=ShapeBias, images=images, train=_train, l2=1e-3)

@@ -14,4 +14,4 @@ with read_base():
     from ..._base_.datasets.features.cue_conflict import *
 
 default_scope = 'mmsimclr'
-protocol = dict(type=ShapeBias, images=images, by='imagenet')
+protocol = dict(type=ShapeBias, images=images)

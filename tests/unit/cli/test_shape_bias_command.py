@@ -36,7 +36,7 @@ def test_biases_consistency_and_figure_of_two_observers(tmp_path):
     assert ['a', '2', '2', '4', '50.00'] in [line[:5] for line in lines]
     assert ['b', '2', '1', '4', '66.67'] in [line[:5] for line in lines]
     # Both are right on cat1, one on cat2, one on oven1: they agree on 2 of 4, where 0.5 is expected.
-    assert ['a', 'and', 'b', '0.0000', '4'] in lines
+    assert 'error consistency of a and b, 4 stimuli: 0.0000' in said
     assert ['cat', '50.00', '100.00'] in lines and (tmp_path / 'figure.png').read_bytes()[:4] == b'\x89PNG'
 
 
