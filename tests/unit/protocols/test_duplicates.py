@@ -1,7 +1,6 @@
 """Near-duplicates across training and test images: warnings, lists, and what they cost nothing to find."""
 
 import csv
-import logging
 
 import numpy as np
 import pytest
@@ -48,11 +47,10 @@ def benchmark(tmp_path):
     return made
 
 
-def test_the_knn_protocol_warns_with_the_share_and_lists_on_demand(benchmark, caplog):
-    benchmark.logger.propagate = True
-    with caplog.at_level(logging.WARNING):
-        KNN(**PARTS, k=[3]).run(benchmark)
-    assert '10.0 %' in caplog.text and '--dedupe' in caplog.text
+def test_the_knn_protocol_warns_with_the_share_and_lists_on_demand(benchmark, capsys):
+    KNN(**PARTS, k=[3]).run(benchmark)
+    said = capsys.readouterr().out
+    assert '10.0 %' in said and '--dedupe' in said
     assert read_result(benchmark.work_dir / 'result.json').settings['near_duplicates_percent'] == 10
     assert not (benchmark.work_dir / 'duplicates.csv').exists()
 
@@ -80,7 +78,7 @@ def test_different_pictures_with_equal_features_are_no_duplicates(benchmark):
     assert benchmark.notes == {}
 
 
-def test_without_files_only_equal_features_count(tmp_path, caplog):
+def test_without_files_only_equal_features_count(tmp_path):
     rng = np.random.default_rng(0)
     rows, labels = rng.normal(size=(50, 8)).astype(np.float32), np.arange(50) % 2
     other = np.concatenate([rows[:5], rng.normal(size=(45, 8))]).astype(np.float32)
