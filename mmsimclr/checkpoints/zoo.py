@@ -40,10 +40,7 @@ class Verdict:
 
 def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
                 mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
-    """Return the published weights of a model as a local, verified file.
-
-    It lies in the cache, or where it is if a mirror is a folder. Processes that ask for the same file at the
-    same time download it once.
+    """Return the published weights of a model as a local, verified file, downloaded once.
 
     Args:
         name: A name of :func:`mmsimclr.list_models`.
@@ -55,8 +52,8 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
         attempts: How often each address is tried.
 
     Raises:
-        CheckpointError: If there is no such model, or no weights of it were published.
-        FetchError: If no address has the file, or it cannot be written.
+        CheckpointError: If there is no such model, no weights of it were published, no address has the file,
+            or it cannot be written.
     """
     entry = find_entry(name)
     if not entry.urls:

@@ -30,8 +30,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     """Load a config of either dialect, merge options into it, and check it.
 
     Args:
-        path: A Python config, lazy dialect (types as classes) or text dialect (types as strings); or the name
-            of one that comes with the package.
+        path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
         options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. The name of a variable that
             the file assigns at its top level, such as ``epochs`` or ``batch_size``, changes it before the
             file computes anything from it. Other short names (:data:`SHORT_NAMES`) change what they stand for
@@ -44,8 +43,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Raises:
         MissingFileError: If there is no such file; it suggests the nearest one.
-        ConfigError: If the file or a base cannot be read or names what cannot be imported, a key or a type is
-            unknown, or an option names a variable of a base, which would change nothing.
+        ConfigError: If the file or a base cannot be read, a key, type or import is unknown, or an option
+            would change nothing.
     """
     path = find_config(path)
     _check_source(path)

@@ -34,18 +34,18 @@ def working_in(folder: str | Path, label: str) -> Iterator[Lease | None]:
 
 
 def build_runner(config: Config) -> Runner:
-    """Adapt a config to this machine and build its Runner.
+    """Adapt a config to this machine and build its Runner; ``train()`` of it starts the training.
 
     One config serves one CPU process and many GPUs: without GPUs, groups use gloo and batch norm stays per
     process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
-    dumped into the work directory is what ran. ``train()`` of the Runner starts it. A list ``allow_changed``
-    in the config becomes the Runner's ``allowed_changes``, and a text ``go_on`` its ``go_on``.
+    dumped into the work directory is what ran. A list ``allow_changed`` in it becomes the Runner's
+    ``allowed_changes``, and a text ``go_on`` its ``go_on``.
 
     Raises:
+        InputError, InputTypeError: If the config lacks a part that training needs, names a Runner that is not
+            ours, or has a value that can only fail later, gives wrong numbers or has no name, such as a
+            lambda.
         MachineError: If a launcher is named but its environment variables are not there.
-        ConfigError: If the config lacks a part that training needs, names a Runner that is not ours, or has
-            a value that can only fail or give wrong numbers later.
-        InputTypeError: If a value has no name, such as a lambda or what functools.partial returns.
         HeldError: If another run works in the work directory.
     """
     if config.get('launcher', 'none') != 'none':

@@ -59,9 +59,7 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     """Compile a model's encoder in place, with arguments of ``torch.compile``; its keys stay what they are.
 
     The encoder is nearly all of a step's computing; views, head and optimizer have fused operations already.
-
-    Raises:
-        InputError: If there is no backbone, an option is not torch's, or torch cannot compile here.
+    Raise InputError if there is no backbone, an option is not torch's, or torch cannot compile here.
     """
     if not isinstance(options, Mapping | None):
         raise InputError('compile must be True, False, or a dict of arguments of torch.compile, such as '
@@ -165,11 +163,7 @@ class PretrainRunner(Runner):
                 return super().train()
 
     def hold(self, folder: str | Path) -> None:
-        """Keep other runs out of a folder that checkpoints go to until training ends; for all ranks.
-
-        Raises:
-            HeldError: If another run works there.
-        """
+        """Keep other runs out of a folder until training ends, on all ranks; HeldError if one works there."""
         def take() -> None:
             self._leases = *self._leases, self._held.enter_context(leased(folder, 'training'))
         distributed.from_first_rank(take)
@@ -339,12 +333,9 @@ class PretrainRunner(Runner):
                         is_last=False) -> None:
         """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
 
-        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's.
-
-        Raises:
-            SaveError: If it cannot be written; what was there before is untouched.
-            LostLeaseError: If another run has taken over the folder.
-            FloatingPointError: If a FiniteLossHook finds damage.
+        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's. Raise
+        SaveError if it cannot be written, LostLeaseError if another run has taken over the folder, and
+        FloatingPointError if a FiniteLossHook finds damage; what was there before is untouched.
         """
         states = distributed.from_every_rank(random_state())
         path = mmengine.fileio.join_path(str(out_dir), filename, backend_args=backend_args)

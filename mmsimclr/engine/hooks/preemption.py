@@ -32,10 +32,7 @@ class PreemptionHook(Hook):
 
     All ranks stop after the same iteration: in each they start an all-reduce of a flag and read the one of
     the iteration before, so several ranks stop one iteration later than a single process. With gradient
-    accumulation they stop after the next update of the weights. They then raise :class:`Preempted`.
-
-    Args:
-        signals: Names of the signals. Loader processes take no notice of them.
+    accumulation they stop after the next update of the weights. Loader processes take no notice.
     """
 
     priority = 'LOWEST'                                # after CheckpointHook, the schedules and the log
