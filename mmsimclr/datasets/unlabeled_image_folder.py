@@ -107,6 +107,16 @@ class UnlabeledImageFolder(FileDataset):
         recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from mmsimclr import UnlabeledImageFolder, simclr_views
+        >>> folder = tempfile.mkdtemp()
+        >>> Image.new('RGB', (40, 30)).save(f'{folder}/1.jpg')
+        >>> first, second = UnlabeledImageFolder(folder, pipeline=[simclr_views(32)])[0]
+        >>> first.shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
