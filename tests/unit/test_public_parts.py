@@ -1,4 +1,4 @@
-"""What the package offers at its top: each part has an example that runs."""
+"""Parts that the package exports at its top: each has an example that runs."""
 
 import doctest
 import sys
