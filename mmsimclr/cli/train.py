@@ -18,6 +18,9 @@ from mmsimclr.cli.options import (
 @click.option('--work-dir', help='Folder of logs and checkpoints.  [default: work_dirs/CONFIG]')
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
+@click.option('--longer', type=click.Choice(['stretch', 'restart']), default='stretch',
+              help='With --resume and more epochs than before: go on at the rate of a run of that length, or '
+              'restart at a tenth of the peak.')
 @allow_changed_option
 @click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
@@ -26,7 +29,7 @@ from mmsimclr.cli.options import (
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
 @config_options
 @launcher_options
-def train(config: str, work_dir: str | None, resume: str | None, allow_changed: tuple[str, ...],
+def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
           amp: str | None, auto_scale_lr: bool, deterministic: bool, cfg_options: dict,
           launcher: str) -> None:
     """Pre-train the model of a config.
@@ -40,7 +43,7 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
     from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
-    settings.go_on = resume_command(command_line())
+    settings.go_on, settings.longer = resume_command(command_line()), longer
     if amp:
         set_precision(settings, amp)
     if resume:
