@@ -1,5 +1,6 @@
 """``mmsimclr train``: pre-train a model."""
 
+import copy
 from pathlib import Path
 
 import click
@@ -27,10 +28,12 @@ from mmsimclr.cli.options import (
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
+@click.option('--pictures/--no-pictures', default=True,
+              help='Draw curves, views and nearest neighbours at the end.')
 @config_options
 @launcher_options
 def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
-          amp: str | None, auto_scale_lr: bool, deterministic: bool, cfg_options: dict,
+          amp: str | None, auto_scale_lr: bool, deterministic: bool, pictures: bool, cfg_options: dict,
           launcher: str) -> None:
     """Pre-train the model of a config.
 
@@ -58,5 +61,10 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
         meant_for = hardware_of(Path(settings.filename)).partition(';')[0]
         click.echo(f'no GPU here, and this config is {meant_for}. Without one:\n'
                    f'  mmsimclr train {better.stem}\n  ({hardware_of(better)})')
+    images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
     pretrain(settings, settings.filename, command_line())
+    if distributed.rank() == 0 and pictures:
+        from mmsimclr.reporting.run_pictures import save_run_pictures
+        for picture in save_run_pictures(settings.work_dir, images):
+            click.echo(picture)
     distributed.stop()
