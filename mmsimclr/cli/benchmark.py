@@ -16,7 +16,7 @@ from mmsimclr.cli.options import (
 @click.argument('config')
 @click.argument('checkpoint', required=False)
 @click.option('--init', type=click.Choice(['checkpoint', 'random']), default='checkpoint',
-              help="random: measure the config's `encoder` at random initialisation.")
+              help="random: measure the config's `random_encoder` at random initialisation.")
 @click.option('--check', is_flag=True, help='Read the annotations of a detection or segmentation config, and '
               'the CHECKPOINT if there is one, and stop.')
 @click.option('--work-dir', help='Folder of result and logs.  [default: work_dirs/CONFIG]')

@@ -19,7 +19,7 @@ from mmsimclr.cli.options import (
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
 @allow_changed_option
-@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='Mixed precision; fp16 needs a GPU.')
+@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
@@ -34,15 +34,15 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
     CONFIG is a file, or a name of `mmsimclr configs list simclr`.
     """
     from mmsimclr import distributed
-    from mmsimclr.config import load_config
+    from mmsimclr.config import load_config, set_precision
     from mmsimclr.files.shipped import for_cpus, hardware_of
     from mmsimclr.protocols import pretrain
-    from mmsimclr.runner import resume_command, set_amp, set_auto_scale_lr, set_deterministic
+    from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
     settings.go_on = resume_command(command_line())
     if amp:
-        set_amp(settings, amp)
+        set_precision(settings, amp)
     if resume:
         settings.resume = True
         settings.load_from = None if resume == 'auto' else resume

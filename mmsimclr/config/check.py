@@ -25,7 +25,7 @@ REGISTRIES = (*(value for value in vars(ours).values() if isinstance(value, Regi
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'default_hooks', 'runner_type', 'custom_imports',
     'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'encoder', 'dataset_name',
+    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
@@ -36,7 +36,7 @@ _SECTIONS = {place: Arguments(frozenset(' '.join(keys.values()).split()),
                               frozenset(keys.get('required', '').split()))
              for place, keys in _TABLE.pop('sections').items()}
 _KEYS = {part: frozenset(keys.split()) for part, keys in _TABLE.items()}
-_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
+_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'random_encoder': ResNet}
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -18,17 +18,8 @@ from mmsimclr.registry import DATASETS
 class FileDataset(BaseDataset):
     """Base of datasets read from files: MMEngine's, with the arguments that make sense for them.
 
-    Args:
-        data_root: Folder of the files.
-        pipeline: Transforms applied to an item.
-        metainfo: Entries to add to the dataset's own, or to replace there.
-        indices: Keep the first (``n``) or the last (``-n``) images only, or those listed.
-        test_mode: As in MMEngine.
-        lazy_init: Read nothing before the first use.
-
-    Raises:
-        FileNotFoundError: If the folder or a file is missing; the message says where to get it.
-        ValueError: If an argument is out of range, or a file has another content than it should.
+    ``indices`` keeps the first (``n``) or the last (``-n``) images only, or those listed. MissingFileError if
+    the folder or a file is missing; the message says where to get it.
     """
 
     IS_SERIALIZED = True

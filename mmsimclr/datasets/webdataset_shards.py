@@ -44,7 +44,7 @@ class ShardIndex:
 
 def read_index(folder: Path) -> ShardIndex:
     """Return the index of a folder, which fits its shards; where none is written, read their headers."""
-    present, path = shard_names(folder), folder / INDEX_NAME
+    names, path = shard_names(folder), folder / INDEX_NAME
     if not path.is_file():
         return scan_shards(folder)
     mend = f'index again: python tools/prepare_data/shards.py index {folder}'
@@ -52,19 +52,12 @@ def read_index(folder: Path) -> ShardIndex:
         index = _checked_index(read_npz(path, 'index of shards'))
     except InputError as error:
         raise InputError(f'{error}; {mend}') from error
-    missing = sorted(set(index.names) - set(present))
-    if missing:
-        raise MissingFileError(f'{len(missing)} of {len(index.names)} shards are missing in {folder}, among '
-                               f'them {missing[0]}; bring them back, or {mend}')
-    for name, size in zip(index.names, index.sizes.tolist(), strict=True):
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise InputError(f'{folder / name} is truncated or another: {found} bytes, {size} when it was '
-                             f'indexed; bring it back, or {mend}')
-    unknown = sorted(set(present) - set(index.names))
-    if unknown:
-        raise InputError(f'{len(unknown)} shards in {folder} are not in {INDEX_NAME}, among them '
-                         f'{unknown[0]}; {mend}')
+    present = {name: (folder / name).stat().st_size for name in names}
+    indexed = dict(zip(index.names, index.sizes.tolist(), strict=True))
+    if present != indexed:
+        wrong = sorted(name for name, _ in present.items() ^ indexed.items())[0]
+        raise InputError(f'{folder / wrong} has {present.get(wrong, "no")} bytes, and '
+                         f'{indexed.get(wrong, "no")} in {INDEX_NAME}; bring the shards back, or {mend}')
     return index
 
 

@@ -73,9 +73,6 @@ def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the :func:`average_precision` of each class, averaged over classes, in percent.
 
     Labels are int64 [N, K]: 1 present, 0 absent, -1 left out of the class. Scores are float [N, K].
-
-    Raises:
-        ValueError: If shapes differ, a score is not finite, or a class has no positive image.
     """
     _check_scores(labels, scores)
     return 100.0 * float(np.mean([average_precision(truth, column)

@@ -9,18 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list
 from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
+from numpy import ndarray
 from torch import nn
 
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.metrics import require_same_classes
+from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
 from mmsimclr.features import (
     Embedder,
     FeatureFiles,
@@ -65,9 +67,9 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-        show_little(MMLogger.get_instance(
-            'mmsimclr', logger_name='mmsimclr', log_file=str(work_dir / 'benchmark.log')))
-        source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+        show_little(MMLogger.get_instance('mmsimclr', logger_name='mmsimclr',
+                                          log_file=str(work_dir / 'benchmark.log')))
+        source = EncoderSource(checkpoint, select, dict(config.get('random_encoder') or {}), seed)
         benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
                               config_path=str(config_path) if config_path else None, command=command,
                               seed=seed, device=device, num_workers=config.get('num_workers', 0),
@@ -87,8 +89,8 @@ class EncoderSource:
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and not self.settings:
-            raise InputError('random initialisation needs the architecture: put encoder=dict(depth=50, ...) '
-                             'in the config')
+            raise InputError('random initialisation needs the architecture: put '
+                             'random_encoder=dict(depth=50, ...) in the config')
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
@@ -265,3 +267,24 @@ def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
     counts = [0 if part.labels is None else part.labels.shape[1] if part.labels.ndim == 2
               else int(part.labels.max()) + 1 for part in (train, test)]
     return [str(number) for number in range(max(counts))]
+
+
+def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> int:
+    """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
+    parts = [train_labels, *other_labels]
+    if any(labels is None for labels in parts):
+        raise InputError(f'{name}: the images have no labels')
+    if len({labels.shape[1:] for labels in parts}) > 1:
+        raise InputError(f'{name}: parts differ in the number of classes: labels are '
+                         f'{[list(labels.shape) for labels in parts]}')
+    if train_labels.ndim == 2:
+        return train_labels.shape[1]
+    known = np.unique(train_labels)
+    if known[0] < 0:
+        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
+    require_several_classes(known, f'{name} training')
+    foreign = np.setdiff1d(np.concatenate(other_labels), known)
+    if len(foreign):
+        raise InputError(f'{name}: classes {foreign[:10].tolist()} are in validation or test and have no '
+                         'training image')
+    return int(known[-1]) + 1

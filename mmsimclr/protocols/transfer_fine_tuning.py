@@ -14,10 +14,10 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images
 from mmsimclr.files import atomic_writer, check_fields, read_json
-from mmsimclr.protocols.base import Benchmark
+from mmsimclr.protocols.base import Benchmark, count_classes
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import check_model, train_classifier, training_config
-from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
+from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
 POINT = 'point.json'

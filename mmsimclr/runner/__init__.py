@@ -1,6 +1,6 @@
 """Runs: build, train, resume, save, and explain failures."""
 
-from .adapt import set_amp, set_auto_scale_lr, set_deterministic
+from .adapt import set_auto_scale_lr, set_deterministic
 from .build import build_runner, working_in
 from .checkpointing import (
     SaveError,
@@ -21,5 +21,5 @@ from .runner import PretrainRunner, compile_encoder
 __all__ = ['Console', 'DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop',
            'RunError', 'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run',
            'newest_checkpoint', 'plain_errors', 'random_state', 'remove_leftovers', 'require_any',
-           'resume_command', 'save_whole', 'set_amp', 'set_auto_scale_lr', 'set_deterministic',
+           'resume_command', 'save_whole', 'set_auto_scale_lr', 'set_deterministic',
            'set_random_state', 'show_little', 'working_in', 'write_text']

@@ -17,7 +17,7 @@ from mmengine.utils import get_object_from_string
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.datasets import InMemoryImages
-from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
+from mmsimclr.engine import scaled_lr
 from mmsimclr.errors import InputError
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.registry import HOOKS, TRANSFORMS
@@ -32,7 +32,6 @@ from mmsimclr.transforms import (
 )
 from mmsimclr.transforms.batch.operators import OPERATIONS
 
-AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
 # A batch that finds no room in /dev/shm is lost without a word, and torch would wait for it forever.
 LOADER_TIMEOUT_S = 600
@@ -49,20 +48,6 @@ def adapt(config: Config) -> None:
     save_atomically(config)
     scale_learning_rate(config)
     write_types_as_text(config)
-
-
-def set_amp(config: Config, dtype: str) -> None:
-    """Put a config's optimizer in a wrapper for 'bf16' or 'fp16'; raise InputError for fp16 without GPU."""
-    if dtype not in AMP_DTYPES:
-        raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
-    if dtype == 'fp16' and not torch.cuda.is_available():
-        raise InputError('fp16 training needs a GPU; use --amp bf16 on a CPU')
-    for name in ('enabled', 'dtype', 'loss_scale', 'use_fsdp'):      # of the wrapper it had before
-        config.optim_wrapper.pop(name, None)
-    if dtype == 'bf16':
-        config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled=True)
-    else:
-        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
 
 
 def set_auto_scale_lr(config: Config) -> None:

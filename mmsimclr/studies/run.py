@@ -25,13 +25,11 @@ class Worker:
     """Runs a study's cells, a number of them at a time.
 
     Args:
-        study: The study.
-        work_dir: Folder of all cells; several studies may share it, and then cells that are alike.
+        study, work_dir: The study, and the folder of all cells, which several studies may share.
         known: Results from elsewhere, which are taken as done.
         jobs: Cells at a time; the cores are dealt out among them.
         shard: (k, n): only each n-th cell, from the k-th on, counted from 0.
-        retry_failed: Run cells again that have failed before.
-        past_gate: Go on although the study's gate stays closed.
+        retry_failed, past_gate: Run failed cells again; go on although the study's gate stays closed.
         report: Called with a line of text when a cell begins or ends.
         finished: Called with all results whenever a cell has ended.
     """

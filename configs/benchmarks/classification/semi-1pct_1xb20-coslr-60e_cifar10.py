@@ -3,7 +3,7 @@
 Command: python tools/benchmark.py configs/benchmarks/classification/semi-1pct_1xb20-coslr-60e_cifar10.py
 CHECKPOINT
 Hardware: two CPU cores, a few minutes with a narrow ResNet-18.
-Expected: no published number; compare with --init random.
+Expected: no published number; compare with an untrained encoder.
 Deviations from the paper: CIFAR-10, a small batch with a learning rate to match, and crops of at least half
 of the image.
 """
@@ -25,7 +25,7 @@ global_batch = batch_size
 lr = 0.4 * global_batch / 256
 
 protocol = dict(type=SemiSupervised, labels='1%')
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 train_pipeline[0].transforms[0].update(scale=(0.5, 1.0))
 train_dataloader.update(batch_size=batch_size, num_workers=1, pin_memory=False)
 # Assigned, as update() would merge the two.

@@ -27,7 +27,7 @@ protocol = dict(
     tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent', train=train, test=test)],
     train_pipeline=train_pipeline, test_pipeline=test_pipeline, lr=[0.01, 0.1],
     weight_decay=[1e-5, 1e-4], from_scratch=True)
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 # A finished point of the grid is kept as a number; checkpoints of all would fill disks.
 default_hooks.checkpoint.update(interval=-1, save_last=False)
 custom_hooks.append(dict(type=BatchNormMomentumHook))

@@ -20,24 +20,14 @@ AUTO_CACHE_BYTES = 512 * 2**20
 
 @dataclass(frozen=True)
 class ShapesImage:
-    """One image with everything that is known about it; M visible objects, frontmost first.
+    """One image with everything that is known about it; M visible objects, frontmost first."""
 
-    Attributes:
-        image: RGB pixels, uint8 [S, S, 3].
-        label: Class of the image: that of its frontmost object.
-        labels: Class of each visible object, int64 [M].
-        boxes: Box around the visible pixels of each object, float32 [M, 4], (x1, y1, x2, y2) in pixels;
-            x2 and y2 are exclusive, so x2 - x1 is the width.
-        masks: Visible pixels of each object, bool [M, S, S]; no pixel is in two masks.
-        seg_map: 0 for the background, class + 1 for an object, uint8 [S, S].
-    """
-
-    image: ndarray
-    label: int
-    labels: ndarray
-    boxes: ndarray
-    masks: ndarray
-    seg_map: ndarray
+    image: ndarray                              # RGB pixels, uint8 [S, S, 3]
+    label: int                                  # class of the frontmost object
+    labels: ndarray                             # class of each visible object, int64 [M]
+    boxes: ndarray                              # x1, y1, x2, y2 in pixels, x2 exclusive, float32 [M, 4]
+    masks: ndarray                              # visible pixels of each, in one mask only, bool [M, S, S]
+    seg_map: ndarray                            # 0 for the background, class + 1 for an object, uint8 [S, S]
 
 
 class _Rendered(tuple):
