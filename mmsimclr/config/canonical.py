@@ -40,7 +40,8 @@ IRRELEVANT = (
         'mmengine.LoggerHook', 'mmengine.IterTimerHook', 'mmengine.RuntimeInfoHook', 'mmengine.ProfilerHook',
         'mmengine.NPUProfilerHook', 'mmengine.EmptyCacheHook', 'mmengine.CheckpointHook',
         'mmsimclr.AtomicCheckpointHook', 'mmsimclr.RunSummaryHook', 'mmsimclr.FiniteLossHook',
-        'mmsimclr.PreemptionHook', 'mmsimclr.UnreadableImagesHook', 'mmsimclr.FrozenEncoderHook')),
+        'mmsimclr.PreemptionHook', 'mmsimclr.UnreadableImagesHook', 'mmsimclr.FrozenEncoderHook',
+        'mmsimclr.RepresentationHealthHook')),
     '*_hooks.mmsimclr.OnlineKNNHook.interval', '*_hooks.mmsimclr.OnlineKNNHook.batch_size',
 )
 # Keys that say where data lie. They matter, unless the lists of the images are compared themselves.
