@@ -41,8 +41,7 @@ setup(
     license='Apache-2.0',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
-    package_data={'mmsimclr': ['py.typed', 'moved.json'], 'mmsimclr.reporting': ['assets/*.*'],
-                  'mmsimclr.studies': ['paper_tables.json']},
+    package_data={'': ['py.typed', '*.json', '*.yml'], 'mmsimclr.reporting': ['assets/*.*']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     # With tarfile.data_filter, which came to each of them as a security fix.
     python_requires='>=3.10.12,!=3.11.0,!=3.11.1,!=3.11.2,!=3.11.3',

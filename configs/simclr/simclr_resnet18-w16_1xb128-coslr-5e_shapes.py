@@ -24,9 +24,16 @@ batch_size = 128
 global_batch = batch_size
 # Above the square-root rule's 0.85: in so short a run it learns faster.
 lr = 3.0
+view_size = 32
+colour_strength = 1.0
+encoder = 'resnet18'
+width = 16
+workers = 1
+precision = 'auto'
+tracker = None
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
-model.backbone.update(base_channels=16, zero_init_residual=False)
+model.backbone.update(base_channels=width, zero_init_residual=False)
 model.neck.update(in_channels=128, hid_channels=128)
 model.head.update(temperature=0.2)
 

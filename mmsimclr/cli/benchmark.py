@@ -16,7 +16,7 @@ from mmsimclr.cli.options import (
 @click.argument('config')
 @click.argument('checkpoint', required=False)
 @click.option('--init', type=click.Choice(['checkpoint', 'random']), default='checkpoint',
-              help="random: measure the config's `encoder` at random initialisation.")
+              help="random: measure the config's `random_encoder` at random initialisation.")
 @click.option('--check', is_flag=True, help='Read the annotations of a detection or segmentation config, and '
               'the CHECKPOINT if there is one, and stop.')
 @click.option('--work-dir', help='Folder of result and logs.  [default: work_dirs/CONFIG]')
@@ -44,12 +44,13 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
     from mmsimclr.config import load_config
     from mmsimclr.protocols import check_benchmark, run_benchmark
     from mmsimclr.reporting import result_text
+    from mmsimclr.runner import resume_command
     settings = load_config(config, cfg_options, work_dir)
     if check:
         click.echo(check_benchmark(settings, checkpoint, select))
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
-    settings.allow_changed = list(allow_changed)
+    settings.allow_changed, settings.go_on = list(allow_changed), resume_command(command_line())
     result = run_benchmark(settings, checkpoint, config_path=settings.filename, select=select,
                            cache_dir=feature_cache, device=device, command=command_line(),
                            dedupe=dedupe)

@@ -1,5 +1,7 @@
 """Configs and index that come with the package: beside it in a checkout, inside it in a wheel."""
 
+import ast
+import re
 from pathlib import Path
 
 from mmsimclr.errors import MissingFileError, did_you_mean, nearest_name
@@ -44,3 +46,23 @@ def find_config(name: str | Path) -> Path:
     hint = f'; did you mean {near}?' if near else did_you_mean(path.stem, shipped, cutoff=0.4)
     raise MissingFileError(f'no config at {path}{hint} (mmsimclr configs list has those that come with it)')
 
+
+
+def hardware_of(path: Path) -> str:
+    """Return what the header of a config says under ``Hardware``; an empty text if it says nothing."""
+    header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    found = re.search(r'^Hardware: (.+?)(?=\n[A-Z][\w ]+: |\Z)', header, re.MULTILINE | re.DOTALL)
+    return ' '.join(found[1].split()) if found else ''
+
+
+def for_cpus(path: Path) -> Path | None:
+    """Return the config to take without a GPU in the place of one that is meant for GPUs; None for others.
+
+    It is one for the same data, or else the one for a folder of images.
+    """
+    if not (hardware := hardware_of(path)) or 'CPU' in hardware:
+        return None
+    beside = [each for each in shipped_configs().values() if each.parent.name == 'simclr'
+              and 'CPU' in hardware_of(each)]
+    endings = (f'_{path.stem.rpartition("_")[2]}', '_folder')
+    return next((each for end in endings for each in beside if each.stem.endswith(end)), None)

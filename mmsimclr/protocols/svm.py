@@ -47,8 +47,7 @@ class SVM(Protocol):
     it has fewer positive or negative training images than folds, or no positive or no negative test image.
 
     Args:
-        train: Config of the labelled images, of one class each or of several.
-        test: Config of the images to classify.
+        train, test: Configs of images, of one class each or of several, to learn from and to classify.
         costs: Costs to choose from, each > 0; of equally good ones the first is taken.
         stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
         num_folds: Folds of the cross-validation, >= 2.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sys
@@ -109,9 +110,17 @@ def _last_line(error: Exception) -> str:
 
 
 def _go_on(runner) -> str:
-    last = runner.message_hub.get_info('last_ckpt')
-    return (f'The last whole checkpoint is {last}; --resume goes on from it' if last else
-            'No checkpoint was written yet')
+    if not (last := runner.message_hub.get_info('last_ckpt')):
+        return 'No checkpoint was written yet'
+    return f'The last whole checkpoint is {last}; ' + (f'to go on: {runner.go_on}' if runner.go_on else
+                                                       '--resume goes on from it')
+
+
+def resume_command(command: str) -> str | None:
+    """Return the command that goes on with what a command of train or benchmark began; None for others."""
+    if not re.match(r'mmsimclr (train|benchmark) |(python|bash) \S*(train|benchmark)\.(py|sh) ', command):
+        return None
+    return re.sub(r' --resume( (?!-)[^ =]+(?= |$))?', '', command) + ' --resume'
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def of_the_paper(encoder):
         for dataset, value in zip(paper['transfer_order'], values, strict=bool(values)):
             yield 'paper', dataset, protocol, TRANSFER_METRICS.get(dataset, 'Top 1 Accuracy'), value
     yield 'google', 'ImageNet-1k', 'linear', 'Top 1 Accuracy', PUBLISHED['google'][encoder]
-    yield 'pwc', 'ImageNet-1k', 'texture against shape', 'Shape Bias', PUBLISHED['pwc']['shape_bias'][encoder]
+    yield 'pwc', 'cue conflict', 'shape bias', 'Shape Bias', PUBLISHED['pwc']['shape_bias'][encoder]
 
 
 def of_models():

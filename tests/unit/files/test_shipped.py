@@ -10,6 +10,7 @@ from mmsimclr.cli import main
 from mmsimclr.config import load_config
 from mmsimclr.errors import MissingFileError
 from mmsimclr.files import find_config, shipped, shipped_configs
+from mmsimclr.files.shipped import for_cpus, hardware_of
 
 NAME = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
 
@@ -71,3 +72,24 @@ def test_a_copy_has_all_bases_that_it_reads(name, tmp_path, monkeypatch):
     assert len(list(Path('configs').rglob('*.py'))) < 12
     assert CliRunner().invoke(main, ['configs', 'copy', name]).exit_code == 1         # nothing is overwritten
     shutil.rmtree('configs')
+
+
+@pytest.mark.parametrize('name, better', [
+    ('simclr_resnet50_1xb256-coslr-200e_folder', NAME), ('simclr_resnet50_8xb32-coslr-200e_in1k', NAME),
+    ('simclr_resnet18_1xb512-coslr-1000e_cifar10', 'simclr_resnet18-w16_1xb128-coslr-20e_cifar10'),
+    (NAME, None), ('simclr_resnet18-w16_1xb128-coslr-5e_shapes', None), ('knn_folder', None)])
+def test_a_config_for_gpus_has_one_for_cpus_beside_it(name, better):
+    path = for_cpus(shipped_configs()[name])
+    assert (path and path.stem) == better
+    assert path is None or 'CPU' in hardware_of(path)
+
+
+def test_every_leaf_of_pre_training_says_what_it_runs_on():
+    leaves = [path for path in shipped_configs().values() if path.parent.name == 'simclr']
+    assert len(leaves) > 10
+    assert all('CPU' in hardware_of(path) or 'GPU' in hardware_of(path) for path in leaves)
+
+
+def test_the_hardware_is_the_whole_paragraph_of_the_header():
+    text = hardware_of(shipped_configs()['simclr_resnet50_1xb256-coslr-200e_folder'])
+    assert text.startswith('meant for one large GPU;') and text.endswith('online k-NN.')
