@@ -30,8 +30,8 @@ log_processor = dict(
         dict(data_src='contrastive_entropy', method_name='mean', window_size=50),
     ])
 log_level = 'INFO'
-# Curves: in a file, and where it is installed in TensorBoard (tensorboard --logdir work_dirs). tracker=wandb on
-# the command line adds another; docs/health.md names them.
+# Curves: in a file, and where it is installed in TensorBoard (tensorboard --logdir work_dirs). tracker=wandb
+# on the command line adds another; docs/health.md names them.
 vis_backends = [dict(type=LocalVisBackend)]
 if find_spec('tensorboard'):
     vis_backends.append(dict(type=TensorboardVisBackend))

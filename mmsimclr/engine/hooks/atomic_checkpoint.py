@@ -68,6 +68,10 @@ class AtomicCheckpointHook(CheckpointHook):
         for figures in recorded(runner, of_now=True) if self.save_best else ():
             # None is passed over: what is not measured at this epoch.
             self._save_best_checkpoint(runner, {**dict.fromkeys(self.key_indicators), **figures})
+            if is_main_process() and '://' not in str(self.out_dir):
+                for manifest in Path(self.out_dir).glob('best_*.pth.json'):      # of one that was replaced
+                    if not manifest.with_suffix('').exists():
+                        manifest.unlink()
 
     def after_train(self, runner) -> None:
         self.before_train_epoch(runner)
