@@ -20,6 +20,8 @@ from mmsimclr.cli.options import command, device_option
               'that with the best silhouette]')
 @click.option('--diverse', 'num_diverse', type=click.IntRange(1), default=60, help='Images of the diverse '
               'subset.')
+@click.option('--parquet', is_flag=True, help='Write atlas.parquet: paths, map, labels, features.')
+@click.option('--projector', is_flag=True, help="Write a folder for TensorBoard's projector.")
 @click.option('--num-workers', type=int, default=0, help='Processes that read images.')
 @device_option
 def report(work_dirs: tuple[str, ...], images: str | None, out: str, **settings: object) -> None:

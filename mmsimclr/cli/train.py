@@ -19,8 +19,7 @@ from mmsimclr.cli.options import (
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
 @allow_changed_option
-@click.option('--amp', type=click.Choice(['bf16', 'fp16']),
-              help='Mixed precision, as precision=bf16; fp16 needs a GPU.')
+@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,

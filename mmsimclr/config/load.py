@@ -51,8 +51,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     own = _variables(path) - RUNNER_KEYS - {'data_root'}
     if changed := {name: options.pop(name) for name in [*options] if name in own}:
         config = _read_changed(path, changed)
-    apply_short_names(config, take_short_names(config))
+    stated = take_short_names(config)
     check_variables(config)
+    apply_short_names(config, stated)
     short = {name: options.pop(name) for name in SHORT_NAMES
              if name in options and name not in config and not isinstance(options[name], dict)}
     options = {re.sub(r'^encoder(?=\.|$)', 'random_encoder', key): value for key, value in options.items()}

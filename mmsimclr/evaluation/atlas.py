@@ -169,7 +169,8 @@ def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -
 def _pca(rows: ndarray, seed: int) -> ndarray:
     points = np.zeros((len(rows), 2), np.float32)
     count = min(2, *rows.shape)
-    points[:, :count] = PCA(count, random_state=seed).fit_transform(rows)
+    with np.errstate(invalid='ignore'):                     # of the shares of a variance of 0
+        points[:, :count] = PCA(count, random_state=seed).fit_transform(rows)
     return points
 
 

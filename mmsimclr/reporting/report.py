@@ -27,6 +27,7 @@ from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas
+from mmsimclr.reporting.export import write_parquet, write_projector
 from mmsimclr.reporting.figures import original_and_views, read_scalars
 from mmsimclr.reporting.summary import Summary, summarize
 from mmsimclr.reporting.table import metric_title
@@ -50,8 +51,9 @@ MEASURES = {
 def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = None,
                  out: str | Path = 'report', *, checkpoint: str | Path | None = None,
                  labels: str | Path | None = None, map_method: str | None = None, seed: int = 0,
-                 num_clusters: int | None = None, num_diverse: int = 60, device: str = 'auto',
-                 num_workers: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:
+                 num_clusters: int | None = None, num_diverse: int = 60,
+                 parquet: bool = False, projector: bool = False, device: str = 'auto', num_workers: int = 0,
+                 progress: Callable[[int, int], None] | None = None) -> Path:
     """Write a page about runs, which needs no other file, and lists of images beside it; return its path.
 
     Args:
@@ -66,6 +68,8 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
         seed: See there.
         num_clusters: See there.
         num_diverse: See there.
+        parquet: Whether to write ``atlas.parquet``, with the features, too.
+        projector: Whether to write a folder ``projector`` for TensorBoard too.
         device: Where to compute; 'auto' is the GPU if there is one.
         num_workers: Processes that read images.
         progress: Called with (images done, images in all).
@@ -91,6 +95,11 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
         atlas.about |= dict(images=features.manifest['images']['source'], encoder=str(source),
                             unreadable=features.manifest['images']['num_unreadable'])
         atlas.write_csvs(out)
+        rows, = features.stages.values()
+        if parquet:
+            write_parquet(atlas, rows, out / 'atlas.parquet')
+        if projector:
+            write_projector(atlas, rows, out / 'projector')
         measures = _measures(features)
     page = render(dict(
         runs=[_run(folder) for folder in folders], results=_results(folders), measures=measures,

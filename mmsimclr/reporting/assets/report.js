@@ -164,7 +164,7 @@
     return { backgroundColor: style.getPropertyValue('--map').trim(), pointColorActive: style.getPropertyValue('--ink').trim(), pointColorHover: style.getPropertyValue('--ink').trim(), lassoColor: style.getPropertyValue('--accent').trim() };
   };
   try {
-    plot = mapLibrary.createScatterplot({ canvas, width: 'auto', height: 'auto', spatialIndexUseWorker: false, pointSize: Math.max(2.5, Math.min(9, 34 / Math.log10(count + 10) ** 1.5)), opacity: 0.86, pointSizeSelected: 3, lassoOnLongPress: true, ...colours() });
+    plot = mapLibrary.createMap($('map'), { canvas, width: 'auto', height: 'auto', spatialIndexUseWorker: false, pointSize: Math.max(2.5, Math.min(9, 34 / Math.log10(count + 10) ** 1.5)), opacity: 0.86, pointSizeSelected: 3, lassoOnLongPress: true, ...colours() });
   } catch (error) {
     canvas.replaceWith(make('p', 'empty', 'This browser has no WebGL, so the map cannot be drawn. Everything else works.'));
     return;

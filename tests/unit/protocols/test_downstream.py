@@ -110,7 +110,7 @@ def test_random_initialisation_must_be_asked_for(data, tmp_path):
     with pytest.raises(ValueError, match=r'put random_encoder=dict\(depth=50'):
         run_benchmark(config, None)
     config = config_of('fcn', data, tmp_path / 'b')
-    config.encoder.update(ENCODER)
+    config.random_encoder.update(ENCODER)
     result = run_benchmark(config, None)
     assert result.settings['init'] == 'random' and result.checkpoint is None
 

@@ -109,7 +109,7 @@ def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, m
     set_precision(config, 'fp16')
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert 'enabled' not in config.optim_wrapper and config.optim_wrapper.loss_scale == 'dynamic'
-    with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
+    with pytest.raises(ValueError, match="fp16, auto, got 'fp8'"):
         set_precision(config, 'fp8')
 
 

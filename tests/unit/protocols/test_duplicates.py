@@ -1,0 +1,87 @@
+"""Near-duplicates across training and test images: warnings, lists, and what they cost nothing to find."""
+
+import csv
+
+import numpy as np
+import pytest
+from fixed_features import PARTS, FixedFeatures
+from PIL import Image
+
+from mmsimclr.features import FeatureFiles
+from mmsimclr.protocols import KNN, read_result
+from mmsimclr.protocols.duplicates import look_for_duplicates
+
+
+class WithFiles(FixedFeatures):
+    """Features of images that are files."""
+
+    paths: dict
+
+    def features(self, dataset, stages='pooled', **preparation):
+        found = super().features(dataset, stages, **preparation)
+        return FeatureFiles(found.stages, np.array(self.paths[dataset['type']]), found.labels, found.manifest)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """Return 60 training and 40 test images; the first four test images are re-encoded training images.
+
+    All features are nearly equal, as those of a bad encoder: only pixels tell.
+    """
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (100, 8, 8, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    paths = dict(train=[], test=[])
+    for number, picture in enumerate(pictures):
+        part = 'train' if number < 60 else 'test'
+        paths[part].append(str(tmp_path / f'{part}_{number}.png'))
+        Image.fromarray(picture).save(paths[part][-1])
+    rows = 1 + 0.01 * rng.normal(size=(100, 16))
+    rows[60:64] = rows[10:14] + 1e-5
+    for number in range(4):
+        Image.fromarray(pictures[10 + number]).save(tmp_path / f'test_{60 + number}.png', 'JPEG', quality=90,
+                                                   subsampling=0)
+    labels = np.arange(100) % 3
+    made = WithFiles(tmp_path / 'work', (rows[:60].astype(np.float32), labels[:60]),
+                     (rows[60:].astype(np.float32), labels[60:]), 'pooled')
+    made.paths = paths
+    return made
+
+
+def test_the_knn_protocol_warns_with_the_share_and_lists_on_demand(benchmark, capsys):
+    KNN(**PARTS, k=[3]).run(benchmark)
+    said = capsys.readouterr().out
+    assert '10.0 %' in said and '--dedupe' in said
+    assert read_result(benchmark.work_dir / 'result.json').settings['near_duplicates_percent'] == 10
+    assert not (benchmark.work_dir / 'duplicates.csv').exists()
+
+    benchmark.dedupe = True
+    KNN(**PARTS, k=[3]).run(benchmark)
+    with open(benchmark.work_dir / 'duplicates.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['test'], row['train']) for row in rows] == [
+        (benchmark.paths['test'][number], benchmark.paths['train'][10 + number]) for number in range(4)]
+    assert (benchmark.work_dir / 'result.json').is_file()
+
+
+def test_protocols_without_neighbours_search_for_the_nearest(benchmark):
+    train, test = (benchmark.features(part) for part in PARTS.values())
+    look_for_duplicates(benchmark, train, test)
+    assert benchmark.notes == dict(near_duplicates_percent=10.0)
+
+
+def test_different_pictures_with_equal_features_are_no_duplicates(benchmark):
+    train, test = (benchmark.features(part) for part in PARTS.values())
+    stage = np.ones((40, 16), np.float32)
+    others = np.array(benchmark.paths['test'][4:] * 2)[:40]
+    apart = FeatureFiles(dict(pooled=stage), others, None, test.manifest)
+    look_for_duplicates(benchmark, train, apart)
+    assert benchmark.notes == {}
+
+
+def test_without_files_only_equal_features_count(tmp_path):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(50, 8)).astype(np.float32), np.arange(50) % 2
+    other = np.concatenate([rows[:5], rng.normal(size=(45, 8))]).astype(np.float32)
+    made = FixedFeatures(tmp_path, (rows, labels), (other, labels), 'pooled')
+    KNN(**PARTS, k=[1]).run(made)
+    assert made.notes == dict(near_duplicates_percent=10.0)

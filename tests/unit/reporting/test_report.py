@@ -1,0 +1,60 @@
+"""The page's content: curves, facts, results, empty states, and that it cannot run or load anything."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from processes import ROOT
+
+from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.protocols import Result
+from mmsimclr.reporting.report import write_report
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a work directory with a log, a result of its own and one of a protocol below it."""
+    folder = tmp_path / 'run'
+    shutil.copytree(ROOT / 'tests/data/dumps_0.1/run', folder)
+    scalars = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
+    scalars.parent.mkdir(parents=True)
+    entries = [dict(step=step, loss=5.0 - step, contrastive_accuracy=0.1 * step, time=1.0)
+               for step in (1, 2, 3)]
+    entries.append(dict(step=3, health_rankme=17.5, knn_accuracy=float('nan')))
+    scalars.write_text('\n'.join(json.dumps(entry) for entry in entries) + '\n')
+    Result('pretraining', dict(loss_nats=2.0), dict(train=40), 7, checkpoint='run/epoch_1.pth',
+           checkpoint_sha256='a' * 64, settings=dict(note='<b>bold</b>')).write(folder / 'result.json')
+    Result('linear', dict(top_1_accuracy_percent=60.0), {}, 0, dataset='ImageNet-1k',
+           checkpoint='run/epoch_1.pth', checkpoint_sha256='a' * 64).write(folder / 'linear' / 'result.json')
+    return folder
+
+
+def test_a_page_without_images_has_curves_facts_and_results_beside_published_numbers(run, tmp_path):
+    text = write_report(run, out=tmp_path / 'out').read_text()
+    assert 'id="atlas"' not in text and 'createScatterplot' not in text
+    path, = re.findall(r'Contrastive loss.*?class="curve" d="M([^"]+)"', text, re.DOTALL)
+    points = np.array([point.split() for point in path.split('L')], float)
+    np.testing.assert_allclose(points, [[0, 0], [160, 50], [320, 100]])
+    assert '&lt;b&gt;bold&lt;/b&gt;' in text and '<b>bold' not in text
+    cells = re.findall(r'<tr><th>linear, ImageNet-1k.*?</tr>', text, re.DOTALL)
+    assert '60.00' in cells[0] and 'openmmlab' in cells[0]
+
+
+def test_what_is_missing_is_said_and_not_fatal(run, tmp_path):
+    bare = tmp_path / 'bare'
+    bare.mkdir()
+    text = write_report([run, bare], out=tmp_path / 'out').read_text()
+    assert text.count('class="empty"') >= 1 and 'bare' in text
+    nothing = write_report(bare, out=tmp_path / 'out').read_text()
+    assert nothing.count('class="empty"') == 3             # curves, results, views
+
+
+def test_what_cannot_be_reported_is_refused(run, tmp_path):
+    with pytest.raises(MissingFileError, match='gone'):
+        write_report(tmp_path / 'gone', out=tmp_path / 'out')
+    with pytest.raises(InputError, match='work_dirs'):
+        write_report([], out=tmp_path / 'out')
+    with pytest.raises(MissingFileError):
+        write_report(run, tmp_path / 'no images', out=tmp_path / 'out')
