@@ -131,7 +131,7 @@ def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) ->
 
 
 def read_if_whole(read: Callable[[Path], Read], path: Path) -> Read | None:
-    """Return what ``read`` makes of a file that a run left; None without one, and with a warning if damaged."""
+    """Return what ``read`` makes of a run's file; None where there is none, or a damaged one."""
     if not path.exists():
         return None
     try:

@@ -23,6 +23,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmsimclr.checkpoints import DamagedCheckpointError, UnsafeCheckpointError, read, read_checkpoint
 from mmsimclr.files import file_digest
 
+
 @pytest.mark.parametrize('changes', [1, 99])
 def test_weights_and_hash_are_of_one_file_though_a_run_replaces_it(tmp_path, monkeypatch, changes):
     """Another file takes the place of the first after it was hashed and before it is read."""
