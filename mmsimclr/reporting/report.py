@@ -163,7 +163,7 @@ def _figure(name: str, value: float) -> tuple[str, str]:
         title, unit = title.removesuffix(' nats'), ' nats'
     elif name.endswith('_s'):
         title, value, unit = title.removesuffix(' s'), value / 60, ' min'
-    return title[:1].upper() + title[1:], f'{value:.4g}{unit}'
+    return title if title.startswith('k-NN') else title[:1].upper() + title[1:], f'{value:.4g}{unit}'
 
 
 def _facts(folder: Path, result: Result | None) -> dict[str, str]:
