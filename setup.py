@@ -13,15 +13,18 @@ exec((ROOT / 'mmsimclr/version.py').read_text(encoding='utf-8'), VERSION)       
 
 
 class BuildWithConfigs(build_py):
-    """Puts configs, tools and model index into mmsimclr/.mim of a wheel, where OpenMMLab's tools look."""
+    """Puts configs, tools and model index into mmsimclr/.mim, where OpenMMLab's tools look."""
 
     def run(self):
-        """Build the package; an editable install finds the parts beside it."""
+        """Build the package; an editable install has links to the parts beside it."""
         super().run()
-        if self.editable_mode:
-            return
-        mim = Path(self.build_lib, 'mmsimclr', '.mim')
+        mim = ROOT / 'mmsimclr' / '.mim' if self.editable_mode else Path(self.build_lib, 'mmsimclr', '.mim')
         shutil.rmtree(mim, ignore_errors=True)
+        if self.editable_mode:
+            mim.mkdir()
+            for part in MIM_PARTS:
+                (mim / part).symlink_to(Path('..', '..', part))
+            return
         for part in MIM_PARTS:
             if (ROOT / part).is_dir():
                 shutil.copytree(ROOT / part, mim / part, ignore=shutil.ignore_patterns('__pycache__', '.*'))
@@ -38,8 +41,7 @@ setup(
     license='Apache-2.0',
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmsimclr', 'mmsimclr.*']),
-    package_data={'mmsimclr': ['moved.json'], 'mmsimclr.reporting': ['assets/*.*'],
-                  'mmsimclr.studies': ['paper_tables.json']},
+    package_data={'': ['py.typed', '*.json', '*.yml'], 'mmsimclr.reporting': ['assets/*.*']},
     entry_points={'console_scripts': ['mmsimclr = mmsimclr.cli:main']},
     # With tarfile.data_filter, which came to each of them as a security fix.
     python_requires='>=3.10.12,!=3.11.0,!=3.11.1,!=3.11.2,!=3.11.3',

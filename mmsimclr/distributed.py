@@ -14,6 +14,7 @@ from mmengine.dist import get_rank as rank
 from mmengine.dist import get_world_size as world_size
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 
 from mmsimclr.errors import InputError, MachineError
 
@@ -25,14 +26,10 @@ _shared_settings: dict[str, Any] = {}
 def start(launcher: str, settings: dict | None = None) -> None:
     """Start the process group that a launcher prepared: NCCL where there are GPUs, else gloo.
 
-    Args:
-        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        settings: Arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
-            seconds); without GPUs the backend is gloo.
-
-    Raises:
-        MachineError: If torchrun's environment variables are missing, there are more processes than GPUs
-            on this machine, a launcher other than torchrun finds no GPU, or the others are not reached.
+    ``settings`` are arguments of ``torch.distributed.init_process_group`` (``backend``, ``timeout`` in
+    seconds); without GPUs the backend is gloo. Raise MachineError if torchrun's environment variables are
+    missing, there are more processes than GPUs on this machine, a launcher other than torchrun finds no GPU,
+    or the others are not reached.
     """
     if launcher not in LAUNCHERS:
         raise InputError(f'launcher must be one of {", ".join(LAUNCHERS)}, got {launcher!r}')
@@ -103,46 +100,14 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-class _GatherRows(torch.autograd.Function):
-    """All-gather whose backward pass sums the gradient of every rank's loss.
-
-    Rank r's rows enter the losses of all ranks, so their gradient is the sum over ranks of what flowed back
-    into slice r. The OpenMMLab implementations keep only the rank's own summand: a 1/world_size gradient.
-    """
-
-    @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
-        ctx.num_rows = rows.shape[0]
-        gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, rows.contiguous())
-        return gathered
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return _SumOwnRows.apply(grad, ctx.num_rows)
-
-
-class _SumOwnRows(torch.autograd.Function):
-    """This rank's rows of the sum over ranks: the derivative of a gather, and a gather is its own."""
-
-    @staticmethod
-    def forward(ctx, rows: Tensor, num_own: int) -> Tensor:
-        rows = rows.clone(memory_format=torch.contiguous_format)     # autograd's tensor must not change
-        dist.all_reduce(rows)
-        return rows[rank() * num_own:(rank() + 1) * num_own]
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        return _GatherRows.apply(grad), None
-
-
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenate a tensor's rows [N, ...] over all ranks, in rank order: [world_size * N, ...].
 
-    N must be equal on all ranks (see :func:`check_equal_batch`). The gradient with respect to ``rows`` is
-    that of the sum of all ranks' losses.
+    N must be equal on all ranks (see :func:`check_equal_batch`). A rank's rows enter the losses of all ranks,
+    so their gradient is that of the sum of these losses. The OpenMMLab implementations keep only the rank's
+    own summand: a 1/world_size gradient.
     """
-    return _GatherRows.apply(rows) if world_size() > 1 else rows
+    return torch.cat(all_gather(rows)) if world_size() > 1 else rows
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:

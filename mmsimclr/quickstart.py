@@ -1,16 +1,9 @@
 """Quick start: pre-train on the built-in images, and compare the encoder with a random one."""
 
-import contextlib
-import io
-import logging
 import os
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +17,7 @@ from mmsimclr.environment import cpu_name, num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation import knn_accuracy, linear_accuracy
 from mmsimclr.features import extract_features
+from mmsimclr.files import ProgressLine
 from mmsimclr.protocols import Result, portable_path, sha256
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import (
@@ -71,54 +65,51 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
     ``options`` override values of the config, ``seed`` that of initialisation and views, and ``say`` receives
     the lines meant for the user. ``random.json``, ``pretrained.json`` and the pictures go to ``work_dir``.
     """
+    work_dir = Path(work_dir)
     with working_in(work_dir, 'quick start'):
-        return _quickstart(config_path, Path(work_dir), options, seed, say)
-
-
-def _quickstart(config_path: str | Path, work_dir: Path, options: dict | None, seed: int | None,
-                say: Callable[[str], None]) -> tuple[Result, Result]:
-    started = time.perf_counter()
-    config = load_config(config_path, options, work_dir)
-    if seed is not None:
-        config.randomness.update(seed=seed)
-    hook = _online_knn(config)
-    bank, queries = DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
-    hook['at_start'] = False                               # that is what `before` measures here
-    runner = _quiet_runner(config)
-    say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
-    say('[1/4] features of the encoder at random initialisation')
-    before = _embed(runner.model, bank, queries, say)
-    say('[2/4] pre-training')
-    training_started = time.perf_counter()
-    runner.train()
-    training_s = time.perf_counter() - training_started
-    say('[3/4] features of the pre-trained encoder')
-    after = _embed(runner.model, bank, queries, say)
-    say('[4/4] linear probes and pictures')
-    metrics = before.metrics(), after.metrics()
-    checkpoint = runner.message_hub.runtime_info['last_ckpt']
-    given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
-    common = dict(
-        protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), config=str(config_path),
-        command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}', seed=runner.seed,
-        settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
-                      max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))
-    results = Result(metrics=metrics[0], **common), Result(
-        metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
-        checkpoint_sha256=sha256(checkpoint), **common)
-    trained_on = runner.train_dataloader.dataset
-    pictures = [
-        save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
-        save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8), num_draws=4),
-        _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after)]
-    results[1].wall_time_s = time.perf_counter() - started
-    results[0].write(work_dir / 'random.json')
-    results[1].write(work_dir / 'pretrained.json')
-    say(f'\n{comparison(*metrics)}\n\ncheckpoint  {portable_path(checkpoint)}')
-    for picture in pictures:
-        say(f'picture     {picture}')
-    say(f'computing took {time.perf_counter() - started:.0f} s, of which pre-training {training_s:.0f} s')
-    return results
+        started = time.perf_counter()
+        config = load_config(config_path, options, work_dir)
+        if seed is not None:
+            config.randomness.update(seed=seed)
+        hook = _online_knn(config)
+        bank, queries = DATASETS.build(hook['bank']), DATASETS.build(hook['queries'])
+        hook['at_start'] = False                               # that is what `before` measures here
+        runner = build_runner(config)
+        say(f'mmsimclr quick start on {num_usable_cores()} core(s) of {cpu_name()}')
+        say('[1/4] features of the encoder at random initialisation')
+        before = _embed(runner.model, bank, queries)
+        say('[2/4] pre-training')
+        training_started = time.perf_counter()
+        runner.train()
+        training_s = time.perf_counter() - training_started
+        say('[3/4] features of the pre-trained encoder')
+        after = _embed(runner.model, bank, queries)
+        say('[4/4] linear probes and pictures')
+        metrics = before.metrics(), after.metrics()
+        checkpoint = runner.message_hub.runtime_info['last_ckpt']
+        given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
+        common = dict(
+            protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), seed=runner.seed,
+            command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}',
+            config=config.filename,
+            settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
+                          max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))
+        results = Result(metrics=metrics[0], **common), Result(
+            metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
+            checkpoint_sha256=sha256(checkpoint), **common)
+        trained_on = runner.train_dataloader.dataset
+        pictures = [
+            save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
+            save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8), num_draws=4),
+            _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after)]
+        results[1].wall_time_s = time.perf_counter() - started
+        results[0].write(work_dir / 'random.json')
+        results[1].write(work_dir / 'pretrained.json')
+        say(f'\n{comparison(*metrics)}\n\ncheckpoint  {portable_path(checkpoint)}')
+        for picture in pictures:
+            say(f'picture     {picture}')
+        say(f'computing took {time.perf_counter() - started:.0f} s, of which pre-training {training_s:.0f} s')
+        return results
 
 
 def comparison(before: dict[str, float], after: dict[str, float]) -> str:
@@ -139,32 +130,9 @@ def _online_knn(config: Config) -> dict:
                      'none among its custom_hooks')
 
 
-def _quiet_runner(config: Config):
-    """Build a Runner that prints only its progress; its log file has everything."""
-    warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        runner = build_runner(config)                      # its console handler keeps the sink
-    progress = logging.StreamHandler(sys.stdout)
-    progress.setFormatter(logging.Formatter('      %(message)s'))
-    shown = 'epoch ', 'global batch', 'learning rate'
-    progress.addFilter(lambda record: record.getMessage().startswith(shown))
-    runner.logger.addHandler(progress)
-    return runner
-
-
-def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset, say: Callable[[str], None]) -> Embedded:
-    started, total, next_report = time.perf_counter(), len(bank) + len(queries), 0.25
-
-    def progress(done: int, _: int, offset: int = 0) -> None:
-        nonlocal next_report
-        share = (done + offset) / total
-        if share >= next_report:
-            eta = (time.perf_counter() - started) * (1 / share - 1)
-            say(f'      {done + offset:>6} of {total} images  ETA {timedelta(seconds=round(eta))}')
-            next_report += 0.25
-
-    return Embedded(*extract_features(model, bank, progress=progress),
-                    *extract_features(model, queries, progress=partial(progress, offset=len(bank))),
+def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:
+    return Embedded(*extract_features(model, bank, progress=ProgressLine('      bank')),
+                    *extract_features(model, queries, progress=ProgressLine('      queries')),
                     len(bank.metainfo['classes']))
 
 

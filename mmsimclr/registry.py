@@ -7,9 +7,11 @@ packages take theirs (``mmpretrain.ResNet``).
 """
 
 from mmengine import registry as roots
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 SCOPE = 'mmsimclr'
+MODULE2PACKAGE[SCOPE] = SCOPE                       # for mmengine.hub.get_config('mmsimclr::...')
 
 
 def _child(parent: Registry, subpackage: str) -> Registry:

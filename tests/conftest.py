@@ -51,7 +51,7 @@ def root() -> Path:
 @pytest.fixture(scope='session')
 def quickstart_config() -> Path:
     """Return the config of the quick start."""
-    return ROOT / CONFIG
+    return ROOT / 'configs' / 'simclr' / f'{CONFIG}.py'
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def fresh_mmengine():
 @pytest.fixture(autouse=True)
 def same_signal_handlers():
     """Fail where a test leaves a handler behind: what later tests fork would not end when told to."""
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     after = [signal.getsignal(number) for number in numbers]

@@ -31,7 +31,7 @@ def save_encoder(folder: Path, seed: int = 0) -> Path:
 def probe_config(work_dir: Path, protocol: str = 'LinearEvaluation', **changes) -> Config:
     config = dict(
         default_scope='mmsimclr', work_dir=str(work_dir), dataset_name='Shapes',
-        protocol=dict(type=protocol), encoder=TINY,
+        protocol=dict(type=protocol), random_encoder=TINY,
         model=dict(type='Classifier', frozen=True,
                    heads=dict(pooled=dict(type='LinearHead', feature='pooled', init_std=0.0))),
         train_dataloader=dict(
@@ -52,7 +52,7 @@ def probe_config(work_dir: Path, protocol: str = 'LinearEvaluation', **changes) 
 
 
 def benchmark_of(config: Config, checkpoint: Path | None) -> Benchmark:
-    source = EncoderSource(checkpoint, None, dict(config.encoder), 0)
+    source = EncoderSource(checkpoint, None, dict(config.random_encoder), 0)
     work_dir = Path(config.work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
     return Benchmark(source, config, work_dir, work_dir / 'features', device='auto')

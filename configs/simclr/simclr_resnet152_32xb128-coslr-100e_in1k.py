@@ -24,6 +24,13 @@ epochs = 100
 batch_size = 128
 global_batch = 32 * batch_size
 lr = 0.3 * global_batch / 256
+view_size = 224
+colour_strength = 1.0
+encoder = 'resnet152'
+width = 64
+workers = 8
+precision = 'fp32'
+tracker = None
 
 model.backbone.update(depth=152)
 

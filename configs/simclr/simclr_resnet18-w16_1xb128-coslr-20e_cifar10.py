@@ -23,20 +23,27 @@ epochs = 20
 batch_size = 128
 global_batch = batch_size
 lr = 3.0
+view_size = 32
+colour_strength = 0.5
+encoder = 'resnet18'
+width = 16
+workers = 1
+precision = 'auto'
+tracker = None
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
-model.backbone.update(base_channels=16, zero_init_residual=False)
+model.backbone.update(base_channels=width, zero_init_residual=False)
 model.neck.update(in_channels=128, hid_channels=128)
 model.head.update(temperature=0.2)
 
 view.update(scale=(0.2, 1.0))
-train_dataloader.update(batch_size=batch_size, num_workers=1, pin_memory=False)
+train_dataloader.update(batch_size=batch_size, num_workers=workers, pin_memory=False)
 train_dataloader.dataset.update(num_images=20_000)
 train_dataloader.dataset.pipeline[0].update(transforms=[view])
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 optim_wrapper.optimizer.update(lr=lr)
-param_scheduler[0].update(warmup=1)
+param_scheduler[0].update(warmup=min(1, epochs // 5))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.checkpoint.update(interval=5)

@@ -24,16 +24,23 @@ batch_size = 128
 global_batch = batch_size
 # Above the square-root rule's 0.85: in so short a run it learns faster.
 lr = 3.0
+view_size = 32
+colour_strength = 1.0
+encoder = 'resnet18'
+width = 16
+workers = 1
+precision = 'auto'
+tracker = None
 
 # Residual branches that do not start at zero: a stronger random encoder to be compared with.
-model.backbone.update(base_channels=16, zero_init_residual=False)
+model.backbone.update(base_channels=width, zero_init_residual=False)
 model.neck.update(in_channels=128, hid_channels=128)
 model.head.update(temperature=0.2)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)
-param_scheduler[0].update(warmup=1)
+param_scheduler[0].update(warmup=min(1, epochs // 5))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.logger.update(interval=13)

@@ -25,18 +25,25 @@ epochs = 120
 batch_size = 128
 global_batch = batch_size
 lr = 3.0
+view_size = 96
+colour_strength = 1.0
+encoder = 'resnet18'
+width = 32
+workers = 2
+precision = 'auto'
+tracker = None
 
-model.backbone.update(depth=18, base_channels=32, zero_init_residual=False)
+model.backbone.update(depth=18, base_channels=width, zero_init_residual=False)
 model.neck.update(in_channels=256, hid_channels=256)
 model.head.update(temperature=0.2)
 
-view.update(size=96, scale=(0.2, 1.0))
+view.update(size=view_size, scale=(0.2, 1.0))
 train_pipeline[1].update(transforms=[view])
-train_dataloader.update(batch_size=batch_size, num_workers=2, pin_memory=False)
+train_dataloader.update(batch_size=batch_size, num_workers=workers, pin_memory=False)
 train_dataloader.dataset.update(pipeline=train_pipeline)
 
 optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
 optim_wrapper.optimizer.update(lr=lr)
-param_scheduler[0].update(warmup=2)
+param_scheduler[0].update(warmup=min(2, epochs // 10))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

@@ -22,6 +22,13 @@ batch_size = 512
 global_batch = batch_size
 # The README's --learning_rate=1.0 is scaled linearly from a batch of 256.
 lr = 1.0 * global_batch / 256
+view_size = 32
+colour_strength = 0.5
+encoder = 'resnet18'
+width = 64
+workers = 8
+precision = 'fp32'
+tracker = None
 
 # The official code's ResNet-18 has a projection shortcut in its first block, its head three layers.
 model.backbone.update(project_first_shortcut=True)

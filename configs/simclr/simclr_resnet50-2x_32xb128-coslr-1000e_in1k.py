@@ -24,10 +24,16 @@ epochs = 1000
 batch_size = 128
 global_batch = 32 * batch_size
 lr = 0.3 * global_batch / 256
+view_size = 224
+colour_strength = 1.0
+encoder = 'resnet50'
+width = 128
+workers = 8
+precision = 'fp32'
+tracker = None
 
-width = 2
-model.backbone.update(width_multiplier=width)
-model.neck.update(in_channels=2048 * width, hid_channels=2048 * width)
+model.backbone.update(width_multiplier=2)
+model.neck.update(in_channels=2 * 2048, hid_channels=2 * 2048)
 
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)

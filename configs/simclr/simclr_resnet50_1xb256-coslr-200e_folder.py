@@ -25,8 +25,16 @@ epochs = 200
 batch_size = 256
 global_batch = batch_size
 lr = 0.075 * global_batch**0.5
+view_size = 224
+colour_strength = 1.0
+encoder = 'resnet50'
+width = 64
+workers = 8
+precision = 'fp32'
+tracker = None
 
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)
+param_scheduler[0].update(warmup=min(10, epochs // 10))
 train_cfg.update(max_epochs=epochs)
 auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')

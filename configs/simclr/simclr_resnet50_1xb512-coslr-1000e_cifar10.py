@@ -20,6 +20,13 @@ epochs = 1000
 batch_size = 512
 global_batch = batch_size
 lr = 1.0 * global_batch / 256
+view_size = 32
+colour_strength = 0.5
+encoder = 'resnet50'
+width = 64
+workers = 8
+precision = 'fp32'
+tracker = None
 
 model.backbone.update(depth=50)
 model.neck.update(in_channels=2048, hid_channels=2048)

@@ -19,6 +19,13 @@ epochs = 200
 batch_size = 32
 global_batch = 8 * batch_size
 lr = 0.3 * global_batch / 256
+view_size = 224
+colour_strength = 1.0
+encoder = 'resnet50'
+width = 64
+workers = 8
+precision = 'fp32'
+tracker = None
 
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)

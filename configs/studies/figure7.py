@@ -18,7 +18,8 @@ def _encoder(depth, width):
 def _cells(depths=_depths, widths=_widths, supervised=True):
     names = [(f'ResNet-{depth}, width {width}', depth, width) for depth in depths for width in widths]
     return {**{f'SimCLR | {name}': _encoder(depth, width) for name, depth, width in names},
-            **{f'Supervised | {name}': {'encoder.depth': depth, 'encoder.base_channels': width, **_supervised}
+            **{f'Supervised | {name}': {
+                'random_encoder.depth': depth, 'random_encoder.base_channels': width, **_supervised}
                for name, depth, width in names if supervised}}
 
 

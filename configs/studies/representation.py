@@ -35,7 +35,7 @@ study = dict(
         'positive cosine, g(h)': 'pictures.positive_cosine_projection_after',
         'negative cosine, g(h)': 'pictures.negative_cosine_projection_after',
     },
-    figure=dict(type='Representation', at=['nonlinear', 'linear'], measure='pictures'),
+    figure=dict(type='Representation', cell='nonlinear', measure='pictures'),
     claims=[
         dict(text='histograms of two crops overlap more without colour distortion',
              left=dict(at='nonlinear', metric='pictures.histogram_overlap_crop'),

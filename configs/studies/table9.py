@@ -41,7 +41,7 @@ study = dict(
         smoke=dict(
             base='../supervised/supervised_resnet18-w16_1xb128-coslr-20e_cifar10.py',
             options={'_delete_': True, 'train_dataloader.dataset.num_images': 256,
-                     'encoder.base_channels': 4},
+                     'random_encoder.base_channels': 4},
             seeds=1, measure=[],
             axes=_axes((1,))),
         full=dict(

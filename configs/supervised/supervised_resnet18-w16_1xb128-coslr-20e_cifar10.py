@@ -37,7 +37,7 @@ _auto = [dict(type=AutoAugment)]
 _view = _crop + _colour
 
 protocol = dict(type=Supervised)
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 
 train_dataloader.update(batch_size=batch_size, num_workers=1, pin_memory=False)
 train_dataloader.dataset.update(num_images=20_000)

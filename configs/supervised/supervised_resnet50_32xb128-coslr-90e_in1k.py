@@ -33,7 +33,7 @@ _blur = [dict(type=GaussianBlur)]
 _view = _crop + _colour
 
 protocol = dict(type=Supervised)
-encoder = dict(depth=50)
+random_encoder = dict(depth=50)
 
 train_dataloader.update(batch_size=batch_size)
 train_dataloader.dataset.pipeline[1].update(transforms=_view)

@@ -21,6 +21,7 @@ from .load import (
     load_encoder,
     load_model,
     read_encoder,
+    read_linear_classifier,
 )
 from .read import Checkpoint, read_checkpoint
 from .record import RECORD_KEY, describe_model
@@ -31,4 +32,4 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'RECORD_KEY', 'UNIT_RANGE', 'Checkpo
            'LayoutError', 'LoadReport', 'PretrainedInit', 'UnsafeCheckpointError', 'UnsupportedEncoderError',
            'build_encoder', 'build_projection_head', 'check_scale', 'describe_model', 'fetch_model',
            'fetch_url', 'fill_model', 'find_checkpoint', 'find_encoder', 'load_encoder', 'load_model',
-           'read_checkpoint', 'read_encoder', 'verify_file']
+           'read_checkpoint', 'read_encoder', 'read_linear_classifier', 'verify_file']

@@ -40,15 +40,12 @@ class EncoderWeights:
     """One encoder out of a checkpoint.
 
     Attributes:
-        tensors: Tensors under torchvision's ResNet keys without a prefix, e.g. ``conv1.weight``,
-            ``layer1.0.downsample.0.weight``; convolutions are [out, in, height, width].
-        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild the encoder. The tensors show
-            ``depth``, ``width_multiplier``, ``stem`` and ``project_first_shortcut``. Others, such as
-            ``stem_pool`` and ``norm_eps``, are there if the file or its layout says so.
-        address: Place in the file: the keys down to the state dict, a colon, and the prefix, e.g.
-            ``'state_dict:backbone.'``.
-        neck: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s keys, and
-            ``neck_settings``, its arguments; empty if its structure is not known.
+        tensors: By torchvision's ResNet keys without a prefix; convolutions are [out, in, height, width].
+        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild it: those that the tensors show,
+            and others, such as ``stem_pool`` and ``norm_eps``, if the file or its layout says so.
+        address: The keys down to the state dict, a colon, and the prefix: ``'state_dict:backbone.'``.
+        neck, neck_settings: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s
+            keys, and its arguments; empty if its structure is not known.
     """
 
     tensors: Mapping[str, Tensor]

@@ -50,6 +50,12 @@ def official_convolutions(depth: int) -> list[str]:
     return names
 
 
+def infer_depth(names: Iterable[str]) -> int:
+    """Return the depth whose number of convolutions is nearest to that among the names, of either form."""
+    num = sum(bool(re.fullmatch(r'(.+/)?conv2d(_\d+)?/kernel', name)) for name in names)
+    return min(NUM_BLOCKS, key=lambda depth: abs(len(official_convolutions(depth)) - num))
+
+
 def norm_of(convolution: str) -> str:
     """Return torchvision's name of the batch norm behind a convolution."""
     return convolution.replace('downsample.0', 'downsample.1').replace('conv', 'bn')
@@ -83,13 +89,6 @@ class TensorFlow1Names:
             side, _, width_in, width_out = shape_of('conv2d_3/kernel')
             if side == 3 and width_out == 2 * width_in:
                 raise UnsupportedEncoderError('a selective-kernel network (3x3 convolutions of two streams)')
-
-    @staticmethod
-    def infer_depth(names: Iterable[str]) -> int:
-        """Return the depth whose number of layers is nearest to the highest one among the names."""
-        layer = re.compile(r'(?:conv2d|batch_normalization)(?:_(\d+))?/\w+')
-        num_layers = 1 + max(int(found[1] or 0) for name in names if (found := layer.fullmatch(name)))
-        return min(NUM_BLOCKS, key=lambda depth: abs(len(official_convolutions(depth)) - num_layers))
 
     @staticmethod
     def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -129,19 +128,6 @@ class TensorFlow2Names:
             raise UnsupportedEncoderError('a selective-kernel network (stem of three 3x3 convolutions)')
         if any('/conv2d_0/' in name for name in names):
             raise UnsupportedEncoderError('a selective-kernel network (3x3 convolutions of two streams)')
-
-    @staticmethod
-    def infer_depth(names: Iterable[str]) -> int:
-        """Return the depth whose numbers of blocks are nearest to those among the names."""
-        num_blocks, basic = [0, 0, 0, 0], False
-        for name in names:
-            if found := re.fullmatch(r'block_groups/([0-3])/layers/(\d+)/(\w+)/.+', name):
-                stage, block = int(found[1]), int(found[2])
-                num_blocks[stage] = max(num_blocks[stage], block + 1)
-                basic |= found[3] in ('conv2d_bn_layers', 'shortcut_layers')
-        depths = [depth for depth in NUM_BLOCKS if (depth in BASIC_DEPTHS) == basic]
-        return min(depths, key=lambda depth: sum(
-            abs(a - b) for a, b in zip(NUM_BLOCKS[depth], num_blocks, strict=True)))
 
     @staticmethod
     def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:

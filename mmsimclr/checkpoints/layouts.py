@@ -56,18 +56,16 @@ class _Candidate:
 def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
-    Encoders are found by their structure, a stem and four stages under any prefix: models of OpenMMLab
-    (``backbone.``), DDP (``module.``), MoCo (``encoder_q.``), VISSL, solo-learn, torchvision and timm,
-    numbered layers (lightly), Detectron2's names, and averages beside them. Where there are several,
-    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix; by default, the one that is not a slowly moving copy is taken.
+    Encoders are found by their structure, a stem and four stages under any prefix, numbered, or under
+    Detectron2's names. Where there are several, ``select`` is the address of the one to take, e.g.
+    ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one that is no slowly
+    moving copy.
 
     Raises:
-        LayoutError: If no encoder is recognised, or several that differ, or none has the address.
-        UnsupportedEncoderError: If the network is of a kind that is not built here.
-        DamagedCheckpointError: If a tensor is not finite, or the file contradicts its own record.
+        CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
+            that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
-    state_dicts = dict(_state_dicts(checkpoint.tree))
+    state_dicts = dict(find_state_dicts(checkpoint.tree))
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in _candidates(place, state_dict)]
     if not candidates:
@@ -108,8 +106,8 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
         path=checkpoint.path, sha256=checkpoint.sha256)
 
 
-def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
-                 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def find_state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
+                     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield every dict in the tree that has dense tensors as values, and its place."""
     if id(tree) in above or len(above) > MAX_DEPTH:
         return
@@ -123,7 +121,7 @@ def _state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
                     value.numel() * value.element_size() <= value.untyped_storage().nbytes():
                 tensors[str(key)] = value
         elif isinstance(value, Mapping):
-            yield from _state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
+            yield from find_state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
 

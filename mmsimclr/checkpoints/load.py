@@ -17,7 +17,7 @@ from mmsimclr.checkpoints import tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale, check_finite
 from mmsimclr.checkpoints.errors import IncompleteEncoderError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.layouts import find_encoder
+from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
@@ -34,14 +34,10 @@ INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch
 def find_checkpoint(source: str | Path) -> Path:
     """Return the file that a source means, fetching it if it is not here.
 
-    A source is a file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint, as
-    safetensors if it is there in several formats; a TensorFlow checkpoint's prefix or folder; an
-    ``http(s)://`` or ``file://`` address; or a name of the model zoo.
-
-    Raises:
-        FileNotFoundError: If it is none of these; the nearest name is suggested.
-        LayoutError: If a folder holds no checkpoint, or several.
-        FetchError: If fetching fails.
+    A source is a file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint; a
+    TensorFlow checkpoint's prefix or folder; an ``http(s)://`` or ``file://`` address; or a name of the model
+    zoo. Raise FileNotFoundError, with the nearest name, if it is none of these, and CheckpointError if a
+    folder holds several, or fetching fails.
     """
     text = str(source)
     if re.match(r'(https?|file)://', text):
@@ -84,11 +80,8 @@ def _checkpoint_in(folder: Path) -> Path:
 def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeights:
     """Read the encoder of a source (see :func:`find_checkpoint`), whatever library wrote it.
 
-    ``select`` is the address of the encoder to take, where the file has several.
-
-    Raises:
-        FileNotFoundError: If there is no such source.
-        CheckpointError: If the file is damaged, would run code, or no encoder is recognised in it.
+    ``select`` is the address of the encoder to take, where the file has several. Raise CheckpointError if the
+    file is damaged, would run code, or no encoder is recognised in it.
     """
     path = find_checkpoint(source)
     if tensorflow.is_tensorflow(path):
@@ -180,12 +173,8 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
 def build_projection_head(source: str | Path | EncoderWeights, select: str | None = None) -> nn.Module:
     """Build the projection head beside the encoder of a checkpoint, and fill it; return it in eval mode.
 
-    ``source`` and ``select`` are as for :func:`load_encoder`.
-
-    Raises:
-        LayoutError: If the checkpoint has none, or none of a known structure.
-        IncompleteEncoderError: If its tensors are not exactly those of a :class:`NonLinearNeck`.
-        FileNotFoundError, CheckpointError: As :func:`read_encoder`.
+    Arguments and errors are those of :func:`load_encoder`; a LayoutError says that there is none of a known
+    structure.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
     if not weights.neck:
@@ -196,6 +185,32 @@ def build_projection_head(source: str | Path | EncoderWeights, select: str | Non
     _fill(neck, _matching_tensors(neck, weights.neck, weights.path, 'Its projection head is of another kind'),
           {})
     return neck.eval()
+
+
+def read_linear_classifier(source: str | Path, num_classes: int, num_features: int) -> tuple[Tensor, Tensor]:
+    """Return weight [num_classes, num_features] and bias of the only linear classifier of this size.
+
+    The source and the errors are those of :func:`read_encoder`.
+    """
+    path = find_checkpoint(source)
+    if tensorflow.is_tensorflow(path):
+        variables = tensorflow.read_tensorflow(path)
+        tree = {name.replace('/kernel', '/weight'): variables[name].T for name in variables
+                if '/dense' in name}
+    else:
+        tree = read_checkpoint(path).tree
+    found = {}
+    for place, tensors in find_state_dicts(tree):
+        for name, weight in tensors.items():
+            bias = tensors.get(f'{name.removesuffix("weight")}bias')
+            if weight.shape == (num_classes, num_features) and bias is not None and len(bias) == num_classes:
+                found[f'{place}:{name}'] = weight.float(), bias.float()
+    if len(found) != 1:
+        raise LayoutError(f'{path} must have one linear classifier of {num_classes} classes on '
+                          f'{num_features} features, a weight and its bias; it has {listed(found) or "none"}')
+    pair, = found.values()
+    check_finite(dict(zip(('weight', 'bias'), pair, strict=True)), path)
+    return pair
 
 
 def load_model(model: nn.Module, source: str | Path) -> LoadReport:
@@ -213,12 +228,9 @@ def load_model(model: nn.Module, source: str | Path) -> LoadReport:
 def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     """Fill a whole model from the content of a checkpoint; return the number of tensors.
 
-    The tensors lie under ``'state_dict'`` if there is one; a prefix ``module.`` is taken off. Messages name
-    ``origin``.
-
-    Raises:
-        IncompleteEncoderError: If a tensor is missing, left over or of another shape.
-        CheckpointError: If a number is not finite, or the model scales its images in another way.
+    The tensors lie under ``'state_dict'`` if there is one; a prefix ``module.`` is taken off. Raise
+    CheckpointError, which names ``origin``, if a tensor is missing, left over, of another shape or not
+    finite, or the model scales its images in another way.
     """
     module = unwrap_model(model)
     offered = {key.removeprefix('module.'): value for key, value in tree.get('state_dict', tree).items()
@@ -317,13 +329,12 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor],
 class PretrainedInit:
     """Initialise a module from a checkpoint, where MMEngine's initialiser of that name may load nothing.
 
-    A module with a ``backbone`` is filled by :func:`load_model`, any other by :func:`load_encoder`. Their
-    errors are raised on call.
+    A module with a ``backbone`` is filled by :func:`load_model`, any other by :func:`load_encoder`.
 
     Args:
         checkpoint: A file, folder, address or model-zoo name.
         prefix: The encoder to take where the file has several, e.g. ``'backbone.'`` or an address.
-        map_location: MMEngine's; files are always read on the CPU and copied to where the module is.
+        map_location: MMEngine's, without effect.
     """
 
     def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:

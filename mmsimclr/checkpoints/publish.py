@@ -21,23 +21,20 @@ from mmsimclr.files import atomic_writer
 
 
 def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
-    """Write a training run's model without what only training needs.
+    """Write a training run's model without what only training needs; return the file.
 
-    The file holds ``state_dict``, the whole model on the CPU, and ``meta`` in plain types with the record of
+    It holds ``state_dict``, the whole model on the CPU, and ``meta`` in plain types with the record of
     :mod:`mmsimclr.checkpoints.record`. Of a run with MMEngine's EMA hook, the averaged weights are published.
     The same source gives the same bytes, and so does a file that was published already.
 
     Args:
         source: A checkpoint of a run, or its work directory.
-        destination: An existing folder, where the file takes the source's name; or the path to write.
-
-    Returns:
-        The file, ``DESTINATION-0123abcd.pth``, with the first eight digits of its SHA-256.
+        destination: An existing folder, where the file takes the source's name; or the path to write. The
+            name ends in the first eight digits of its SHA-256: ``DESTINATION-0123abcd.pth``.
 
     Raises:
-        LayoutError: If the source has no ``state_dict`` of a model, or no encoder in it.
         FileExistsError: If a different file has that name.
-        CheckpointError, FileNotFoundError: If the source cannot be read.
+        CheckpointError, FileNotFoundError: If the source cannot be read, or has no model with an encoder.
     """
     checkpoint = read_checkpoint(find_checkpoint(source))
     state_dict = checkpoint.tree.get('state_dict')

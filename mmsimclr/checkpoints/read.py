@@ -50,10 +50,8 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of torch, safetensors, or a pickle of arrays (Detectron2), on the CPU.
 
-    Nothing in the file is run. Torch's ``weights_only`` unpickler is used, with MMEngine's log history and
-    numpy's arrays allowed; for a pickle of arrays, one that knows numpy's arrays only. Settings that other
-    trainers store beside the weights are passed over. If the file's name ends in ``-`` and eight hexadecimal
-    digits, as in model zoos, they must begin its SHA-256.
+    Nothing in the file is run, and settings that other trainers store beside the weights are passed over. If
+    the file's name ends in ``-`` and eight hexadecimal digits, as in model zoos, they must begin its SHA-256.
 
     Raises:
         FileNotFoundError: If there is no such file.

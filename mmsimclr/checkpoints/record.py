@@ -32,9 +32,6 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
     It has ``version``, ``encoder`` (arguments of ResNet), ``input`` (mean and std of RGB on the 0-255 scale,
     and whether the source stated them), ``neck`` (arguments of NonLinearNeck, where there is one), and
     ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
-
-    Raises:
-        DamagedCheckpointError: If a setting is not one that the record knows, or has another type.
     """
     scale = encoder.input
     record = dict(
@@ -48,14 +45,9 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
 
 
 def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale, dict[str, object]]:
-    """Check the mapping or JSON text under ``RECORD_KEY`` in a file.
+    """Check a record, a mapping or JSON text; return arguments of ResNet, input scale, arguments of a neck.
 
-    Returns:
-        Arguments of ResNet, the input scale, and arguments of NonLinearNeck (empty without a neck).
-
-    Raises:
-        UnsupportedEncoderError: If the record has another version.
-        DamagedCheckpointError: If it is malformed.
+    Raise UnsupportedEncoderError if it has another version, DamagedCheckpointError if it is malformed.
     """
     if isinstance(record, str):
         try:

@@ -27,6 +27,7 @@ from mmsimclr.checkpoints.key_maps import (
     NORM_VARIABLES,
     TensorFlow1Names,
     TensorFlow2Names,
+    infer_depth,
     norm_of,
     official_convolutions,
 )
@@ -91,11 +92,8 @@ def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> Enco
 def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
     """Open a TensorFlow checkpoint, of the name-based (1.x) or the object-based (2.x) form.
 
-    Raises:
-        FileNotFoundError: If the path means no TensorFlow checkpoint.
-        DamagedCheckpointError: If a file of it is missing, cut off or damaged. An array's checksum is
-            tested when it is read.
-        CheckpointError: If TensorFlow is not installed.
+    Raise CheckpointError if TensorFlow is not installed, or a file is missing, cut off or damaged. An array's
+    checksum is tested when it is read.
     """
     prefix = _find_prefix(Path(path))
     if prefix is None:
@@ -204,19 +202,14 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
 
     ``variables`` are by name, or by the path through the model's objects; only the encoder's and its head's
     are read. ``select`` is the address or prefix of the encoder to take, where the file has a moving average
-    beside the trained weights; by default, the one that is not an average.
-
-    Raises:
-        LayoutError: If there is no such encoder, or none at the address.
-        UnsupportedEncoderError: If the network has selective kernels, squeeze-and-excitation or 200 layers.
-        IncompleteEncoderError: If a variable of the encoder is missing, left over or mis-shaped.
-        DamagedCheckpointError: If a variable holds NaN or infinity.
+    beside the trained weights; by default, the one that is not an average. Errors are those of
+    :func:`~mmsimclr.checkpoints.layouts.find_encoder`.
     """
     form, prefix, alternatives = _choose(variables, select)
     names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
     try:
         form.refuse_other_networks(names, lambda name: variables[prefix + name].shape)
-        depth = form.infer_depth(names)
+        depth = infer_depth(names)
         if depth == 200:
             raise UnsupportedEncoderError('a ResNet-200')
     except UnsupportedEncoderError as error:

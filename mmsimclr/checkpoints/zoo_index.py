@@ -11,10 +11,8 @@ import yaml
 
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
-from mmsimclr.errors import MissingFileError, did_you_mean
-
-PACKAGE = Path(__file__).parents[1]
-INDEX = 'model-index.yml'
+from mmsimclr.errors import did_you_mean
+from mmsimclr.files.shipped import INDEX, shipped_root
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class OtherSetting:
 @cache
 def model_entries() -> tuple[ModelEntry, ...]:
     """Return all models of the zoo, in the order of the metafile."""
-    root = _root()
+    root = shipped_root()
     entries = []
     for metafile in _metafiles():
         hosts = {collection['Name']: collection['Metadata'].get('Weights Hosts', [])
@@ -114,19 +112,10 @@ def sources() -> dict[str, str]:
     return {key: title for metafile in _metafiles() for key, title in metafile.get('Sources', {}).items()}
 
 
-def _root() -> Path:
-    # A wheel carries index and configs in mmsimclr/.mim; a checkout has them beside the package.
-    roots = (PACKAGE / '.mim', PACKAGE.parent)
-    for root in roots:
-        if (root / INDEX).is_file():
-            return root
-    raise MissingFileError(f'no {INDEX} in {roots[0]} or {roots[1]}: install mmsimclr again')
-
-
 @cache
 def _metafiles() -> tuple[dict, ...]:
     """Return the metafiles that the index names, all of them below it."""
-    root = _root()
+    root = shipped_root()
     paths = yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import']
     for path in paths:
         if PurePosixPath(path).is_absolute() or '..' in PurePosixPath(path).parts or ':' in path:

@@ -7,8 +7,9 @@ import click
 from mmsimclr.errors import did_you_mean
 from mmsimclr.version import __version__
 
-COMMANDS = ('train', 'embed', 'benchmark', 'views', 'predict', 'convert', 'publish', 'zoo', 'prepare',
-            'doctor', 'quickstart', 'report', 'search', 'summarize', 'compare', 'study')
+COMMANDS = ('train', 'embed', 'benchmark', 'report', 'search', 'configs', 'views', 'predict', 'convert',
+            'publish', 'zoo', 'prepare', 'doctor', 'quickstart', 'summarize', 'compare', 'shape-bias',
+            'study')
 
 
 class LazyGroup(click.Group):
@@ -22,7 +23,8 @@ class LazyGroup(click.Group):
         """Import a command."""
         if name not in COMMANDS:
             ctx.fail(f'no command {name!r}{did_you_mean(name, COMMANDS)}')
-        return getattr(import_module(f'mmsimclr.cli.{name}'), name)
+        module = name.replace('-', '_')
+        return getattr(import_module(f'mmsimclr.cli.{module}'), module)
 
 
 @click.group(cls=LazyGroup, context_settings={'help_option_names': ['-h', '--help']})

@@ -16,7 +16,7 @@ from mmsimclr.cli.options import (
 @click.argument('config')
 @click.argument('checkpoint', required=False)
 @click.option('--init', type=click.Choice(['checkpoint', 'random']), default='checkpoint',
-              help="random: measure the config's `encoder` at random initialisation.")
+              help="random: measure the config's `random_encoder` at random initialisation.")
 @click.option('--check', is_flag=True, help='Read the annotations of a detection or segmentation config, and '
               'the CHECKPOINT if there is one, and stop.')
 @click.option('--work-dir', help='Folder of result and logs.  [default: work_dirs/CONFIG]')
@@ -35,8 +35,8 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
               allow_changed: tuple[str, ...], device: str, cfg_options: dict, launcher: str) -> None:
     """Measure an encoder by a protocol.
 
-    CONFIG is a file, e.g. one of configs/benchmarks/; CHECKPOINT a file, a work directory, an address or a
-    model-zoo name.
+    CONFIG is a file, or a name of `mmsimclr configs list`; CHECKPOINT a file, a work directory, an address
+    or a model-zoo name.
     """
     if not check and (checkpoint is None) == (init == 'checkpoint'):
         raise click.UsageError('name a CHECKPOINT, or ask for --init random, not both')
@@ -44,14 +44,16 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
     from mmsimclr.config import load_config
     from mmsimclr.protocols import check_benchmark, run_benchmark
     from mmsimclr.reporting import result_text
+    from mmsimclr.runner import resume_command
     settings = load_config(config, cfg_options, work_dir)
     if check:
         click.echo(check_benchmark(settings, checkpoint, select))
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
-    settings.allow_changed = list(allow_changed)
-    result = run_benchmark(settings, checkpoint, config_path=config, select=select, cache_dir=feature_cache,
-                           device=device, command=command_line(), dedupe=dedupe)
+    settings.allow_changed, settings.go_on = list(allow_changed), resume_command(command_line())
+    result = run_benchmark(settings, checkpoint, config_path=settings.filename, select=select,
+                           cache_dir=feature_cache, device=device, command=command_line(),
+                           dedupe=dedupe)
     if distributed.rank() == 0:
         click.echo(result_text(result))
         click.echo(f'{settings.work_dir}/result.json')

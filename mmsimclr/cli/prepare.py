@@ -114,31 +114,34 @@ def places205(root: str, allow_missing: bool) -> None:
 
 
 @command()
-@click.argument('layout', type=click.Choice(['imagefolder', 'voc', 'coco']))
+@click.argument('layout', type=click.Choice(['imagefolder', 'voc', 'coco', 'market']))
 @click.argument('out')
 @click.option('--train', type=int, default=1000, help='Images; 0 leaves the split out.')
 @click.option('--val', type=int, default=200)
 @click.option('--test', type=int, default=0)
 @click.option('--image-size', type=int, default=128, help='Side in pixels.')
 @click.option('--objects', type=click.Choice(['single', 'multi']),
-              help='Objects of an image.  [default: single for imagefolder, multi for voc and coco]')
+              help='Objects of an image.  [default: multi for voc and coco, else single]')
 @click.option('--max-objects', type=int, default=4)
 @click.option('--seed', type=int, default=0)
 def shapes(layout: str, out: str, train: int, val: int, test: int, objects: str | None,
            **settings: int) -> None:
-    """Write the procedural Shapes images to files in the ImageFolder, Pascal VOC or COCO layout.
+    """Write the procedural Shapes images to files in the ImageFolder, Pascal VOC, COCO or Market-1501 layout.
+
+    With market, --train, --val and --test count identities.
 
     OUT is the folder to create; it must not hold anything yet.
     Example: mmsimclr prepare shapes coco data/shapes_coco --train 2000 --val 500
     """
     from mmsimclr.datasets import Shapes
     from mmsimclr.prepare.shapes import WRITERS
-    objects = objects or ('single' if layout == 'imagefolder' else 'multi')
+    objects = objects or ('multi' if layout in ('voc', 'coco') else 'single')
     counts = {'train': train, 'val': val, 'test': test}
     datasets = {split: Shapes(num_images=count, split=split, objects=objects, **settings)
                 for split, count in counts.items() if count != 0}
     folder = WRITERS[layout](datasets, out)
-    click.echo(f'{folder}: ' + ', '.join(f'{len(d)} {split} images' for split, d in datasets.items()))
+    kind = 'identities' if layout == 'market' else 'images'
+    click.echo(f'{folder}: ' + ', '.join(f'{len(d)} {split} {kind}' for split, d in datasets.items()))
 
 
 @click.group(context_settings=HELP)

@@ -4,7 +4,7 @@ import click
 
 from mmsimclr.cli.options import command, config_options
 
-CONFIG = 'configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py'
+CONFIG = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
 
 
 @command()

@@ -35,7 +35,7 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
           record: bool, pages: str | None, cfg_options: dict) -> None:
     """Run every cell of a study, and write its table, its figure and what became of the paper's claims.
 
-    CONFIG is a file, e.g. one of configs/studies/. Options KEY=VALUE are for every pre-training;
+    CONFIG is a file or a name, e.g. table5. Options KEY=VALUE are for every pre-training;
     data_root is for the benchmarks too.
     """
     import re

@@ -1,5 +1,7 @@
 """``mmsimclr train``: pre-train a model."""
 
+from pathlib import Path
+
 import click
 
 from mmsimclr.cli.options import (
@@ -17,7 +19,7 @@ from mmsimclr.cli.options import (
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
 @allow_changed_option
-@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='Mixed precision; fp16 needs a GPU.')
+@click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
@@ -29,16 +31,18 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
           launcher: str) -> None:
     """Pre-train the model of a config.
 
-    CONFIG is a file, e.g. one of configs/simclr/.
+    CONFIG is a file, or a name of `mmsimclr configs list simclr`.
     """
     from mmsimclr import distributed
-    from mmsimclr.config import load_config
+    from mmsimclr.config import load_config, set_precision
+    from mmsimclr.files.shipped import for_cpus, hardware_of
     from mmsimclr.protocols import pretrain
-    from mmsimclr.runner import set_amp, set_auto_scale_lr, set_deterministic
+    from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
+    settings.go_on = resume_command(command_line())
     if amp:
-        set_amp(settings, amp)
+        set_precision(settings, amp)
     if resume:
         settings.resume = True
         settings.load_from = None if resume == 'auto' else resume
@@ -46,5 +50,10 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
         set_auto_scale_lr(settings)
     if deterministic:
         set_deterministic(settings)
-    pretrain(settings, config, command_line())
+    import torch
+    if not torch.cuda.is_available() and (better := for_cpus(Path(settings.filename))):
+        meant_for = hardware_of(Path(settings.filename)).partition(';')[0]
+        click.echo(f'no GPU here, and this config is {meant_for}. Without one:\n'
+                   f'  mmsimclr train {better.stem}\n  ({hardware_of(better)})')
+    pretrain(settings, settings.filename, command_line())
     distributed.stop()

@@ -58,12 +58,13 @@ def arguments_of(component: Any) -> Arguments:
     if not inspect.isclass(component):
         return replace(_arguments_of_call(component), required=frozenset())
     names: set[str] = set()
-    required, takes_others = None, True
+    required, takes_others = None, False
     for cls in component.__mro__[:-1]:
         if 'build_iter_from_epoch' in vars(cls):
             names |= _arguments_of_call(cls.build_iter_from_epoch).names
-        if '__init__' in vars(cls):
-            own = _arguments_of_call(cls.__init__)
+        maker = next((name for name in ('__init__', '__new__') if name in vars(cls)), None)
+        if maker and cls is not nn.Module:                      # whose own takes no arguments
+            own = _arguments_of_call(getattr(cls, maker))
             names |= own.names
             if required is None:
                 # Modules of other packages are given arguments by the modules that hold them.
@@ -73,12 +74,12 @@ def arguments_of(component: Any) -> Arguments:
             takes_others = own.takes_others and cls is not CheckpointHook
             if not takes_others:
                 break
-    put_in = {'self'}.union(*(_PUT_IN[base] for base in _PUT_IN if issubclass(component, base)))
+    put_in = {'self', 'cls'}.union(*(_PUT_IN[base] for base in _PUT_IN if issubclass(component, base)))
     names = names.union(*(_TAKEN_OUT[base] for base in _TAKEN_OUT if issubclass(component, base)))
     required = {*(required or ())} - put_in
     if issubclass(component, BaseOptimWrapper):                 # built from a dict, which has to be there
         required.add('optimizer')
-    return Arguments(frozenset(names - {'self'}), frozenset(required), takes_others)
+    return Arguments(frozenset(names - {'self', 'cls'}), frozenset(required), takes_others)
 
 
 def package_of(component: Any) -> str:

@@ -9,40 +9,21 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from mmsimclr.config.check import REGISTRIES, RUNNER_KEYS
 from mmsimclr.errors import InputTypeError
 from mmsimclr.registry import SCOPE
 
-# Keys that cannot change what is computed, with all below them. `*` stands for any text.
-IRRELEVANT = (
-    'work_dir', 'experiment_name',                  # names of folders
-    'resume',                                       # how to start, not what
-    'bad_images',                                   # the other images stay, and a result counts the replaced
-    'log_level', 'log_processor', 'visualizer',     # what is shown
-    'custom_imports',                               # names are compared as what they resolve to
-    'launcher', 'model_wrapper_cfg', 'find_unused_parameters',      # how processes meet
-    'env_cfg',                                      # ports, timeouts, threads, and how cuDNN rounds
-    'randomness.deterministic', 'compile', 'activation_checkpointing',      # rounding
-    'efficient_conv_bn_eval',
-    'num_workers', '*_dataloader.num_workers', '*_hooks.*.num_workers',     # views are seeded by image
-    '*_dataloader.persistent_workers', '*_dataloader.prefetch_factor', '*_dataloader.timeout',
-    '*_dataloader.pin_memory', '*_dataloader.pin_memory_device', '*_dataloader.multiprocessing_context',
-    'protocol.num_processes',                       # the tasks are the same, and each has its own seed
-    'test_dataloader.batch_size', 'val_dataloader.batch_size',      # images are judged one by one
-    # Hooks that only show, save, stop or count.
-    *(f'*_hooks.{name}' for name in (
-        'mmengine.LoggerHook', 'mmengine.IterTimerHook', 'mmengine.RuntimeInfoHook', 'mmengine.ProfilerHook',
-        'mmengine.NPUProfilerHook', 'mmengine.EmptyCacheHook', 'mmengine.CheckpointHook',
-        'mmsimclr.AtomicCheckpointHook', 'mmsimclr.RunSummaryHook', 'mmsimclr.FiniteLossHook',
-        'mmsimclr.PreemptionHook', 'mmsimclr.UnreadableImagesHook', 'mmsimclr.FrozenEncoderHook')),
-    '*_hooks.mmsimclr.OnlineKNNHook.interval', '*_hooks.mmsimclr.OnlineKNNHook.batch_size',
-)
+# Keys that cannot change what is computed, by the reason.
+IRRELEVANT = tuple(key for keys in yaml.safe_load(
+    Path(__file__).with_name('irrelevant.yml').read_text(encoding='utf-8')).values() for key in keys)
 # Keys that say where data lie. They matter, unless the lists of the images are compared themselves.
 LOCATIONS = ('*_dataloader.*data_root', '*_hooks.mmsimclr.OnlineKNNHook.*data_root')
 ABSENT = 'not set'
@@ -77,6 +58,8 @@ def canonical(config: Mapping[str, Any], may_import: bool = True) -> dict[str, A
     """
     scope = _Scope(config.get('default_scope') or SCOPE, may_import)
     settings = {key: config.get(key) for key in RUNNER_KEYS}
+    # As it was called in 0.1, whose results stand.
+    settings['encoder'] = settings.pop('random_encoder') or config.get('encoder')
     if not (settings['auto_scale_lr'] or {}).get('enable'):
         settings['auto_scale_lr'] = None
     if 'by_epoch' in (loop := settings['train_cfg'] or {}) and 'type' not in loop:
@@ -161,7 +144,10 @@ def _flat(node: Any, place: str, scope: _Scope) -> Iterator[tuple[str, Any]]:
         parent, _, key = place.rpartition('.')
         is_layer = '.' in parent and parent.endswith('_cfg')
         names = key.endswith(_NAMING) and (not is_layer or '.' in str(node))
-        yield place, _plain(node, scope, names)
+        try:
+            yield place, _plain(node, scope, names)
+        except InputTypeError as error:
+            raise InputTypeError(f'{place}: {error}') from error
         return
     if not children:
         yield place, '{}' if isinstance(node, Mapping) else '[]'

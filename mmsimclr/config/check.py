@@ -1,11 +1,12 @@
 """Checking a config: unknown keys, unknown types and missing keys."""
 
 import inspect
-import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import TASK_UTILS, Registry
 from mmengine.runner import LogProcessor, Runner
@@ -13,6 +14,7 @@ from mmengine.runner import LogProcessor, Runner
 from mmsimclr import registry as ours
 from mmsimclr.config.arguments import OWN_PACKAGES, Arguments, arguments_of, package_of
 from mmsimclr.config.errors import ConfigError, raise_unknown
+from mmsimclr.config.values import check_numbers
 from mmsimclr.engine import LARSOptimWrapperConstructor
 from mmsimclr.errors import nearest_name
 from mmsimclr.models import ResNet
@@ -23,78 +25,35 @@ REGISTRIES = (*(value for value in vars(ours).values() if isinstance(value, Regi
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'default_hooks', 'runner_type', 'custom_imports',
     'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'encoder', 'dataset_name',
+    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
-def _section(required: str = '', others: str = '') -> Arguments:
-    return Arguments(frozenset(f'{required} {others}'.split()), frozenset(required.split()))
-
-
-_LOADER = _section('dataset sampler batch_size',
-                   'num_workers batch_sampler collate_fn pin_memory drop_last timeout worker_init_fn '
-                   'multiprocessing_context prefetch_factor persistent_workers pin_memory_device in_order '
-                   'num_batch_per_epoch')
-_PARAMWISE = _section(others='custom_keys bias_lr_mult bias_decay_mult norm_decay_mult flat_decay_mult '
-                             'dwconv_decay_mult dcn_offset_lr_mult bypass_duplicate')
-# Dicts without a type, by their place; [] is an item of a list. One with a type that is no key of its section
-# is a component.
-_SECTIONS: dict[str, Arguments] = {
-    'train_dataloader': _LOADER, 'val_dataloader': _LOADER, 'test_dataloader': _LOADER,
-    'train_cfg': _section('by_epoch', 'max_epochs max_iters val_begin val_interval dynamic_intervals'),
-    'val_cfg': _section(others='fp16'),
-    'test_cfg': _section(others='fp16'),
-    'bad_images': _section('max_fraction'),
-    'randomness': _section('seed', 'diff_rank_seed deterministic'),
-    'env_cfg': _section(others='cudnn_benchmark mp_cfg dist_cfg resource_limit'),
-    'env_cfg.mp_cfg': _section(others='mp_start_method opencv_num_threads'),
-    'env_cfg.dist_cfg': _section(others='backend timeout init_backend init_method port'),
-    'auto_scale_lr': _section('base_batch_size', 'enable rule'),
-    'custom_imports': _section('imports', 'allow_failed_imports'),
-    'log_processor.custom_cfg[]': _section('data_src method_name', 'log_name window_size'),
-    'optim_wrapper.clip_grad': _section('', 'type max_norm norm_type clip_value error_if_nonfinite foreach'),
-    'protocol.tasks[]': _section('name metric train test', 'val trainval held_out root needs source note'),
-}
-# Numbers that torch and numpy refuse with a traceback of theirs, by their key in a section.
-_RANGES = {'batch_size': (1, math.inf), 'num_workers': (0, math.inf), 'seed': (0, 2**32 - 1)}
-_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'encoder': ResNet}
-# Places of other dicts.
-_DICTS = {*_DEFAULT_TYPES, 'default_hooks', 'model', 'protocol', 'visualizer'}
-# Keys below which a dict describes a component, so that it needs a type.
-_COMPONENTS = {
-    'model', 'data_preprocessor', 'backbone', 'neck', 'head', 'heads', 'loss', 'dataset', 'datasets',
-    'sampler', 'batch_sampler', 'collate_fn', 'pipeline', 'transforms', 'shared', 'operators', 'optimizer',
-    'param_scheduler', 'default_hooks', 'custom_hooks', 'bank', 'queries', 'classifier', 'visualizer',
-    'vis_backends', 'val_evaluator', 'test_evaluator', 'protocol', 'train', 'val', 'test', 'trainval'}
-_COMPONENTS_BY_NAME = {'heads', 'default_hooks'}               # of these; the user chooses the names
-# Whatever is below these belongs to the component that takes them.
-_UNCHECKED = {'metainfo', 'init_kwargs', 'paramwise_cfg', 'override', 'on_trace_ready'}
-_HOOKS_OF_MMENGINE = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
-# Arguments that protocols fill into the model they train, and the Runner into samplers.
-_OF_ENCODER = {'backbone', 'num_classes', 'map_shape', 'in_channels', 'feat_channels', 'out_channels',
-               'featmap_strides', 'strides'}
-_OF_SAMPLERS = {'dataset', 'seed', 'sampler', 'batch_size'}
+# Sections and keys that no signature has; the file says what each part of it is.
+_TABLE = yaml.safe_load(Path(__file__).with_name('sections.yml').read_text(encoding='utf-8'))
+_SECTIONS = {place: Arguments(frozenset(' '.join(keys.values()).split()),
+                              frozenset(keys.get('required', '').split()))
+             for place, keys in _TABLE.pop('sections').items()}
+_KEYS = {part: frozenset(keys.split()) for part, keys in _TABLE.items()}
+_DEFAULT_TYPES = {'optim_wrapper': OptimWrapper, 'log_processor': LogProcessor, 'random_encoder': ResNet}
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check every key and every type name of a config.
+    """Check every key and every type name of a config; raise ConfigError at the first that is wrong.
 
     The keys of a component are the arguments that its signature names. It checks their values when built.
-    Checked here are those that no component of ours takes: sections that are no dict, sizes and seeds.
-
-    Raises:
-        ConfigError: At the first unknown key or type, missing key, or such value; it says where, and the
-            nearest name.
+    Checked here are those that no component of ours takes: sections that are no dict, and ``VALUES``.
     """
     check_variables(config)
     given: set[str] = set()
     if isinstance(protocol := config.get('protocol'), Mapping):
-        given = _OF_ENCODER | ({'dataset'} if 'tasks' in protocol else set())
+        given = _KEYS['of_encoder'] | ({'dataset'} if 'tasks' in protocol else set())
     elif 'optim_wrapper' not in config:                         # nothing is trained
         given = {'sampler', 'batch_size'}
     for key in sorted(RUNNER_KEYS & set(config), key=lambda key: (key != 'protocol', key)):
         _check(config[key], key, OWN_PACKAGES[0], given)
+    check_numbers(config)
 
 
 def check_variables(config: Mapping[str, Any]) -> None:
@@ -143,7 +102,7 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     if not isinstance(node, Mapping):
         _check_is_dict(node, place, section)
         return
-    if key in _UNCHECKED:
+    if key in _KEYS['unchecked']:
         return
     if section and ('type' not in node or 'type' in section.names):
         arguments = section
@@ -156,15 +115,10 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     else:
         arguments = Arguments(frozenset(), takes_others=True)
     if key in ('sampler', 'batch_sampler'):
-        given = given | _OF_SAMPLERS
-    for name in set(node) - _HOOKS_OF_MMENGINE if place == 'default_hooks' else ():
-        if nearest_name(name, _HOOKS_OF_MMENGINE, cutoff=0.8):
-            raise_unknown(name, place, _HOOKS_OF_MMENGINE)
-    for name, (low, high) in _RANGES.items() if section else ():
-        value = node.get(name)
-        if value is not None and not (isinstance(value, int) and low <= value <= high):
-            raise ConfigError(f'{place}.{name} must be a whole number >= {low}'
-                              f'{"" if high == math.inf else f" and <= {high}"}, got {value!r}')
+        given = given | _KEYS['of_samplers']
+    for name in set(node) - _KEYS['hooks_of_mmengine'] if place == 'default_hooks' else ():
+        if nearest_name(name, _KEYS['hooks_of_mmengine'], cutoff=0.8):
+            raise_unknown(name, place, _KEYS['hooks_of_mmengine'])
     for name, value in node.items():
         if name not in arguments.names and name not in ('type', '_scope_') and not arguments.takes_others:
             raise_unknown(name, place, {'type', *arguments.names})
@@ -182,7 +136,7 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
 def _check_is_dict(value: Any, place: str, section: Arguments | None) -> None:
     """Raise ConfigError at a plain value or a list in the place of a dict."""
     items = _SECTIONS.get(f'{place}[]')
-    is_dict = section or place in _DICTS or place.rpartition('.')[0] == 'default_hooks'
+    is_dict = section or place in _KEYS['dicts'] or place.rpartition('.')[0] == 'default_hooks'
     if value is None or not (is_dict or items) or (items and isinstance(value, list | tuple)):
         return
     names = f' with {", ".join(sorted((section or items).names))}' if section or items else ''
@@ -197,9 +151,10 @@ def _component_of(node: Mapping[str, Any], place: str, owner: str) -> Any:
     if node.get('type') is not None:
         # Norms, activations and operations of other packages are not all registered.
         return _resolve(node['type'], place, must_be_known=is_own and not key.endswith('_cfg'))
-    is_component = key in _COMPONENTS and (key not in _COMPONENTS_BY_NAME or place.endswith(']')) \
+    by_name = _KEYS['components_by_name']
+    is_component = key in _KEYS['components'] and (key not in by_name or place.endswith(']')) \
         and place != 'data_preprocessor'                        # whose type the model may know
-    if is_own and (is_component or parent in _COMPONENTS_BY_NAME):
+    if is_own and (is_component or parent in by_name):
         raise ConfigError(f'{place} lacks type: it must be the class of what is to be built, or its '
                           f'registered name; got {", ".join(node) or "an empty dict"}')
     return _DEFAULT_TYPES.get(place)
@@ -250,8 +205,8 @@ def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     of_optimizer = {'lr_mult', 'decay_mult'}
     if isinstance(optimizer := wrapper.get('optimizer'), Mapping) and 'type' in optimizer:
         of_optimizer |= arguments_of(_resolve(optimizer['type'], 'optim_wrapper.optimizer')).names
-    for name in set(paramwise) - _PARAMWISE.names:
-        raise_unknown(name, place, _PARAMWISE.names)
+    for name in set(paramwise) - _KEYS['paramwise']:
+        raise_unknown(name, place, _KEYS['paramwise'])
     for key, settings in (paramwise.get('custom_keys') or {}).items():
         for name in set(settings) - of_optimizer:
             raise_unknown(name, f'{place}.custom_keys[{key!r}]', of_optimizer)

@@ -15,7 +15,9 @@ from mmengine.config import Config
 
 from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check_variables
 from mmsimclr.config.errors import ConfigError
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean, nearest_name
+from mmsimclr.config.short_names import SHORT_NAMES, apply_short_names, take_short_names
+from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.files import find_config
 
 # MMEngine's Config._substitute_env_variables and _substitute_predefined_vars.
 PASTED_VARIABLE = re.compile(r'\{\{\s*[\'"]?\s*\$')
@@ -31,7 +33,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
         path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
         options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. The name of a variable that
             the file assigns at its top level, such as ``epochs`` or ``batch_size``, changes it before the
-            file computes anything from it. ``data_root`` moves every path of the config that begins with the
+            file computes anything from it. Other short names (:data:`SHORT_NAMES`) change what they stand for
+            after the rest. ``data_root`` moves every path of the config that begins with the
             file's own ``data_root``.
         work_dir: Folder of logs and checkpoints; otherwise the config's, or ``work_dirs/<name of config>``.
 
@@ -40,21 +43,23 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
 
     Raises:
         MissingFileError: If there is no such file; it suggests the nearest one.
-        ConfigError: If the file or a base cannot be read or names what cannot be imported, a key or a type is
-            unknown, or an option names a variable of a base, which would change nothing.
+        ConfigError: If the file or a base cannot be read, a key, type or import is unknown, or an option
+            would change nothing.
     """
-    path = Path(path)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path('configs')
-        near = nearest_name(path, folder.rglob('*.py'), cutoff=0.4)
-        raise MissingFileError(f'no config at {path}' + (f'; did you mean {near}?' if near else ''))
+    path = find_config(path)
     _check_source(path)
     config, options = _read(path), dict(options or {})
     own = _variables(path) - RUNNER_KEYS - {'data_root'}
     if changed := {name: options.pop(name) for name in [*options] if name in own}:
         config = _read_changed(path, changed)
+    stated = take_short_names(config)
     check_variables(config)
+    apply_short_names(config, stated)
+    short = {name: options.pop(name) for name in SHORT_NAMES
+             if name in options and name not in config and not isinstance(options[name], dict)}
+    options = {re.sub(r'^encoder(?=\.|$)', 'random_encoder', key): value for key, value in options.items()}
     _apply(config, options)
+    apply_short_names(config, short)
     check_config(config)
     if config.get('default_scope') is None:
         config.default_scope = 'mmsimclr'
@@ -232,6 +237,11 @@ def _import_types(items: Iterator) -> None:
             _import_types(value.items())
         elif isinstance(value, list | tuple):
             _import_types(enumerate(value))
+
+
+def bases_of(path: Path) -> list[Path]:
+    """Return the files of the bases that a config reads itself."""
+    return [base for _, base, _ in _bases(path) if base is not None]
 
 
 def _bases(path: Path) -> Iterator[tuple[int, Path | None, list[str]]]:

@@ -18,17 +18,8 @@ from mmsimclr.registry import DATASETS
 class FileDataset(BaseDataset):
     """Base of datasets read from files: MMEngine's, with the arguments that make sense for them.
 
-    Args:
-        data_root: Folder of the files.
-        pipeline: Transforms applied to an item.
-        metainfo: Entries to add to the dataset's own, or to replace there.
-        indices: Keep the first (``n``) or the last (``-n``) images only, or those listed.
-        test_mode: As in MMEngine.
-        lazy_init: Read nothing before the first use.
-
-    Raises:
-        FileNotFoundError: If the folder or a file is missing; the message says where to get it.
-        ValueError: If an argument is out of range, or a file has another content than it should.
+    ``indices`` keeps the first (``n``) or the last (``-n``) images only, or those listed. MissingFileError if
+    the folder or a file is missing; the message says where to get it.
     """
 
     IS_SERIALIZED = True
@@ -67,7 +58,7 @@ class ArrayDataset(FileDataset):
     """Base of datasets held in arrays with a row for each image; forked data-loader workers share them.
 
     A subclass names its arrays in ``ROWS``, ``labels`` among them (int64 [N], -1 for none), and fills them in
-    ``read``. MMEngine's ``data_list`` stays empty. The arguments are those of :class:`FileDataset`.
+    ``read``.
     """
 
     IS_SERIALIZED = False
@@ -79,9 +70,9 @@ class ArrayDataset(FileDataset):
     def full_init(self) -> None:
         if not self._fully_initialized:
             self.read()
-            if self._indices is not None:
-                self._keep(self._indices)
             self._fully_initialized = True
+            if self._indices is not None:
+                self.get_subset_(self._indices)
 
     @force_full_init
     def __len__(self) -> int:
@@ -100,23 +91,20 @@ class ArrayDataset(FileDataset):
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keep only the first (``n``) or last (``-n``) images, or those listed."""
-        self._keep(indices)
-
-    @force_full_init
-    def get_subset(self, indices: int | Sequence[int]) -> 'ArrayDataset':
-        """Return a dataset of what ``get_subset_`` would keep."""
-        subset = copy.copy(self)
-        subset.pipeline = copy.deepcopy(self.pipeline)
-        subset._keep(indices)
-        return subset
-
-    def _keep(self, indices: int | Sequence[int]) -> None:
         if isinstance(indices, (int, np.integer)):
             chosen = slice(indices) if indices >= 0 else slice(indices, None)
         else:
             chosen = np.asarray(indices, np.int64)
         for name in self.ROWS:
             setattr(self, name, getattr(self, name)[chosen])
+
+    @force_full_init
+    def get_subset(self, indices: int | Sequence[int]) -> 'ArrayDataset':
+        """Return a dataset of what ``get_subset_`` would keep."""
+        subset = copy.copy(self)
+        subset.pipeline = copy.deepcopy(self.pipeline)
+        subset.get_subset_(indices)
+        return subset
 
 
 class DatasetWrapper(Dataset):

@@ -24,13 +24,9 @@ class Birdsnap(FileDataset):
     item is ``dict(img_path=str, gt_label=int, sample_idx)``.
 
     Args:
-        data_root: Folder with ``species.txt``, ``images.txt`` and ``test_images.txt``, and with the images
-            in ``images/`` or ``download/images/``.
+        data_root: Folder of the lists, with the images in ``images/`` or ``download/images/``.
         split: ``'test'``, the images of ``test_images.txt`` (2,443), or ``'train'``, the others (47,386).
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
-
-    Attributes:
-        num_listed, num_missing: Number of images that the split lists, and of those that are not there.
 
     Source:
         Berg et al. 2014, Birdsnap: Large-scale Fine-grained Visual Categorization of Birds.

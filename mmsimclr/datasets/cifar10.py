@@ -80,19 +80,17 @@ class CIFAR10(ArrayDataset):
 
     Both official versions are read, ``cifar-10-batches-bin/*.bin`` and ``cifar-10-batches-py/*``: the first
     one found, in ``data_root`` or as ``data_root`` itself. At every load each file is compared with its
-    official md5 sum, a pickle before it is opened.
+    official md5 sum.
 
     The images lie in one array, ``images``, uint8 [N, 32, 32, 3] in RGB (154 MB for the 50,000 of training).
-    An item is ``dict(img=uint8 [32, 32, 3] RGB, gt_label=int, sample_idx=index)``, where ``img`` is a copy,
-    and ``index`` the very object that the sampler passed.
+    An item is ``dict(img=uint8 [32, 32, 3] RGB, gt_label=int, sample_idx=index)``.
 
     Args:
         data_root: Folder of an official version, which ``python tools/prepare_data/cifar10.py`` makes.
         split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
-        num_images: Keep only so many images, the same number of each class: its first ones in the order of
-            the files. Where the number does not divide, the first classes have one more. None keeps all.
-        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`; ``indices`` count after
-            ``num_images``.
+        num_images: Keep only so many images, the first ones of each class; where the number does not divide,
+            the first classes have one more. None keeps all. ``indices`` count after it.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
     """
 
     METAINFO = {'classes': CLASSES}
@@ -135,7 +133,13 @@ class CIFAR10(ArrayDataset):
             self.images[start:end] = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
             self.labels[start:end] = records[:, 0]
         if self.num_images is not None:
-            self._keep(_balanced_subset(self.labels, self.num_images))
+            # An image's rank is its place among those of its class; the lowest ranks go first.
+            rank = np.empty(len(self.labels), np.int64)
+            for label in np.unique(self.labels):
+                of_class = self.labels == label
+                rank[of_class] = np.arange(of_class.sum())
+            chosen = np.sort(np.lexsort((self.labels, rank))[:self.num_images])
+            self.images, self.labels = self.images[chosen], self.labels[chosen]
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
@@ -144,12 +148,3 @@ class CIFAR10(ArrayDataset):
         # A copy, so that a transform working in place cannot change the dataset.
         return {'img': self.images[place].copy(), 'gt_label': int(self.labels[place]),
                 'sample_idx': idx if idx >= 0 else place}
-
-
-def _balanced_subset(labels: np.ndarray, num_images: int) -> np.ndarray:
-    """Return the places of the first images of each class, ascending; others make up for a small class."""
-    # An image's rank is its place among those of its class; the lowest ranks go first.
-    rank = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        rank[labels == label] = np.arange(np.count_nonzero(labels == label))
-    return np.sort(np.lexsort((labels, rank))[:num_images])

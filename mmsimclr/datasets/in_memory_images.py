@@ -17,14 +17,10 @@ from mmsimclr.registry import DATASETS, FUNCTIONS
 class InMemoryImages(Dataset):
     """The images of another dataset, whole batches at a time, for views that are made on the device.
 
-    CIFAR-10 takes 154 MB. A loader without worker processes asks for a batch by its indices and gets it by
-    one gather where the images lie; nothing is decoded, collated or copied. A batch has the form that
-    ``PackForDevice`` and collating give; set ``collate_fn=dict(type='as_fetched')`` in the loader.
-
-    Args:
-        dataset: Config of a dataset whose items, before any pipeline, hold ``img``, uint8 [H, W, 3] of one
-            size, such as CIFAR10 and Shapes. Its pipeline is not used.
-        device: Device of the images; by default the one that is trained on.
+    A loader without worker processes asks for a batch by its indices and gets it by one gather where the
+    images lie, by default on the device that is trained on. A batch has the form that ``PackForDevice`` and
+    collating give; set ``collate_fn=dict(type='as_fetched')`` in the loader. Items of ``dataset``, a config
+    whose pipeline is not used, hold ``img``, uint8 [H, W, 3] of one size, such as CIFAR10 and Shapes.
     """
 
     def __init__(self, dataset: Mapping[str, Any], device: str | None = None) -> None:
@@ -43,9 +39,8 @@ class InMemoryImages(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict:
         """Return a batch; torch's loader calls it with all indices of one.
 
-        Indices come from our sampler, with seed and epoch; others get a seed drawn from ``random``. The batch
-        has ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
-        ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU.
+        It has ``inputs``, uint8 [N, H, W, 3] on the device, and ``data_samples``: int64 [N] ``sample_idx``,
+        ``epoch`` and ``seed``, and ``image_size`` [N, 2], on the CPU. Indices that carry no seed get one.
         """
         rows = torch.tensor([int(index) for index in indices])
         samples = {

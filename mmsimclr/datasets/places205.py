@@ -31,9 +31,6 @@ class Places205(FileDataset):
             before they are read.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
 
-    Attributes:
-        num_listed, num_missing: Number of images that the split lists, and of those that were left out.
-
     Source:
         Zhou et al. 2014, Learning Deep Features for Scene Recognition using Places Database.
     """

@@ -24,18 +24,13 @@ class ReplaceUnreadable(DatasetWrapper):
     """Another dataset, in which an image drawn from all others takes the place of an unreadable one.
 
     The draw follows from the run's seed, the epoch, the index asked for and which files are unreadable. So it
-    is the same for any number of workers and ranks, and after a resume. The views of a replacement differ
-    from those that the same image has in its own place.
+    is the same for any number of workers and ranks, and after a resume.
 
     ``bad_images=dict(max_fraction=...)`` at the top level of a config puts this around the training set.
 
-    Args:
-        dataset: A training set or its config, of any kind whose pipeline raises ``OSError`` for an unreadable
-            image, as :class:`~mmsimclr.transforms.LoadImage` does. Other errors are always raised.
-        max_fraction: The largest part of the images that may be unreadable, > 0 and < 1; more is an error.
-
-    Attributes:
-        unreadable: True for the images found unreadable, bool [N], in memory that the workers share.
+    The pipeline of ``dataset``, a training set or its config, raises ``OSError`` for an unreadable image, as
+    :class:`~mmsimclr.transforms.LoadImage` does. Other errors are raised, and so is one when more than
+    ``max_fraction`` of the images, > 0 and < 1, are unreadable. Workers share ``unreadable``, bool [N].
     """
 
     def __init__(self, dataset: Mapping[str, Any] | Dataset, max_fraction: float) -> None:

@@ -18,9 +18,7 @@ from mmsimclr.registry import DATASETS
 class ImageSubset(DatasetWrapper, ABC):
     """Some of the images of another dataset, numbered anew, in that dataset's order.
 
-    Args:
-        dataset: Config of a dataset with MMEngine's ``get_data_info`` and ``get_subset_``.
-        pipeline: Replaces the dataset's, where it is given.
+    ``dataset`` is a config; ``pipeline`` replaces the dataset's, where it is given.
     """
 
     def __init__(self, dataset: Mapping[str, Any], pipeline: Sequence | None = None) -> None:
@@ -57,15 +55,9 @@ class BalancedSubset(ImageSubset):
 
 
 def balanced_sample(labels: np.ndarray, num_classes: int, num_images: int, seed: int) -> list[int]:
-    """Draw images without replacement, the same number from each class; return their places, ascending.
+    """Draw images of classes [N] without replacement, as many from each; return their places, ascending.
 
     Where the number does not divide by that of the classes, some classes, drawn too, give one more.
-
-    Args:
-        labels: Class of each image, int64 [N]; each class has as many images as are drawn from it.
-        num_classes: Number of classes K.
-        num_images: Number of images to draw, >= K.
-        seed: Seed of the draw.
     """
     if num_images < num_classes or num_classes == 0:
         raise InputError(f'{num_images} of {len(labels)} images are less than one for each of {num_classes} '

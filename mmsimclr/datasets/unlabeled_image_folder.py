@@ -23,12 +23,8 @@ NUM_PROBED = 256  # Almost always the first one will do.
 def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -> list[bytes]:
     """List the images below a folder: paths relative to it as the file system spells them, sorted.
 
-    Links are followed, but no folder is visited twice, so a loop of links ends. Names that begin with a dot
-    are passed over. So are files without one of the ``extensions``, which are in lower case with the dot; the
-    log counts them by their endings.
-
-    Raises:
-        FileNotFoundError: If ``root`` is not a folder or holds no image.
+    Links are followed, but no folder is visited twice. Names that begin with a dot are passed over, and so
+    are files without one of the ``extensions``, in lower case with the dot. MissingFileError without images.
     """
     if not root.is_dir():
         state = 'is not a folder' if root.exists() else 'does not exist'
@@ -102,18 +98,15 @@ def is_image(path: str) -> bool:
 class UnlabeledImageFolder(FileDataset):
     """All images below a folder, in one order that every machine agrees on.
 
-    An item is ``dict(img_path=str, sample_idx=index)``, where ``index`` is the very object that the sampler
-    passed; the pipeline's first transform reads the file. Images are found as :func:`find_images` says, and
-    ordered by their path relative to ``data_root``, byte by byte. A path takes its length in memory, once for
-    all workers.
+    An item is ``dict(img_path=str, sample_idx=index)``; the pipeline's first transform reads the file. Images
+    are found as :func:`find_images` says, and ordered by their path relative to ``data_root``, byte by byte.
 
     Args:
         data_root: The folder.
         extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
-        max_images: Take only so many images, evenly spaced over the order. None takes all.
-        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`; ``indices`` count after
-            ``max_images``.
+        max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
+        **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
     """
 
     def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,

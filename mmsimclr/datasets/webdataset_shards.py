@@ -27,23 +27,14 @@ _MEMBER = re.compile(r'((?:.*/|)[^./]+)\.([^/]*)')
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """The images of S shards, in the order of the shards and of the members in them.
+    """The N images of S shards, in the order of the shards and of the members in them."""
 
-    Attributes:
-        names: File names of the shards, S of them, sorted.
-        sizes: Their sizes in bytes, int64 [S].
-        shards: The shard of each image, int32 [N].
-        offsets: First byte of each image in its shard, int64 [N].
-        lengths: Bytes of each image, int64 [N].
-        labels: Class of each image, int64 [N]; -1 where it has none.
-    """
-
-    names: tuple[str, ...]
-    sizes: ndarray
-    shards: ndarray
-    offsets: ndarray
-    lengths: ndarray
-    labels: ndarray
+    names: tuple[str, ...]                      # file names of the shards, sorted
+    sizes: ndarray                              # of the shards in bytes, int64 [S]
+    shards: ndarray                             # the shard of each image, int32 [N]
+    offsets: ndarray                            # first byte of each image in its shard, int64 [N]
+    lengths: ndarray                            # bytes of each image, int64 [N]
+    labels: ndarray                             # class of each image, int64 [N]; -1 where it has none
 
     def write(self, folder: Path) -> None:
         """Write the index beside its shards, whole or not at all."""
@@ -53,7 +44,7 @@ class ShardIndex:
 
 def read_index(folder: Path) -> ShardIndex:
     """Return the index of a folder, which fits its shards; where none is written, read their headers."""
-    present, path = shard_names(folder), folder / INDEX_NAME
+    names, path = shard_names(folder), folder / INDEX_NAME
     if not path.is_file():
         return scan_shards(folder)
     mend = f'index again: python tools/prepare_data/shards.py index {folder}'
@@ -61,19 +52,12 @@ def read_index(folder: Path) -> ShardIndex:
         index = _checked_index(read_npz(path, 'index of shards'))
     except InputError as error:
         raise InputError(f'{error}; {mend}') from error
-    missing = sorted(set(index.names) - set(present))
-    if missing:
-        raise MissingFileError(f'{len(missing)} of {len(index.names)} shards are missing in {folder}, among '
-                               f'them {missing[0]}; bring them back, or {mend}')
-    for name, size in zip(index.names, index.sizes.tolist(), strict=True):
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise InputError(f'{folder / name} is truncated or another: {found} bytes, {size} when it was '
-                             f'indexed; bring it back, or {mend}')
-    unknown = sorted(set(present) - set(index.names))
-    if unknown:
-        raise InputError(f'{len(unknown)} shards in {folder} are not in {INDEX_NAME}, among them '
-                         f'{unknown[0]}; {mend}')
+    present = {name: (folder / name).stat().st_size for name in names}
+    indexed = dict(zip(index.names, index.sizes.tolist(), strict=True))
+    if present != indexed:
+        wrong = sorted(name for name, _ in present.items() ^ indexed.items())[0]
+        raise InputError(f'{folder / wrong} has {present.get(wrong, "no")} bytes, and '
+                         f'{indexed.get(wrong, "no")} in {INDEX_NAME}; bring the shards back, or {mend}')
     return index
 
 
@@ -167,11 +151,8 @@ class WebDatasetShards(ArrayDataset):
     """The images of all ``.tar`` files in a folder: members ``KEY.jpg`` (or another image) and ``KEY.cls``.
 
     An index says where each image lies, so any image can be had by one read, and the sampler's seeded epochs
-    and resuming work as for files. Reading is local or from a mounted file system. To stream from an object
-    store, use WebDataset itself, which reads the same shards but counts an epoch by samples drawn.
-
-    An item is ``dict(img=bytes of the file, img_path=shard and member, sample_idx=index)``, with ``gt_label``
-    where there is one. ``index`` is the very object that the sampler passed; ``LoadImage`` decodes ``img``.
+    and resuming work as for files. An item is ``dict(img=bytes of the file, img_path=shard and member,
+    sample_idx=index)``, with ``gt_label`` where there is one; ``LoadImage`` decodes ``img``.
 
     The arguments are those of :class:`~mmsimclr.datasets.base.FileDataset`. ``data_root``, the folder of the
     shards, may hold ``index.npz``, which ``python tools/prepare_data/shards.py index`` writes; else the

@@ -20,21 +20,11 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
     """Return the features of a bank that are nearest to each query, by cosine.
 
     At most query_chunk x bank_chunk similarities are in memory; a memory-mapped array is read piece by piece.
-
-    Args:
-        queries: Float [Q, D]; need not be unit norm.
-        bank: Float [B, D].
-        k: Number of neighbours, >= 1; at most B are returned.
-        query_chunk: Queries compared at once.
-        bank_chunk: Features of the bank compared at once.
-        device: Where to compute; that of the bank by default.
+    Queries, float [Q, D], and bank, float [B, D], need not be unit norm. ValueError if one is not finite.
 
     Returns:
         Similarities, float32 [Q, min(k, B)], largest first, and the neighbours' rows in the bank, int64.
         Among equal similarities the earlier row comes first.
-
-    Raises:
-        ValueError: If a feature is not finite.
     """
     device = device or (bank.device if isinstance(bank, Tensor) else 'cpu')
     k = min(k, len(bank))
@@ -109,12 +99,7 @@ def vote(similarity: Tensor, neighbour_labels: Tensor, num_classes: int, tempera
     """Return the votes of neighbours for every class, float32 [Q, num_classes].
 
     A vote is exp(similarity / temperature), relative to the best neighbour's so that it cannot overflow.
-
-    Args:
-        similarity: Cosine similarities, float [Q, k], largest first.
-        neighbour_labels: Classes of the neighbours, int64 [Q, k].
-        num_classes: Number of classes.
-        temperature: Temperature of the votes, dimensionless, > 0.
+    Similarities, float [Q, k], are sorted, the largest first; classes of neighbours are int64 [Q, k].
     """
     weight = ((similarity - similarity[:, :1]) / temperature).exp()
     return weight.new_zeros(len(weight), num_classes).scatter_add_(1, neighbour_labels, weight)

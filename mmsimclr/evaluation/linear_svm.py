@@ -20,14 +20,10 @@ MAX_ITERATIONS = 2000
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, cost: float, seed: int = 0,
             max_iterations: int = MAX_ITERATIONS) -> tuple[LinearSVC, bool]:
-    """Fit scikit-learn's LinearSVC to one class; return it, and whether it converged.
+    """Fit scikit-learn's LinearSVC to features [N, C]; return it, and whether it converged.
 
-    Args:
-        features: Float [N, C].
-        labels: int [N]: 1 present, 0 absent, -1 leave the image out.
-        cost: Weight of the errors against the margin, > 0.
-        seed: Decides the order in which liblinear visits the images.
-        max_iterations: Bound on its passes.
+    Labels are int [N]: 1 present, 0 absent, -1 leave the image out. ``cost`` weighs the errors against the
+    margin; ``seed`` decides the order in which liblinear visits the images.
 
     Source:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
@@ -46,11 +42,7 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Features [N, C] and [M, C] become float64 [N, min(N, C)] and [M, min(N, C)]. An SVM sees only inner
     products with training images, so N coordinates in the space that these span say all. In the basis of a QR
-    decomposition image i has i + 1 of them that are not 0, and liblinear skips zeros: 5,011 images of 9,216
-    numbers shrink to 2,506 on average.
-
-    Raises:
-        ValueError: If a feature is not finite, or the shapes do not fit.
+    decomposition image i has i + 1 of them that are not 0, and liblinear skips zeros.
     """
     if not train.ndim == test.ndim == 2 or train.shape[1] != test.shape[1] or not min(train.size, test.size):
         raise InputError('features must be [N, C] and [M, C] with N, M and C >= 1, got '

@@ -21,23 +21,18 @@ TOLERANCE = 1e-8
 
 
 def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, tolerance: float,
-             max_iterations: int, history: int = 10) -> tuple[Tensor, bool]:
+             max_iterations: int) -> tuple[Tensor, bool]:
     """Return where a function is least, and whether the search converged.
 
-    Args:
-        function: Returns value and gradient at a point; convex, positive, of curvatures about 1, since the
-            first step is the negative gradient.
-        start: The first point.
-        tolerance: The search has converged when the squared norm of the gradient is at most this times the
-            value, or when no step lowers the value any more, for lack of digits.
-        max_iterations: Bound on the number of steps.
-        history: Number of steps from which the curvature is estimated.
+    ``function`` returns value and gradient at a point; it is convex, positive, of curvatures about 1, since
+    the first step is the negative gradient. The search has converged when the squared norm of the gradient is
+    at most ``tolerance`` times the value, or when no step lowers the value any more, for lack of digits.
 
     Source:
         Nocedal & Wright 2006, Numerical Optimization, algorithms 7.4 and 7.5, with backtracking.
     """
     point, (value, gradient) = start, function(start)
-    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
+    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=10)
     for _ in range(max_iterations):
         if _dot(gradient, gradient) <= tolerance * value:
             return point, True
@@ -160,25 +155,15 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
                     max_iterations: int = 1000) -> Iterator[LinearClassifier]:
     """Yield a linear classifier for each regularisation, the strongest first; a fit begins at the one before.
 
-    For classes [N] it minimises the mean cross-entropy + l2 / 2 * |W|^2; scikit-learn's ``C`` is
-    1 / (l2 * N). For labels [N, K] it is K binary regressions, each the mean over the images that count
-    for class k of log(1 + exp(-y s)) + l2 / 2 * |w_k|^2; there ``C`` is 1 / (l2 * N_k). Biases are not
-    penalised.
+    For classes [N] in [0, num_classes) it minimises the mean cross-entropy + l2 / 2 * |W|^2; scikit-learn's
+    ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not count, it is K
+    binary regressions, each the mean over the images that count of log(1 + exp(-y s)) + l2 / 2 * |w_k|^2;
+    there ``C`` is 1 / (l2 * N_k). Biases are not penalised. ``rows`` names those of ``features``, float
+    [N, C], which may be memory-mapped, to fit to; for ``tolerance`` see :func:`minimise`.
 
     The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
-    centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. The rotated
-    features are kept in their own precision; what is computed with them is in double precision.
-
-    Args:
-        features: Float [N, C]; an array may be memory-mapped.
-        labels: int64 [N], in [0, num_classes); or int64 [N, num_classes] with 1 present, 0 absent, -1
-            where the image does not count for the class.
-        num_classes: Number of classes K, >= 2, or >= 1 with labels [N, K].
-        l2: Regularisations, each >= 0.
-        rows: Fit to these rows only.
-        device: Where to compute.
-        tolerance: See :func:`minimise`.
-        max_iterations: Bound on L-BFGS iterations for each fit.
+    centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. What is computed
+    with the rotated features is in double precision.
 
     Raises:
         ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only

@@ -25,16 +25,8 @@ def average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the average precision of scores for one class, from 0 to 1.
 
     It is the sum over recall levels of the step in recall times the largest precision at this or a larger
-    recall. Images of one score are retrieved together: equal scores for all give the share of positives,
-    which is chance.
-
-    Args:
-        labels: int [N]: 1 where the class is present, 0 where it is absent, -1 where the image is left out.
-        scores: Float [N]; the higher, the surer.
-
-    Raises:
-        ValueError: If shapes differ, a label is something else, a score that counts is not finite, or no
-            image is positive.
+    recall. Images of one score are retrieved together. Labels are int [N]: 1 present, 0 absent, -1 left out;
+    scores are float [N], the higher, the surer. ValueError if they do not fit, or no image is positive.
 
     Source:
         Everingham et al. 2010, in the form used since 2010: all recall levels, not eleven.
@@ -81,9 +73,6 @@ def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the :func:`average_precision` of each class, averaged over classes, in percent.
 
     Labels are int64 [N, K]: 1 present, 0 absent, -1 left out of the class. Scores are float [N, K].
-
-    Raises:
-        ValueError: If shapes differ, a score is not finite, or a class has no positive image.
     """
     _check_scores(labels, scores)
     return 100.0 * float(np.mean([average_precision(truth, column)

@@ -20,19 +20,11 @@ def permutation_test(labels: ndarray, predicted_a: ndarray, predicted_b: ndarray
 
     For accuracies an image counts by how many right answers it has of one model more than of the other. Of
     images that count the same, the sum is drawn from its exact, binomial distribution. The paper tests these
-    only, the accuracy on VOC 2007 too: under the null hypothesis answers may be exchanged, but average
-    precision compares the scores of an image with those of all others, so that an exchange mixes two models'
-    scores. Here the test is offered for it too, with each model's scores first replaced by their ranks
-    within the class, which keeps its value and makes scales equal.
+    only, the accuracy on VOC 2007 too: an exchange mixes two models' scores, which average precision
+    compares. Here the test is offered for it too, on each model's ranks within the class.
 
-    Args:
-        labels: As in :class:`~mmsimclr.protocols.Predictions`.
-        predicted_a: Predictions of one model, as there.
-        predicted_b: Those of the other.
-        metric: A key of :data:`~mmsimclr.evaluation.metrics.METRICS`.
-        num_exchanges: Number of random exchanges, >= 1.
-        seed: Seed of the exchanges.
-        device: Where to compute.
+    ``labels`` and predictions are as in :class:`~mmsimclr.protocols.Predictions`, ``metric`` is a key of
+    :data:`~mmsimclr.evaluation.metrics.METRICS`, and ``num_exchanges`` is >= 1.
 
     Source:
         Chen et al. 2020, appendix B.8; Phipson & Smyth 2010 for counting the observed one.

@@ -137,15 +137,15 @@ class Embedder:
         checkpoint: A file, address or model-zoo name (see :func:`mmsimclr.checkpoints.build_encoder`), or
             a backbone, which is moved to the device and put in eval mode.
         device: ``'auto'`` is the GPU if there is one; otherwise as torch names them.
-        stages: One or several of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map;
-            and of the projection head in the same checkpoint, ``'projection'``, its output, and
-            ``'projection.hidden1'`` ..., its hidden layers behind their ReLU.
+        stages: Of ``'stem'``, ``'layer1'`` ... ``'layer4'`` and ``'pooled'``, the last map; and of the
+            projection head ``'projection'``, its output, and ``'projection.hidden1'`` ..., behind their ReLU.
         pooling: ``'average'``: over all positions of a map; ``'grid'``: over the windows of a grid, about
             9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
         batch_size: Images in one forward pass, >= 1.
         resize_px, crop_px: By default 256 and 224, or 32 and 32 for an encoder with the CIFAR stem.
-        interpolation, squash: See :class:`Preparation`.
+        interpolation, squash: See :class:`Preparation`, also for a ``crop_px`` of [height, width].
+        mirrored: Whether to embed the images' mirror images, left and right exchanged.
         input: Scale of the images, needed for a backbone; otherwise in place of what the checkpoint says.
         select: Address of the encoder, where the checkpoint has several.
         projection_head: A :class:`~mmsimclr.models.NonLinearNeck`, to go with a backbone.
@@ -154,19 +154,14 @@ class Embedder:
         report: The :class:`~mmsimclr.checkpoints.LoadReport`; None for a backbone.
         preparation: The :class:`Preparation` of images.
         feat_dims: Length of a feature vector by stage.
-
-    Raises:
-        ValueError: If an argument is out of range, or the encoder does not return the map of a stage.
-        TypeError: If a backbone is given without ``input``, or does not return maps.
-        FileNotFoundError, CheckpointError: If there is no such checkpoint, or it cannot be used.
     """
 
     def __init__(self, checkpoint: str | Path | nn.Module, device: str | torch.device = 'auto', *,
                  stages: str | Sequence[str] = 'pooled', normalise: bool = False, batch_size: int = 64,
-                 resize_px: int | None = None, crop_px: int | None = None,
-                 interpolation: str = 'bicubic', squash: bool = False, pooling: str = 'average',
-                 input: checkpoints.InputScale | None = None, select: str | None = None,
-                 projection_head: nn.Module | None = None) -> None:
+                 resize_px: int | None = None, crop_px: int | Sequence[int] | None = None,
+                 interpolation: str = 'bicubic', squash: bool = False, mirrored: bool = False,
+                 pooling: str = 'average', input: checkpoints.InputScale | None = None,
+                 select: str | None = None, projection_head: nn.Module | None = None) -> None:
         if batch_size < 1:
             raise InputError(f'batch_size must be >= 1, got {batch_size}')
         self.stages = (stages,) if isinstance(stages, str) else tuple(stages)
@@ -180,7 +175,7 @@ class Embedder:
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device, self.batch_size = torch.device(device), batch_size
-        self.normalise, self.pooling = normalise, pooling
+        self.normalise, self.pooling, self.mirrored = normalise, pooling, mirrored
         if isinstance(checkpoint, nn.Module):
             if input is None:
                 raise InputTypeError('a backbone does not say how its images are scaled: give input, e.g. '
@@ -203,7 +198,8 @@ class Embedder:
         self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash)
         self._scale = ViewPreprocessor(self.input.mean, self.input.std).to(self.device)
         side = self.preparation.crop_px
-        probe = self.embed_batch(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+        height, width = side if isinstance(side, list) else (side, side)
+        probe = self.embed_batch(torch.zeros(1, 3, height, width, dtype=torch.uint8))
         self.feat_dims = {stage: rows.shape[1] for stage, rows in probe.items()}
 
     @classmethod
@@ -234,14 +230,10 @@ class Embedder:
     def __call__(self, images: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Return the features of images, float32 [N, C]; a dict of them where there are several stages.
 
-        Args:
-            images: A path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
-                [N, H, W, 3] or a uint8 tensor [N, 3, H, W].
-
-        Raises:
-            TypeError: If images are something else, e.g. of floats.
-            ValueError: If there are none, or a feature is not finite.
-            ImageReadError: If a file cannot be read; the message names it.
+        ``images`` are a path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
+        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. Raise TypeError if they are something else, ValueError if
+        there are none or a feature is not finite, and ImageReadError, which names the file, if one cannot be
+        read.
         """
         items, batches = _as_items(images), []
         with kept_memory(self.device) if len(items) > self.batch_size else nullcontext():
@@ -259,8 +251,8 @@ class Embedder:
         with torch.inference_mode(), torch.backends.cudnn.flags(
                 enabled=True, deterministic=True, allow_tf32=False):
             images = self._scale({'inputs': inputs})['inputs']
-            features = pooled_stages(self.backbone, images, self.stages, self.normalise, self.pooling,
-                                     self.projection_head)
+            features = pooled_stages(self.backbone, images.flip(3) if self.mirrored else images, self.stages,
+                                     self.normalise, self.pooling, self.projection_head)
             return {stage: rows.cpu() for stage, rows in features.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -274,7 +266,7 @@ class Embedder:
                          weights_sha256=weights_sha256(self.backbone)),
             input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated),
             preparation=asdict(self.preparation), stages=self.feat_dims, pooling=self.pooling,
-            normalised=self.normalise,
+            normalised=self.normalise, **(dict(mirrored=True) if self.mirrored else {}),
             **({} if self.projection_head is None else dict(projection_head=dict(
                 weights_sha256=weights_sha256(self.projection_head)))))
 

@@ -109,11 +109,9 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         progress: Called on rank 0 with (images done, images in all) at the start and after each commit.
 
     Raises:
-        ValueError: If an argument is out of range; there are no images, or a feature is not finite or too
-            large for float16; or ``out`` holds features of something else (it says what differs).
-        FileNotFoundError: If there is no such folder, or no image in it.
-        ImageReadError: If an image cannot be read and ``skip_unreadable`` is False.
-        RuntimeError: If another run is writing to ``out``, or the disk has too little room.
+        UserError: If an argument is out of range; there are no images, or one cannot be read; a feature is
+            not finite or too large for float16; ``out`` holds features of something else (it says what
+            differs), or another run is writing to it; or the disk has too little room.
     """
     if dtype not in DTYPES:
         raise InputError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')

@@ -31,10 +31,9 @@ def settings_sha256(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ImageList:
-    """Paths, identities and labels of a dataset's images.
+    """Paths, identities and labels of a dataset's N images.
 
     Attributes:
-        num_images: Number of images N.
         sha256: Hash, in order, of every image's path below the data root, label and identity.
         list_sha256: The same without the identities.
         identities: Hash of each image, uint64 [N]: of its path below the data root, its size in bytes and the
@@ -59,10 +58,6 @@ def list_images(dataset: Any, verify: bool = False) -> ImageList:
 
     The dataset has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
     perhaps ``gt_label``. Its pipeline is not used, nor, without ``verify``, the content of files.
-
-    Raises:
-        TypeError: If it has no ``get_data_info``.
-        ValueError: If it is empty, some images have labels and others none, or labels differ in length.
     """
     if not callable(getattr(dataset, 'get_data_info', None)):
         raise InputTypeError('images must be a folder or a dataset with get_data_info(i), as MMEngine, '

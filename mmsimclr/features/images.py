@@ -1,7 +1,7 @@
 """Images to extract features from, and how they are prepared for the encoder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,36 +24,36 @@ class Preparation:
 
     Attributes:
         resize_px: Length of the short side after resizing.
-        crop_px: Side of the resulting square, at most ``resize_px``.
+        crop_px: Side of the resulting square, at most ``resize_px``; or [height, width], with ``squash``: the
+            whole image is then resized once, to this, and ``resize_px`` is None.
         interpolation: As in :func:`mmsimclr.transforms.resize`, with antialiasing.
         squash: Whether to squash the whole image into the square rather than to cut its centre out.
-
-    Raises:
-        ValueError: If ``crop_px`` is larger than ``resize_px``, or either is not an integer >= 1.
     """
 
-    resize_px: int = 256
-    crop_px: int = 224
+    resize_px: int | None = 256
+    crop_px: int | Sequence[int] = 224
     interpolation: str = 'bicubic'
     squash: bool = False
 
     def __post_init__(self) -> None:
-        to_square = Resize(self.crop_px, self.interpolation) if self.squash else CenterCrop(self.crop_px)
-        transforms = (LoadImage(), ResizeShortSide(self.resize_px, self.interpolation), to_square,
-                      PackImage())
-        if self.crop_px > self.resize_px:
-            raise InputError(f'crop_px must be at most resize_px, got {self.crop_px} and {self.resize_px}')
-        object.__setattr__(self, '_transforms', transforms)
+        steps = [Resize(self.crop_px, self.interpolation) if self.squash else CenterCrop(self.crop_px)]
+        if not isinstance(self.crop_px, Sequence):
+            steps.insert(0, ResizeShortSide(self.resize_px, self.interpolation))
+            if self.crop_px > self.resize_px:
+                raise InputError('crop_px must be at most resize_px, got '
+                                 f'{self.crop_px} and {self.resize_px}')
+        object.__setattr__(self, '_transforms', (LoadImage(), *steps, PackImage()))
 
     def __call__(self, image: dict) -> Tensor:
-        """Return uint8 [3, crop_px, crop_px] of an item with ``img_path`` or ``img``."""
+        """Return uint8 [3, H, W] of an item with ``img_path`` or ``img``."""
         for transform in self._transforms:
             image = transform(image)
         return image['inputs']
 
 
-def preparation_for(backbone: nn.Module, resize_px: int | None = None, crop_px: int | None = None,
-                    interpolation: str = 'bicubic', squash: bool = False) -> Preparation:
+def preparation_for(backbone: nn.Module, resize_px: int | None = None,
+                    crop_px: int | Sequence[int] | None = None, interpolation: str = 'bicubic',
+                    squash: bool = False) -> Preparation:
     """Return the preparation an encoder expects: 256 and 224 pixels, or 32 where its stem is CIFAR's.
 
     A stem of stride 1 is CIFAR's. With another crop, the short side is by default in proportion to it.
@@ -61,6 +61,8 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None, crop_px: 
     stride = getattr(getattr(backbone, 'conv1', None), 'stride', None)
     usual_resize_px, usual_crop_px = (32, 32) if stride in (1, (1, 1)) else (256, 224)
     crop_px = usual_crop_px if crop_px is None else crop_px
+    if isinstance(crop_px, Sequence):
+        return Preparation(None, [*crop_px], interpolation, squash=True)
     if resize_px is None:
         resize_px = round(crop_px * usual_resize_px / usual_crop_px)
     return Preparation(resize_px, crop_px, interpolation, squash)
@@ -71,9 +73,6 @@ class ImageFolder:
 
     Where every image lies in a folder directly below the root, ``root/class/image``, those folders are the
     classes, numbered in the order of their names; otherwise there are no labels.
-
-    Raises:
-        FileNotFoundError: If ``root`` does not exist or holds no image.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -109,11 +108,6 @@ def named_images(source: str | Path, key: str | None = None,
         key: Place of the dataset in the config, dotted, e.g. ``'custom_hooks.2.bank'``; by default of the
             first of ``LOADERS`` that the config has.
         options: Values of the config to override, keys dotted.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, image in it, or config.
-        ValueError: If a folder is given with a key or options.
-        ConfigError: If the config is wrong, or has no dataset at that place.
     """
     if Path(source).suffix != '.py' or Path(source).is_dir():
         if key or options:

@@ -22,7 +22,6 @@ from numpy.lib.format import open_memmap
 from mmsimclr.errors import ExistingFileError, InputError, MachineError
 from mmsimclr.features.fingerprint import ImageList
 from mmsimclr.files import (
-    HeldError,
     atomic_writer,
     check_fields,
     leased,
@@ -217,13 +216,7 @@ class FeatureStore:
         """Keep other runs off the files during the block; a complete result needs no lease."""
         with ExitStack() as held:
             if not self.is_complete or self.folder.exists():
-                try:
-                    held.enter_context(leased(self.out.with_name(f'{self.out.name}.lease'), 'extraction'))
-                except HeldError as error:
-                    raise HeldError(
-                        f'another run is writing {self.out}: {error.holder}. Wait for it and repeat the '
-                        'command, which gives its result or goes on from there; or choose another name '
-                        '(--out)', error.holder) from None
+                held.enter_context(leased(self.out.with_name(f'{self.out.name}.lease'), 'extraction'))
             yield
 
     def prepare(self, manifest: Mapping[str, Any], images: ImageList, skip_unreadable: bool) -> list[range]:

@@ -15,10 +15,8 @@ MAX_MEMBER_BYTES = 64_000_000
 def unpack(archive: Path, folder: Path, file_names: Sequence[str]) -> None:
     """Write the members of a tar archive that have one of ``file_names`` into an existing folder, flat.
 
-    Raises:
-        ValueError: If the archive cannot be read to its end, or a member would lie or point outside of the
-            folder, is a device, or has more than 64 MB.
-        OSError: If a file cannot be written.
+    Raise InputError if the archive cannot be read to its end, or a member would lie or point outside of the
+    folder, is a device, or has more than 64 MB.
     """
     try:
         with tarfile.open(archive) as tar:

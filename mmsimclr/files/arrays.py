@@ -66,9 +66,7 @@ def _readable(array: ndarray) -> ndarray:
 def map_npy(path: str | Path) -> ndarray:
     """Return the array of a .npy file, memory-mapped and read-only.
 
-    Raises:
-        InputError: If it is none, holds Python objects, or has more or fewer bytes than its shape needs.
-        FileNotFoundError: If there is no such file.
+    Raise InputError if it is none, holds Python objects, or has more or fewer bytes than its shape needs.
     """
     with open_regular(path) as file:
         try:
@@ -102,14 +100,8 @@ def map_npz(path: str | Path, kind: str) -> dict[str, ndarray]:
 def read_npz(path: str | Path, kind: str, max_bytes: int = MAX_NPZ_BYTES) -> dict[str, ndarray]:
     """Return the arrays of an .npz by name, in memory, their checksums verified.
 
-    Args:
-        path: The file.
-        kind: Name of what it should be, for the message.
-        max_bytes: Bound on the bytes of all arrays together.
-
-    Raises:
-        InputError: If it is none, is damaged or larger, or holds Python objects.
-        FileNotFoundError: If there is no such file.
+    ``kind`` says in messages what the file should be, and ``max_bytes`` bounds all arrays together. Raise
+    InputError if it is no .npz, is damaged or larger, or holds Python objects.
     """
     with open_regular(path) as file:
         left = max_bytes

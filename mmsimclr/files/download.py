@@ -76,9 +76,7 @@ def download(url: str, path: str | Path, *, hashes: Mapping[str, str] | None = N
 
     Raises:
         UnreachableError: If the server cannot be reached, the last attempt ended early or time is up.
-        DownloadError: If the server refuses the file, its size or a digest is not the expected one, or the
-            disk has no room for it.
-        ValueError: If an argument is out of range or ``url`` is of another kind.
+        DownloadError: If the server refuses the file, it is not the expected one, or the disk has no room.
     """
     if not re.match(r'https?://', url):
         raise InputError(f'url must begin with http:// or https://, got {url!r}')

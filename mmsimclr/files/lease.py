@@ -107,7 +107,7 @@ class Lease:
                     other = other or _UNKNOWN
                     what = file.parent if file.name == LEASE else file.with_suffix('')
                     raise HeldError(f'{what} is in use by {other}. Wait for its end, end it, or choose '
-                                    'another folder', other)
+                                    'another name', other)
             except BaseException:
                 os.close(descriptor)
                 raise

@@ -51,10 +51,8 @@ def read_regular(path: str | os.PathLike, max_bytes: int) -> bytes:
 def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> str:
     """Return the content of a text file in UTF-8, of at most ``max_bytes``.
 
-    Raises:
-        MissingFileError: If there is no such file.
-        InputError: If it is larger, no regular file, or not UTF-8; ``kind`` says in the message what it
-            should be.
+    Raise MissingFileError or InputError if it is not there, larger, no regular file, or not UTF-8; ``kind``
+    says in the message what it should be.
     """
     try:
         return read_regular(path, max_bytes).decode()
@@ -73,17 +71,11 @@ def read_json(path: str | Path, kind: str, max_bytes: int = MAX_JSON_BYTES, fini
 
 
 def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text, which may be bytes in UTF-8.
 
-    Args:
-        text: The text, or its bytes in UTF-8.
-        place: Where it comes from, for the message.
-        kind: Name of what it should be, for the message.
-        finite: Whether to refuse NaN and infinity, which are no JSON but which Python writes.
-
-    Raises:
-        InputError: If it is no JSON or no UTF-8, has a key twice in an object, a number that is not finite,
-            an integer of more than 18 digits, or more than 50 levels.
+    Raise InputError if it is no JSON or no UTF-8, has a key twice in an object, an integer of more than 18
+    digits, more than 50 levels or, with ``finite``, NaN or infinity, which Python writes. The message has
+    ``place``, where the text comes from, and ``kind``, what it should be.
     """
     def constant(name: str) -> float:
         if finite:

@@ -20,16 +20,9 @@ def prepare_cifar10(data_root: str | Path = 'data/cifar10', source: str = 'auto'
                     timeout: float = 30.0, keep_archive: bool = False, report: Report = print) -> Path:
     """Make and return ``<data_root>/cifar-10-batches-bin``, each batch equal to the official one.
 
-    Batches that are already there and verified are left alone; a wrong one is replaced.
-
-    Args:
-        data_root: Folder to prepare.
-        source: ``'official'`` (download from ``url``), the path of a folder or tar archive that holds either
-            official version, or ``'auto'``: what already lies in ``data_root``, then the official address.
-        url: Address of the official binary archive, or of a mirror of it.
-        timeout: Seconds without a byte after which a download counts as stalled.
-        keep_archive: Keep a downloaded archive in ``data_root`` after use.
-        report: Called with one line of text for each step.
+    Batches that are already there and verified are left alone; a wrong one is replaced. ``source`` is
+    ``'official'`` (download from ``url``), the path of a folder or tar archive that holds either official
+    version, or ``'auto'``: what already lies in ``data_root``, then the official address.
 
     Raises:
         FileNotFoundError: If the source holds nothing that could be CIFAR-10.

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,92 +38,72 @@ WHERE = {
     'voc12aug': f'VOCtrainval_11-May-2012.tar of {VOC_SITE}, and benchmark.tgz (SBD) of '
                 'http://home.bharathh.info/pubs/codes/SBD/download.html',
 }
+Report = Callable[[str], None]
 # labelId: trainId, of the 19 classes that count; cityscapesScripts, labels.py.
 TRAIN_ID = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
             26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
 
 
-class Counts:
-    """Images of splits beside the official numbers of them.
+def _compare(splits: Iterable[tuple[str, int, dict[str, int]]], report: Report, allow_missing: bool
+             ) -> dict[str, int]:
+    """Return the images of splits, each a name, the official number and counts as of the checks.
 
-    Attributes:
-        found: Images of each split.
-        missing: By split, how many the official one has more; empty if all are complete.
+    MissingFileError if images are missing, and that is not allowed.
     """
-
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.report, self.found, self.missing = report, {}, {}
-
-    def add(self, name: str, num_images: int, official: int, objects: int | None = None) -> None:
-        """Count a split, and report a line on it if its objects are counted."""
-        self.found[name] = num_images
-        if num_images < official:
-            self.missing[name] = f'{official - num_images:,} of the {official:,} images of {name}'
-        if objects is not None:
-            state = f'{self.missing[name]} are missing' if name in self.missing else 'nothing is missing'
-            self.report(f'{name}: {num_images:,} images, {objects:,} objects: {state}')
-
-    def require_all(self, allow_missing: bool) -> None:
-        """Raise MissingFileError if images are missing, and that is not allowed."""
-        if self.missing and not allow_missing:
-            raise MissingFileError(f'{", ".join(self.missing.values())} are missing. Complete the data; or, '
-                                   'if a part is what you want, say so (--allow-missing): its results do not '
-                                   'compare with published ones')
+    found, missing = {}, []
+    for name, official, counts in splits:
+        found[name], state = counts['images'], 'nothing is missing'
+        if found[name] < official:
+            missing.append(f'{official - found[name]:,} of the {official:,} images of {name}')
+            state = f'{missing[-1]} are missing'
+        if 'objects' in counts:
+            report(f'{name}: {found[name]:,} images, {counts["objects"]:,} objects: {state}')
+    if missing and not allow_missing:
+        raise MissingFileError(f'{", ".join(missing)} are missing. Complete the data; or, if a part is what '
+                               'you want, say so (--allow-missing): its results do not compare with '
+                               'published ones')
+    return found
 
 
-def prepare_voc(root: str | Path, report: Callable[[str], None] = print, allow_missing: bool = False
-                ) -> dict[str, int]:
+def prepare_voc(root: str | Path, report: Report = print, allow_missing: bool = False) -> dict[str, int]:
     """Check the lists, images and boxes of VOC2007 and VOC2012; return the images of each split.
 
-    Args:
-        root: Folder ``VOCdevkit``.
-        report: Called with a line for each split.
-        allow_missing: Whether splits may have fewer images than the official ones.
-
-    Raises:
-        FileNotFoundError: If something is missing.
-        ValueError: If an annotation cannot be right.
+    ``root`` is the folder ``VOCdevkit``. With ``allow_missing`` splits may have fewer images than official
+    ones. MissingFileError if something is missing, InputError if an annotation cannot be right.
     """
-    counts = Counts(report)
-    for (year, split), official in VOC_SPLITS.items():
-        base = Path(root, f'VOC{year}')
-        checked = check_voc(base / f'ImageSets/Main/{split}.txt', base, CLASSES)
-        counts.add(f'VOC{year} {split}', checked['images'], official, checked['objects'])
-    counts.require_all(allow_missing)
-    return counts.found
+    folders = {year: Path(root, f'VOC{year}') for year, _ in VOC_SPLITS}
+    return _compare(((f'VOC{year} {split}', official, check_voc(
+        folders[year] / f'ImageSets/Main/{split}.txt', folders[year], CLASSES))
+        for (year, split), official in VOC_SPLITS.items()), report, allow_missing)
 
 
-def prepare_coco(root: str | Path, report: Callable[[str], None] = print, allow_missing: bool = False
-                 ) -> dict[str, int]:
+def prepare_coco(root: str | Path, report: Report = print, allow_missing: bool = False) -> dict[str, int]:
     """Check the images, boxes and masks of train2017 and val2017 of COCO, as :func:`prepare_voc`."""
-    counts = Counts(report)
-    for split, official in COCO_SPLITS.items():
-        checked = check_coco(Path(root, f'annotations/instances_{split}.json'), Path(root, split), None)
-        counts.add(split, checked['images'], official, checked['objects'])
-    counts.require_all(allow_missing)
-    return counts.found
+    return _compare(((split, official, check_coco(
+        Path(root, f'annotations/instances_{split}.json'), Path(root, split), None))
+        for split, official in COCO_SPLITS.items()), report, allow_missing)
 
 
-def prepare_places205(root: str | Path, report: Callable[[str], None] = print, allow_missing: bool = False
+def prepare_places205(root: str | Path, report: Report = print, allow_missing: bool = False
                       ) -> dict[str, int]:
     """Check that all images are there that the lists of Places205 name, as :func:`prepare_voc`.
 
     ``root`` is the folder of ``trainvalsplit_places205`` and ``images256``. No image is opened.
     """
-    counts = Counts(report)
-    for split, official in PLACES205_SPLITS.items():
+    def present(split: str) -> dict[str, int]:
         listed = read_places205_list(Path(root, LIST.format(split=split)))
         absent = [path for path, _ in listed if not os.path.isfile(Path(root, IMAGES, path))]
         classes = len({label for _, label in listed})
-        counts.add(f'Places205 {split}', len(listed) - len(absent), official)
         report(f'Places205 {split}: {len(listed):,} images of {classes} classes are listed, and '
                f'{len(absent):,} of them are not in {Path(root, IMAGES)}'
                + (f', the first is {absent[0]}' if absent else ''))
-    counts.require_all(allow_missing)
-    return counts.found
+        return dict(images=len(listed) - len(absent))
+
+    return _compare(((f'Places205 {split}', official, present(split))
+                     for split, official in PLACES205_SPLITS.items()), report, allow_missing)
 
 
-def prepare_cityscapes(root: str | Path, report: Callable[[str], None] = print, allow_missing: bool = False
+def prepare_cityscapes(root: str | Path, report: Report = print, allow_missing: bool = False
                        ) -> dict[str, int]:
     """Write the missing ``*_labelTrainIds.png`` of Cityscapes, and check images and masks.
 
@@ -131,15 +111,16 @@ def prepare_cityscapes(root: str | Path, report: Callable[[str], None] = print, 
     """
     table = np.full(256, 255, np.uint8)
     table[list(TRAIN_ID)] = list(TRAIN_ID.values())
-    present, images = Counts(report), {}
-    for split, official in CITYSCAPES_SPLITS.items():
-        images[split] = sorted(Path(root, 'leftImg8bit', split).glob('*/*_leftImg8bit.png'))
-        if not images[split]:
+    images = {split: sorted(Path(root, 'leftImg8bit', split).glob('*/*_leftImg8bit.png'))
+              for split in CITYSCAPES_SPLITS}
+    for split, paths in images.items():
+        if not paths:
             raise MissingFileError(f'no {Path(root, "leftImg8bit", split)}/*/*_leftImg8bit.png')
-        present.add(f'Cityscapes {split}', len(images[split]), official)
-    present.require_all(allow_missing)                          # before masks are made, which takes minutes
-    counts = Counts(report)
-    for split, official in CITYSCAPES_SPLITS.items():
+    # Before masks are made, which takes minutes.
+    _compare(((f'Cityscapes {split}', official, dict(images=len(images[split])))
+              for split, official in CITYSCAPES_SPLITS.items()), report, allow_missing)
+
+    def checked(split: str) -> dict[str, int]:
         pairs = []
         for image in images[split]:
             stem = image.name.removesuffix('_leftImg8bit.png')
@@ -149,9 +130,10 @@ def prepare_cityscapes(root: str | Path, report: Callable[[str], None] = print, 
                 with atomic_writer(mask) as file:              # so that a mask which is there is whole
                     Image.fromarray(table[_label_ids(ids)]).save(file, format='PNG')
             pairs.append((image, mask))
-        checked = check_segmentation(pairs, 19, split)
-        counts.add(f'Cityscapes {split}', checked['images'], official, checked['objects'])
-    return counts.found
+        return check_segmentation(pairs, 19, split)
+
+    return _compare(((f'Cityscapes {split}', official, checked(split))
+                     for split, official in CITYSCAPES_SPLITS.items()), report, allow_missing)
 
 
 def _label_ids(path: Path) -> np.ndarray:
@@ -161,18 +143,13 @@ def _label_ids(path: Path) -> np.ndarray:
     return ids
 
 
-def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], None] = print,
-                     allow_missing: bool = False) -> dict[str, int]:
+def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Report = print, allow_missing: bool = False
+                     ) -> dict[str, int]:
     """Write ``SegmentationClassAug`` and ``trainaug.txt`` beside VOC2012's masks, and check them.
 
     An image of VOC2012's training list keeps VOC's mask; the others of SBD, except those that VOC2012
-    validates on, have SBD's. Errors are those of :func:`prepare_voc`.
-
-    Args:
-        root: Folder ``VOCdevkit/VOC2012``.
-        sbd: SBD's ``dataset`` folder, with ``cls/*.mat``, ``train.txt`` and ``val.txt``.
-        report: Called with a line for each split.
-        allow_missing: As for :func:`prepare_voc`.
+    validates on, have SBD's. ``root`` is the folder ``VOCdevkit/VOC2012``, ``sbd`` SBD's ``dataset`` folder,
+    with ``cls/*.mat``, ``train.txt`` and ``val.txt``; the rest is as for :func:`prepare_voc`.
 
     Source:
         Hariharan et al. 2011; the union as in Chen et al. 2015 (DeepLab).
@@ -180,10 +157,8 @@ def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], 
     lists = Path(root, 'ImageSets/Segmentation')
     train, val = (_names(lists / f'{split}.txt') for split in ('train', 'val'))
     extra = (_names(Path(sbd, 'train.txt')) | _names(Path(sbd, 'val.txt'))) - val - train
-    listed = Counts(report)
-    listed.add('VOC2012 trainaug', len(train | extra), VOC12AUG_IMAGES)
-    listed.add('VOC2012 val', len(val), VOC12_VAL_IMAGES)
-    listed.require_all(allow_missing)
+    _compare([('VOC2012 trainaug', VOC12AUG_IMAGES, dict(images=len(train | extra))),
+              ('VOC2012 val', VOC12_VAL_IMAGES, dict(images=len(val)))], report, allow_missing)
     masks = Path(root, 'SegmentationClassAug')
     masks.mkdir(exist_ok=True)
     for name in sorted(train | extra):
@@ -201,14 +176,15 @@ def prepare_voc12aug(root: str | Path, sbd: str | Path, report: Callable[[str], 
                 indexed_image(_sbd_mask(source)).save(file, format='PNG')
     with atomic_writer(lists / 'trainaug.txt') as file:
         file.write(''.join(f'{name}\n' for name in sorted(train | extra)).encode())
-    counts = Counts(report)
-    for split, folder, names, official in (
-            ('trainaug', masks, train | extra, VOC12AUG_IMAGES),
-            ('val', Path(root, 'SegmentationClass'), val, VOC12_VAL_IMAGES)):
-        pairs = [(Path(root, 'JPEGImages', f'{name}.jpg'), folder / f'{name}.png') for name in sorted(names)]
-        checked = check_segmentation(pairs, 21, split)
-        counts.add(f'VOC2012 {split}', checked['images'], official, checked['objects'])
-    return counts.found
+
+    def checked(split: str, folder: Path, names: set[str]) -> dict[str, int]:
+        return check_segmentation([(Path(root, 'JPEGImages', f'{name}.jpg'), folder / f'{name}.png')
+                                   for name in sorted(names)], 21, split)
+
+    return _compare([
+        ('VOC2012 trainaug', VOC12AUG_IMAGES, checked('trainaug', masks, train | extra)),
+        ('VOC2012 val', VOC12_VAL_IMAGES, checked('val', Path(root, 'SegmentationClass'), val))],
+        report, allow_missing)
 
 
 def _sbd_mask(path: Path) -> np.ndarray:

@@ -18,19 +18,10 @@ NAME = re.compile(r'(n\d{8})_\d+\.JPEG')
 
 def prepare_imagenet_subsets(folder: str | Path, source: str | Path | None = None, url: str = OFFICIAL_URL,
                              timeout: float = 30.0, report: Callable[[str], None] = print) -> list[Path]:
-    """Write both lists into a folder, checked; return their paths.
+    """Write ``1percent.txt`` and ``10percent.txt`` into a folder, checked; return their paths.
 
-    Args:
-        folder: Folder to write to, as ``1percent.txt`` and ``10percent.txt``.
-        source: A folder that holds both already; None to fetch them.
-        url: Address of a list; ``{name}`` stands for its file name.
-        timeout: Seconds without a byte after which a connection counts as dead.
-        report: Called with a line for each list.
-
-    Raises:
-        FileNotFoundError: If the source lacks a list.
-        ValueError: If the names of a list, their number or their classes are not those of the official one.
-        DownloadError: If a list cannot be fetched.
+    They are taken from the folder ``source``, or fetched from ``url``, where ``{name}`` stands for the file's
+    name. ValueError if the names of a list, their number or their classes are not those of the official one.
     """
     paths = []
     for name in NUM_IMAGES:

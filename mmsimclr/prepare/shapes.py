@@ -1,5 +1,6 @@
-"""Write Shapes to files in the ImageFolder, Pascal VOC and COCO layouts."""
+"""Write Shapes to files in the ImageFolder, Pascal VOC, COCO and Market-1501 layouts."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,29 +10,25 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.datasets.shapes.dataset import Shapes, ShapesImage
+from mmsimclr.datasets.shapes import Shapes, ShapesImage
+from mmsimclr.datasets.shapes.rendering import render_scenes
+from mmsimclr.datasets.shapes.scenes import Scenes, draw_scenes
 from mmsimclr.errors import ExistingFileError, InputError
 
 JPEG_QUALITY = 95
+CAMERAS, IMAGES_PER_CAMERA = 4, 3                           # of each identity in Market-1501's layout
 
 
 def write_image_folder(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     """Write ``root/SPLIT/CLASS/000000.png``, as torchvision's ImageFolder reads it; return ``root``.
 
-    Args:
-        datasets: Dataset of each split, by its name: 'train', 'val', 'test'.
-        root: Folder to create; it may exist if it is empty.
-
-    Raises:
-        FileExistsError: If ``root`` holds anything.
-        ValueError: If ``datasets`` is empty.
+    ``datasets`` are by split, 'train', 'val' or 'test'. FileExistsError if ``root`` holds anything.
     """
     root = _new_folder(datasets, root)
     for split, dataset in datasets.items():
         for name in dataset.classes:
             (root / split / name).mkdir(parents=True)
-        for i in range(len(dataset)):
-            content = dataset.render(i)
+        for i, content in enumerate(map(dataset.render, range(len(dataset)))):
             folder = root / split / dataset.classes[content.label]
             Image.fromarray(content.image).save(folder / f'{i:06d}.png')
     return root
@@ -42,8 +39,7 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
 
     Boxes are in VOC's convention: the first pixel is 1, and xmax and ymax are the last pixel inside.
     Segmentation images hold the class (1 to 10) or the object's number as colour index, 0 for the background.
-    255, VOC's border, is not used because the masks are exact. With both 'train' and 'val' the lists of
-    'trainval' are written as well. Arguments and errors are those of :func:`write_image_folder`.
+    With both 'train' and 'val' the lists of 'trainval' are written as well.
     """
     base = _new_folder(datasets, root) / 'VOCdevkit' / 'VOC2007'
     for name in ('Annotations', 'JPEGImages', 'ImageSets/Main', 'ImageSets/Segmentation',
@@ -66,11 +62,10 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
             _voc_annotation(name, content, dataset.classes).write(base / 'Annotations' / f'{name}.xml')
     if 'train' in lists and 'val' in lists:
         lists['trainval'] = {**lists['train'], **lists['val']}
-    classes = next(iter(datasets.values())).classes
     for split, images in lists.items():
         for kind in ('Main', 'Segmentation'):
             _write_lines(base / 'ImageSets' / kind / f'{split}.txt', images)
-        for label, name in enumerate(classes):
+        for label, name in enumerate(next(iter(datasets.values())).classes):
             _write_lines(base / 'ImageSets' / 'Main' / f'{name}_{split}.txt', (
                 f'{image} {1 if label in labels else -1:2d}' for image, labels in images.items()))
     return base
@@ -79,8 +74,7 @@ def write_voc(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
 def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     """Write ``root/SPLIT2017/*.jpg`` and ``root/annotations/instances_SPLIT2017.json``; return ``root``.
 
-    Masks are run-length encoded, so that holes and parts cut off by other objects are exact. Category ids are
-    1 to 10. Arguments and errors are those of :func:`write_image_folder`.
+    Masks are run-length encoded, so that holes and parts cut off by other objects are exact.
     """
     root = _new_folder(datasets, root)
     (root / 'annotations').mkdir()
@@ -111,8 +105,36 @@ def write_coco(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
     return root
 
 
+def write_market(datasets: Mapping[str, Shapes], root: str | Path) -> Path:
+    """Write ``root/SPLIT/{query,bounding_box_test}/0001_c1s1_000001_00.png``; return ``root``.
+
+    The object of each image of a dataset is an identity, with its class, colours and rotation. Each camera
+    has a background and a light, and sees each identity several times, elsewhere and at another scale: once
+    for the queries, then for the gallery. Arguments and errors are those of :func:`write_image_folder`.
+    """
+    root = _new_folder(datasets, root)
+    camera = np.arange(CAMERAS * IMAGES_PER_CAMERA) // IMAGES_PER_CAMERA
+    for split, dataset in datasets.items():
+        for part in ('query', 'bounding_box_test'):
+            (root / split / part).mkdir(parents=True)
+        # Numbers behind those of the dataset are of other scenes.
+        numbers = np.arange(len(dataset) * (1 + len(camera)) + CAMERAS)
+        scenes = draw_scenes(numbers, dataset.seed, dataset.split, 'single', 1)
+        for identity in range(len(dataset)):
+            places = len(dataset) + CAMERAS + identity * len(camera) + np.arange(len(camera))
+            seen = {field.name: getattr(scenes, field.name)[
+                camera + len(dataset) if field.name in ('background_color', 'brightness', 'contrast') else
+                places if field.name in ('center', 'radius') else identity + 0 * places]
+                for field in dataclasses.fields(Scenes)}
+            for view, image in enumerate(render_scenes(Scenes(**seen), dataset.image_size)[0]):
+                part = 'bounding_box_test' if view % IMAGES_PER_CAMERA else 'query'
+                name = f'{identity + 1:04d}_c{camera[view] + 1}s1_{view:06d}_00.png'
+                Image.fromarray(image).save(root / split / part / name)
+    return root
+
+
 # Layout name -> its writer.
-WRITERS = {'imagefolder': write_image_folder, 'voc': write_voc, 'coco': write_coco}
+WRITERS = {'imagefolder': write_image_folder, 'voc': write_voc, 'coco': write_coco, 'market': write_market}
 
 
 def run_length_encoding(mask: ndarray) -> dict:

@@ -25,18 +25,9 @@ def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels
     meets all classes. A shard gets its name when it is complete and was read back; one that is there already
     is compared with what it should be.
 
-    Args:
-        source: Folder of images of any depth.
-        out: Folder of the shards, ``00000.tar`` and so on, ``index.npz`` and ``classes.txt``.
-        images_per_shard: 10,000 photographs of ImageNet take about 1.1 GB.
-        labels: Whether the folders right below ``source`` are classes, numbered in the order of their names.
-        seed: Seed of the shuffle.
-        report: Called with a line for each shard.
-
-    Raises:
-        FileNotFoundError: If there is no image.
-        ValueError: If a number is out of range, an image cannot be opened or lies in no class folder, or a
-            shard is there that this call would not write.
+    With ``labels`` the folders right below ``source`` are classes, numbered in the order of their names.
+    10,000 photographs of ImageNet take about 1.1 GB. ValueError if an image cannot be opened or lies in no
+    class folder, or a shard is there that this call would not write.
     """
     if images_per_shard < 1:
         raise InputError(f'images_per_shard must be >= 1, got {images_per_shard}')

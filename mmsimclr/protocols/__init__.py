@@ -12,7 +12,9 @@ from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
 from .representation import Representation
 from .result import Predictions, Result, portable_path, read_predictions, read_result, sha256
+from .retrieval import Retrieval
 from .semi_supervised import SemiSupervised, Supervised
+from .shape_bias import ShapeBias
 from .svm import SVM
 from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
@@ -21,7 +23,8 @@ from .transform_prediction import TransformPrediction
 
 __all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health',
            'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Representation',
-           'Result', 'Segmentation', 'SemiSupervised', 'Supervised', 'TrainedClassifier',
-           'TransferFineTuning', 'TransferLinear', 'TransformPrediction', 'check_annotations',
-           'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics', 'portable_path', 'pretrain',
-           'read_predictions', 'read_result', 'run_benchmark', 'sha256', 'train_classifier']
+           'Result', 'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised',
+           'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'TransformPrediction',
+           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics',
+           'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark', 'sha256',
+           'train_classifier']

@@ -9,18 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list
 from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
+from numpy import ndarray
 from torch import nn
 
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.metrics import require_same_classes
+from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
 from mmsimclr.features import (
     Embedder,
     FeatureFiles,
@@ -32,7 +34,7 @@ from mmsimclr.files import ProgressLine, leased
 from mmsimclr.models.backbones.resnet import MAP_INDICES
 from mmsimclr.protocols.result import Predictions, Result, sha256
 from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
-from mmsimclr.runner import working_in
+from mmsimclr.runner import show_little, working_in
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -65,8 +67,9 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
-        MMLogger.get_instance('mmsimclr', log_file=str(work_dir / 'benchmark.log'))
-        source = EncoderSource(checkpoint, select, dict(config.get('encoder') or {}), seed)
+        show_little(MMLogger.get_instance('mmsimclr', logger_name='mmsimclr',
+                                          log_file=str(work_dir / 'benchmark.log')))
+        source = EncoderSource(checkpoint, select, dict(config.get('random_encoder') or {}), seed)
         benchmark = Benchmark(source, config, work_dir, Path(cache_dir or work_dir.parent / 'features'),
                               config_path=str(config_path) if config_path else None, command=command,
                               seed=seed, device=device, num_workers=config.get('num_workers', 0),
@@ -86,8 +89,8 @@ class EncoderSource:
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and not self.settings:
-            raise InputError('random initialisation needs the architecture: put encoder=dict(depth=50, ...) '
-                             'in the config')
+            raise InputError('random initialisation needs the architecture: put '
+                             'random_encoder=dict(depth=50, ...) in the config')
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
@@ -100,17 +103,17 @@ class EncoderSource:
         return checkpoints.UNIT_RANGE if self.weights is None else self.weights.input
 
     @property
-    def backbone(self) -> nn.Module:
-        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
-        return self._built[0]
-
-    @property
     def identity(self) -> dict[str, Any]:
         """What tells the encoder from others: the file, and the place in it."""
         if self.weights is None:
             return {'encoder.sha256': 'random', **canonical({'encoder': self.settings, 'randomness': dict(
                 seed=self.seed)})}
         return {'encoder.sha256': self.weights.sha256, 'encoder.address': self.weights.address}
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The encoder, in eval mode, with the maps of the stem and of all stages; copy it to train it."""
+        return self._built[0]
 
     @property
     def report(self) -> LoadReport | None:
@@ -130,12 +133,8 @@ class EncoderSource:
         return self.build(out_indices=MAP_INDICES)
 
     def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
-        """Return a new encoder with the same weights, in eval mode, and the report of its loading.
-
-        ``arguments`` are further ones of :class:`mmsimclr.models.ResNet`, such as ``out_indices``. The global
-        random state stays as it is.
-        """
-        with torch.random.fork_rng(devices=[]):
+        """Return a new encoder with these further arguments, in eval mode, and the report of its loading."""
+        with torch.random.fork_rng(devices=[]):                  # the global random state stays as it is
             if self.weights is not None:
                 return checkpoints.build_encoder(self.weights, **arguments)
             torch.manual_seed(self.seed)
@@ -268,3 +267,24 @@ def class_names(train: FeatureFiles, test: FeatureFiles) -> list[str]:
     counts = [0 if part.labels is None else part.labels.shape[1] if part.labels.ndim == 2
               else int(part.labels.max()) + 1 for part in (train, test)]
     return [str(number) for number in range(max(counts))]
+
+
+def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> int:
+    """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
+    parts = [train_labels, *other_labels]
+    if any(labels is None for labels in parts):
+        raise InputError(f'{name}: the images have no labels')
+    if len({labels.shape[1:] for labels in parts}) > 1:
+        raise InputError(f'{name}: parts differ in the number of classes: labels are '
+                         f'{[list(labels.shape) for labels in parts]}')
+    if train_labels.ndim == 2:
+        return train_labels.shape[1]
+    known = np.unique(train_labels)
+    if known[0] < 0:
+        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
+    require_several_classes(known, f'{name} training')
+    foreign = np.setdiff1d(np.concatenate(other_labels), known)
+    if len(foreign):
+        raise InputError(f'{name}: classes {foreign[:10].tolist()} are in validation or test and have no '
+                         'training image')
+    return int(known[-1]) + 1

@@ -39,9 +39,7 @@ class FineTuning(Protocol):
     The config is that of an MMEngine run; :func:`complete_model` fills in what only encoder and data can
     tell. Before training, all annotations are checked. The metric of ``test_evaluator`` is an
     :class:`~mmsimclr.engine.metrics.ImageWiseMetric`; its findings are written into ``per_image.npz``.
-
-    Args:
-        kind: Name of the protocol in the result, as published results call it, e.g. ``'Mask R-CNN FPN 1x'``.
+    ``kind`` names the protocol in the result, as published results do, e.g. ``'Mask R-CNN FPN 1x'``.
     """
 
     task = 'fine-tuning'
@@ -131,18 +129,11 @@ def check_benchmark(config: Config, checkpoint: str | None = None, select: str |
 
 def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputScale,
                    num_classes: int) -> None:
-    """Fill in what only the encoder and the data can tell: architecture, channels, strides, scale, classes.
+    """Fill into a model what only the encoder and the data can tell: architecture, channels, scale, classes.
 
-    Args:
-        model: Config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
-            :class:`~mmsimclr.models.Stage4Head` as shared head (C4), or of mmseg's ``EncoderDecoder``; its
-            backbone is a :class:`~mmsimclr.models.DownstreamResNet`. It is changed in place.
-        encoder: The encoder's ``settings``.
-        scale: Mean and deviation of its images.
-        num_classes: Classes of the data; of segmentation with the background, if it is one.
-
-    Raises:
-        ConfigError: If the model is of another kind, or names another encoder.
+    It is the config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
+    :class:`~mmsimclr.models.Stage4Head` as shared head (C4), or of mmseg's ``EncoderDecoder``, and its
+    backbone is a :class:`~mmsimclr.models.DownstreamResNet`. ConfigError if not, or of another encoder.
     """
     if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
         raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '

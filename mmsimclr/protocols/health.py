@@ -22,10 +22,8 @@ class Health(Protocol):
     Args:
         images: Config of the images; its pipeline is not used.
         stages: What to measure: 'pooled' is the encoder's output h, 'projection' the head's g(h).
-        view: A random transform. With it LiDAR and alignment are measured too, on several views of each of
-            some images.
-        num_views: Views of an image, >= 2.
-        num_view_images: Images of which there are views, evenly spaced, >= 2.
+        view: A random transform. With it LiDAR and alignment are measured too, on ``num_views`` views of each
+            of ``num_view_images`` evenly spaced images, both >= 2.
         resize_px, crop_px: As in :class:`~mmsimclr.protocols.KNN`.
     """
 

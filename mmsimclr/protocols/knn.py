@@ -10,9 +10,8 @@ from torch import Tensor
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
-from mmsimclr.evaluation.metrics import require_several_classes
 from mmsimclr.features import describe_stage
-from mmsimclr.protocols.base import Benchmark, Protocol, class_names
+from mmsimclr.protocols.base import Benchmark, Protocol, class_names, count_classes
 from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
@@ -106,14 +105,6 @@ def _accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_la
 
 
 def _check_labels(bank: ndarray | None, queries: ndarray | None) -> None:
-    if bank is None or queries is None:
-        raise InputError('k-NN needs labels, and the images have none; use class folders or a labelled '
-                         'dataset')
-    if bank.ndim != 1 or queries.ndim != 1 or bank.min() < 0:
-        raise InputError(f'k-NN needs one class >= 0 for each image, got labels {list(bank.shape)} and '
-                         f'{list(queries.shape)}, the least {bank.min()}')
-    require_several_classes(bank, 'training')
-    unknown = np.setdiff1d(queries, bank)
-    if len(unknown):
-        raise InputError(f'{len(unknown)} classes of the test images are not among the training images: '
-                         f'{unknown[:10].tolist()}')
+    count_classes('k-NN', bank, queries)
+    if bank.ndim != 1:
+        raise InputError(f'k-NN needs one class for each image, got labels {list(bank.shape)}')

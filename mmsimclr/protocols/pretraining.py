@@ -25,14 +25,18 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     with working_in(config.work_dir, 'pre-training'):
-        return _pretrain(config, config_path, command)
+        runner = build_runner(config)
+        started = time.perf_counter()
+        runner.train()
+        result = _result(runner, time.perf_counter() - started, config_path, command)
+        if distributed.rank() == 0:
+            with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
+                path = result.write(Path(runner.work_dir) / 'result.json')
+            runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
+        return result
 
 
-def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
-    runner = build_runner(config)
-    started = time.perf_counter()
-    runner.train()
-    wall_time_s = time.perf_counter() - started
+def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command: str) -> Result:
     info = runner.message_hub.runtime_info
     metrics = {f'{name}_percent': float(info[name])
                for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
@@ -48,7 +52,7 @@ def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     if checkpoint is not None and not Path(checkpoint).is_file():
         checkpoint = None
     loader, ranks = runner.train_dataloader, distributed.world_size()
-    result = Result(
+    return Result(
         protocol='pretraining', metrics=metrics, seed=runner.seed,
         num_images=dict(train=len(loader.dataset), **num_unreadable(runner), **info.get('knn_images', {})),
         settings=dict(
@@ -59,11 +63,6 @@ def _pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
-    if distributed.rank() == 0:
-        with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
-            path = result.write(Path(runner.work_dir) / 'result.json')
-        runner.logger.info(f'finished in {wall_time_s:.0f} s: {path}')
-    return result
 
 
 def num_unreadable(runner: Runner) -> dict[str, int]:

@@ -37,8 +37,7 @@ class Representation(Protocol):
 
     Args:
         images: Config of labelled images; its pipeline is not used.
-        view: The transform of the policy.
-        crop: The transform of its crop alone.
+        view, crop: The transform of the policy, and that of its crop alone.
         num_crops: Crops of one image whose histograms are kept, >= 2.
         num_mapped: Images of the maps, at least 100.
         resize_px, crop_px: As in :class:`~mmsimclr.protocols.KNN`.

@@ -10,7 +10,7 @@ import numpy as np
 from mmsimclr.environment import flags, hardware, versions
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz
+from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz, shipped_root
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,11 @@ class Result:
     def __post_init__(self) -> None:
         if self.tensors_loaded is not None:
             self.tensors_loaded = tuple(self.tensors_loaded)             # JSON has lists only
-        self.checkpoint, self.config = (portable_path(path) if path else None
-                                        for path in (self.checkpoint, self.config))
+        self.checkpoint = portable_path(self.checkpoint) if self.checkpoint else None
+        if self.config:                     # of one that comes with the package, the place in it
+            shipped, path = shipped_root() / 'configs', Path(self.config).absolute()
+            self.config = path.relative_to(shipped.parent).as_posix() if path.is_relative_to(shipped) \
+                else portable_path(path)
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""

@@ -15,10 +15,9 @@ from mmsimclr.registry import PROTOCOLS
 class SemiSupervised(Protocol):
     """Fine-tune encoder and classifier on a share of the labelled images.
 
-    The config is that of an MMEngine run: ``model``, a :class:`~mmsimclr.models.Classifier` that is not
-    frozen, with one head, ``train_dataloader`` on the share (:class:`~mmsimclr.datasets.ListedSubset` or
-    :class:`~mmsimclr.datasets.BalancedSubset`), ``test_dataloader``, ``optim_wrapper``, ``param_scheduler``
-    and ``train_cfg``.
+    The config is that of an MMEngine run, with a :class:`~mmsimclr.models.Classifier` that is not frozen, of
+    one head, and ``train_dataloader`` on the share (:class:`~mmsimclr.datasets.ListedSubset` or
+    :class:`~mmsimclr.datasets.BalancedSubset`).
 
     Args:
         labels: The share as it is published, ``'1%'`` or ``'10%'``.

@@ -47,8 +47,7 @@ class SVM(Protocol):
     it has fewer positive or negative training images than folds, or no positive or no negative test image.
 
     Args:
-        train: Config of the labelled images, of one class each or of several.
-        test: Config of the images to classify.
+        train, test: Configs of images, of one class each or of several, to learn from and to classify.
         costs: Costs to choose from, each > 0; of equally good ones the first is taken.
         stages: Layers, out of ``'stem'``, ``'layer1'`` ... ``'layer4'``.
         num_folds: Folds of the cross-validation, >= 2.
@@ -282,6 +281,7 @@ def run_in_parallel(function: Callable, tasks: Iterable[tuple], shared: tuple,
 
 def write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     """Write a table, whole or not at all."""
-    with atomic_writer(path) as file, io.TextIOWrapper(file, 'utf-8', newline='') as text:
-        csv.writer(text, lineterminator='\n').writerows(rows)
-        text.detach()
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    with atomic_writer(path) as file:
+        file.write(text.getvalue().encode())

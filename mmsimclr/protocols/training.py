@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from numpy import ndarray
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmsimclr import distributed
@@ -77,9 +76,11 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         runner.register_hook(frozen, priority=frozen.priority)
     train_set = runner.train_dataloader.dataset
     _check_classes(train_set, test.dataset)
-    at_start = _head_weights(model)
+    weights = {name: parameter for name, parameter in model.heads.named_parameters()
+               if name.endswith('weight')}
+    at_start = {name: weight.detach().clone() for name, weight in weights.items()}
     runner.train()
-    unchanged = [name for name, weight in _head_weights(model).items() if torch.equal(weight, at_start[name])]
+    unchanged = [name for name, weight in weights.items() if torch.equal(weight, at_start[name].to(weight))]
     if runner.iter == 0 or unchanged:
         raise InputError(f'the classifier was never trained: {runner.iter} steps were made and '
                          f'{", ".join(unchanged) or "no weights"} stayed as drawn; what it answers says '
@@ -201,11 +202,6 @@ def _classes_within(dataset: Any, num_classes: int, part: str) -> ndarray:
         raise InputError(f'the {part} images have labels up to {labels[-1]}, and the test has '
                          f'{num_classes} classes, so labels must be in [0, {num_classes})')
     return labels
-
-
-def _head_weights(model: Classifier) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.heads.named_parameters()
-            if name.endswith('weight')}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 from mmsimclr.evaluation.logistic_regression import regression_path
-from mmsimclr.evaluation.metrics import METRICS, absent_classes, require_several_classes
+from mmsimclr.evaluation.metrics import METRICS, absent_classes
 from mmsimclr.features import describe_stage
 from mmsimclr.features.images import preparation_for
-from mmsimclr.protocols.base import Benchmark, Protocol
+from mmsimclr.protocols.base import Benchmark, Protocol, count_classes
 from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
 from mmsimclr.registry import PROTOCOLS
@@ -57,11 +57,6 @@ class TransferDataset:
         """Those of ``needs`` that are not there."""
         return [part for part in self.needs if not any(Path(self.root).glob(part))] if self.root else []
 
-    def explain_missing(self) -> str:
-        """Return where to fetch the dataset, and in what layout to put it."""
-        return (f'{self.name}: no {", ".join(self.missing)} in {Path(self.root).absolute()}. Fetch it from '
-                f'{self.source}; {self.root} must hold {", ".join(self.needs)}'
-                + (f'. {self.note}' if self.note else ''))
 
 
 class Transfer(Protocol):
@@ -119,11 +114,10 @@ class TransferLinear(Transfer):
 
     The regularisation with the best metric on the validation images is used again on training and
     validation images together, and that classifier is tested; of equally good ones the strongest is taken.
-    For images of several classes, it is one binary regression for each class, all with the same
-    regularisation. See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
+    See :func:`~mmsimclr.evaluation.logistic_regression.regression_path` for the objective.
 
     Args:
-        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
+        tasks, datasets, skip_missing: See :class:`Transfer`.
         l2: Regularisations, each > 0, of the mean loss.
         image_px: Short side of the images, and side of the central crop, in pixels; by default 224, or 32
             where the encoder's stem is CIFAR's.
@@ -199,7 +193,9 @@ def choose_datasets(tasks: Sequence[TransferDataset], names: str | Sequence[str]
                              f'(all: {", ".join(known)})')
     chosen = [known[name] for name in dict.fromkeys(names)]
     here = [task for task in chosen if not task.missing]
-    reasons = [task.explain_missing() for task in chosen if task.missing]
+    reasons = [f'{task.name}: no {", ".join(task.missing)} in {Path(task.root).absolute()}. Fetch it from '
+               f'{task.source}; {task.root} must hold {", ".join(task.needs)}'
+               + (f'. {task.note}' if task.note else '') for task in chosen if task.missing]
     if reasons and (not skip_missing or not here):
         raise MissingFileError(
             '\n'.join([f'{len(reasons)} of {len(chosen)} datasets are not here:', *reasons])
@@ -225,27 +221,6 @@ def hold_out(labels: ndarray, share: float, seed: int) -> tuple[ndarray, ndarray
     if not len(validate):
         raise InputError('no class has two training images, so none can be held out for validation')
     return np.setdiff1d(np.arange(len(labels)), validate), validate
-
-
-def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> int:
-    """Return the number of classes of dataset ``name``, after checking that the labels of its parts agree."""
-    parts = [train_labels, *other_labels]
-    if any(labels is None for labels in parts):
-        raise InputError(f'{name}: the images have no labels')
-    if train_labels.ndim == 2:
-        shapes = [labels.shape[1:] for labels in parts]
-        if len(set(shapes)) > 1:
-            raise InputError(f'{name}: parts differ in the number of classes: {shapes}')
-        return train_labels.shape[1]
-    known = np.unique(train_labels)
-    if known[0] < 0:
-        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
-    require_several_classes(known, f'{name} training')
-    foreign = np.setdiff1d(np.concatenate(other_labels), known)
-    if len(foreign):
-        raise InputError(f'{name}: classes {foreign.tolist()} are in validation or test and have no training '
-                         'image')
-    return int(known[-1]) + 1
 
 
 def about_classes(test_labels: ndarray, num_classes: int) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images
 from mmsimclr.files import atomic_writer, check_fields, read_json
-from mmsimclr.protocols.base import Benchmark
+from mmsimclr.protocols.base import Benchmark, count_classes
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import check_model, train_classifier, training_config
-from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, count_classes, hold_out
+from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
 POINT = 'point.json'
@@ -29,16 +29,14 @@ class TransferFineTuning(Transfer):
 
     The pair with the best metric on the validation images is used again on training and validation images
     together, and that network is tested; of equally good pairs the first is taken. What each pair gave is
-    kept in the work directory, so that an interrupted run goes on with the pairs that are left.
-
-    The config is that of :class:`~mmsimclr.protocols.SemiSupervised`, without datasets.
+    kept in the work directory, so that an interrupted run goes on with the pairs that are left. The config is
+    that of :class:`~mmsimclr.protocols.SemiSupervised`, without datasets.
 
     Args:
-        tasks: See :class:`Transfer`, for ``datasets`` and ``skip_missing`` too.
-        lr: Learning rates, each > 0.
-        weight_decay: Weight decays, each >= 0; the optimizer's is this divided by the learning rate.
-        train_pipeline: Transforms of training images.
-        test_pipeline: Transforms of validation and test images.
+        tasks, datasets, skip_missing: See :class:`Transfer`.
+        lr, weight_decay: Learning rates, each > 0; weight decays, each >= 0, which the optimizer gets divided
+            by the learning rate.
+        train_pipeline, test_pipeline: Transforms of training images, and of those to validate and test on.
         from_scratch: Whether the encoder must be randomly initialised, rather than from a checkpoint.
 
     Source:

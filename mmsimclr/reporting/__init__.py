@@ -5,6 +5,7 @@ from .figures import (
     original_and_views,
     read_scalars,
     save_neighbour_sheet,
+    save_shape_bias_figure,
     save_training_curves,
     save_views_sheet,
 )
@@ -14,4 +15,4 @@ from .table import text_table
 
 __all__ = ['Comparison', 'PublishedValue', 'Summary', 'compare_results', 'original_and_views',
            'published_values', 'read_scalars', 'result_text', 'results_page', 'save_neighbour_sheet',
-           'save_training_curves', 'save_views_sheet', 'summarize', 'text_table']
+           'save_shape_bias_figure', 'save_training_curves', 'save_views_sheet', 'summarize', 'text_table']

@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset, Compose
 from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.evaluation.shape_bias import Decisions, category_classes
 from mmsimclr.files import check_fields, parse_json, read_text
 from mmsimclr.transforms import MultiView
 
@@ -142,6 +143,27 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_lab
             if row == 0:
                 axes[0][column].set_title(title, fontsize=10, loc='left')
             column += len(images[row])
+    return _save(figure, path)
+
+
+def save_shape_bias_figure(path: str | Path, observers: Sequence[Decisions]) -> Path:
+    """Draw each observer's shape bias, a dot for each shape and a line for all stimuli; return the path.
+
+    The shapes are in the order of the last observer's bias. Source: Geirhos et al. 2019, Figure 4.
+    """
+    last = observers[-1].by_category()
+    order = sorted(category_classes(), key=lambda name: -last.get(name, 0))
+    figure = Figure(figsize=(6, 5), layout='constrained')
+    axis = figure.subplots()
+    for number, observer in enumerate(observers):
+        dots = observer.by_category()
+        axis.scatter([1 - dots[name] / 100 for name in dots], [order.index(name) for name in dots],
+                     label=observer.observer, color=f'C{number}', zorder=3, clip_on=False)
+        axis.axvline(1 - observer.bias().percent / 100, color=f'C{number}')
+    axis.set(xlim=(0, 1), xlabel="share of 'texture' decisions", yticks=range(len(order)), yticklabels=order)
+    axis.secondary_xaxis('top', functions=(lambda x: 1 - x,) * 2).set_xlabel("share of 'shape' decisions")
+    axis.grid(axis='y', linestyle=':')
+    figure.legend(loc='outside lower center', ncols=2, frameon=False)
     return _save(figure, path)
 
 

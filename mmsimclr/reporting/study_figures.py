@@ -1,4 +1,4 @@
-"""Figures of studies: heat maps and bars.
+"""Figures of studies: heat maps, bars, pictures of a representation.
 
 Each function returns a matplotlib figure, readable at 800 pixels; :func:`save_figure` writes it as PNG and
 SVG. Published numbers have a panel of their own, beside ours, with axes of its own: the settings differ.
@@ -107,6 +107,52 @@ def bars(series: Mapping[str, ArrayLike], labels: Sequence[str], title: str, yla
         figure.legend(handles.values(), handles, loc='outside lower center', ncols=min(5, len(handles)),
                       frameon=False, fontsize=9)
     return figure
+
+
+def representation(series: Mapping[str, Sequence[float]], eigenvalues: Mapping[str, Sequence[float]],
+                   title: str) -> Figure:
+    """Draw the series of :class:`mmsimclr.protocols.Representation`, and spectra by name.
+
+    Maps of h and g(h), cosines of pairs, pixels of crops of one image, and eigenvalues of W Wᵀ.
+
+    Source:
+        The forms of Chen et al. 2020, figures 6, 10 and 11.
+    """
+    figure = Figure(figsize=(WIDTH_IN, 11.5), layout='constrained')
+    figure.suptitle(title, fontsize=12)
+    maps, cosines, pixels, spectra = figure.subfigures(4, 1, height_ratios=(4, 2.4, 2.6, 2.6))
+    for axis, stage, name in zip(maps.subplots(1, 2), ('pooled', 'projection'), ('h', 'g(h)'), strict=True):
+        axis.scatter(series[f'map_{stage}_x'], series[f'map_{stage}_y'], c=series['labels'], s=9,
+                     cmap='tab10')
+        axis.set(title=f't-SNE of {name}, coloured by class', xticks=[], yticks=[])
+    names = {'pooled_before': 'h, before training', 'pooled_after': 'h', 'projection_after': 'g(h)'}
+    for axis, (key, name) in zip(cosines.subplots(1, 3), names.items(), strict=True):
+        for kind, color in zip(('positive', 'negative'), COLORS, strict=False):
+            _steps(axis, series[f'{kind}_cosine_{key}'], (-1, 1), color, f'{kind} pairs')
+        axis.set(title=f'cosines of {name}', yticks=[])
+    axis.legend(frameon=False, fontsize=8, loc='upper left')
+    rows = pixels.subplots(2, 4, sharex=True, sharey='row')
+    for (step, name), row in zip({'crop': 'crops', 'view': 'crops with colour'}.items(), rows, strict=True):
+        for number, axis in enumerate(row):
+            _steps(axis, series[f'pixels_{step}_{number}'], (0, 255), COLORS[2], None)
+            axis.set(yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+    pixels.suptitle('pixels of four crops of one image', fontsize=10)
+    axis = spectra.subplots()
+    for (name, values), color in zip(eigenvalues.items(), COLORS, strict=False):
+        axis.semilogy(np.arange(1, len(values) + 1), values, color=color, label=name)
+    axis.set(title='eigenvalues of W Wᵀ of the first layer of the head', xlabel='number')
+    axis.legend(frameon=False, fontsize=8)
+    for axis in figure.get_axes():
+        axis.title.set_fontsize(10)
+        axis.spines[['top', 'right']].set_visible(False)
+        axis.tick_params(labelsize=8)
+    return figure
+
+
+def _steps(axis: Axes, shares: Sequence[float], span: tuple[float, float], color: str, name: str | None
+           ) -> None:
+    axis.stairs(shares, np.linspace(*span, len(shares) + 1), fill=True, alpha=0.55, color=color, label=name)
 
 
 def _panels(number: int, height_in: float, title: str) -> tuple[Figure, Sequence[Axes]]:

@@ -1,13 +1,14 @@
 """A study's table, figure and claims, as Markdown and as a page."""
 
 import base64
-import html
 import shlex
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from jinja2 import Environment
 
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.reporting import study_figures
@@ -15,12 +16,7 @@ from mmsimclr.reporting.table import metric_title, text_table
 from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
 from mmsimclr.studies.study import At, seconds_of
 
-FIGURES = ('Table', 'Bars', 'HeatMap')
-STYLE = """:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
-table { border-collapse: collapse }
-th, td { border-bottom: 1px solid #8885; padding: .25rem .7rem; text-align: right }
-th:first-child, td:first-child { text-align: left } img { background: #fff; max-width: 100% }"""
+FIGURES = ('Table', 'Bars', 'HeatMap', 'Representation')
 
 
 def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
@@ -136,6 +132,8 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
 
     ``study.figure`` has a ``type``, perhaps ``ylabel``, and ``column``, that of the published table to show.
     A HeatMap has the levels of the first axis as rows; Bars have them as series, or one series of one axis.
+    Representation draws the series of ``measure`` of the first seed: those of level ``cell``, and all
+    spectra.
     """
     kind, numbers = study.figure.get('type', 'Table'), [each for each in results if not each.failure]
     if kind not in FIGURES:
@@ -143,6 +141,8 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
                          + did_you_mean(kind, FIGURES))
     if kind == 'Table' or not numbers:
         return None
+    if kind == 'Representation':
+        return _draw_representation(study, numbers, path)
     places = list(study.grid)
     rows = list(dict.fromkeys(at[0] for at in places)) if len(study.axes) > 1 else ['']
     columns = list(dict.fromkeys(' × '.join(at[1:] or at) for at in places))
@@ -177,28 +177,24 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
     return f'{path.name}.png'
 
 
+def _draw_representation(study: Study, numbers: Sequence[CellResult], path: Path) -> str | None:
+    first = {each.at[0]: {name.partition('.')[2]: values for name, values in each.series.items()
+                          if name.startswith(f'{study.figure["measure"]}.')}
+             for each in sorted(numbers, key=lambda each: -each.seed)}
+    if study.figure['cell'] not in first:
+        return None
+    spectra = {f'{name} head': series['eigenvalues'] for name, series in first.items()}
+    study_figures.save_figure(
+        study_figures.representation(first[study.figure['cell']], spectra, study.title), path)
+    return f'{path.name}.png'
+
+
 def study_html(study: Study, results: Sequence[CellResult], figure: Path | None) -> str:
     """Return a study's page, in one file."""
-    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-        cells = [''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)
-                 for tag, row in (('th', header), *(('td', row) for row in rows))]
-        return '<table>' + ''.join(f'<tr>{row}</tr>' for row in cells) + '</table>'
-
-    title = html.escape(study.title or study.name)
-    parts = [f'<h1>{title}</h1>', f'<p>{html.escape(study.text.strip())}</p>']
-    if figure:
-        encoded = base64.b64encode(figure.read_bytes()).decode()
-        parts.append(f'<img alt="{html.escape(study.title)}" src="data:image/png;base64,{encoded}">')
-    parts += [f'<h2>Ours</h2><p>{html.escape(_setting(study, results))}</p>',
-              table(*table_of(study, results))]
-    if study.published:
-        parts += ['<h2>Published</h2>',
-                  f'<p>{html.escape(study.source or "Chen et al. 2020")}; another setting.</p>',
-                  table(*published_rows(study))]
-    if study.claims:
-        parts += ['<h2>Claims</h2>', table(('claim', 'verdict', 'numbers'), [
-            (each.text, each.verdict, each.detail) for each in verdicts(study, results)])]
-    parts.append(f'<p><code>{html.escape(command_of(study))}</code></p>')
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width='
-            f'device-width"><title>{title}</title><style>{STYLE}</style>'
-            f'<body>{"".join(parts)}</body></html>\n')
+    template = (files('mmsimclr.reporting') / 'assets' / 'study.html').read_text(encoding='utf-8')
+    return Environment(autoescape=True, trim_blocks=True).from_string(template).render(
+        study=study, title=study.title or study.name, setting=_setting(study, results),
+        picture=base64.b64encode(figure.read_bytes()).decode() if figure else None,
+        ours=table_of(study, results), published=published_rows(study) if study.published else None,
+        claims=[(each.text, each.verdict, each.detail) for each in verdicts(study, results)],
+        command=command_of(study))

@@ -1,6 +1,6 @@
 """Runs: build, train, resume, save, and explain failures."""
 
-from .adapt import set_amp, set_auto_scale_lr, set_deterministic
+from .adapt import set_auto_scale_lr, set_deterministic
 from .build import build_runner, working_in
 from .checkpointing import (
     SaveError,
@@ -12,12 +12,14 @@ from .checkpointing import (
     save_whole,
     write_text,
 )
-from .failures import RunError, plain_errors
+from .console import Console, show_little
+from .failures import RunError, plain_errors, resume_command
 from .log import DeferredMessageHub, PretrainLogProcessor
 from .loop import ResumableTrainLoop, random_state, set_random_state
 from .runner import PretrainRunner, compile_encoder
 
-__all__ = ['DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop', 'RunError',
-           'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run', 'newest_checkpoint',
-           'plain_errors', 'random_state', 'remove_leftovers', 'require_any', 'save_whole', 'set_amp',
-           'set_auto_scale_lr', 'set_deterministic', 'set_random_state', 'working_in', 'write_text']
+__all__ = ['Console', 'DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop',
+           'RunError', 'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run',
+           'newest_checkpoint', 'plain_errors', 'random_state', 'remove_leftovers', 'require_any',
+           'resume_command', 'save_whole', 'set_auto_scale_lr', 'set_deterministic',
+           'set_random_state', 'show_little', 'working_in', 'write_text']

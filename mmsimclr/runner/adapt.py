@@ -10,14 +10,14 @@ import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.datasets import InMemoryImages
-from mmsimclr.engine import BFloat16OptimWrapper, scaled_lr
+from mmsimclr.engine import scaled_lr
 from mmsimclr.errors import InputError
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.registry import HOOKS, TRANSFORMS
@@ -32,8 +32,9 @@ from mmsimclr.transforms import (
 )
 from mmsimclr.transforms.batch.operators import OPERATIONS
 
-AMP_DTYPES = ('bf16', 'fp16')
 PLACES_OF_VIEWS = ('loader', 'device')
+# A batch that finds no room in /dev/shm is lost without a word, and torch would wait for it forever.
+LOADER_TIMEOUT_S = 600
 # Components that end up in the config are named as text, because the config is dumped.
 REPLACING = 'mmsimclr.ReplaceUnreadable'
 
@@ -47,20 +48,6 @@ def adapt(config: Config) -> None:
     save_atomically(config)
     scale_learning_rate(config)
     write_types_as_text(config)
-
-
-def set_amp(config: Config, dtype: str) -> None:
-    """Put a config's optimizer in a wrapper for 'bf16' or 'fp16'; raise InputError for fp16 without GPU."""
-    if dtype not in AMP_DTYPES:
-        raise InputError(f'amp must be one of {", ".join(AMP_DTYPES)}, got {dtype!r}')
-    if dtype == 'fp16' and not torch.cuda.is_available():
-        raise InputError('fp16 training needs a GPU; use --amp bf16 on a CPU')
-    for name in ('enabled', 'dtype', 'loss_scale', 'use_fsdp'):      # of the wrapper it had before
-        config.optim_wrapper.pop(name, None)
-    if dtype == 'bf16':
-        config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled=True)
-    else:
-        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
 
 
 def set_auto_scale_lr(config: Config) -> None:
@@ -123,7 +110,7 @@ def place_views(config: Config) -> None:
                       collate_fn=dict(type='mmsimclr.as_fetched'))
         loader.dataset = dict(type=InMemoryImages, dataset=loader.dataset)
         source = 'of images in its memory; the loader has no processes'
-    print_log(f'views are made on the device, {source}', 'current', logging.INFO)
+    MMLogger.get_current_instance().info(f'views are made on the device, {source}')
 
 
 def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
@@ -168,10 +155,12 @@ def adapt_to_determinism(config: Config) -> None:
 
 
 def adapt_to_device(config: Config) -> None:
-    """Take out what torch refuses on a CPU, and options of loader processes where there are none."""
+    """Take out what torch refuses on a CPU, and set what loader processes need, or refuse without any."""
     loader = config.get('train_dataloader')
-    if loader and not loader.get('num_workers'):
-        loader.update(persistent_workers=False)
+    if loader and loader.get('num_workers'):
+        loader.setdefault('timeout', LOADER_TIMEOUT_S)
+    elif loader:
+        loader.update(persistent_workers=False, timeout=0)
         loader.pop('prefetch_factor', None)
     if torch.cuda.is_available():
         return
@@ -230,6 +219,7 @@ def scale_learning_rate(config: Config) -> None:
     batch *= config.optim_wrapper.get('accumulative_counts', 1)
     optimizer, rule = config.optim_wrapper.optimizer, scaling.get('rule', 'linear')
     lr = optimizer.lr * scaled_lr(1.0, batch, rule) / scaled_lr(1.0, scaling.base_batch_size, rule)
-    print_log(f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes '
-              f'{lr:g} at {batch} ({rule} rule)', 'current')
+    MMLogger.get_current_instance().info(
+        f'learning rate {optimizer.lr:g} at a global batch of {scaling.base_batch_size} becomes {lr:g} at '
+        f'{batch} ({rule} rule)')
     optimizer.lr = lr

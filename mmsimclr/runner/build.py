@@ -1,20 +1,23 @@
 """Building a runner from a checked config."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.check import check_trains
+from mmsimclr.config.values import check_values
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
+from mmsimclr.runner.console import show_little
 from mmsimclr.runner.runner import PretrainRunner
-from mmsimclr.runner.values import check_values
 
 
 @contextmanager
@@ -31,29 +34,33 @@ def working_in(folder: str | Path, label: str) -> Iterator[Lease | None]:
 
 
 def build_runner(config: Config) -> Runner:
-    """Adapt a config to this machine and build its Runner.
+    """Adapt a config to this machine and build its Runner; ``train()`` of it starts the training.
 
     One config serves one CPU process and many GPUs: without GPUs, groups use gloo and batch norm stays per
     process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
-    dumped into the work directory is what ran. ``train()`` of the Runner starts it. A list ``allow_changed``
-    in the config becomes the Runner's ``allowed_changes``.
+    dumped into the work directory is what ran. A list ``allow_changed`` in it becomes the Runner's
+    ``allowed_changes``, and a text ``go_on`` its ``go_on``.
 
     Raises:
+        InputError, InputTypeError: If the config lacks a part that training needs, names a Runner that is not
+            ours, or has a value that can only fail later, gives wrong numbers or has no name, such as a
+            lambda.
         MachineError: If a launcher is named but its environment variables are not there.
-        ConfigError: If the config lacks a part that training needs, or names a Runner that is not ours.
-        InputError: If a value can only fail or give wrong numbers later.
         HeldError: If another run works in the work directory.
     """
     if config.get('launcher', 'none') != 'none':
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    show_little(MMLogger.get_current_instance())              # which is heard before the run has its own
+    warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
     check_trains(config)
     check_values(config)
+    canonical(config)                                   # what has no name would fail at the first save
     adapt(config)
-    allowed_changes = config.pop('allow_changed', ())
+    allowed_changes, go_on = config.pop('allow_changed', ()), config.pop('go_on', None)
     kind = config.get('runner_type')
     with working_in(config.work_dir, 'start of a training'):        # a Runner writes there when it is built
         runner = _build(config, kind)
-    runner.allowed_changes = allowed_changes
+    runner.allowed_changes, runner.go_on = allowed_changes, go_on
     return runner
 
 

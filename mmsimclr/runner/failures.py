@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import sys
@@ -52,6 +53,11 @@ def _reason(error: Exception, runner) -> str | None:
         return (f'passing images through {SHARED_MEMORY} failed at iteration {iteration} '
                 f'({_last_line(error)}): enlarge it (docker run --shm-size), or lower '
                 'train_dataloader.num_workers')
+    if 'DataLoader timed out' in text:
+        full = _full_places(runner)
+        return (f'the processes that load images sent nothing for {runner.train_dataloader.timeout:g} s '
+                f'(train_dataloader.timeout) at iteration {iteration}'
+                + (f'. Full is: {", ".join(full)}' if full else ''))
     if 'DataLoader worker (pid' in text:
         return (f'a process that loads images ended at iteration {iteration} ({_first_line(error)}). The '
                 "kernel's log (dmesg) says if it killed it because memory ran out: then lower "
@@ -104,9 +110,17 @@ def _last_line(error: Exception) -> str:
 
 
 def _go_on(runner) -> str:
-    last = runner.message_hub.get_info('last_ckpt')
-    return (f'The last whole checkpoint is {last}; --resume goes on from it' if last else
-            'No checkpoint was written yet')
+    if not (last := runner.message_hub.get_info('last_ckpt')):
+        return 'No checkpoint was written yet'
+    return f'The last whole checkpoint is {last}; ' + (f'to go on: {runner.go_on}' if runner.go_on else
+                                                       '--resume goes on from it')
+
+
+def resume_command(command: str) -> str | None:
+    """Return the command that goes on with what a command of train or benchmark began; None for others."""
+    if not re.match(r'mmsimclr (train|benchmark) |(python|bash) \S*(train|benchmark)\.(py|sh) ', command):
+        return None
+    return re.sub(r' --resume( (?!-)[^ =]+(?= |$))?', '', command) + ' --resume'
 
 
 @contextmanager

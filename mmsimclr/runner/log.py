@@ -176,12 +176,12 @@ class PretrainLogProcessor(LogProcessor):
             steps, epochs = len(runner.train_dataloader), runner.max_epochs
             parts = [f'epoch {runner.epoch + 1:>{len(str(epochs))}}/{epochs}']
         parts.append(f'step {batch_idx + 1:>{len(str(steps))}}/{steps}')
+        eta = runner.message_hub.runtime_info.get('eta')
+        parts += [f'ETA {timedelta(seconds=int(eta))}'] if eta is not None else []
         parts += [f'{name} {tag[key]:.4f}' for key, name in SHORT_NAMES.items() if key in tag]
         parts += [f'{key} {value:.4f}' for key, value in tag.items()
                   if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]
         parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
         parts += [f'{tag["images_per_second"]:,.0f} images/s']
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
-        eta = runner.message_hub.runtime_info.get('eta')
-        parts += [f'ETA {timedelta(seconds=int(eta))}'] if eta is not None else []
         return tag, '  '.join(parts)

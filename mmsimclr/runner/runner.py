@@ -12,7 +12,7 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.dataset import InfiniteSampler
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -39,6 +39,7 @@ from mmsimclr.runner.checkpointing import (
     save_whole,
     write_text,
 )
+from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.log import DeferredMessageHub
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
@@ -58,9 +59,7 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     """Compile a model's encoder in place, with arguments of ``torch.compile``; its keys stay what they are.
 
     The encoder is nearly all of a step's computing; views, head and optimizer have fused operations already.
-
-    Raises:
-        InputError: If there is no backbone, an option is not torch's, or torch cannot compile here.
+    Raise InputError if there is no backbone, an option is not torch's, or torch cannot compile here.
     """
     if not isinstance(options, Mapping | None):
         raise InputError('compile must be True, False, or a dict of arguments of torch.compile, such as '
@@ -122,11 +121,13 @@ class PretrainRunner(Runner):
     Attributes:
         provenance: What the run stands on besides its config and training images, such as an encoder and test
             images: plain values by dotted key, set before ``train()``.
+        go_on: The command that goes on with the run, for messages.
         allowed_changes: Keys that may differ from those of a checkpoint that is resumed.
     """
 
     provenance: Mapping[str, Any] = {}
     allowed_changes: Sequence[str] = ()
+    go_on: str | None = None
     _run_id: str | None = None
     _loaded: dict | None = None
     _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
@@ -162,11 +163,7 @@ class PretrainRunner(Runner):
                 return super().train()
 
     def hold(self, folder: str | Path) -> None:
-        """Keep other runs out of a folder that checkpoints go to until training ends; for all ranks.
-
-        Raises:
-            HeldError: If another run works there.
-        """
+        """Keep other runs out of a folder until training ends, on all ranks; HeldError if one works there."""
         def take() -> None:
             self._leases = *self._leases, self._held.enter_context(leased(folder, 'training'))
         distributed.from_first_rank(take)
@@ -176,6 +173,18 @@ class PretrainRunner(Runner):
         model = super().build_model(model)
         check_widths(model)
         return model
+
+    def build_logger(self, log_level='INFO', log_file=None, **kwargs) -> MMLogger:
+        """Return the run's logger: everything to the file, little to the console."""
+        logger = super().build_logger(log_level, log_file, **{'logger_name': 'mmsimclr', **kwargs})
+        self._console = show_little(logger)
+        return logger
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """Register the hooks of the config, and on the first process the one that shows progress."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if self._console and self.rank == 0:
+            self.register_hook(ConsoleHook(self._console))
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""
@@ -324,12 +333,9 @@ class PretrainRunner(Runner):
                         is_last=False) -> None:
         """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
 
-        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's.
-
-        Raises:
-            SaveError: If it cannot be written; what was there before is untouched.
-            LostLeaseError: If another run has taken over the folder.
-            FloatingPointError: If a FiniteLossHook finds damage.
+        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's. Raise
+        SaveError if it cannot be written, LostLeaseError if another run has taken over the folder, and
+        FloatingPointError if a FiniteLossHook finds damage; what was there before is untouched.
         """
         states = distributed.from_every_rank(random_state())
         path = mmengine.fileio.join_path(str(out_dir), filename, backend_args=backend_args)

@@ -26,15 +26,10 @@ FAILED = 77
 
 
 def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
-    """Do what is left of a cell, and end the process; its status says how.
+    """Do what is left of a cell in its folder, on some cores, and end the process; its status says how.
 
     0: the cell's record is written. :data:`HELD_ELSEWHERE`: another process works on the cell.
     :data:`FAILED`: ``failed.json`` says why. 75: it was told to stop, and has saved.
-
-    Args:
-        cell: The cell.
-        folder: Its folder, named by the cell; what an earlier process has done there is used.
-        cpus: Cores to keep to.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)             # the worker tells it to save, by SIGTERM
     _end_with_the_parent()

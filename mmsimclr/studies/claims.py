@@ -14,21 +14,13 @@ CONFIRMED, CONTRADICTED, OPEN = 'confirmed', 'contradicted', 'not resolved'
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, and what the numbers say of it.
-
-    Attributes:
-        text: The claim.
-        verdict: 'confirmed', 'contradicted' or 'not resolved'.
-        difference: Of the means, left less right, beyond what was claimed; None without numbers.
-        standard_error: Of the difference; None with fewer than two seeds on a side.
-        detail: The numbers, for people.
-    """
+    """A claim, and what the numbers say of it."""
 
     text: str
-    verdict: str
-    difference: float | None
-    standard_error: float | None
-    detail: str
+    verdict: str                                # 'confirmed', 'contradicted' or 'not resolved'
+    difference: float | None                    # of the means, left less right, beyond what was claimed
+    standard_error: float | None                # of the difference; None with fewer than two seeds on a side
+    detail: str                                 # the numbers, for people
 
 
 def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: str) -> dict[int, float]:
@@ -67,18 +59,14 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
           published: Mapping[tuple[str, ...], float] | None = None) -> Verdict:
     """Test a claim: confirmed or contradicted where two standard errors say so, else not resolved.
 
-    Args:
-        claim: ``text`` and one of
+    A claim has ``text`` and one of
 
-            - ``left`` and ``right``: ``left`` exceeds ``right``, by at least ``by`` (0). Both select cells as
-              :func:`values_at` does, with a ``metric`` of their own perhaps; a list of selections on the
-              right must all be exceeded. ``pick='best'`` or ``'worst'`` takes of the selected cells the one
-              with the highest or lowest mean, ``without`` those in a list.
-            - ``spearman``: the rank correlation with the published numbers is at least so much.
-              ``off_diagonal`` leaves out cells whose two levels are equal.
-        results: Of the cells.
-        metric: Where a selection names none.
-        published: The paper's numbers by levels.
+    - ``left`` and ``right``: ``left`` exceeds ``right``, by at least ``by`` (0). Both select cells as
+      :func:`values_at` does, with a ``metric`` of their own perhaps; a list of selections on the right must
+      all be exceeded. ``pick='best'`` or ``'worst'`` takes of the selected cells the one with the highest or
+      lowest mean, ``without`` those in a list.
+    - ``spearman``: the rank correlation with the ``published`` numbers is at least so much. ``off_diagonal``
+      leaves out cells whose two levels are equal.
     """
     results, text = list(results), claim['text']
     if 'spearman' in claim:
@@ -167,7 +155,7 @@ def _matches(at: tuple[str, ...], wanted: Any) -> bool:
 
 
 def _named(name: tuple[str, str]) -> str:
-    return f'{name[0]} ({name[1].partition(".")[0]})'
+    return f'{name[0]} ({name[1].removesuffix("_percent")})'
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

@@ -15,15 +15,13 @@ class CellResult:
     """What one cell gave.
 
     Attributes:
-        name: The cell's name, a hash of its config, data and seed.
-        at: The level of each axis.
-        seed: Of the pre-training.
-        config_sha256, data_sha256: What the name is made of.
+        name: The cell's name, a hash of ``config_sha256`` and ``data_sha256``.
+        at, seed: The level of each axis; the seed of the pre-training.
         measures: Hash of each measurement's config, by name.
         metrics: Values by ``measure.metric``; those of pre-training begin with ``pretraining.``.
         seconds: Time of pre-training and measurements.
         tuning: Whether it only helped to choose options of other cells.
-        failure: Why it has no numbers; None where it has.
+        failure: Why it has no numbers.
         options: The values that were overridden.
         series: Numbers of pictures, by ``measure.name``.
         provenance: Versions, hardware, and the encoder's hash.

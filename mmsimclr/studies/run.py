@@ -25,13 +25,11 @@ class Worker:
     """Runs a study's cells, a number of them at a time.
 
     Args:
-        study: The study.
-        work_dir: Folder of all cells; several studies may share it, and then cells that are alike.
+        study, work_dir: The study, and the folder of all cells, which several studies may share.
         known: Results from elsewhere, which are taken as done.
         jobs: Cells at a time; the cores are dealt out among them.
         shard: (k, n): only each n-th cell, from the k-th on, counted from 0.
-        retry_failed: Run cells again that have failed before.
-        past_gate: Go on although the study's gate stays closed.
+        retry_failed, past_gate: Run failed cells again; go on although the study's gate stays closed.
         report: Called with a line of text when a cell begins or ends.
         finished: Called with all results whenever a cell has ended.
     """
@@ -193,11 +191,8 @@ def run_study(study: Study, work_dir: str | Path, known: str | Path | None = Non
               **arguments: object) -> tuple[list[CellResult], str]:
     """Run what is left of a study; return all results, and a note where more cells may follow.
 
-    Args:
-        study: From :func:`mmsimclr.studies.load_study`.
-        work_dir: Folder of the cells, which workers on any number of hosts may share.
-        known: File of results that are taken as done, such as a published one.
-        **arguments: Those of :class:`Worker`.
+    ``work_dir`` is the folder of the cells, which workers on any number of hosts may share; ``known`` a file
+    of results that are taken as done. Further arguments are those of :class:`Worker`.
     """
     worker = Worker(study, Path(work_dir), merged(read_records(known) if known else ()).values(), **arguments)
     worker.work_dir.mkdir(parents=True, exist_ok=True)
@@ -208,18 +203,9 @@ def submit_study(config: str, preset: str, options: dict, work_dir: str, known: 
                  num_tasks: int, arguments: dict) -> str:
     """Run a study as an array of jobs over one folder; return where their logs are.
 
-    Args:
-        config: Path of the study's config.
-        preset: As of :func:`mmsimclr.studies.load_study`.
-        options: As there.
-        work_dir: As of :func:`run_study`.
-        known: As there.
-        executor: ``'slurm'``, or ``'local'``, which waits for its processes.
-        num_tasks: Jobs, each with all cells in reach: they share them by their leases.
-        arguments: Those of :class:`Worker`.
-
-    Raises:
-        MachineError: If submitit is not installed.
+    Jobs share the cells by their leases. ``executor`` is ``'slurm'``, or ``'local'``, which waits for its
+    processes. Arguments are those of :func:`mmsimclr.studies.load_study`, :func:`run_study` and, in
+    ``arguments``, :class:`Worker`. MachineError if submitit is not installed.
     """
     try:
         import submitit

@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.config.canonical import LOCATIONS, config_sha256
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.features.fingerprint import list_images
+from mmsimclr.files import find_config
 from mmsimclr.registry import DATASETS
 from mmsimclr.studies.claims import values_at
 from mmsimclr.studies.record import CellResult
@@ -25,17 +26,11 @@ At = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Measure:
-    """A benchmark that every cell's encoder is measured with.
+    """A benchmark that every cell's encoder is measured with."""
 
-    Attributes:
-        name: First part of the names of its metrics: ``'knn'`` in ``'knn.top_1_accuracy_k20_percent'``.
-        config: The benchmark's config.
-        options: Values to override in it, keys dotted.
-    """
-
-    name: str
-    config: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str                                   # 'knn' in its metrics, 'knn.top_1_accuracy_k20_percent'
+    config: Path                                # of the benchmark
+    options: Mapping[str, Any] = field(default_factory=dict)            # to override in it, keys dotted
 
     def load(self, work_dir: Path) -> Config:
         """Return the benchmark's config for a work directory."""
@@ -54,23 +49,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Cell:
-    """One pre-training with one seed, and its measurements.
+    """One pre-training with one seed, and its measurements."""
 
-    Attributes:
-        at: The level of each axis; for a tuning cell followed by those of its grid.
-        seed: Of the pre-training.
-        base: Config of the pre-training.
-        options: Values to override in it, keys dotted.
-        measures: Its measurements.
-        tuning: Whether it only helps to choose another cell's options.
-    """
-
-    at: At
+    at: At                                      # level of each axis; of a tuning cell, of its grid too
     seed: int
-    base: Path
-    options: Mapping[str, Any]
+    base: Path                                  # config of the pre-training
+    options: Mapping[str, Any]                  # to override in it, keys dotted
     measures: tuple[Measure, ...]
-    tuning: bool = False
+    tuning: bool = False                        # it only helps to choose another cell's options
 
     def load(self, work_dir: Path) -> Config:
         """Return the config of the pre-training for a work directory."""
@@ -138,22 +124,19 @@ def _data_sha256(dataset: Mapping[str, Any]) -> str | None:
 
 @dataclass
 class Study:
-    """A sweep, as the ``study`` of a config describes it.
+    """A sweep, as the ``study`` of a config describes it; paths are relative to its file, keys dotted.
 
     Attributes:
-        name, title, source: Name of its files; its heading; where the original is.
-        base: Config of the pre-training, relative to the study's file.
-        options: Values to override in it for every cell, keys dotted.
+        name, title, source, text: Name of its files; its heading; where the original is; a paragraph.
+        base, options: Config of the pre-training, and values to override in it for every cell.
         axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own and
             ``measure``, the names of the measurements that it gets.
-        cells: Options by levels joined by ' | ', where levels do not compose: those of the axes, without
-            options of their own. Only the cells named here are run.
+        cells: Options by levels joined by ' | ', where levels do not compose; only these cells are run.
         seeds: Seeds 0 to N-1 of every cell.
         more_seeds: Cells that get more: dicts of ``seeds`` and ``at`` (a list of levels joined by ' | ') or
             ``best`` (so many cells, by the metric, once all have run).
-        measure: Dicts of :class:`Measure`; ``config`` is relative to the study's file.
-        metric: The metric by which cells are compared.
-        columns: Metrics of the table, by heading; :attr:`metric` alone by default.
+        measure: Dicts of :class:`Measure`.
+        metric, columns: What cells are compared by; metrics of the table, by heading.
         tune: Grids that choose further options before the cells run: ``grids`` by level of the first axis,
             each a dict of axes; ``seeds``, and ``options`` that make tuning runs shorter.
         gate: Cells to run first, ``at`` and ``seeds``, and whether to go on: the lead of the mean of ``left``
@@ -161,9 +144,7 @@ class Study:
         figure: The figure's ``type``, HeatMap, Bars or Table, and perhaps ``ylabel`` and ``column``.
         published: Key of the paper's numbers in ``paper_tables.json``.
         claims: What the paper says, as :func:`mmsimclr.studies.judge` takes them.
-        text: A paragraph for its page.
-        presets: By name, keys of all this to put in the place of the study's own; None for one that a base
-            has and this study has not.
+        presets: By name, keys of all this to put in the place of the study's own.
     """
 
     name: str
@@ -203,7 +184,7 @@ class Study:
         if key not in self._cells:                           # a cell's hash is worked out once
             options = dict(options)
             base, names = options.pop('base', None), options.pop('measure', None)
-            base = (self.path.parent / base).resolve() if base else self.base
+            base = _config_of(self.path, base) if base else self.base
             measures = tuple(each for each in self.measure if names is None or each.name in names)
             self._cells[key] = Cell(at, seed, base, options, measures, tuning)
         return self._cells[key]
@@ -299,21 +280,12 @@ class Study:
 
 
 def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any] | None = None) -> Study:
-    """Read a study's config.
+    """Read a study's config, a Python file with a ``study``, see :class:`Study`; ConfigError if it is wrong.
 
-    Args:
-        path: A Python config with a ``study``, see :class:`Study`.
-        preset: Size: ``'smoke'`` (seconds), ``'cpu'`` (hours on two cores), ``'full'`` (the paper's setting).
-        options: Values to override in every cell's config, keys dotted; ``data_root`` in benchmarks too.
-
-    Raises:
-        MissingFileError: If there is no such file.
-        ConfigError: If it has no study, or a key of it is unknown, missing or does not fit.
+    Presets are ``'smoke'`` (seconds), ``'cpu'`` (hours on two cores) and ``'full'`` (the paper's setting).
+    ``options`` override values in every cell's config, keys dotted; ``data_root`` in benchmarks too.
     """
-    path = Path(path)
-    if not path.is_file():
-        known = sorted(str(each) for each in path.parent.glob('*.py'))
-        raise MissingFileError(f'no study at {path}{did_you_mean(str(path), known)}')
+    path = find_config(path)
     try:
         content = Config.fromfile(str(path), use_predefined_variables=False).get('study')
     except Exception as error:
@@ -337,7 +309,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     content['options'] = {**content.get('options', {}), **options}
     in_measures = {key: value for key, value in options.items() if key == 'data_root'}
     content['measure'] = [_measure(path, each, in_measures) for each in content.get('measure', ())]
-    content['base'] = (path.parent / content['base']).resolve()
+    content['base'] = _config_of(path, content['base'])
     study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset)
     for key in study.cells:
         levels = key.split(' | ')
@@ -358,8 +330,14 @@ def _measure(path: Path, described: Mapping[str, Any], options: Mapping[str, Any
     if unknown or not {'name', 'config'} <= set(described):
         raise ConfigError(f'{path}: a measure is a dict of name, config and perhaps options, got '
                           f'{described!r}')
-    config = (path.parent / described['config']).resolve()
-    return Measure(described['name'], config, {**described.get('options', {}), **options})
+    return Measure(described['name'], _config_of(path, described['config']),
+                   {**described.get('options', {}), **options})
+
+
+def _config_of(path: Path, name: str) -> Path:
+    """Return the config that a study names: beside the study, or by the name of one that comes with us."""
+    beside = path.parent / name
+    return (beside if beside.is_file() else find_config(Path(name).name)).resolve()
 
 
 def seconds_of(results: Sequence[CellResult]) -> float | None:

@@ -77,10 +77,11 @@ def check_choice(value: str, name: str, accepted: Iterable[str]) -> str:
     return value
 
 
-def check_positive_int(value: int, name: str) -> int:
-    """Return an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f'{name} must be an integer >= 1, got {value!r}')
+def check_int(value: int, name: str, low: int = 1, high: float = math.inf) -> int:
+    """Return an integer in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        accepted = f'>= {low}' if high == math.inf else f'in [{low}, {high}]'
+        raise InputError(f'{name} must be an integer {accepted}, got {value!r}')
     return int(value)
 
 
@@ -89,4 +90,4 @@ def check_size(value: int | Sequence[int], name: str) -> tuple[int, int]:
     sides = value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     if len(sides) != 2:
         raise InputError(f'{name} must be an integer or a pair (height, width), got {value!r}')
-    return check_positive_int(sides[0], name), check_positive_int(sides[1], name)
+    return check_int(sides[0], name), check_int(sides[1], name)

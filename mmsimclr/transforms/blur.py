@@ -9,7 +9,7 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_positive_int, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
 
 #: Beyond three sigmas a Gaussian weighs less than 1 % of its centre.
 TAPS_SIGMAS = 3.0
@@ -19,12 +19,8 @@ TAPS_SIGMAS = 3.0
 class GaussianBlur(ImageTransform):
     """Blur with a sigma uniform in ``sigma``, with probability ``prob``.
 
-    Args:
-        sigma: Range of the standard deviation, in pixels.
-        prob: Probability that the image is blurred.
-        kernel_size: Largest kernel, in pixels; an even number counts as the next odd one.
-        kernel_size_fraction: Largest kernel as a fraction of the image's height, where ``kernel_size``
-            is None; the paper has 10 % (23 at 224).
+    The kernel is at most ``kernel_size`` pixels, an even number counting as the next odd one, or else that
+    fraction of the image's height; the paper has 10 % (23 at 224).
 
     Source:
         Chen et al. 2020, appendix A.
@@ -35,7 +31,7 @@ class GaussianBlur(ImageTransform):
         self.sigma = check_range(sigma, 'GaussianBlur.sigma', open_low=True)
         self.prob = check_probability(prob, 'GaussianBlur.prob')
         if kernel_size is not None:
-            check_positive_int(kernel_size, 'GaussianBlur.kernel_size')
+            check_int(kernel_size, 'GaussianBlur.kernel_size')
         self.kernel_size = kernel_size
         if not 0 < kernel_size_fraction <= 1:
             raise InputError('GaussianBlur.kernel_size_fraction must be in ]0, 1], '

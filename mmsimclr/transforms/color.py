@@ -12,7 +12,7 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_choice, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_choice, check_int, check_probability, check_range
 
 # ITU-R BT.601, to the four digits that torchvision and TensorFlow use.
 _LUMA = (0.2989, 0.587, 0.114)
@@ -217,9 +217,7 @@ class RandomSolarize(ImageTransform):
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
         self.prob = check_probability(prob, 'RandomSolarize.prob')
-        if isinstance(threshold, bool) or not isinstance(threshold, int) or not 0 <= threshold <= 256:
-            raise InputError(f'RandomSolarize.threshold must be an integer in [0, 256], got {threshold!r}')
-        self.threshold = threshold
+        self.threshold = check_int(threshold, 'RandomSolarize.threshold', 0, 256)
 
     def apply(self, img: np.ndarray) -> np.ndarray:
         return solarize(img, self.threshold) if random.random() < self.prob else img

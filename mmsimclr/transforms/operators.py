@@ -17,7 +17,7 @@ from numpy import ndarray
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
 
 ANGLES = (0, 90, 180, 270)
 
@@ -82,9 +82,7 @@ class Cutout(Operator):
     def __init__(self, sides: Sequence[float] = (0.5, 0.5), square: bool = True, fill: int = 128,
                  prob: float = 1.0) -> None:
         self.sides = check_range(sides, 'Cutout.sides', high=1, open_low=True)
-        if isinstance(fill, bool) or not isinstance(fill, int) or not 0 <= fill <= 255:
-            raise InputError(f'Cutout.fill must be an integer in [0, 255], got {fill!r}')
-        self.square, self.fill = square, fill
+        self.square, self.fill = square, check_int(fill, 'Cutout.fill', 0, 255)
         self.prob = check_probability(prob, 'Cutout.prob')
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:

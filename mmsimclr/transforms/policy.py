@@ -12,7 +12,7 @@ from torchvision.transforms import autoaugment
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, Transform
+from mmsimclr.transforms.base import ImageTransform, Transform, check_int
 from mmsimclr.transforms.blur import GaussianBlur
 from mmsimclr.transforms.color import ColorJitter, RandomGrayscale
 from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCrop
@@ -22,18 +22,12 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
                 antialias: bool = True, style: str = 'torchvision',
                 additive_brightness: bool = False, crop_style: str = 'torchvision') -> list[dict]:
-    """Return the configs of SimCLR's view: crop, flip, colour jitter, grey, blur.
+    """Return the configs of SimCLR's view of ``size`` pixels: crop, flip, colour jitter, grey, blur.
 
-    Args:
-        size: Side of the view, in pixels.
-        strength: Colour strength s, jitter (0.8s, 0.8s, 0.8s, 0.2s); 1 on ImageNet, 0.5 on CIFAR-10.
-        blur: Whether to blur (p 0.5, sigma 0.1–2.0, kernel 10 % of the side); not on CIFAR-10.
-        scale: Range of the crop's area, as a fraction of the image's.
-        interpolation: 'bicubic' (the paper) or 'bilinear' (OpenMMLab's recipe).
-        antialias: Whether resizing antialiases; the official code does not.
-        style: Colour operations, 'torchvision' or 'official' (see :class:`ColorJitter`).
-        additive_brightness: The official code's v1 brightness.
-        crop_style: Distribution of the crop, 'torchvision' or 'official' (see :class:`RandomResizedCrop`).
+    ``strength`` s of the jitter (0.8s, 0.8s, 0.8s, 0.2s) is 1 on ImageNet, 0.5 on CIFAR-10, where ``blur`` (p
+    0.5, sigma 0.1–2.0, kernel 10 % of the side) is off. The crop has ``scale``, ``interpolation``,
+    ``antialias`` and ``crop_style`` of :class:`RandomResizedCrop`, the jitter ``style`` and
+    ``additive_brightness`` of :class:`ColorJitter`.
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
         raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
@@ -91,9 +85,7 @@ class AutoAugment(ImageTransform):
     """
 
     def __init__(self, fill: int = 128) -> None:
-        if isinstance(fill, bool) or not isinstance(fill, int) or not 0 <= fill <= 255:
-            raise InputError(f'AutoAugment.fill must be an integer in [0, 255], got {fill!r}')
-        self.fill = fill
+        self.fill = check_int(fill, 'AutoAugment.fill', 0, 255)
         self._policy = _SeededAutoAugment(fill=[fill] * 3)
 
     def apply(self, img: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_choice, check_positive_int, check_size
+from mmsimclr.transforms.base import ImageTransform, check_choice, check_int, check_size
 
 _CV2_INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST_EXACT,
@@ -57,7 +57,7 @@ class ResizeShortSide(ImageTransform):
     """Resize the shorter side to ``size`` pixels by :func:`resize`; round the longer down, as torchvision."""
 
     def __init__(self, size: int, interpolation: str = 'bicubic', antialias: bool = True) -> None:
-        self.size = check_positive_int(size, 'ResizeShortSide.size')
+        self.size = check_int(size, 'ResizeShortSide.size')
         self.interpolation = check_interpolation(interpolation, 'ResizeShortSide')
         self.antialias = antialias
 

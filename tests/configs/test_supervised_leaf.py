@@ -10,7 +10,7 @@ from leaves import CONFIGS
 from mmsimclr.config import load_config
 from mmsimclr.protocols import run_benchmark
 
-LEAF, = (CONFIGS / 'supervised').glob('*.py')
+LEAF, = (CONFIGS / 'supervised').glob('*cifar10.py')
 VIEWS = {
     '_crop': ['RandomResizedCrop', 'RandomHorizontalFlip'],
     '_crop + _colour': ['RandomResizedCrop', 'RandomHorizontalFlip', 'ColorJitter', 'RandomGrayscale'],
@@ -28,7 +28,7 @@ def test_name_header_and_values_agree():
     name = re.fullmatch(r'supervised_resnet(\d+)-w(\d+)_1xb(\d+)-coslr-(\d+)e_cifar10', LEAF.stem)
     depth, width, batch, epochs = map(int, name.groups())
     config = load_config(LEAF)
-    assert (config.encoder.depth, config.encoder.base_channels) == (depth, width)
+    assert (config.random_encoder.depth, config.random_encoder.base_channels) == (depth, width)
     assert config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size == batch
     assert config.train_cfg.max_epochs == epochs and not config.model.frozen
     header = ' '.join(ast.get_docstring(ast.parse(LEAF.read_text())).split())
@@ -48,7 +48,7 @@ def test_crops_and_images_are_the_pre_trainings():
     assert ours.train_dataloader.dataset.num_images == theirs.train_dataloader.dataset.num_images
     assert ours.train_dataloader.batch_size == theirs.train_dataloader.batch_size
     backbone = {key: value for key, value in theirs.model.backbone.items() if key != 'type'}
-    assert dict(ours.encoder) == backbone
+    assert dict(ours.random_encoder) == backbone
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_one_line_chooses_the_views_and_it_trains(line, tmp_path):
     (folder / LEAF.name).write_text(re.sub(r'\n_view = .*', f'\n_view = {line}', text))
     config = load_config(folder / LEAF.name, work_dir=tmp_path / 'run')
     assert [step['type'].__name__ for step in views_of(config)] == VIEWS[line]
-    config.encoder.base_channels = 4
+    config.random_encoder.base_channels = 4
     config.model.data_preprocessor.channels_last = False
     config.train_cfg.max_epochs = 1
     for loader in (config.train_dataloader, config.test_dataloader):

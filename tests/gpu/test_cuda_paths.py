@@ -6,10 +6,11 @@ import pytest
 import torch
 from tiny_run import tiny_config
 
+from mmsimclr.config import set_precision
 from mmsimclr.engine import LARS
 from mmsimclr.models import NonLinearNeck
 from mmsimclr.models.losses import contrastive_metrics, nt_xent_loss
-from mmsimclr.runner import build_runner, set_amp
+from mmsimclr.runner import build_runner
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an 
 @pytest.mark.parametrize('dtype', ['bf16', 'fp16'])
 def test_mixed_precision_trains(dtype, tmp_path):
     config = tiny_config(tmp_path)
-    set_amp(config, dtype)
+    set_precision(config, dtype)
     runner = build_runner(config)
     runner.train()
     assert runner.iter == 2

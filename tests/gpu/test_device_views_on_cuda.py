@@ -7,10 +7,11 @@ from tiny_run import tiny_config
 from torch.testing import assert_close
 from torch.utils.data import default_collate
 
+from mmsimclr.config import set_precision
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
-from mmsimclr.runner import build_runner, set_amp
+from mmsimclr.runner import build_runner
 from mmsimclr.transforms import Cutout, DeviceViews, GaussianNoise, PackForDevice, Rotate90, Sobel
 from mmsimclr.transforms.batch import operate, sample_seeds
 
@@ -75,7 +76,7 @@ def test_views_come_normalised_in_bfloat16_and_channels_last():
 def test_images_in_memory_lie_on_the_gpu_and_train(tmp_path):
     config = tiny_config(tmp_path, views='device')
     config.train_dataloader.pin_memory = True
-    set_amp(config, 'bf16')
+    set_precision(config, 'bf16')
     runner = build_runner(config)
     runner.train()
     dataset = runner.train_dataloader.dataset

@@ -22,7 +22,7 @@ batch_size = 64
 global_batch = batch_size
 
 protocol = dict(type=LinearPerLayer)
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 train_dataloader.update(batch_size=batch_size)
 param_scheduler[0].update(milestones=[3, 4])
 train_cfg.update(max_epochs=epochs)

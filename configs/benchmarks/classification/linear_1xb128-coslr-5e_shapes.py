@@ -22,7 +22,7 @@ global_batch = batch_size
 lr = 0.1 * global_batch / 256
 
 protocol = dict(type=LinearEvaluation)
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 train_dataloader.update(batch_size=batch_size)
 optim_wrapper.optimizer.update(lr=lr)
 train_cfg.update(max_epochs=epochs)

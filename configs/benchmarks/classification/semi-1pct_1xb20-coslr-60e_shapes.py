@@ -23,7 +23,7 @@ global_batch = batch_size
 lr = 0.4 * global_batch / 256
 
 protocol = dict(type=SemiSupervised, labels='1%')
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 train_dataloader.update(batch_size=batch_size)
 # Assigned, as update() would merge the two.
 train_dataloader.dataset = dict(type=BalancedSubset, fraction=0.01, dataset=train_dataloader.dataset)

@@ -20,5 +20,5 @@ with read_base():
     from ..._base_.datasets.features.transfer import *
 
 default_scope = 'mmsimclr'
-encoder = dict(depth=50)
+random_encoder = dict(depth=50)
 protocol = dict(type=TransferLinear, tasks=tasks, l2=[10 ** (-6 + 11 * step / 44) for step in range(45)])

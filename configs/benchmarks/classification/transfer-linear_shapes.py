@@ -11,7 +11,7 @@ with read_base():
     from ..._base_.datasets.features.shapes import *
 
 default_scope = 'mmsimclr'
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 protocol = dict(
     type=TransferLinear,
     tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent', train=train, test=test)],

@@ -26,7 +26,7 @@ protocol = dict(
     lr=[10 ** (-3 + 3 * step / 6) for step in range(7)],
     weight_decay=[10 ** (-5 + 3.5 * step / 7) for step in range(8)],
     from_scratch=True)
-encoder = dict(depth=50)
+random_encoder = dict(depth=50)
 # A finished point of the grid is kept as a number; checkpoints of all would fill disks.
 default_hooks.checkpoint.update(interval=-1, save_last=False)
 custom_hooks.append(dict(type=BatchNormMomentumHook))

@@ -25,7 +25,7 @@ protocol = dict(
                 test=dict(type=Shapes, num_images=500, split='test'))],
     train_pipeline=train_pipeline, test_pipeline=[dict(type=PackImage)],
     lr=[0.02, 0.05], weight_decay=[1e-5], from_scratch=True)
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 # A finished point of the grid is kept as a number; checkpoints of all would fill disks.
 default_hooks.checkpoint.update(interval=-1, save_last=False)
 custom_hooks.append(dict(type=BatchNormMomentumHook))

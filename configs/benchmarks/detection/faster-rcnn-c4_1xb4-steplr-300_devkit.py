@@ -21,7 +21,7 @@ global_batch = batch_size
 max_iters = 300
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4')
-encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
+random_encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
 model.rpn_head.update(feat_channels=128)
 model.rpn_head.anchor_generator.update(scales=[2, 4, 8, 16])
 model.train_cfg.rpn_proposal.update(nms_pre=512, max_per_img=128)

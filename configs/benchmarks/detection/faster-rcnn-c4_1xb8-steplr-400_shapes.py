@@ -22,7 +22,7 @@ global_batch = batch_size
 max_iters = 400
 
 protocol = dict(type=Detection, kind='Faster R-CNN C4')
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 model.rpn_head.anchor_generator.update(scales=[3, 6, 10])
 model.train_cfg.rpn.sampler.update(num=64)
 model.train_cfg.rpn_proposal.update(nms_pre=256, max_per_img=32)

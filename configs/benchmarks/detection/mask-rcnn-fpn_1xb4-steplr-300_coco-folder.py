@@ -22,7 +22,7 @@ max_iters = 300
 width = 64
 
 protocol = dict(type=Detection, kind='Mask R-CNN FPN')
-encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
+random_encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
 model.neck.update(out_channels=width)
 model.rpn_head.update(in_channels=width, feat_channels=width)
 model.rpn_head.anchor_generator.update(scales=[6])

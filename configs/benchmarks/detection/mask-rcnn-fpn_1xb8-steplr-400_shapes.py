@@ -23,7 +23,7 @@ max_iters = 400
 width = 32
 
 protocol = dict(type=Detection, kind='Mask R-CNN FPN')
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 model.backbone.update(out_indices=(1, 2, 3))
 model.neck.update(out_channels=width, num_outs=3)
 model.rpn_head.update(in_channels=width, feat_channels=width)

@@ -23,7 +23,7 @@ max_iters = 400
 lr = 0.1
 
 protocol = dict(type=Segmentation, kind='FCN')
-encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
 model.data_preprocessor.update(size=crop_size)
 model.decode_head.update(channels=64)
 model.auxiliary_head.update(channels=32)

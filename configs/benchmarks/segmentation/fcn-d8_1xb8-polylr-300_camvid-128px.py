@@ -22,7 +22,7 @@ max_iters = 300
 lr = 0.05
 
 protocol = dict(type=Segmentation, kind='FCN')
-encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
+random_encoder = dict(depth=18, base_channels=32, zero_init_residual=False)
 model.data_preprocessor.update(size=crop_size, seg_pad_val=no_class)
 model.decode_head.update(channels=64, ignore_index=no_class)
 model.auxiliary_head.update(channels=32, ignore_index=no_class)

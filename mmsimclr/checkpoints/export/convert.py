@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import yaml
+
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights
 from mmsimclr.checkpoints.export import tensor_files
 from mmsimclr.checkpoints.export.detectron2_pickle import detectron2_config, write_detectron2
@@ -38,29 +40,7 @@ FORMATS = {
                           tensor_files.write_safetensors),
     'onnx': Format('graph of the encoder; any number and size of images', ('.onnx',), write_onnx),
 }
-# Instructions for using a written file, by its format.
-USAGE = {
-    'openmmlab': """use it as load_from='{path}', or its encoder in a config of mmpretrain, mmdet or mmseg as
-  backbone=dict(init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint='{path}')){only_here}""",
-    'openmmlab-backbone': """use it in a config of mmpretrain, mmdet or mmseg as
-  backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='{path}')){only_here}""",
-    'torchvision': """use it with torchvision as
-  model = torchvision.models.resnet{depth}()
-  model.fc = torch.nn.Identity()
-  model.load_state_dict(torch.load('{path}', weights_only=True))
-{normalize}""",
-    'timm': """use it with timm as
-  model = timm.create_model('resnet{depth}', num_classes=0, checkpoint_path='{path}')
-{normalize}""",
-    'detectron2': """use it with this in the config; by default the ResNet is of another kind:
-{detectron2_config}""",
-    'safetensors': "use it as  state_dict = safetensors.torch.load_file('{path}'){only_here}",
-    'onnx': """use it with onnxruntime as
-  session = onnxruntime.InferenceSession('{path}')
-  features, = session.run(['features'], {{'images': images}})
-images: float32 [N, 3, H, W], RGB; features: [N, C]; a further output, map: [N, C, H/s, W/s]
-{normalize}""",
-}
+USAGE = yaml.safe_load(Path(__file__).with_name('usage.yml').read_text(encoding='utf-8'))
 
 
 def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, select: str | None = None,

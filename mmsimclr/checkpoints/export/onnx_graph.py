@@ -26,11 +26,8 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
 
     The input ``images``, float32 [N, 3, H, W], is scaled as the record in the model's metadata says. Outputs
     are ``features`` [N, C], the last map averaged over its area, and ``map`` [N, C, H/32, W/32] (CIFAR: H/8).
-
-    Raises:
-        MachineError: If onnx, onnxscript or onnxruntime is missing.
-        UnsupportedEncoderError: If the encoder is too large for one ONNX file (2 GiB).
-        CheckpointError: If onnxruntime's results differ from the encoder's by more than ``TOLERANCES``.
+    Raise a UserError if a package is missing, the encoder is too large for one file (2 GiB), or onnxruntime's
+    results differ from the encoder's by more than ``TOLERANCES``.
     """
     try:
         import onnx

@@ -20,24 +20,14 @@ AUTO_CACHE_BYTES = 512 * 2**20
 
 @dataclass(frozen=True)
 class ShapesImage:
-    """One image with everything that is known about it; M visible objects, frontmost first.
+    """One image with everything that is known about it; M visible objects, frontmost first."""
 
-    Attributes:
-        image: RGB pixels, uint8 [S, S, 3].
-        label: Class of the image: that of its frontmost object.
-        labels: Class of each visible object, int64 [M].
-        boxes: Box around the visible pixels of each object, float32 [M, 4], (x1, y1, x2, y2) in pixels;
-            x2 and y2 are exclusive, so x2 - x1 is the width.
-        masks: Visible pixels of each object, bool [M, S, S]; no pixel is in two masks.
-        seg_map: 0 for the background, class + 1 for an object, uint8 [S, S].
-    """
-
-    image: ndarray
-    label: int
-    labels: ndarray
-    boxes: ndarray
-    masks: ndarray
-    seg_map: ndarray
+    image: ndarray                              # RGB pixels, uint8 [S, S, 3]
+    label: int                                  # class of the frontmost object
+    labels: ndarray                             # class of each visible object, int64 [M]
+    boxes: ndarray                              # x1, y1, x2, y2 in pixels, x2 exclusive, float32 [M, 4]
+    masks: ndarray                              # visible pixels of each, in one mask only, bool [M, S, S]
+    seg_map: ndarray                            # 0 for the background, class + 1 for an object, uint8 [S, S]
 
 
 class _Rendered(tuple):
@@ -51,27 +41,23 @@ class _Rendered(tuple):
 class Shapes(BaseDataset):
     """Ten classes of patterned objects on plain backgrounds, drawn from a seed.
 
-    An object's class decides its silhouette and its surface pattern. Size, place, rotation, colour (one of
-    eight), background colour (one of eight) and light are drawn independently of the class and of each other.
+    An object's class decides its silhouette and its surface pattern; all else is drawn independently of it.
     Image i depends on ``seed``, ``split``, ``objects``, ``max_objects`` and i only; it shows the same scene
     at every ``image_size``. Splits are disjoint random streams.
 
     An item is ``dict(img, gt_label, sample_idx)``, with ``img`` uint8 RGB [S, S, 3]; with ``objects='multi'``
     also ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_masks`` (uint8) and ``gt_seg_map``, as in
-    :class:`ShapesImage`.
+    :class:`ShapesImage`. Further arguments are those of MMEngine's ``BaseDataset``.
 
     Args:
         num_images: Number of images, >= 1. Every ten images in order have each class once.
         image_size: Side in pixels, 16 to 512.
         split: 'train', 'val' or 'test'.
-        objects: 'single' for one large object per image, or 'multi' for one to ``max_objects`` smaller ones
-            that may hide each other. An object nearly hidden is left out.
-        max_objects: Largest number of objects of a 'multi' image, 1 to 32; unused with 'single'.
+        objects: 'single' for one large object per image, or 'multi' for one to ``max_objects`` (1 to 32)
+            smaller ones that may hide each other. An object nearly hidden is left out.
         seed: Seed of all images, >= 0.
-        cache: True renders all images into one array at the start, which data-loader processes share; False
-            renders an image whenever it is asked for; 'auto' is True if the arrays take at most 512 MiB.
-
-    The other arguments are those of MMEngine's ``BaseDataset``.
+        cache: Whether to render all images at the start, into arrays that data-loader processes share;
+            'auto' does if they take at most 512 MiB.
     """
 
     METAINFO = {'dataset_type': 'Shapes', 'classes': tuple(CLASSES)}

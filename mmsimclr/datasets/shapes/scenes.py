@@ -41,29 +41,17 @@ MULTI_RADIUS = (0.12, 0.28)
 
 @dataclass
 class Scenes:
-    """The content of N images of at most K objects, the frontmost object first.
+    """The content of N images of at most K objects, the frontmost object first."""
 
-    Attributes:
-        labels: Class of each object, int64 [N, K].
-        exists: Whether the image has that many objects, bool [N, K]; the first always exists.
-        center: Centre (x, y) of each object in image sides, float32 [N, K, 2].
-        radius: Circumscribed radius in image sides, float32 [N, K].
-        rotation_deg: Clockwise rotation in degrees, float32 [N, K].
-        object_color: Row of ``OBJECT_COLORS`` and of ``INK_COLORS``, int64 [N, K].
-        background_color: Row of ``BACKGROUND_COLORS``, int64 [N].
-        brightness: Factor of all colours, float32 [N].
-        contrast: Factor of the distance of all colours from a light grey, float32 [N].
-    """
-
-    labels: ndarray
-    exists: ndarray
-    center: ndarray
-    radius: ndarray
-    rotation_deg: ndarray
-    object_color: ndarray
-    background_color: ndarray
-    brightness: ndarray
-    contrast: ndarray
+    labels: ndarray                             # class of each object, int64 [N, K]
+    exists: ndarray                             # whether there is that object, bool [N, K]; always the first
+    center: ndarray                             # (x, y) in image sides, float32 [N, K, 2]
+    radius: ndarray                             # circumscribed, in image sides, float32 [N, K]
+    rotation_deg: ndarray                       # clockwise, float32 [N, K]
+    object_color: ndarray                       # row of OBJECT_COLORS and of INK_COLORS, int64 [N, K]
+    background_color: ndarray                   # row of BACKGROUND_COLORS, int64 [N]
+    brightness: ndarray                         # factor of all colours, float32 [N]
+    contrast: ndarray                           # factor of their distance from a light grey, float32 [N]
 
 
 class _Draw:

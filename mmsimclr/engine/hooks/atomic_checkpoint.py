@@ -17,20 +17,17 @@ STEPS = (*range(1, 102), 999, 1000, 1001, 99_999, 100_000, 100_001, 1_234_567, 1
 
 def check_template(template: str) -> None:
     """Refuse names of checkpoints that would overwrite each other, or that nobody would find again."""
-    usual = "a name with one place for the number, such as 'iter_{}.pth' or 'epoch_{:04d}.pth'"
     try:
         names = [template.format(step) for step in STEPS]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f'filename_tmpl must be {usual}, got {template!r}: {error!r}') from error
-    if len({*names}) < len(names):
-        raise InputError(f'filename_tmpl must be {usual}, got {template!r}, which gives several checkpoints '
-                         f'one name ({names[0]!r})')
-    if any(Path(name).name != name or not name.endswith('.pth') for name in names):
-        raise InputError(f'filename_tmpl must be {usual}, without folders and ending in .pth, by which '
-                         f'--resume finds it; got {template!r} (out_dir is for folders)')
-    if any(re.search(r'-[0-9a-f]{8}\.pth$', name) for name in names):
-        raise InputError(f'filename_tmpl must be {usual}; {template!r} gives names that end in - and eight '
-                         f'digits ({names[0]!r}), as those of model zoos, where they are of the SHA-256')
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        names = []
+    # Names of model zoos end in - and eight digits, those of the SHA-256.
+    if len({*names}) < len(STEPS) or any(
+            Path(name).name != name or not name.endswith('.pth') or re.search(r'-[0-9a-f]{8}\.pth$', name)
+            for name in names):
+        raise InputError('filename_tmpl must have one place for the number, no folders, end in .pth, and not '
+                         "in - and eight digits, such as 'iter_{}.pth' or 'epoch_{:04d}.pth'; got "
+                         f'{template!r}')
 
 
 @HOOKS.register_module()

@@ -17,9 +17,6 @@ class FiniteLossHook(Hook):
 
     The loss is remembered on its device and read on the host every ``interval`` iterations, after each epoch
     and before each checkpoint; there the weights too, which a bad gradient damages after a finite loss.
-
-    Args:
-        interval: Iterations between looks, >= 1. At each the host waits for the device.
     """
 
     priority = 'BELOW_NORMAL'          # after the log, before OnlineKNNHook, which needs finite features

@@ -19,12 +19,8 @@ class FrozenEncoderHook(Hook):
     """Raise :class:`ChangedEncoderError` if the fingerprint, ``sha256``, of a model's encoder changes.
 
     That is its ``encoder`` if it has one, as a Classifier on a projection head has, or else its ``backbone``.
-
     It is taken before a checkpoint is loaded, and compared before training, after every epoch and at the end.
-
-    Args:
-        fingerprint: Returns a hash of all parameters and buffers of a module, such as
-            :func:`mmsimclr.features.weights_sha256`.
+    ``fingerprint`` is a function such as :func:`mmsimclr.features.weights_sha256`.
     """
 
     priority = 'BELOW_NORMAL'                          # before CheckpointHook: no changed encoder is saved

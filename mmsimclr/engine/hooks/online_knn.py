@@ -15,8 +15,7 @@ from mmsimclr.registry import DATASETS, HOOKS, MODELS
 class OnlineKNNHook(Hook):
     """Classify held-out images by the nearest features of labelled ones, every few epochs.
 
-    The figure is cheap and noisy; it never touches the weights. Both sets are split over the ranks. Memory is
-    bounded by ``max_bank`` features and by the classifier's chunks.
+    The figure is cheap and noisy; it never touches the weights. Both sets are split over the ranks.
 
     Args:
         bank, queries: Configs of the labelled and the held-out dataset, packed images with ``gt_label``.

@@ -1,4 +1,4 @@
-"""Preemption: at a scheduler's signal save, and end with a status that asks for another start."""
+"""Stopping: at Ctrl-C or a scheduler's signal finish the step, save, and say how to go on."""
 
 import os
 import signal
@@ -15,28 +15,30 @@ from mmsimclr.registry import HOOKS
 
 PREEMPTED = 75                    # sysexits.h: EX_TEMPFAIL, "the user is invited to try again"
 INTERRUPTED = 'interrupted.pth'
+# As shells count the end by a signal: nobody starts the run again by itself.
+BY_HAND = {'SIGINT': 130, 'SIGHUP': 129}
 
 
 class Preempted(SystemExit):
-    """The run was told to stop, has saved, and ends with status 75."""
+    """The run was told to stop, has saved, and ends: with 75 for a scheduler, as shells have it by hand."""
 
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """At SIGTERM or SIGUSR1 save ``interrupted.pth`` after the running iteration, and end with status 75.
+    """At a signal save ``interrupted.pth`` after the running iteration, and end.
+
+    SIGTERM and SIGUSR1 are a scheduler's: the status is 75. Ctrl-C (SIGINT) and a closed terminal (SIGHUP)
+    are a person's; a second Ctrl-C ends the run at once. Signals that are ignored, as by ``nohup``, stay so.
 
     All ranks stop after the same iteration: in each they start an all-reduce of a flag and read the one of
     the iteration before, so several ranks stop one iteration later than a single process. With gradient
-    accumulation they stop after the next update of the weights. They then raise :class:`Preempted`.
-
-    Args:
-        signals: Names of the signals. Loader processes take no notice of them.
+    accumulation they stop after the next update of the weights. Loader processes take no notice.
     """
 
     priority = 'LOWEST'                                # after CheckpointHook, the schedules and the log
     _received, _flag, _under_way = 0, None, None
 
-    def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1')) -> None:
+    def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP')) -> None:
         unknown = [name for name in signals if name not in signal.Signals.__members__]
         if unknown:
             raise InputError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
@@ -51,7 +53,8 @@ class PreemptionHook(Hook):
         self._received, self._process = 0, os.getpid()
         self._flag, self._under_way = None, None
         if threading.current_thread() is threading.main_thread():    # Python lets no other
-            self._replaced = {number: signal.signal(number, self._note) for number in self.signals}
+            self._replaced = {number: signal.signal(number, self._note) for number in self.signals
+                              if signal.getsignal(number) is not signal.SIG_IGN}
 
     def release(self) -> None:
         for number, handler in self._replaced.items():
@@ -62,10 +65,16 @@ class PreemptionHook(Hook):
     def _note(self, number: int, frame: object) -> None:
         # Forked processes have this handler too. A loader's goes on, since the iteration needs it even if the
         # signal is for the whole process group; others must obey.
-        self._received = number
-        if os.getpid() != self._process and get_worker_info() is None:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        before, self._received = self._received, number
+        if os.getpid() != self._process:
+            if get_worker_info() is None:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+        elif number == signal.SIGINT:
+            if before == number:
+                raise KeyboardInterrupt
+            # Not by print, in whose middle the signal may have come.
+            os.write(2, b'\nCtrl-C: finishing this step and saving; again: ends at once\n')
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         number = self._agreed(runner)
@@ -74,14 +83,16 @@ class PreemptionHook(Hook):
         done, name = runner.iter + 1, signal.Signals(number).name
         if done == runner.max_iters:                         # nothing is left to be saved for
             return
-        runner.logger.warning(f'{name} received: saving after iteration {done}')
+        status = BY_HAND.get(name, PREEMPTED)
         runner.save_checkpoint(runner.work_dir, INTERRUPTED, by_epoch=False, is_last=True,
                                meta=dict(epoch=runner.epoch, iter=done))
+        go_on = getattr(runner, 'go_on', None)
         runner.logger.warning(
             f'{name}: stopped after iteration {done} of {runner.max_iters}, which '
-            f'{runner.work_dir}/{INTERRUPTED} holds; --resume goes on from it. Status {PREEMPTED}')
+            f'{runner.work_dir}/{INTERRUPTED} holds (status {status}). '
+            + (f'To go on:\n  {go_on}' if go_on else '--resume goes on from it'))
         distributed.stop()
-        raise Preempted(PREEMPTED)
+        raise Preempted(status)
 
     def _agreed(self, runner) -> int:
         """Return the signal that some rank had received by the iteration before; by this one if alone."""

@@ -14,10 +14,8 @@ class SegmentationMetric(ImageWiseMetric):
     """mIoU, mean accuracy of the classes and accuracy of the pixels, in percent, over all pixels of a test.
 
     A class that is neither in the truth nor predicted has no value, and is not in the mean; one that is
-    predicted and not in the truth counts 0 for the IoU, and not for the mean accuracy.
-
-    Args:
-        ignore_index: Label of pixels that do not count.
+    predicted and not in the truth counts 0 for the IoU, and not for the mean accuracy. Pixels with label
+    ``ignore_index`` do not count.
 
     Source:
         Everingham et al. 2010, section 4.3; Long et al. 2015, section 5.

@@ -59,23 +59,22 @@ def _class_precision(results: Sequence[dict], label: int) -> ndarray | None:
     return np.array([eleven_point_and_area(column[column >= 0], num_objects) for column in hits.T])
 
 
-def match_detections(boxes: ndarray, truth: ndarray, difficult: ndarray,
-                     thresholds: Sequence[float] = THRESHOLDS) -> ndarray:
+def match_detections(boxes: ndarray, truth: ndarray, difficult: ndarray) -> ndarray:
     """Match the detections of one class in one image, the surest first, with the objects.
 
     Detections [D, 4] and objects [G, 4] are x1, y1, x2, y2, last pixel included; ``difficult`` [G] objects do
-    not count; ``thresholds`` [T] are the overlaps (IoU) from which on a detection fits its object.
+    not count.
 
     Returns:
-        int8 [D, T]: 1 is right, 0 is wrong (its object is too far, or another detection has it), -1 does not
-        count (its object is difficult).
+        int8 [D, T], for each of ``THRESHOLDS``: 1 is right, 0 is wrong (its object is too far, or another
+        detection has it), -1 does not count (its object is difficult).
     """
-    hits = np.zeros((len(boxes), len(thresholds)), dtype=np.int8)
+    hits = np.zeros((len(boxes), len(THRESHOLDS)), dtype=np.int8)
     if not len(truth) or not len(boxes):
         return hits
     overlaps = _overlaps(boxes, truth)                                                    # [D, G]
     nearest = overlaps.argmax(axis=1)
-    for column, threshold in enumerate(thresholds):
+    for column, threshold in enumerate(THRESHOLDS):
         fits = np.flatnonzero(overlaps[np.arange(len(boxes)), nearest] >= threshold)
         counts = fits[~difficult[nearest[fits]]]
         _, first = np.unique(nearest[counts], return_index=True)

@@ -16,10 +16,7 @@ class BFloat16OptimWrapper(OptimWrapper):
     """MMEngine's ``OptimWrapper`` with the forward pass in bfloat16 autocast.
 
     bfloat16 has float32's range and needs no loss scaling. For fp16 use MMEngine's ``AmpOptimWrapper``.
-
-    Args:
-        enabled: ``True``, ``False``, or ``'auto'``: where it is native; emulated it is slow.
-        **kwargs: Those of ``OptimWrapper``.
+    ``enabled`` is True, False, or 'auto': where it is native; emulated it is slow.
     """
 
     def __init__(self, enabled: bool | str = True, **kwargs) -> None:

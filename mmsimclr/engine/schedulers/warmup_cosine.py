@@ -11,13 +11,10 @@ SCALING_RULES = ('linear', 'sqrt', 'none')
 
 
 def scaled_lr(base_lr: float, global_batch: int, rule: str = 'linear') -> float:
-    """Return the learning rate of a global batch.
+    """Return the learning rate of a global batch, the images of all ranks and accumulated steps.
 
-    Args:
-        base_lr: Learning rate before scaling: 0.3 with the linear rule, 0.075 with the square root.
-        global_batch: Images over all ranks (and accumulation steps) in one update, >= 1.
-        rule: ``'linear'``: base_lr * global_batch / 256; ``'sqrt'``: base_lr * sqrt(global_batch), better at
-            small batches and short schedules; ``'none'``: base_lr.
+    ``'linear'``: base_lr * global_batch / 256, with 0.3; ``'sqrt'``: base_lr * sqrt(global_batch), with
+    0.075, better at small batches and short schedules; ``'none'``: base_lr.
 
     Source:
         Chen et al. 2020, sections 2.2 and B.1.

@@ -67,16 +67,12 @@ class Classifier(BaseModel):
 
     def forward(self, inputs: Tensor, data_samples: Mapping[str, Tensor] | None = None,
                 mode: str = 'tensor') -> dict[str, Tensor] | list[BaseDataElement]:
-        """Run the model in one of MMEngine's modes.
+        """Run the model in one of MMEngine's modes on preprocessed images, float [N, 3, H, W].
 
-        Args:
-            inputs: Images, float [N, 3, H, W], already preprocessed.
-            data_samples: ``gt_label`` for 'loss', int64 [N]; or [N, num_classes] for images of several
-                classes, 1 present, 0 absent, -1 where the image does not count for the class.
-            mode: ``'tensor'``: logits by head, each [N, num_classes]; ``'loss'``: losses in nats, and
-                accuracies in percent; ``'predict'``: for each image, as mmpretrain's metrics take them,
-                ``pred_score`` [num_classes], the probabilities of the last head, ``pred_label`` and, where
-                it is known, ``gt_label``.
+        ``'tensor'``: logits by head, each [N, num_classes]; ``'loss'``: losses in nats, and accuracies in
+        percent, from ``gt_label``, int64 [N], or [N, num_classes] with 1 present, 0 absent, -1 where the
+        image does not count; ``'predict'``: for each image, as mmpretrain's metrics take them, ``pred_score``
+        [num_classes], the probabilities of the last head, ``pred_label`` and a known ``gt_label``.
         """
         if mode not in MODES:
             raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')

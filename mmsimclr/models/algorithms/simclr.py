@@ -47,14 +47,11 @@ class SimCLR(BaseModel):
 
     def forward(self, inputs: Tensor | Sequence[Tensor], data_samples: object = None,
                 mode: str = 'tensor') -> tuple[Tensor, ...] | dict[str, Tensor] | list[BaseDataElement]:
-        """Run the model in one of MMEngine's modes.
+        """Run the model in one of MMEngine's modes on images, float [N, 3, H, W], or a list of V such views.
 
-        Args:
-            inputs: Images, float [N, 3, H, W], or a list of V such views, already preprocessed.
-            data_samples: Passed along by MMEngine; the loss needs no labels.
-            mode: ``'tensor'``: the encoder's feature maps; ``'loss'``: a dict with the loss and what is
-                logged; ``'predict'``: for each image its pooled ``feature`` [C] and its ``projection`` [D].
-                'tensor' and 'predict' take one view: of a list the first.
+        ``'tensor'``: the encoder's feature maps; ``'loss'``: a dict with the loss and what is logged;
+        ``'predict'``: for each image its pooled ``feature`` [C] and its ``projection`` [D]. 'tensor' and
+        'predict' take one view: of a list the first.
         """
         if mode == 'loss':
             return self.loss(inputs)

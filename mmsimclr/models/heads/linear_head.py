@@ -16,13 +16,12 @@ class LinearHead(BaseModule):
     """Pool the maps of a feature and classify them linearly.
 
     Args:
-        map_shape: (channels, height, width) of the feature's maps; a protocol fills it in.
-        num_classes: Number of classes, >= 1; a protocol fills it in.
-        feature: ``'pooled'``, the last map averaged over its positions; one of ``POOLED_FEATURES``, pooled to
-            about 9,000 dimensions by :func:`pool_feature`; or a layer of the projection head,
-            ``'projection'``, ``'projection.hidden1'``, ...
+        map_shape, num_classes: (channels, height, width) of the feature's maps, and the number of classes,
+            >= 1; a protocol fills them in.
+        feature: ``'pooled'``, the last map averaged over its positions; one of ``POOLED_FEATURES``, see
+            :func:`pool_feature`; or a layer of the projection head, ``'projection'``, ...
         norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
-        init_std: Deviation of the normal distribution of the weights at the start; the bias starts at 0.
+        init_std: Deviation of the weights at the start, which are normal; the bias starts at 0.
 
     Source:
         The order pooling, norm, classifier: MMSelfSup 1.x and VISSL.

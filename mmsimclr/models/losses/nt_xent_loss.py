@@ -41,10 +41,6 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
         Scalar loss in nats, float32 (float64 for float64 inputs) whatever the autocast, equal on all
         ranks; ln(2N - 1) at chance, N over all ranks.
 
-    Raises:
-        InputError: If shapes differ or are not [N, D], N is 0, temperature is not > 0, ``gradient``
-            is unknown, or the ranks hold batches of different sizes.
-
     Source:
         Chen et al. 2020, Eq. 1 and Algorithm 1.
     """
@@ -59,14 +55,12 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
                         normalize: bool = True, check_ranks: bool = True) -> dict[str, Tensor]:
     """Return how well the second views can be picked out for the first, as the official code logs it.
 
-    The arguments, and the errors, are those of :func:`nt_xent_loss`. Candidates are the N projections of the
-    other view (in the loss itself, 2N - 1). Where a loss has just compared the ranks' batches,
-    ``check_ranks=False`` spares doing it again.
+    The arguments are those of :func:`nt_xent_loss`. Candidates are the N projections of the other view on all
+    ranks. Where a loss has just compared the ranks' batches, ``check_ranks=False`` spares doing it again.
 
     Returns:
         ``accuracy``: fraction in [0, 1] of anchors whose most similar candidate is their positive.
         ``entropy``: mean entropy of the softmax over the candidates, in nats; ln(N) at chance.
-        Means over all ranks, N counted over all ranks.
 
     Source:
         google-research/simclr, tf2/metrics.py, ``update_pretrain_metrics_train``.

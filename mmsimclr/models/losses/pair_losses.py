@@ -20,17 +20,14 @@ class PairLoss(BaseModule):
     """Base of losses that are a sum of terms of (anchor, positive) and (anchor, negative).
 
     Each of the 2N projections of the global batch is an anchor u, and the other view of the same image its
-    positive v+. The loss is the mean over the 2N anchors. The paper writes it for one v+ and one v-, and does
-    not say how several negatives are combined. Here each anchor takes the mean over its negatives, so that
-    v+ and v- weigh the same, as they are written, whatever the batch size.
+    positive v+. The loss is the mean over the 2N anchors. The paper does not say how several negatives v- are
+    combined: here each anchor takes the mean over its negatives, so that v+ and v- weigh the same.
 
-    Semi-hard mining keeps one negative of each anchor: the closest that is farther than the positive and,
-    where the loss has a margin, within it. "Closer" means more similar. An anchor without such a negative
-    has no term of a negative, and still counts in the mean. (TensorFlow's implementation takes the farthest
-    negative instead; the paper speaks of the semi-hard terms only.)
+    Semi-hard mining keeps one negative of each anchor: the most similar of those less similar than the
+    positive and, where the loss has a margin, within it. An anchor without one has no term of a negative, and
+    still counts in the mean. (TensorFlow's implementation takes the farthest negative instead.)
 
-    As with ``NTXentLoss``, the gradient on W ranks is that of one process on the whole batch, and all ranks
-    must hold batches of one size.
+    As with ``NTXentLoss``, the gradient on W ranks is that of one process on the whole batch.
 
     Args:
         mining: None, or ``'semi_hard'``.

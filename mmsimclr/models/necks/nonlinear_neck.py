@@ -23,15 +23,13 @@ class NonLinearNeck(BaseModule):
 
     Args:
         in_channels, hid_channels, out_channels: Width of the features, the hidden layers, the projection.
-        num_layers: Number of fully connected layers; 0 is the identity (the loss acts on the pooled
-            features), 1 a linear projection.
+        num_layers: Number of fully connected layers; 0 is the identity, 1 a linear projection.
         with_bias, with_last_bias: Whether the hidden fc layers, and whether the last one has a bias.
         with_last_bn: Whether a norm follows the last fc.
         with_last_bn_affine: Affine part of that norm: True (scale and shift), False (neither), or
-            ``'scale'`` (gamma without beta, as in the official code).
+            ``'scale'`` (gamma without beta).
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
-        norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments; by default ``BN1d``, which
-            ``sync_bn='torch'`` in a config makes global on several GPUs.
+        norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments.
 
     Source:
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.

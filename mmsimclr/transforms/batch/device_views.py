@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_image, check_positive_int
+from mmsimclr.transforms.base import Transform, check_image, check_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
 from mmsimclr.transforms.batch.operators import OPERATIONS, operate
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
@@ -37,7 +37,7 @@ class PackForDevice(Transform):
     """
 
     def __init__(self, canvas_px: int = 512) -> None:
-        self.canvas_px = check_positive_int(canvas_px, 'PackForDevice.canvas_px')
+        self.canvas_px = check_int(canvas_px, 'PackForDevice.canvas_px')
 
     def transform(self, results: dict) -> dict:
         img = check_image(results['img'], 'PackForDevice')
@@ -78,8 +78,8 @@ class DeviceViews:
                  interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
                  additive_brightness: bool = False, crop_style: str = 'torchvision',
                  operators: Sequence[dict | Operator] = ()) -> None:
-        self.num_views = check_positive_int(num_views, 'DeviceViews.num_views')
-        self.chunk_size = None if chunk_size is None else check_positive_int(
+        self.num_views = check_int(num_views, 'DeviceViews.num_views')
+        self.chunk_size = None if chunk_size is None else check_int(
             chunk_size, 'DeviceViews.chunk_size')
         self.operators = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in operators]
         for step in self.operators:

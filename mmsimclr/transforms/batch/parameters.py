@@ -37,23 +37,14 @@ def uniforms(seeds: ndarray, num: int) -> ndarray:
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """The parameters of M views.
+    """The parameters of M views."""
 
-    Attributes:
-        boxes: Crop (top, left, height, width) in pixels, int64 [M, 4].
-        flipped: Whether mirrored, bool [M].
-        order: Operations of :data:`JITTER` in the order in which they are applied, int64 [M, 4].
-        factors: Their factors, in the order of :data:`JITTER`, float64 [M, 4]; (1, 1, 1, 0) changes nothing.
-        grey: Whether without colour, bool [M].
-        sigma_px: Deviation of the blur, float64 [M]; 0 for none.
-    """
-
-    boxes: ndarray
-    flipped: ndarray
-    order: ndarray
-    factors: ndarray
-    grey: ndarray
-    sigma_px: ndarray
+    boxes: ndarray                              # crop (top, left, height, width) in pixels, int64 [M, 4]
+    flipped: ndarray                            # bool [M]
+    order: ndarray                              # operations of JITTER as they are applied, int64 [M, 4]
+    factors: ndarray                            # in the order of JITTER, float64 [M, 4]; (1, 1, 1, 0) is none
+    grey: ndarray                               # whether without colour, bool [M]
+    sigma_px: ndarray                           # deviation of the blur, float64 [M]; 0 for none
 
     def __getitem__(self, rows: slice | ndarray) -> 'ViewParameters':
         """Return the parameters of some of the views."""

@@ -29,9 +29,8 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
     """Return matrices that cut a stretch out of a line of pixels and resize it, antialiased.
 
     The filter widens when shrinking and sees nothing outside of the stretch, as with torch's
-    ``antialias=True``. The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1. The line
-    has ``canvas`` pixels and the result ``size``, turned around where ``mirrored`` [M]. The matrices are
-    [M, size, canvas], and their rows have the sum 1.
+    ``antialias=True``. The stretch begins at ``starts`` [M] and has ``lengths`` [M] pixels, >= 1; the result
+    is turned around where ``mirrored`` [M]. The matrices are [M, size, canvas].
     """
     pixels = torch.arange(canvas, dtype=starts.dtype, device=starts.device) + 0.5
     places = torch.arange(size, dtype=starts.dtype, device=starts.device) + 0.5

@@ -11,7 +11,7 @@ import torch
 from tiny_zoo import TinyZoo
 
 import mmsimclr
-from mmsimclr.checkpoints import CheckpointError, zoo_index
+from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.checkpoints.zoo_index import find_entry
 from mmsimclr.config import ConfigError
 
@@ -103,19 +103,6 @@ def test_published_weights_are_fetched_only_where_there_are_any(trained, tmp_pat
         assert torch.equal(model.neck.fc1.weight, trained['neck.fc1.weight'])
         with pytest.raises(CheckpointError, match='tiny-untrained'):
             mmsimclr.get_model('tiny-untrained', pretrained=True)
-
-
-def test_the_index_in_the_package_goes_before_one_beside_it(tmp_path, monkeypatch):
-    package = tmp_path / 'mmsimclr'
-    monkeypatch.setattr(zoo_index, 'PACKAGE', package)
-    for folder in (package / '.mim', tmp_path):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / 'model-index.yml').touch()
-    for folder in (package / '.mim', tmp_path):
-        assert zoo_index._root() == folder
-        (folder / 'model-index.yml').unlink()
-    with pytest.raises(FileNotFoundError, match=r'model-index\.yml'):
-        zoo_index._root()
 
 
 @pytest.mark.slow

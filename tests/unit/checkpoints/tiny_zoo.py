@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from mmsimclr.checkpoints import zoo_index
+from mmsimclr.files import shipped
 
 FOLDER = 'mmselfsup/1.x/simclr/tiny'
 
@@ -45,10 +46,10 @@ class TinyZoo:
     def in_use(self) -> Iterator['TinyZoo']:
         """Let the package read this index."""
         functions = zoo_index.model_entries, zoo_index._metafiles
-        package, zoo_index.PACKAGE = zoo_index.PACKAGE, self.root / 'mmsimclr'
+        package, shipped.PACKAGE = shipped.PACKAGE, self.root / 'mmsimclr'
         for function in functions:
             function.cache_clear()
         yield self
-        zoo_index.PACKAGE = package
+        shipped.PACKAGE = package
         for function in functions:
             function.cache_clear()

@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmsimclr import registry as registries
-from mmsimclr.config import canonical, config_sha256, differences, load_config
+from mmsimclr.config import canonical, config_sha256, differences, load_config, set_precision
 from mmsimclr.config.canonical import LOCATIONS, name_of
 from mmsimclr.config.check import REGISTRIES
 from mmsimclr.engine import LARS, FiniteLossHook
 from mmsimclr.errors import InputTypeError
 from mmsimclr.models import SimCLR, ViewPreprocessor
-from mmsimclr.runner.adapt import adapt, set_amp
+from mmsimclr.runner.adapt import adapt
 
 ROOT = Path(__file__).parents[3]
 LEAVES = sorted(path for path in (ROOT / 'configs').rglob('*.py')
@@ -194,7 +194,7 @@ def test_what_a_run_of_a_leaf_dumps_is_read_as_what_ran(leaf, tmp_path):
             config.model.data_preprocessor = {**preprocessor, 'mean': (1.0, 2.0, 3.0)}
         if 'simclr' in leaf.parts:
             config.views = 'device'
-            set_amp(config, 'bf16')
+            set_precision(config, 'bf16')
         adapt(config)
         assert differences(asked, canonical(config)) or config.default_scope != 'mmsimclr'
     object.__setattr__(config, '_format_python_code', False)            # the same text, and sooner

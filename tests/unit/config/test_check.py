@@ -4,6 +4,7 @@ import pytest
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from tiny_run import tiny_config
+from torch import nn
 from torch.utils.data import Dataset
 
 from mmsimclr.config import ConfigError, check_config
@@ -256,3 +257,20 @@ def test_images_that_a_hook_embeds_need_a_pipeline(part, config):
     check_config(config)
     del config.custom_hooks[0][part]['pipeline']
     assert refused(config, f'custom_hooks[0].{part} lacks pipeline')
+
+
+@pytest.mark.parametrize('base', [object, nn.Module])
+def test_a_component_without_arguments_takes_none(base, config):
+    kind = type('WithoutArgumentsForCheckTest', (base,), {})
+    config.train_dataloader.dataset.pipeline.insert(0, dict(type=kind))
+    check_config(config)
+    config.train_dataloader.dataset.pipeline[0] = dict(type=kind, nonsense=1)
+    assert refused(config, 'nonsense') and refused(config, 'train_dataloader.dataset.pipeline[0]')
+
+
+def test_a_component_that_is_made_by_new_takes_its_arguments(config):
+    class MadeForCheckTest:
+        def __new__(cls, size):
+            return super().__new__(cls)
+    config.train_dataloader.dataset.pipeline.insert(0, dict(type=MadeForCheckTest, size=1))
+    check_config(config)

@@ -1,14 +1,11 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tiny_voc import CLASSES, SPLITS, label, make_devkit
 
 from mmsimclr.datasets import VOCMultiLabel
 from mmsimclr.registry import DATASETS
-
-SOURCES = ('annotations', 'image_sets')
 
 
 @pytest.fixture
@@ -20,10 +17,9 @@ def labels(dataset) -> list[list[int]]:
     return [dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))]
 
 
-@pytest.mark.parametrize('source', SOURCES)
 @pytest.mark.parametrize('split', SPLITS)
-def test_labels_are_1_present_0_absent_and_minus_1_only_difficult(devkit, split, source):
-    dataset = VOCMultiLabel(str(devkit), split, source)
+def test_labels_are_1_present_0_absent_and_minus_1_only_difficult(devkit, split):
+    dataset = VOCMultiLabel(str(devkit), split)
     assert labels(dataset) == [label(name) for name in SPLITS[split]]
     assert [Path(dataset.get_data_info(i)['img_path']).name for i in range(len(dataset))] == \
         [f'{name}.jpg' for name in SPLITS[split]]
@@ -44,45 +40,29 @@ def test_it_is_built_by_name_with_twenty_classes(devkit):
     assert len(dataset) == 2 and len(dataset.metainfo['classes']) == len(labels(dataset)[0]) == 20
 
 
-@pytest.mark.parametrize('lost, source, message', [
-    ('.', 'annotations', r'no VOC devkit at .*VOC2007\. .*VOCtrainval_06-Nov-2007\.tar.*JPEGImages/'),
-    ('ImageSets/Main/trainval.txt', 'annotations', 'no list .*trainval.txt.*host.robots'),
-    ('JPEGImages/a.jpg', 'image_sets', '1 of the 3 files of the trainval split .*a.jpg'),
-    ('Annotations', 'annotations', '3 of the 3 files of the trainval split.*b.xml.*has the test'),
-    ('ImageSets/Main/cat_trainval.txt', 'image_sets', 'no list .*cat_trainval.txt')])
-def test_a_devkit_that_is_not_whole_is_refused_with_where_to_get_it(devkit, lost, source, message):
+@pytest.mark.parametrize('lost, message', [
+    ('.', r'no VOC devkit at .*VOC2007\. .*VOCtrainval_06-Nov-2007\.tar.*JPEGImages/'),
+    ('ImageSets/Main/trainval.txt', 'no list .*trainval.txt.*host.robots'),
+    ('JPEGImages/a.jpg', '1 of the 3 files of the trainval split .*a.jpg'),
+    ('Annotations', '3 of the 3 files of the trainval split.*b.xml.*has the test')])
+def test_a_devkit_that_is_not_whole_is_refused_with_where_to_get_it(devkit, lost, message):
     path = devkit / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(FileNotFoundError, match=message):
-        VOCMultiLabel(str(devkit), 'trainval', source)
+        VOCMultiLabel(str(devkit))
 
 
-@pytest.mark.parametrize('file, text, source, message', [
-    ('ImageSets/Main/trainval.txt', '\n', 'annotations', 'trainval.txt lists no images'),
-    ('ImageSets/Main/dog_trainval.txt', 'a 1\nb 2\nc -1\n', 'image_sets', 'an image and 1, -1 or 0'),
-    ('ImageSets/Main/dog_trainval.txt', 'a 1\nc -1\n', 'image_sets', 'does not list 1 images.* b'),
-    ('Annotations/a.xml', '<annotation><object><name>cta</name></object></annotation>', 'annotations',
+@pytest.mark.parametrize('file, text, message', [
+    ('ImageSets/Main/trainval.txt', '\n', 'trainval.txt lists no images'),
+    ('Annotations/a.xml', '<annotation><object><name>cta</name></object></annotation>',
      "a.xml is not an annotation .*'cta'|a.xml is not an annotation with the classes aeroplane"),
-    ('Annotations/a.xml', '<annotation>', 'annotations', 'a.xml is not an annotation')])
-def test_lists_and_annotations_that_are_wrong_are_refused_by_name(devkit, file, text, source, message):
+    ('Annotations/a.xml', '<annotation>', 'a.xml is not an annotation')])
+def test_lists_and_annotations_that_are_wrong_are_refused_by_name(devkit, file, text, message):
     (devkit / file).write_text(text)
     with pytest.raises(ValueError, match=message):
-        VOCMultiLabel(str(devkit), 'trainval', source)
+        VOCMultiLabel(str(devkit))
 
 
-@pytest.mark.parametrize('arguments', [dict(split='valid'), dict(labels='xml')])
-def test_unknown_arguments_are_refused(devkit, arguments):
-    with pytest.raises(ValueError, match=f'{next(iter(arguments))} must be one of'):
-        VOCMultiLabel(str(devkit), **arguments)
-
-
-@pytest.mark.parametrize('year', ['coco_as_voc/VOCdevkit/VOC2007', 'voc2012_subset/VOCdevkit/VOC2012'])
-@pytest.mark.parametrize('split', ['trainval', 'test'])
-def test_annotations_and_lists_of_real_devkits_agree(root, year, split):
-    folder = root.parent / 'shared' / 'data' / year
-    if not folder.is_dir():
-        pytest.skip(f'no images at {folder}')
-    annotations, lists = (np.array(labels(VOCMultiLabel(str(folder), split, source))) for source in SOURCES)
-    # The annotations of the VOC2012 subset lack the difficult objects, which its lists still mark.
-    agree = annotations == np.where(lists == -1, 0, lists) if 'voc2012' in year else annotations == lists
-    assert agree.all() and len(lists) > 80 and (lists == 1).any()
+def test_an_unknown_split_is_refused(devkit):
+    with pytest.raises(ValueError, match=r"split must be one of .*'valid'"):
+        VOCMultiLabel(str(devkit), split='valid')

@@ -17,7 +17,9 @@ from mmsimclr.registry import HOOKS
 class SignalForHookTest(Hook):
     """Send this process a signal during an iteration, or raise; ruin a weight in it."""
 
-    def __init__(self, iteration: int, number: int = signal.SIGTERM, error: bool = False, ruin: bool = False):
+    def __init__(self, iteration: int, number: int = signal.SIGTERM, error: bool = False, ruin: bool = False,
+                 times: int = 1):
+        self.times = times
         self.iteration, self.number, self.error, self.ruin = iteration, number, error, ruin
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -29,7 +31,8 @@ class SignalForHookTest(Hook):
         if runner.iter + 1 == self.iteration:
             if self.error:
                 raise ValueError('stop here')
-            os.kill(os.getpid(), self.number)
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
 
 
 @HOOKS.register_module()
@@ -85,6 +88,31 @@ def test_a_run_stopped_after_any_iteration_goes_on_in_the_same_bits(at, tmp_path
     losses = [each.message_hub.get_scalar('train/loss').data[0].tolist() for each in (whole, resumed)]
     assert losses[0] == losses[1] and len(losses[0]) == 6
     assert resumed.message_hub.get_info('epochs_ended') == [1, 2, 3]
+
+
+@pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_person_who_stops_it_gets_the_command_that_goes_on(number, status, tmp_path, capsys):
+    run = runner(tmp_path, 2, number=number)
+    run.go_on = 'mmsimclr train X --resume'
+    with pytest.raises(Preempted) as caught:
+        run.train()
+    assert caught.value.code == status and (tmp_path / 'interrupted.pth').is_file()
+    assert capsys.readouterr().out.endswith(' To go on:\n  mmsimclr train X --resume\n')
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        runner(tmp_path, 2, number=signal.SIGINT, times=2).train()
+    assert not (tmp_path / 'interrupted.pth').exists()
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    """As of a run under nohup, or of a worker whose parent takes Ctrl-C for it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run = runner(tmp_path, 2, number=signal.SIGHUP)
+    run.train()
+    assert run.iter == 6
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_with_accumulation_it_stops_after_an_update(tmp_path):

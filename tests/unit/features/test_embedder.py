@@ -392,3 +392,25 @@ def test_a_feature_of_a_model_that_is_not_finite_is_refused_by_the_number_of_its
 def test_an_empty_dataset_is_refused(model):
     with pytest.raises(ValueError, match='Shapes is empty'):
         extract_features(model, shapes().get_subset([]))
+
+
+def test_a_height_and_width_resize_the_whole_image_once(tiny):
+    embedder = Embedder(tiny, 'cpu', input=UNIT_RANGE, crop_px=(64, 32))
+    picture = noise(50, 90, 3)
+    prepared = embedder.preparation({'img': picture})
+    assert prepared.shape == (3, 64, 32)
+    want = v2.functional.resize(torch.from_numpy(picture).permute(2, 0, 1), [64, 32],
+                                v2.InterpolationMode.BICUBIC, antialias=True)
+    assert (prepared.int() - want.int()).abs().max() <= 1
+    assert embedder.describe()['preparation'] == dict(
+        resize_px=None, crop_px=[64, 32], interpolation='bicubic', squash=True)
+    assert_close(torch.from_numpy(embedder(picture)), embedder.embed_batch(want[None])['pooled'],
+                 rtol=0.02, atol=0.02)
+
+
+def test_mirrored_features_are_those_of_the_mirror_image(tiny):
+    picture = noise(32, 32, 3)
+    plain, mirrored = (Embedder(tiny, 'cpu', input=UNIT_RANGE, mirrored=value) for value in (False, True))
+    assert_close(mirrored(picture), plain(np.ascontiguousarray(picture[:, ::-1])))
+    assert np.abs(mirrored(picture) - plain(picture)).max() > 1e-3
+    assert plain.fingerprint() != mirrored.fingerprint() and 'mirrored' not in plain.describe()

@@ -7,11 +7,13 @@ import pytest
 from PIL import Image
 
 from mmsimclr.datasets.shapes.dataset import Shapes
+from mmsimclr.datasets.shapes.scenes import draw_scenes
 from mmsimclr.prepare.shapes import (
     run_length_encoding,
     voc_palette,
     write_coco,
     write_image_folder,
+    write_market,
     write_voc,
 )
 
@@ -111,7 +113,65 @@ def test_image_folder_is_what_torchvision_reads_back(tmp_path):
         np.testing.assert_array_equal(np.array(Image.open(path)), dataset[i]['img'])
 
 
-@pytest.mark.parametrize('write', [write_image_folder, write_voc, write_coco])
+def market_images(root: Path) -> dict[tuple, np.ndarray]:
+    """Return the images by identity, camera, number and part."""
+    found = {}
+    for path in root.rglob('*.png'):
+        identity, camera, number, _ = path.stem.split('_')
+        found[int(identity), camera, number, path.parent.name] = np.array(Image.open(path)).astype(int)
+    return found
+
+
+def test_market_has_each_object_under_every_camera_and_one_query_of_each(tmp_path):
+    assert write_market({'test': Shapes(4, 32, 'test')}, tmp_path) == tmp_path
+    images = market_images(tmp_path / 'test')
+    cameras = {camera for _, camera, _, _ in images}
+    assert {identity for identity, *_ in images} == {1, 2, 3, 4} and len(cameras) == 4
+    for identity in range(1, 5):
+        for camera in cameras:
+            parts = sorted(part for i, c, _, part in images if (i, c) == (identity, camera))
+            assert parts == ['bounding_box_test', 'bounding_box_test', 'query']
+    assert len({image.tobytes() for image in images.values()}) == len(images) == 48
+
+
+def test_market_keeps_the_object_and_its_camera_the_background_and_light(tmp_path):
+    write_market({'test': Shapes(6, 64, 'test', seed=2)}, tmp_path)
+    images = market_images(tmp_path / 'test')
+    corners = {}
+    for (_, camera, *_), image in images.items():
+        # A corner may show the object; most do not, and the median is the background.
+        corner = np.median([image[y, x] for y in (0, -1) for x in (0, -1)], axis=0)
+        corners.setdefault(camera, set()).add(tuple(corner))
+    assert all(len(found) == 1 for found in corners.values()) and len(set.union(*corners.values())) > 1
+    sizes = {}
+    for (identity, camera, *_), image in images.items():
+        background, = corners[camera]
+        sizes.setdefault(identity, []).append((np.abs(image - background).sum(axis=2) > 6).sum())
+    assert all(max(found) > 1.5 * min(found) for found in sizes.values())
+
+
+def test_market_classes_and_rotations_are_those_of_the_dataset(tmp_path, monkeypatch):
+    scenes = []
+
+    def remember(each, size):
+        scenes.append(each)
+        return np.zeros((len(each.labels), size, size, 3), np.uint8), None
+
+    monkeypatch.setattr('mmsimclr.prepare.shapes.render_scenes', remember)
+    dataset = Shapes(5, 16, 'test', seed=7)
+    write_market({'test': dataset}, tmp_path)
+    own = draw_scenes(np.arange(5), 7, 'test', 'single', 1)
+    assert [int(each.labels[0, 0]) for each in scenes] == dataset.get_gt_labels().tolist()
+    for i, each in enumerate(scenes):
+        assert (each.labels == own.labels[i]).all() and (each.rotation_deg == own.rotation_deg[i]).all()
+        assert (each.object_color == own.object_color[i]).all()
+        assert len({*each.radius[:, 0].tolist()}) == len(each.radius) == 12
+        assert (each.background_color == scenes[0].background_color).all()
+        assert len({*each.brightness.tolist()}) == 4
+    assert len({float(each.radius[0, 0]) for each in scenes}) == 5
+
+
+@pytest.mark.parametrize('write', [write_image_folder, write_voc, write_coco, write_market])
 def test_nothing_is_written_into_a_folder_that_holds_files(write, tmp_path):
     (tmp_path / 'mine.txt').write_text('keep')
     with pytest.raises(FileExistsError, match=f'{tmp_path} is not empty'):

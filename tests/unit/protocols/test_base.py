@@ -83,11 +83,11 @@ def _counting(forward, sizes):
 
 
 def test_random_initialisation_must_be_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r'put encoder=dict\(depth=50'):
+    with pytest.raises(ValueError, match=r'put random_encoder=dict\(depth=50'):
         run_benchmark(config_of(tmp_path / 'a'), None)
-    result = run_benchmark(config_of(tmp_path / 'b', encoder=TINY), None)
+    result = run_benchmark(config_of(tmp_path / 'b', random_encoder=TINY), None)
     assert result.settings['init'] == 'random' and result.checkpoint is None and result.tensors_loaded is None
-    again = run_benchmark(config_of(tmp_path / 'c', encoder=TINY), None)
+    again = run_benchmark(config_of(tmp_path / 'c', random_encoder=TINY), None)
     assert again.metrics == result.metrics
     one, other = (EncoderSource(None, settings=TINY, seed=seed).backbone.conv1.weight for seed in (0, 1))
     assert not torch.equal(one, other)
@@ -99,7 +99,7 @@ def test_the_encoder_is_built_once_and_leaves_the_random_state_alone(is_random, 
     builds, plain = [], ResNet.__init__
     monkeypatch.setattr(ResNet, '__init__', lambda self, *args, **kwargs: builds.append(1) or plain(
         self, *args, **kwargs))
-    config = config_of(tmp_path / 'run', encoder=TINY)
+    config = config_of(tmp_path / 'run', random_encoder=TINY)
     run_benchmark(config, None if is_random else str(checkpoint))
     after = torch.get_rng_state()
     torch.manual_seed(0)

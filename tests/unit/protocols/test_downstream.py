@@ -106,11 +106,11 @@ def test_it_trains_and_says_what_it_measured(kind, trained, checkpoint):
 
 def test_random_initialisation_must_be_asked_for(data, tmp_path):
     config = config_of('fcn', data, tmp_path / 'a')
-    config.pop('encoder')
-    with pytest.raises(ValueError, match=r'put encoder=dict\(depth=50'):
+    config.pop('random_encoder')
+    with pytest.raises(ValueError, match=r'put random_encoder=dict\(depth=50'):
         run_benchmark(config, None)
     config = config_of('fcn', data, tmp_path / 'b')
-    config.encoder.update(ENCODER)
+    config.random_encoder.update(ENCODER)
     result = run_benchmark(config, None)
     assert result.settings['init'] == 'random' and result.checkpoint is None
 

@@ -114,11 +114,11 @@ def test_features_that_are_not_finite_are_refused(part):
 
 
 @pytest.mark.parametrize('part, labels, message', [
-    (1, None, 'k-NN needs labels'), (3, None, 'k-NN needs labels'),
-    (3, np.full(31, 7), r'1 classes of the test images are not among the training images: \[7\]'),
-    (1, np.full(50, -1), 'one class >= 0 for each image'),
-    (1, np.full(50, 3), r'training images must be of two classes or more, and are all of class \[3\]'),
-    (3, np.ones((31, 7), int), r'got labels \[50\] and \[31, 7\]')])
+    (1, None, 'k-NN: the images have no labels'), (3, None, 'no labels'),
+    (3, np.full(31, 7), r'classes \[7\] are in validation or test'),
+    (1, np.full(50, -1), 'labels must be >= 0'),
+    (1, np.full(50, 3), r'k-NN training images must be of two classes or more, and are all of class \[3\]'),
+    (3, np.ones((31, 7), int), r'labels are \[\[50\], \[31, 7\]\]')])
 def test_labels_that_cannot_be_compared_are_refused(part, labels, message):
     parts = list(sampled())
     parts[part] = labels

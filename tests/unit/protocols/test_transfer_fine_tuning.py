@@ -50,7 +50,7 @@ def config_of(root, work_dir, kind='finetune', **options):
     return load_config(root / LEAF.format(kind), {
         'protocol.tasks': [TASK], 'protocol.lr': [0.01, 0.1], 'protocol.weight_decay': [0.0, 1e-3],
         'train_dataloader.batch_size': 16, 'train_cfg.max_iters': 3,
-        'encoder': dict(depth=18, base_channels=4, stem='cifar'), **loaders, **options}, work_dir)
+        'random_encoder': dict(depth=18, base_channels=4, stem='cifar'), **loaders, **options}, work_dir)
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ from PIL import Image
 from tiny_run import PACK_IMAGE
 
 from mmsimclr.datasets import Shapes, UnlabeledImageFolder
+from mmsimclr.evaluation.shape_bias import Decisions
 from mmsimclr.reporting import figures as pictures
 from mmsimclr.reporting import (
     original_and_views,
     read_scalars,
     save_neighbour_sheet,
+    save_shape_bias_figure,
     save_training_curves,
     save_views_sheet,
 )
@@ -130,3 +132,15 @@ def test_a_run_without_accuracies_still_has_its_loss_drawn(tmp_path):
 def test_scalars_without_a_loss_are_refused(tmp_path):
     with pytest.raises(ValueError, match='hold no loss'):
         save_training_curves([dict(step=1, knn_accuracy=3.0)], tmp_path / 'curves.png')
+
+
+def test_each_observer_has_a_dot_for_each_shape_and_a_line_for_all(tmp_path, figures):
+    names = ['cat1-dog1.png', 'cat2-dog1.png', 'oven1-car1.png', 'dog1-cat1.png']
+    observers = [Decisions('a', names, ['cat', 'dog', 'oven', 'cat']),
+                 Decisions('b', names, ['cat', 'cat', 'na', 'cat'])]
+    assert save_shape_bias_figure(tmp_path / 'figure.png', observers).is_file()
+    axis, = figures[0].axes
+    order = [label.get_text() for label in axis.get_yticklabels()]
+    found = [{order[int(y)]: x for x, y in dots.get_offsets().tolist()} for dots in axis.collections]
+    assert found == [dict(cat=0.5, dog=1, oven=0), dict(cat=0, dog=1)]          # shares of texture
+    assert [line.get_xdata()[0] for line in axis.lines] == [0.5, pytest.approx(1 / 3)]

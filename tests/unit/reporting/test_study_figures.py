@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.reporting.study_figures import COLORS, bars, heat_map, save_figure
+from mmsimclr.reporting.study_figures import COLORS, bars, heat_map, representation, save_figure
 
 NAMES = ['crop', 'cutout', 'colour']
 VALUES = np.array([[1.0, 2.0, 6.0], [4.0, 5.0, np.nan], [7.0, 8.5, 10.0]])
@@ -84,3 +84,22 @@ def test_colours_are_okabe_and_itos():
 def test_shapes_that_do_not_fit_are_refused(make):
     with pytest.raises(ValueError, match='must'):
         make()
+
+
+def test_pictures_of_a_representation_show_each_series_once():
+    random = np.random.default_rng(0)
+    shares = [0.1, 0.2, 0.7]
+    series = {f'{kind}_cosine_{key}': shares for kind in ('positive', 'negative')
+              for key in ('pooled_before', 'pooled_after', 'projection_after')}
+    series |= {f'pixels_{step}_{number}': shares for step in ('crop', 'view') for number in range(4)}
+    series |= {f'map_{stage}_{axis}': random.normal(size=20).tolist() for stage in ('pooled', 'projection')
+               for axis in 'xy'}
+    series['labels'] = [0, 1] * 10
+    figure = representation(series, {'linear': [4.0, 2, 1], 'other': [3.0, 1]}, 'All')
+    axes = figure.get_axes()
+    points = [axis.collections[0].get_offsets() for axis in axes if axis.collections]
+    np.testing.assert_allclose(points[1][:, 0], series['map_projection_x'])
+    stairs = [patch.get_data().values for axis in axes for patch in axis.patches]
+    assert len(points) == 2 and len(stairs) == 6 + 8 and all(list(each) == shares for each in stairs)
+    spectra = [line.get_ydata().tolist() for line in axes[-1].lines]
+    assert spectra == [[4, 2, 1], [3, 1]] and axes[-1].get_yscale() == 'log'

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmsimclr.checkpoints.zoo_index import model_entries
+from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.protocols import Result
 from mmsimclr.reporting import published_values, result_text, summarize
 from mmsimclr.reporting.table import metric_title
@@ -216,9 +216,20 @@ def test_every_transfer_number_of_the_index_is_reached_by_a_config(root):
     from mmsimclr.config import load_config
     tasks = load_config(root / 'configs/benchmarks/classification/transfer-linear.py').protocol.tasks
     reached = sum(len(published_values(protocol, task.name, task.metric)) for task in tasks
-                  for protocol in ('transfer linear', 'transfer fine-tuned'))
-    assert reached == sum(result.protocol.startswith('transfer') for entry in model_entries()
-                          for result in entry.results) > 40
+                  for protocol in ('transfer linear', 'transfer fine-tuned', 'transfer random init'))
+    entries = (*model_entries(), *other_settings())
+    assert reached == sum(result.protocol.startswith('transfer') for entry in entries
+                          for result in entry.results) == 4 * 12 + 6 * 12
+
+
+def test_other_methods_and_supervised_numbers_stand_beside_a_result():
+    def found(protocol, dataset):
+        others = published_values(protocol, dataset, 'top_1_accuracy_percent')
+        return {(other.model, other.value) for other in others}
+
+    assert {('simclr_resnet50_32xb128-coslr-1000e_in1k', 69.3), ('MoCo, ResNet-50', 60.6)} <= found(
+        'linear', 'ImageNet-1k')
+    assert ('supervised, ResNet-50', 74.6) in found('transfer fine-tuned', 'DTD')
 
 
 def test_a_result_is_told_with_the_published_numbers_of_each_of_its_datasets():

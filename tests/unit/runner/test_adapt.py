@@ -9,8 +9,9 @@ from tiny_run import PACK_IMAGE, tiny_config, tiny_runner
 from mmsimclr.config import ConfigError, check_config, load_config
 from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
-from mmsimclr.runner import build_runner
-from mmsimclr.runner.adapt import place_views
+from mmsimclr.registry import FUNCTIONS
+from mmsimclr.runner import RunError, build_runner
+from mmsimclr.runner.adapt import adapt, place_views
 from mmsimclr.transforms import (
     DeviceViews,
     LoadImage,
@@ -181,3 +182,32 @@ def test_one_option_switches_a_published_config(root, tmp_path):
     assert [step['type'].__name__ for step in reading] == ['LoadImage']
     assert tuple(pack['type']().transform(item)['inputs'].shape) == (512, 512, 3)
     assert config.model.data_preprocessor['views']['interpolation'] == 'bilinear'
+
+
+@pytest.mark.parametrize('given, set_to', [(dict(num_workers=2), 600), (dict(num_workers=2, timeout=9), 9),
+                                           (dict(num_workers=0, timeout=9), 0)])
+def test_loader_processes_that_fall_silent_are_not_waited_for_forever(given, set_to, tmp_path):
+    config = tiny_config(tmp_path)
+    config.train_dataloader.update(given)
+    adapt(config)
+    assert config.train_dataloader.timeout == set_to
+
+
+class Unsendable:
+    """A batch that cannot be sent: as one that finds no room, torch's queue drops it without an error."""
+
+    def __reduce__(self):
+        raise OSError(28, 'No space left on device')
+
+
+@FUNCTIONS.register_module()
+def lose_batch(items):
+    return Unsendable()
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_lost_between_processes_ends_the_run(tmp_path):
+    config = tiny_config(tmp_path)
+    config.train_dataloader.update(num_workers=1, timeout=3, collate_fn=dict(type='lose_batch'))
+    with pytest.raises(RunError, match=r'sent nothing for 3 s \(train_dataloader\.timeout\)'):
+        build_runner(config).train()

@@ -6,12 +6,12 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from tiny_run import tiny_config
 
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, set_precision
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import LARS, AtomicCheckpointHook, BFloat16OptimWrapper
 from mmsimclr.models import NonLinearNeck, SimCLR
 from mmsimclr.registry import DATASETS, MODELS, RUNNERS
-from mmsimclr.runner import PretrainRunner, build_runner, set_amp, set_deterministic
+from mmsimclr.runner import PretrainRunner, build_runner, set_deterministic
 
 on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
 
@@ -93,7 +93,7 @@ def test_a_launcher_without_its_environment_is_refused(config, monkeypatch):
     dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')])
 def test_bf16_replaces_whatever_wrapper_the_config_has(config, before):
     config.optim_wrapper.update(before)
-    set_amp(config, 'bf16')
+    set_precision(config, 'bf16')
     runner = build_runner(config)
     wrapper = runner.build_optim_wrapper(config.optim_wrapper)
     assert type(wrapper) is BFloat16OptimWrapper and wrapper.enabled is True
@@ -103,14 +103,14 @@ def test_fp16_takes_mmengines_wrapper_on_a_gpu_and_is_refused_on_a_cpu(config, m
     config.optim_wrapper.update(type=BFloat16OptimWrapper, enabled='auto')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ValueError, match=r'fp16.*bf16'):
-        set_amp(config, 'fp16')
+        set_precision(config, 'fp16')
     assert config.optim_wrapper.enabled == 'auto'
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    set_amp(config, 'fp16')
+    set_precision(config, 'fp16')
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert 'enabled' not in config.optim_wrapper and config.optim_wrapper.loss_scale == 'dynamic'
-    with pytest.raises(ValueError, match="bf16, fp16, got 'fp8'"):
-        set_amp(config, 'fp8')
+    with pytest.raises(ValueError, match="fp16, auto, got 'fp8'"):
+        set_precision(config, 'fp8')
 
 
 @pytest.mark.parametrize('key, value', [

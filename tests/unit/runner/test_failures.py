@@ -113,7 +113,7 @@ def runner_of(processes: int, num_workers: int = 0, last_checkpoint: str | None 
     hub.update_info('last_ckpt', last_checkpoint)
     return SimpleNamespace(
         rank=0, world_size=processes, iter=6, message_hub=hub, work_dir='work_dirs/x',
-        train_dataloader=SimpleNamespace(num_workers=num_workers),
+        train_dataloader=SimpleNamespace(timeout=3, num_workers=num_workers),
         cfg={'env_cfg': {'dist_cfg': {'timeout': 10}}})
 
 
@@ -137,6 +137,8 @@ def explanation(error: Exception, runner) -> str:
     (RuntimeError('Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback:\nRuntimeError: '
                   'unable to write to file </torch_12_34>: No space left on device (28)'), 2,
      r'through /dev/shm failed .*</torch_12_34>: No space left on device \(28\)\)'),
+    (RuntimeError('DataLoader timed out after 3 seconds'), 2,
+     r'for 3 s \(train_dataloader\.timeout\) at iteration 7'),
     (torch.OutOfMemoryError('CUDA out of memory.\nMore'), 0, r'\(CUDA out of memory.\): lower .*batch'),
     (MemoryError(), 0, 'memory ran out: lower'), (OSError(errno.ENOMEM, 'fork'), 0, 'memory ran out: lower'),
     (OSError(errno.ENOSPC, 'No space left', 'log.json'), 0, r'writing to log\.json failed \(No space left\)'),

@@ -1,10 +1,11 @@
 """The Runner's checkpoints: read safely, filled completely, and able to say what they hold."""
 
+import functools
 import os
 
 import pytest
 import torch
-from tiny_run import log_of, tiny_runner
+from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import (
     IncompleteEncoderError,
@@ -13,6 +14,7 @@ from mmsimclr.checkpoints import (
     build_encoder,
     read_checkpoint,
 )
+from mmsimclr.errors import InputTypeError
 
 
 @pytest.fixture(scope='module')
@@ -122,3 +124,18 @@ def test_an_encoder_that_knows_other_images_does_not_start_a_run(trained, tmp_pa
         head=dict(type='ContrastiveHead'))
     with pytest.raises(UnsupportedEncoderError, match=r'set model\.data_preprocessor\.mean and \.std'):
         tiny_runner(tmp_path, model=model).train()
+
+
+def local_function_of_no_name():
+    def inner(batch):
+        return batch
+    return inner
+
+
+@pytest.mark.parametrize('value', [
+    lambda batch: batch, functools.partial(max, key=len), local_function_of_no_name()])
+def test_a_value_without_a_name_is_refused_before_the_first_step(value, tmp_path):
+    loader = dict(tiny_config(tmp_path).train_dataloader, worker_init_fn=value)
+    with pytest.raises(InputTypeError, match=r'train_dataloader\.worker_init_fn'):
+        tiny_runner(tmp_path / 'run', train_dataloader=loader)
+    assert not (tmp_path / 'run').exists(), 'nothing was begun'

@@ -5,9 +5,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmengine.config import Config
-
-from mmsimclr.errors import InputError
+from mmsimclr.config.errors import ConfigError
 
 
 def _is_count(value: Any) -> bool:
@@ -44,32 +42,31 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_values(config: Config) -> None:
-    """Refuse values that could only fail later, or give wrong numbers in silence.
-
-    Our own components check their arguments themselves; these are of MMEngine's and of torch's.
-
-    Raises:
-        InputError: At the first one; it names the key, the value and what is accepted.
-    """
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError at the first number of ``VALUES`` that is not accepted."""
     for place, (accepts, said) in VALUES.items():
         first, *parents, key = place.split('.')
         node = config.get(first)
         for parent in parents:
             node = node.get(parent) if isinstance(node, Mapping) else None
         if isinstance(node, Mapping) and key in node and not accepts(node[key]):
-            raise InputError(f'{place} must be {said}, got {node[key]!r}')
+            raise ConfigError(f'{place} must be {said}, got {node[key]!r}')
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError at such numbers, and at parts of a training that do not fit each other."""
+    check_numbers(config)
     for part in ('val', 'test'):
         keys = [f'{part}_{key}' for key in ('dataloader', 'cfg', 'evaluator')]
         given = [key for key in keys if config.get(key) is not None]
         if given and (missing := [key for key in keys if key not in given]):
-            raise InputError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
-                             f'is None: give all of {", ".join(keys)}, or none of them')
+            raise ConfigError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
+                              f'is None: give all of {", ".join(keys)}, or none of them')
     schedules = config.get('param_scheduler') or ()
     for number, schedule in enumerate([schedules] if isinstance(schedules, Mapping) else schedules):
         if isinstance(schedule, Mapping):
-            length = config.train_cfg.get('max_epochs') if schedule.get('by_epoch', True) else None
+            length = config['train_cfg'].get('max_epochs') if schedule.get('by_epoch', True) else None
             begin, end = schedule.get('begin', 0), schedule.get('end', length or math.inf)
             if not (isinstance(begin, int | float) and isinstance(end, int | float) and 0 <= begin < end):
-                raise InputError(f'param_scheduler.{number}.begin must be >= 0 and below its end, by default '
-                                 f'that of the run; got begin={begin!r} and end={end!r}')
+                raise ConfigError(f'param_scheduler.{number}.begin must be >= 0 and below its end, by '
+                                  f'default that of the run; got begin={begin!r} and end={end!r}')

@@ -8,9 +8,9 @@ from processes import run_ranks
 from refused_starts import refusal
 from tiny_run import tiny_config
 
+from mmsimclr.config.values import VALUES, check_values
 from mmsimclr.errors import InputError
 from mmsimclr.runner import build_runner
-from mmsimclr.runner.values import VALUES, check_values
 
 # Key, value, and what the message must say besides both.
 REFUSED = [

@@ -1,0 +1,20 @@
+"""Transfer to your own images in folders named by their classes: logistic regression on frozen features.
+
+Command: python tools/benchmark.py configs/benchmarks/classification/transfer-linear_folder.py CHECKPOINT
+data_root=PATH dataset_name=NAME
+Deviations from the paper: a fifth of the training images are held out to choose the regularisation.
+"""
+
+from mmengine.config import read_base
+
+from mmsimclr.protocols import TransferLinear
+
+with read_base():
+    from ..._base_.datasets.features.folder import *
+
+default_scope = 'mmsimclr'
+random_encoder = dict(depth=18, stem='cifar', base_channels=16, zero_init_residual=False)
+protocol = dict(
+    type=TransferLinear,
+    tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent', train=train, test=test)],
+    l2=[10 ** (-6 + 11 * step / 44) for step in range(45)])

@@ -1,0 +1,20 @@
+"""Shape bias of a logistic regression on 16-category images, which is not the published measure.
+
+Command: python tools/benchmark.py configs/benchmarks/robustness/shape-bias-logistic_cue-conflict.py
+CHECKPOINT --cfg-options train_root=PATH
+Deviations: an encoder without a classifier of ImageNet decides by images in train_root/CATEGORY/IMAGE.
+"""
+
+from mmengine.config import read_base
+from mmpretrain.datasets import CustomDataset
+
+from mmsimclr.protocols import ShapeBias
+
+with read_base():
+    from ..._base_.datasets.features.cue_conflict import *
+
+train_root = 'data/sixteen_categories'
+
+default_scope = 'mmsimclr'
+_train = dict(type=CustomDataset, data_root=train_root, pipeline=[])
+protocol = dict(type=ShapeBias, images=images, train=_train, l2=1e-3)
