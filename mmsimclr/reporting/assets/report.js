@@ -176,7 +176,7 @@
     tip.children[1].textContent = data.names[image];
     tip.children[2].textContent = column.classes ? column.classes[column.values[image]] : column.values[image].toPrecision(3);
     tip.hidden = false;
-    tip.style.left = `${left + 160 > box.width ? Math.max(4, left - 156) : left + 12}px`;
+    tip.style.left = `${left + 172 > box.width ? Math.max(4, left - 168) : left + 12}px`;
     tip.style.top = `${Math.max(4, Math.min(top + 12, box.height - tip.offsetHeight - 6))}px`;
   });
   plot.subscribe('pointOut', () => { tip.hidden = true; });
