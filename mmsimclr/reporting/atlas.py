@@ -168,7 +168,8 @@ def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
         numbers = np.array([float(text) if text else np.nan for text in texts], np.float32)
     except ValueError:
         return texts
-    return numbers if len(np.unique(numbers)) > MAX_NUMBERS_OF_CLASS else texts
+    numbers[~np.isfinite(numbers)] = np.nan                 # JSON has no infinity
+    return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > MAX_NUMBERS_OF_CLASS else texts
 
 
 def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def render(content: dict[str, Any], atlas: dict[str, Any] | None) -> bytes:
             for name in ('report.html', 'report.css', 'report.js', 'map.min.js')}
     scripts = [text['map.min.js'], text['report.js']] if atlas else [text['report.js']]
     # Of JSON in a script element only "<" could end it.
-    data = json.dumps(atlas).replace('<', '\\u003c')
+    data = json.dumps(atlas, allow_nan=False).replace('<', '\\u003c')
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         text['report.html'])
     page = template.render(

@@ -52,6 +52,7 @@ def report(tmp_path_factory):
         path = images / 'abc'[int(content['gt_label']) % 3] / (f'{index:03d}.png' if index else HOSTILE)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(content['img']).save(path)
+    (images / 'a' / '001_broken.png').write_bytes(b'no picture')
     first = 'abc'[int(shapes.get_data_info(0)['gt_label']) % 3]
     with open(folder / 'labels.csv', 'w', newline='') as file:
         csv.writer(file).writerows([
@@ -195,6 +196,7 @@ def test_names_from_files_stay_text(opened, report):
     assert tab.locator('#inspector h3').text_content() == names[hostile]
     tab.locator('#colour').select_option(label='<i>kind')
     assert '<u>odd</u></script>' in tab.locator('#legend').text_content()
+    assert 'left out: 1' in tab.locator('.lead').text_content()
     assert tab.locator('h1').text_content() == 'run "<b>' and tab.locator('h1 b').count() == 0
     text = page.read_text()
     assert text.count('<script') == 3 and 'alert(1)' not in re.sub(
