@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import reprlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import yaml
-
 from mmsimclr import files
 from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
-from mmsimclr.errors import InputError, MissingFileError, did_you_mean
+from mmsimclr.errors import InputError, MissingFileError
 
 Progress = Callable[[int, int | None], None]
-MAX_CONFIG_BYTES = 100_000
-CONFIG_KEYS = {'mirrors': 'a list of folders and addresses', 'cache': 'a folder'}
 
 
 class FetchError(CheckpointError):
@@ -39,7 +34,7 @@ class Verdict:
 
 
 def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
-                mirrors: Iterable[str | Path] = (), timeout: float = 20.0, attempts: int = 3) -> Path:
+                mirrors: Iterable[str | Path] = ()) -> Path:
     """Return the published weights of a model as a local, verified file, downloaded once.
 
     Args:
@@ -48,8 +43,6 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
         progress: Called with (bytes present, total bytes or None) as a download grows; a line on standard
             error by default.
         mirrors: Folders or addresses to try before those that the user has set.
-        timeout: Seconds without a byte after which a connection counts as dead.
-        attempts: How often each address is tried.
 
     Raises:
         CheckpointError: If there is no such model, no weights of it were published, no address has the file,
@@ -59,12 +52,11 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
     if not entry.urls:
         having = ', '.join(other.name for other in model_entries() if other.urls)
         raise CheckpointError(f'no weights of {name} were published; there are some of: {having}')
-    return _fetch(entry.urls, entry.known_sha256, dest, progress, mirrors, timeout, attempts)
+    return _fetch(entry.urls, entry.known_sha256, dest, progress, mirrors)
 
 
 def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
-              progress: Progress | None = None, *, mirrors: Iterable[str | Path] = (),
-              timeout: float = 20.0, attempts: int = 3) -> Path:
+              progress: Progress | None = None, *, mirrors: Iterable[str | Path] = ()) -> Path:
     """Return the file at a web or ``file://`` address as a local file, verified where a hash is known.
 
     ``sha256_prefix`` has at least the first 8 digits of its SHA-256; by default, those in a name such as
@@ -89,7 +81,7 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
         sha256_prefix = promised[1]
     if sha256_prefix is not None and not re.fullmatch('[0-9a-fA-F]{8,64}', sha256_prefix):
         raise InputError(f'sha256_prefix must be 8 to 64 hexadecimal digits, got {sha256_prefix!r}')
-    return _fetch((url,), sha256_prefix, dest, progress, mirrors, timeout, attempts)
+    return _fetch((url,), sha256_prefix, dest, progress, mirrors)
 
 
 def verify_file(path: str | Path) -> Verdict:
@@ -117,7 +109,7 @@ def verify_file(path: str | Path) -> Verdict:
 
 
 def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
-           mirrors: Iterable[str | Path], timeout: float, attempts: int) -> Path:
+           mirrors: Iterable[str | Path]) -> Path:
     """Return a published file from the cache, a mirror, or the first of its addresses that has it."""
     name = _file_name(urls[0])
     folder = Path(dest).expanduser() if dest is not None else cache_folder()
@@ -134,7 +126,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     for places in [*(_places_at_mirror(mirror, urls[0]) for mirror in mirrors), *([url] for url in urls)]:
         for place in places:
             try:
-                return _take(place, target, hashes, dest is not None, progress, timeout, attempts)
+                return _take(place, target, hashes, dest is not None, progress)
             except files.DownloadError as error:
                 problems.append(str(error))
                 if isinstance(error, files.UnreachableError):
@@ -147,11 +139,11 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     raise FetchError(
         f'{name} is at none of its addresses:{tried}\nThe host of the published models has been reported '
         f'gone. To supply the file by hand{hint} put it at {target}, or into a folder or on a server that '
-        f'MMSIMCLR_MIRRORS, or mirrors in {config_file()}, names')
+        'MMSIMCLR_MIRRORS names')
 
 
 def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool,
-          progress: Progress | None, timeout: float, attempts: int) -> Path:
+          progress: Progress | None) -> Path:
     """Bring the file from one place; DownloadError if it is not there or is another one."""
     if isinstance(place, str) and place.startswith('file://'):
         place = Path(url2pathname(urlsplit(place).path))
@@ -159,8 +151,7 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
         if os.environ.get('MMSIMCLR_OFFLINE', '0') not in ('', '0'):
             raise files.UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
         with files.ProgressLine(target.name, 'MB') as line:
-            return files.download(place, target, hashes=hashes, timeout=timeout, attempts=attempts,
-                                  progress=progress or line)
+            return files.download(place, target, hashes=hashes, progress=progress or line)
     try:
         wrong = files.difference(place, hashes) if place.is_file() else 'no such file'
     except OSError as error:
@@ -193,58 +184,14 @@ def _file_name(url: str) -> str:
 
 
 def configured_mirrors() -> list[str]:
-    """Return the user's mirrors: those of the environment, then those of the config file."""
+    """Return the user's mirrors, ``MMSIMCLR_MIRRORS`` of the environment."""
     named = os.environ.get('MMSIMCLR_MIRRORS', '').split(',')
-    in_file = _user_settings().get('mirrors', ())
-    return [*(mirror.strip() for mirror in named if mirror.strip()),
-            *(mirror if re.match(r'\w+://', mirror) else _beside_config(mirror) for mirror in in_file)]
+    return [mirror.strip() for mirror in named if mirror.strip()]
 
 
 def cache_folder() -> Path:
     """Return the folder of the cache, which need not exist yet."""
     if folder := os.environ.get('MMSIMCLR_CACHE'):
         return Path(folder).expanduser()
-    if folder := _user_settings().get('cache'):
-        return Path(_beside_config(folder))
-    return _xdg_folder('XDG_CACHE_HOME', '.cache') / 'mmsimclr' / 'checkpoints'
-
-
-def config_file() -> Path:
-    """Return the user's config file, which need not exist."""
-    if named := os.environ.get('MMSIMCLR_CONFIG'):
-        return Path(named).expanduser()
-    return _xdg_folder('XDG_CONFIG_HOME', '.config') / 'mmsimclr' / 'config.yml'
-
-
-def _user_settings() -> dict:
-    """Return the content of the user's config file."""
-    path = config_file()
-    if not path.is_file():
-        if os.environ.get('MMSIMCLR_CONFIG'):
-            raise MissingFileError(f'no file at {path}, which MMSIMCLR_CONFIG names')
-        return {}
-    try:
-        settings = yaml.safe_load(files.read_text(path, 'a config in YAML', MAX_CONFIG_BYTES)) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:       # of impossible dates the second
-        raise InputError(f'{path} is no YAML: {error}') from error
-    accepted = '; '.join(f'{key}: {kind}' for key, kind in CONFIG_KEYS.items())
-    if not isinstance(settings, dict):
-        raise InputError(f'{path} must hold keys and values ({accepted}), got {reprlib.repr(settings)}')
-    for key, value in settings.items():
-        if key not in CONFIG_KEYS:
-            hint = did_you_mean(key, CONFIG_KEYS) or f' (accepted: {accepted})'
-            raise InputError(f'{path} has an unknown key {reprlib.repr(key)}{hint}')
-        texts = value if key == 'mirrors' else [value]
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f'{path}: {key} must be {CONFIG_KEYS[key]}, got {reprlib.repr(value)}')
-    return settings
-
-
-def _beside_config(folder: str) -> str:
-    """Return a folder that the config file names: below the file's own, unless absolute."""
-    return str(config_file().parent / Path(folder).expanduser())
-
-
-def _xdg_folder(variable: str, default: str) -> Path:
     # By the XDG specification an empty variable counts as unset.
-    return Path(os.environ.get(variable) or Path.home() / default)
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmsimclr' / 'checkpoints'

@@ -53,7 +53,8 @@ def _set_tracker(config: Config, tracker: str) -> None:
         raise InputError(f'tracker={tracker} needs the package {tracker}: pip install {tracker}')
     visualizer = config.setdefault('visualizer', dict(type='Visualizer'))
     backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
-    visualizer.vis_backends = [*backends, dict(type=TRACKERS[tracker])]
+    if TRACKERS[tracker] not in [getattr(each['type'], '__name__', each['type']) for each in backends]:
+        visualizer.vis_backends = [*backends, dict(type=TRACKERS[tracker])]
 
 
 def views_in(node: Any) -> Iterator[dict]:

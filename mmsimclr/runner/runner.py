@@ -365,15 +365,16 @@ class PretrainRunner(Runner):
 
     def _require_company(self, loader) -> None:
         """Raise InputError if a batch would be one image, where the loss or a batch norm needs others."""
-        batch, model = loader.batch_size, unwrap_model(self.model)
+        batches, model = loader.batch_sampler, unwrap_model(self.model)
+        batch, sampler = getattr(batches, 'batch_size', None), getattr(batches, 'sampler', loader.sampler)
         if isinstance(model, SimCLR):
             images_in, why = self.world_size, 'there are no negatives, and the loss is 0'
         else:
             images_in, why = 1, 'a batch norm has no statistics'
         if batch is None or not any(isinstance(part, SimCLR | nn.BatchNorm1d) for part in model.modules()):
             return
-        has_last = not loader.drop_last and not isinstance(loader.sampler, InfiniteSampler)
-        rest = len(loader.sampler) % batch if has_last else 0
+        has_last = not getattr(batches, 'drop_last', False) and not isinstance(sampler, InfiniteSampler)
+        rest = len(sampler) % batch if has_last else 0
         if (rest or batch) * images_in < 2:
             which, mend = ('the last', 'train_dataloader.drop_last=True leaves it out') if rest else (
                 'each', 'raise train_dataloader.batch_size')

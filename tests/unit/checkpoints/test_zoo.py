@@ -4,18 +4,18 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 from hostile_server import HostileServer
 from tiny_zoo import TinyZoo
 
+from mmsimclr import files
 from mmsimclr.checkpoints import CheckpointError, find_checkpoint
 from mmsimclr.checkpoints.zoo import (
     FetchError,
     cache_folder,
-    config_file,
     configured_mirrors,
     fetch_model,
     fetch_url,
@@ -37,7 +37,7 @@ def server(monkeypatch):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """Use an empty cache, no mirrors, and no waiting between attempts."""
-    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_OFFLINE', 'MMSIMCLR_CONFIG'):
+    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_OFFLINE'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('MMSIMCLR_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'settings'))
@@ -51,6 +51,12 @@ def tiny(server, cache, tmp_path, quickstart_config):
     with TinyZoo(tmp_path, CONTENT, [GONE, server.address], quickstart_config).in_use() as zoo:
         server.files = {f'/{zoo.published_path}': CONTENT}
         yield zoo
+
+
+@pytest.fixture
+def once(monkeypatch):
+    """Have each address tried once."""
+    monkeypatch.setattr(files, 'download', partial(files.download, attempts=1))
 
 
 def names(folder):
@@ -90,32 +96,24 @@ def test_a_server_that_recovers_is_asked_again(tiny, server, cache, fault):
     assert server.bytes_sent == len(CONTENT) + (100_000 if 'without' in fault else 0)
 
 
-def test_a_later_call_goes_on_where_a_failed_one_broke_off(tiny, server, cache):
+def test_a_later_call_goes_on_where_a_failed_one_broke_off(tiny, server, cache, once):
     server.cut_after = [100_000]
     with pytest.raises(FetchError, match=r'after 100000 of 256000 bytes'):
-        fetch_model('tiny', attempts=1)
+        fetch_model('tiny')
     assert tiny.file_name not in names(cache)
     assert fetch_model('tiny').read_bytes() == CONTENT
     assert server.bytes_sent == len(CONTENT)
 
 
-def test_stall_ends_by_timeout(tiny, server):
-    server.stall_after = 1000
-    began = time.monotonic()
-    with pytest.raises(FetchError, match=r'no data for 0\.2 s after 1000 bytes'):
-        fetch_model('tiny', timeout=0.2, attempts=1)
-    assert time.monotonic() - began < 5
-
-
 def test_when_all_fail_the_message_tells_each_reason_and_the_remedy(
-        tiny, server, cache, tmp_path, monkeypatch):
+        tiny, server, cache, tmp_path, monkeypatch, once):
     wrong, missing = tmp_path / 'wrong', tmp_path / 'missing'
     wrong.mkdir()
     (wrong / tiny.file_name).write_bytes(b'<html>log in</html>')
     monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{wrong}, {missing},')
     server.status = 500
     with pytest.raises(FetchError) as caught:
-        fetch_model('tiny', attempts=1)
+        fetch_model('tiny')
     _, *tried, remedy = str(caught.value).splitlines()
     digest = tiny.file_name[-12:-4]
     expected = [(f'{wrong}/{tiny.file_name}', f'expected sha256 {digest}, got '),
@@ -126,8 +124,7 @@ def test_when_all_fail_the_message_tells_each_reason_and_the_remedy(
                 (f'{server.address}/{tiny.published_path}', 'the server answered 500')]
     for line, (place, reason) in zip(tried, expected, strict=True):
         assert line.strip().startswith(place) and reason in line
-    for fact in (digest, str(cache / tiny.file_name), 'MMSIMCLR_MIRRORS',
-                 f'{tmp_path}/settings/mmsimclr/config.yml'):
+    for fact in (digest, str(cache / tiny.file_name), 'MMSIMCLR_MIRRORS'):
         assert fact in remedy
     assert names(cache) == []
 
@@ -142,7 +139,7 @@ def test_a_wrong_file_never_gets_the_name(tiny, server, cache):
 
 @pytest.mark.parametrize('kind', ['folder', 'file://', 'http://'])
 @pytest.mark.parametrize('layout', ['side by side', 'as published'])
-@pytest.mark.parametrize('by', ['argument', 'environment', 'config file'])
+@pytest.mark.parametrize('by', ['argument', 'environment'])
 def test_a_mirror_is_asked_before_the_published_hosts(
         tiny, server, cache, tmp_path, monkeypatch, kind, layout, by):
     path = tiny.file_name if layout == 'side by side' else tiny.published_path
@@ -154,8 +151,6 @@ def test_a_mirror_is_asked_before_the_published_hosts(
               'http://': f'{server.address}/base/'}[kind]
     if by == 'environment':
         monkeypatch.setenv('MMSIMCLR_MIRRORS', mirror)
-    elif by == 'config file':
-        _write_config(tmp_path, mirrors=[mirror])
     found = fetch_model('tiny', mirrors=[mirror] if by == 'argument' else ())
     assert found == (cache / tiny.file_name if kind == 'http://' else held)
     assert found.read_bytes() == CONTENT
@@ -163,25 +158,18 @@ def test_a_mirror_is_asked_before_the_published_hosts(
     assert server.seen_paths == (asked[layout] if kind == 'http://' else [])
 
 
-def _write_config(tmp_path, **settings):
-    path = tmp_path / 'settings' / 'mmsimclr' / 'config.yml'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(settings))
-
-
-def test_mirrors_are_asked_in_order_argument_environment_config_file(tiny, server, tmp_path, monkeypatch):
-    monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{server.address}/environment')
-    _write_config(tmp_path, mirrors=[f'{server.address}/file-1', f'{server.address}/file-2'])
+def test_mirrors_are_asked_in_order_argument_environment(tiny, server, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', f'{server.address}/first,{server.address}/second')
     fetch_model('tiny', mirrors=[f'{server.address}/argument'])
     first = [path for path in server.seen_paths if path.count('/') == 2]
-    places = ('argument', 'environment', 'file-1', 'file-2')
+    places = ('argument', 'first', 'second')
     assert first == [f'/{place}/{tiny.file_name}' for place in places]
 
 
-def test_a_mirror_that_does_not_answer_is_asked_once(tiny, server):
+def test_a_mirror_that_does_not_answer_is_asked_once(tiny, server, once):
     server.status, before = 503, server.seen_paths
     with pytest.raises(FetchError):
-        fetch_model('tiny', mirrors=[f'{server.address}/base'], attempts=1)
+        fetch_model('tiny', mirrors=[f'{server.address}/base'])
     assert before == [f'/base/{tiny.file_name}', f'/{tiny.published_path}']
 
 
@@ -340,75 +328,18 @@ def test_a_file_is_verified_by_its_name_and_by_the_zoo(
         verify_file(tmp_path / 'absent')
 
 
-@pytest.fixture
-def config_path(tmp_path, monkeypatch):
-    """Return the place of the config file, and set nothing."""
-    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_CACHE', 'MMSIMCLR_CONFIG', 'XDG_CONFIG_HOME',
-                 'XDG_CACHE_HOME'):
+def test_the_cache_and_the_mirrors_are_where_the_variables_say(tmp_path, monkeypatch):
+    for name in ('MMSIMCLR_MIRRORS', 'MMSIMCLR_CACHE', 'XDG_CACHE_HOME'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path))
-    path = tmp_path / '.config' / 'mmsimclr' / 'config.yml'
-    path.parent.mkdir(parents=True)
-    return path
-
-
-def test_the_file_is_where_the_variables_say(config_path, tmp_path, monkeypatch):
-    assert config_file() == config_path
-    monkeypatch.setenv('XDG_CONFIG_HOME', '')
-    assert config_file() == config_path
-    monkeypatch.setenv('XDG_CONFIG_HOME', '/xdg')
-    assert str(config_file()) == '/xdg/mmsimclr/config.yml'
-    (tmp_path / 'my.yml').write_text('mirrors: [http://a]')
-    monkeypatch.setenv('MMSIMCLR_CONFIG', '~/my.yml')
-    assert configured_mirrors() == ['http://a']
-
-
-def test_without_a_file_nothing_is_set_unless_it_was_named(config_path, tmp_path, monkeypatch):
     assert configured_mirrors() == []
     for variable, value, folder in (('XDG_CACHE_HOME', '', tmp_path / '.cache' / 'mmsimclr' / 'checkpoints'),
                                     ('XDG_CACHE_HOME', '/xdg', Path('/xdg/mmsimclr/checkpoints')),
                                     ('MMSIMCLR_CACHE', '~/here', tmp_path / 'here')):
         monkeypatch.setenv(variable, value)
         assert cache_folder() == folder
-    monkeypatch.delenv('MMSIMCLR_CACHE')
-    monkeypatch.setenv('MMSIMCLR_CONFIG', 'nowhere.yml')
-    for function in (configured_mirrors, cache_folder):
-        with pytest.raises(FileNotFoundError, match=r'nowhere\.yml.*MMSIMCLR_CONFIG'):
-            function()
-
-
-def test_an_empty_file_sets_nothing(config_path):
-    config_path.write_text('# mirrors: []')
-    assert configured_mirrors() == []
-
-
-def test_folders_are_below_the_files_own_unless_absolute(config_path, tmp_path):
-    config_path.write_text("mirrors: [here, ~/there, /data, 'file:///x', http://a]\ncache: cache")
-    assert configured_mirrors() == [f'{config_path.parent}/here', f'{tmp_path}/there', '/data', 'file:///x',
-                                    'http://a']
-    assert cache_folder() == config_path.parent / 'cache'
-
-
-def test_the_environment_goes_before_the_file(config_path, monkeypatch):
-    config_path.write_text('mirrors: [/file]\ncache: /file')
     monkeypatch.setenv('MMSIMCLR_MIRRORS', '/variable, ,http://b')
-    monkeypatch.setenv('MMSIMCLR_CACHE', '/variable')
-    monkeypatch.setenv('XDG_CACHE_HOME', '/xdg')
-    assert configured_mirrors() == ['/variable', 'http://b', '/file'] and str(cache_folder()) == '/variable'
-    monkeypatch.delenv('MMSIMCLR_CACHE')
-    assert str(cache_folder()) == '/file'
-
-
-@pytest.mark.parametrize('text, message', [
-    ('mirrosr: [a]', "'mirrosr'; did you mean 'mirrors'"), ('1: [a]', '1 (accepted: mirrors: a list'),
-    ('mirrors: /data', "got '/data'"), ('mirrors: [1]', 'got [1]'), ('mirrors:', 'got None'),
-    ('cache: [a]', "a folder, got ['a']"), ('- a', "got ['a']"), ('mirrors: [', 'YAML')])
-def test_a_wrong_file_is_refused_by_its_name(config_path, text, message):
-    config_path.write_text(text)
-    for function in (configured_mirrors, cache_folder):
-        with pytest.raises(ValueError) as refused:
-            function()
-        assert str(refused.value).startswith(str(config_path)) and message in str(refused.value)
+    assert configured_mirrors() == ['/variable', 'http://b']
 
 
 @pytest.mark.parametrize('url', ['http://host/a%00.pth', 'http://host/a%0Ab.pth', 'file:///tmp/a%00.pth',
