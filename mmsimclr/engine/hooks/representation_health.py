@@ -29,7 +29,7 @@ STAGES = {'pooled': 'h', 'projection': 'g(h)'}
 MIN_IMAGES = 16
 # Of alarms, explained in docs/health.md: RankMe below the first and below this share of that at the start, or
 # below the third; growth of the features; accuracy as a multiple of chance, and what is left when it is lost.
-FEW, OF_START, ONE, GROWN, LEARNT, LOST = 3.0, 0.6, 1.05, 1000.0, 5.0, 0.25
+FEW, OF_START, ONE, GROWN, LEARNT, LOST = 3.0, 0.6, 1.05, 1e4, 5.0, 0.25
 CAUSES = dict(
     collapse='a learning rate too high or a warm-up too short, a temperature far from 0.1 to 0.5, views that '
              'hardly differ, a part with a constant output',

@@ -255,7 +255,7 @@ FLAT[:, :2] = NOISE[:, :2]                                       # rank 2
 
 @pytest.mark.parametrize(('features', 'kinds'), [
     (NOISE, []), (NOISE + 5, []), (np.ones((64, 32)), ['collapse']), (np.zeros((64, 32)), ['collapse']),
-    (FLAT, ['collapse']), (NOISE * 999, []), (NOISE * 1001, ['divergence'])])
+    (FLAT, ['collapse']), (NOISE * 9999, []), (NOISE * 10_001, ['divergence'])])
 def test_signs_in_features_whose_rank_and_spread_are_known(features, kinds):
     assert list(signs([evaluation(0, NOISE), evaluation(9, features)])) == kinds
 
