@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, help="training images (default: the config's)")
     parser.add_argument('--rounds', type=int, default=3, help='rounds that count (default: %(default)s)')
     parser.add_argument('--way', choices=WAYS, help=argparse.SUPPRESS)
-    args = parse(parser, quick=dict(epochs=1, images=256, rounds=1))
+    args = parse(parser, quick=dict(epochs=2, images=256, rounds=1))
     if args.way:
         serve(lambda: train(args))
         return

@@ -299,6 +299,21 @@ def test_features_that_are_not_finite_are_a_sign_and_do_not_end_the_run(tmp_path
     assert signs([{'iteration': 4, **figures}])['divergence'] == 'g(h) is not finite'
 
 
+def test_views_of_loader_processes_are_those_of_none_and_stay_in_ordinary_memory(tmp_path):
+    figures = []
+    for processes in (0, 1):
+        loader = tiny_config(tmp_path).train_dataloader
+        loader.num_workers = processes
+        runner = tiny_runner(tmp_path / str(processes), **settings(train_dataloader=loader))
+        hook = hook_of(runner)
+        hook.before_train(runner)
+        views = torch.utils._pytree.tree_leaves([batch['inputs'] for batch in hook._batches])
+        assert len(views) == 40
+        assert not any(view.is_shared() for view in views)
+        figures.append(hook.evaluate(runner.model))
+    assert figures[0] == figures[1]
+
+
 def test_config_with_the_hook_passes_the_check(tmp_path):
     config = tiny_config(tmp_path, **settings(1))
     check_config(config)
