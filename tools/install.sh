@@ -112,6 +112,15 @@ print("cp%d%d-torch%s" % (*sys.version_info[:2], torch.__version__.split("+")[0]
 $wheels was removed, run this again"; }
 }
 
+install_browser() {
+    # Tests open a page in it, and are left out where there is none.
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 && return
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+    log 'installing chromium'
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+        >/dev/null || log 'chromium cannot be installed here: tests in a browser are left out'
+}
+
 create_venv
 case $WANT in
     core)
@@ -124,6 +133,7 @@ case $WANT in
         log 'installing all requirements (about 5 GB, mostly torch with its CUDA libraries)'
         locked full
         install_mmcv_with_ops
+        install_browser
         ;;
     *) fail "expected core or full, got $WANT" ;;
 esac

@@ -152,7 +152,7 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
         while piece := _next_piece(response, received, timeout):
             if received + len(piece) > limit:
                 file.truncate(0)
-                raise DownloadError(f'{url} sent a wrong file, or one without a size that is too large for '
+                raise DownloadError(f'{url} sent a wrong file, or one of unknown size that does not fit on '
                                     f'the disk: it goes on after {limit:,} bytes. It has been removed')
             received += file.write(piece)
             progress(received, total)

@@ -24,6 +24,7 @@ NUM_NEIGHBOURS = 12                                         # of each image, on 
 NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
 SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
 JPEG_QUALITY = 85
+MAP_TITLES = dict(pacmap='PaCMAP', tsne='t-SNE', pca='PCA', umap='UMAP')
 MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
 
 
@@ -132,11 +133,11 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
     columns |= dict(cluster=[*map(str, cluster)], density=-np.log(np.maximum(distance, 1e-4)))
     if labels is not None:
         columns |= read_columns(labels, names, features.manifest['images']['root'])
-    method = map_method or numerics.default_map()
-    return Atlas(names, numerics.embedding_map(rows, map_method, seed), similarity, nearest, columns,
+    method = map_method or numerics.default_map(len(rows))
+    return Atlas(names, numerics.embedding_map(rows, method, seed), similarity, nearest, columns,
                  numerics.groups_of(pairs, len(rows)), np.argsort(-distance, kind='stable')[:num_outliers],
                  numerics.diverse_subset(rows, num_diverse), cluster, thumbnails,
-                 dict(map=f'{method}, seed {seed}', clusters=f'k-means, seed {seed}'))
+                 dict(map=f'{MAP_TITLES[method]}, seed {seed}', clusters=f'k-means, seed {seed}'))
 
 
 def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str, Sequence[str] | ndarray]:
@@ -164,7 +165,8 @@ def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
         numbers = np.array([float(text) if text else np.nan for text in texts], np.float32)
     except ValueError:
         return texts
-    return numbers if len(np.unique(numbers)) > MAX_NUMBERS_OF_CLASS else texts
+    numbers[~np.isfinite(numbers)] = np.nan                 # JSON has no infinity
+    return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > MAX_NUMBERS_OF_CLASS else texts
 
 
 def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:

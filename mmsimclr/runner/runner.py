@@ -19,6 +19,7 @@ from torch import nn
 from mmsimclr import distributed
 from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.config import ConfigError, canonical
+from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
@@ -386,6 +387,12 @@ class PretrainRunner(Runner):
             loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
         loop = super().build_train_loop(loop)
         loader = loop.dataloader
+        model = self.cfg.get('model')
+        device_views = isinstance(model, dict) and (model.get('data_preprocessor') or {}).get('views')
+        sizes = {view.get('size', 224) for view in [*views_in(self.cfg.get('train_dataloader')),
+                                                    *([device_views] if device_views else [])]}
+        if len(sizes) == 1 and isinstance(size := sizes.pop(), int):
+            unwrap_model(self.model).view_px = size               # for the record of checkpoints
         if len(loader) == 0:
             raise InputError(
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
