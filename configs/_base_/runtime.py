@@ -1,8 +1,10 @@
 """Runtime of every run: hooks, log, environment."""
 
+from importlib.util import find_spec
+
 from mmengine.hooks import (
     DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook, RuntimeInfoHook)
-from mmengine.visualization import LocalVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 
 from mmsimclr.engine import AtomicCheckpointHook, FiniteLossHook, PreemptionHook, RunSummaryHook
 from mmsimclr.runner import PretrainLogProcessor
@@ -28,9 +30,12 @@ log_processor = dict(
         dict(data_src='contrastive_entropy', method_name='mean', window_size=50),
     ])
 log_level = 'INFO'
-# TensorBoard and Weights & Biases: add dict(type=TensorboardVisBackend) or dict(type=WandbVisBackend,
-# init_kwargs=dict(project='simclr')), both from mmengine.visualization.
-visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
+# Curves: in a file, and where it is installed in TensorBoard (tensorboard --logdir work_dirs). tracker=wandb
+# on the command line adds another; docs/health.md names them.
+vis_backends = [dict(type=LocalVisBackend)]
+if find_spec('tensorboard'):
+    vis_backends.append(dict(type=TensorboardVisBackend))
+visualizer = dict(type=Visualizer, vis_backends=vis_backends)
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -49,4 +49,5 @@ auto_scale_lr.update(base_batch_size=global_batch, rule='sqrt')
 default_hooks.checkpoint.update(interval=5)
 # All 10,000 test images against every fifth training image, with its label.
 online_knn.update(interval=5, max_bank=10_000)
-custom_hooks.append(online_knn)
+health.update(interval=2)
+custom_hooks.extend([online_knn, health])

@@ -1,6 +1,7 @@
 """Images in folders of any depth, without annotations."""
 
 import errno
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 
-from mmsimclr.datasets.base import FileDataset
+from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MachineError, MissingFileError
 from mmsimclr.files import opened_image
 from mmsimclr.registry import DATASETS
@@ -106,11 +107,25 @@ class UnlabeledImageFolder(FileDataset):
         extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
+        split: 'all' images, or 'train' without the 'held_out' ones. A hash of an image's path below
+            ``data_root`` decides, so that it stays where it is when others are added or the folder is moved.
+        held_out_share: Expected share of the held-out images, > 0 and < 1.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from mmsimclr import UnlabeledImageFolder, simclr_views
+        >>> folder = tempfile.mkdtemp()
+        >>> Image.new('RGB', (40, 30)).save(f'{folder}/1.jpg')
+        >>> first, second = UnlabeledImageFolder(folder, pipeline=[simclr_views(32)])[0]
+        >>> first.shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
-                 max_images: int | None = None, **kwargs) -> None:
+                 max_images: int | None = None, split: str = 'all', held_out_share: float = 0.05,
+                 **kwargs) -> None:
         if max_images is not None and max_images < 1:
             raise InputError(f'max_images must be >= 1 (None for all), got {max_images}')
         if isinstance(extensions, str) or not extensions:
@@ -118,6 +133,9 @@ class UnlabeledImageFolder(FileDataset):
         if not str(data_root):
             raise InputError("data_root must be the path of a folder with images, got ''")
         self.extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions)
+        if not 0 < held_out_share < 1:
+            raise InputError(f'held_out_share must be > 0 and < 1, got {held_out_share}')
+        self.split, self.held_out_share = check_split(split, ('all', 'train', 'held_out')), held_out_share
         self.recursive, self.max_images = recursive, max_images
         super().__init__(data_root, **kwargs)
 
@@ -125,6 +143,8 @@ class UnlabeledImageFolder(FileDataset):
         if self._fully_initialized:
             return
         paths = find_images(Path(self.data_root), self.extensions, self.recursive)
+        if self.split != 'all':
+            paths = [path for path in paths if (self.split == 'held_out') == self._is_held_out(path)]
         if self.max_images is not None and self.max_images < len(paths):
             paths = [paths[i * len(paths) // self.max_images] for i in range(self.max_images)]
         self.data_bytes, self.data_address = _pack(paths)
@@ -147,6 +167,9 @@ class UnlabeledImageFolder(FileDataset):
             raise MachineError(f'the pipeline returned None for {self.get_data_info(idx)["img_path"]}; for '
                                'an image that cannot be read let it raise OSError')
         return result
+
+    def _is_held_out(self, path: bytes) -> bool:
+        return int.from_bytes(hashlib.sha256(path).digest()[:8], 'big') < self.held_out_share * 2**64
 
     def _relative_path(self, idx: int) -> bytes:
         place = range(len(self.data_address))[idx]

@@ -2,10 +2,12 @@
 
 from .hooks.atomic_checkpoint import AtomicCheckpointHook
 from .hooks.batch_norm_momentum import BatchNormMomentumHook
+from .hooks.early_stopping import EarlyStoppingHook
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.frozen_encoder import FrozenEncoderHook
 from .hooks.online_knn import OnlineKNNHook
 from .hooks.preemption import PREEMPTED, Preempted, PreemptionHook
+from .hooks.representation_health import RepresentationHealthHook
 from .hooks.run_summary import RunSummaryHook
 from .hooks.unreadable_images import UnreadableImagesHook
 from .metrics import SegmentationMetric, VOCBoxMetric
@@ -14,6 +16,7 @@ from .samplers.seeded_sampler import SampleIndex, SeededSampler
 from .schedulers.warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
 
 __all__ = ['LARS', 'PREEMPTED', 'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BatchNormMomentumHook',
-           'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor', 'OnlineKNNHook', 'Preempted',
-           'PreemptionHook', 'RunSummaryHook', 'SampleIndex', 'SeededSampler', 'SegmentationMetric',
-           'UnreadableImagesHook', 'VOCBoxMetric', 'WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']
+           'EarlyStoppingHook', 'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor',
+           'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'RepresentationHealthHook', 'RunSummaryHook',
+           'SampleIndex', 'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook', 'VOCBoxMetric',
+           'WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']

@@ -48,12 +48,12 @@ def health(features: Tensor | np.ndarray, views: Tensor | np.ndarray | None = No
     """
     rows = _checked(features, 'features', 2)
     mean_square = rows.square().sum(dim=1).mean()
-    spectrum = torch.linalg.svdvals(rows - rows.mean(dim=0)).square() / len(rows)
+    spectrum = _singular_values(rows - rows.mean(dim=0)).square() / len(rows)
     spectrum = spectrum.where(spectrum > ROUNDING * mean_square, 0)
     unit, deviations = F.normalize(rows, dim=1), rows.std(dim=0, unbiased=False)
     floor = math.sqrt(ROUNDING * float(mean_square) / rows.shape[1])
     measures = dict(
-        rankme=_exp_entropy(torch.linalg.svdvals(rows)), alpha_req=_decay(spectrum[spectrum > 0]),
+        rankme=_exp_entropy(_singular_values(rows)), alpha_req=_decay(spectrum[spectrum > 0]),
         effective_dimensions=float(spectrum.sum() ** 2 / spectrum.square().sum()) if spectrum.any() else 0.0,
         uniformity=_uniformity(unit), deviation=float(deviations.mean()),
         unit_deviation=float(unit.std(dim=0, unbiased=False).mean() * math.sqrt(unit.shape[1])),
@@ -89,13 +89,21 @@ def _lidar(rows: Tensor) -> float:
     inner = (rows - means[:, None]).flatten(0, 1)
     within = inner.T @ inner / len(inner)
     within.diagonal().add_(LIDAR_DELTA)
-    values, axes = torch.linalg.eigh(within)
     centred = means - means.mean(dim=0)
     if centred.square().mean() <= ROUNDING * rows.square().mean():
         return 0.0
-    # The eigenvalues wanted are the squares of the singular values of whitened means.
-    whitened = centred @ axes * values.rsqrt() / math.sqrt(len(means))
-    return _exp_entropy(torch.linalg.svdvals(whitened).square())
+    # The eigenvalues wanted are the squares of the singular values of whitened means; any root of W whitens.
+    root, failed = torch.linalg.cholesky_ex(within)
+    if failed:                                           # features so large that the diagonal is rounding
+        return math.nan
+    whitened = torch.linalg.solve_triangular(root, centred.T, upper=False)
+    return _exp_entropy(_singular_values(whitened).square())
+
+
+def _singular_values(rows: Tensor) -> Tensor:
+    """Return the singular values of a matrix, by way of its triangular factor, which is smaller."""
+    tall = rows if len(rows) >= rows.shape[1] else rows.T
+    return torch.linalg.svdvals(torch.linalg.qr(tall, mode='r').R)
 
 
 def _exp_entropy(values: Tensor) -> float:

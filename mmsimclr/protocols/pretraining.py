@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
+from mmsimclr.config import ConfigError
+from mmsimclr.engine.hooks.held_out import recorded
 from mmsimclr.files import leased
 from mmsimclr.protocols.result import Result, sha256
 from mmsimclr.runner import build_runner, working_in
@@ -17,7 +20,8 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     """Train to the end, write ``result.json`` into the work directory, and return it.
 
     It has the last loss and, if the config has an ``OnlineKNNHook``, the accuracy before the first step and
-    after the last. ``config_path`` and ``command`` say in it how to repeat the run.
+    after the last. What hooks measured meanwhile is in its series, by name, each beside the iterations after
+    which it was measured; alarms are in its settings. ``config_path`` and ``command`` say how to repeat it.
 
     Raises:
         HeldError: If another run works in the work directory.
@@ -26,6 +30,11 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     with working_in(config.work_dir, 'pre-training'):
         runner = build_runner(config)
+        hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+        if hooks and not any(hook.save_last or hook.save_best or 0 < hook.interval <= (
+                runner.max_epochs if hook.by_epoch else runner.max_iters) for hook in hooks):
+            raise ConfigError('the run would leave no checkpoint: default_hooks.checkpoint must have '
+                              f'save_last=True or a shorter interval, got {config.default_hooks.checkpoint}')
         started = time.perf_counter()
         runner.train()
         result = _result(runner, time.perf_counter() - started, config_path, command)
@@ -40,6 +49,9 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
     info = runner.message_hub.runtime_info
     metrics = {f'{name}_percent': float(info[name])
                for name in ('knn_accuracy_at_start', 'knn_accuracy') if name in info}
+    for name, value in (recorded(runner) or [{}])[-1].items():
+        if name.startswith('health/'):
+            metrics[name.replace('/', '_')] = value
     scalars = runner.message_hub.log_scalars
     metrics['loss_nats'] = float(runner.message_hub.get_scalar('train/loss').mean(50))
     for name, unit, scale in (('accuracy', 'percent', 100.0), ('entropy', 'nats', 1.0)):
@@ -54,15 +66,28 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
     loader, ranks = runner.train_dataloader, distributed.world_size()
     return Result(
         protocol='pretraining', metrics=metrics, seed=runner.seed,
-        num_images=dict(train=len(loader.dataset), **num_unreadable(runner), **info.get('knn_images', {})),
+        num_images=dict(train=len(loader.dataset), **num_unreadable(runner), **info.get('knn_images', {}),
+                        **(dict(health=info['health_images']) if info.get('health_images') else {})),
         settings=dict(
             max_epochs=runner.max_epochs, iterations=runner.iter, ranks=ranks,
             global_batch=loader.batch_size * ranks,
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
-            **history(runner), **info.get('knn_settings', {})),
+            **history(runner), **info.get('knn_settings', {}),
+            **(dict(alarms=info['alarms']) if info.get('alarms') else {})),
+        series=series_of(recorded(runner)),
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
+
+
+def series_of(evaluations: list[dict]) -> dict[str, list[float]]:
+    """Return the figures that hooks recorded by name, and under ``NAME at iteration`` when."""
+    series: dict[str, list[float]] = {}
+    for figures in evaluations:
+        for name in figures.keys() - {'iteration', 'epoch'}:
+            series.setdefault(name, []).append(figures[name])
+            series.setdefault(f'{name} at iteration', []).append(figures['iteration'])
+    return dict(sorted(series.items()))
 
 
 def num_unreadable(runner: Runner) -> dict[str, int]:

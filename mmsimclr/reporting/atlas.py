@@ -13,10 +13,11 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.errors import InputError, UserError
 from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
+from mmsimclr.files import read_csv
 from mmsimclr.protocols.result import feature_names
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
@@ -146,15 +147,11 @@ def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str,
         MissingFileError: If there is no such file.
         InputError: If it has no column ``path`` or another one beside it, or names no image.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f'no file of labels at {path}')
-    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
-        reader = csv.DictReader(file, restval='')
-        header = [name for name in reader.fieldnames or () if name]
-        if 'path' not in header or len(header) < 2:
-            raise InputError(f'{path} must have a column path and others, got {", ".join(header) or "none"}')
-        prefix = os.path.join(root, '') if root else ''
-        lines = {line['path'].removeprefix(prefix): line for line in reader}
+    rows = read_csv(path, 'a CSV of labels', ('path',), errors='surrogateescape')
+    header, prefix = [*rows[0]], os.path.join(root, '') if root else ''
+    if len(header) < 2:
+        raise InputError(f'{path} must have a column path and others, got {", ".join(header)}')
+    lines = {row['path'].removeprefix(prefix): row for row in rows}
     if not (found := sum(name in lines for name in names)):
         raise InputError(f'{path} names none of the {len(names)} images; the first of them is {names[0]!r}, '
                          f'the first path in it {next(iter(lines), "")!r}')

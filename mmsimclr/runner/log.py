@@ -1,7 +1,9 @@
 """Log of a run: scalars read without waiting for the device, one line per interval."""
 
+import sys
 from collections import OrderedDict, defaultdict
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.registry import LOG_PROCESSORS
+
+# So TensorBoard knows that it needs no TensorFlow, which takes ten seconds to import where it is installed.
+sys.modules.setdefault('tensorboard.compat.notf', ModuleType('tensorboard.compat.notf'))
 
 ALL_VALUES = 1_000_000              # what MMEngine keeps
 USUAL_VALUES = 10_000

@@ -1,16 +1,19 @@
 """Tasks of ranks whose data differ, and the same on one process."""
 
 import copy
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
+from mmengine.config import ConfigDict
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import default_collate
 
 from mmsimclr import distributed
-from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, OnlineKNNHook
+from mmsimclr.engine import LARS, LARSOptimWrapperConstructor, OnlineKNNHook, RepresentationHealthHook
 from mmsimclr.models import SimCLR
 from mmsimclr.models.losses import MarginTripletLoss, contrastive_metrics, nt_xent_loss
 from mmsimclr.registry import MODELS
@@ -262,6 +265,23 @@ def online_knn(num_bank: int, num_queries: int) -> dict:
     accuracy = hook.evaluate(model)
     features, labels = hook._features(model.eval(), hook.datasets['queries'])
     return dict(accuracy=accuracy, features=features, labels=labels)
+
+
+def representation_health(num_images: int, batch_size: int) -> dict:
+    """Return the figures of held-out views, of a batch over all ranks that is as large as theirs together."""
+    view = dict(type='mmsimclr.SimCLRView', size=16, blur=False)
+    steps = [dict(type='mmsimclr.MultiView', transforms=[view]), dict(type='mmsimclr.PackViews')]
+    images = dict(type='mmsimclr.Shapes', num_images=60, image_size=16, pipeline=steps)
+    loader = SimpleNamespace(batch_size=batch_size // distributed.world_size(), num_workers=0,
+                             collate_fn=default_collate)
+    model = tiny_simclr().float().train()
+    model.data_preprocessor = MODELS.build(dict(type='mmsimclr.ViewPreprocessor'))
+    recorded = {}
+    runner = SimpleNamespace(cfg=ConfigDict(train_dataloader=dict(dataset=images)), train_dataloader=loader,
+                             iter=1, message_hub=SimpleNamespace(update_info=recorded.__setitem__))
+    hook = RepresentationHealthHook(dict(split='test'), num_images=num_images)
+    hook.before_train(runner)
+    return dict(hook.evaluate(model), images=recorded['health_images'])
 
 
 def train_config(config_path: str, options: dict, work_dir: str) -> dict:

@@ -17,7 +17,8 @@ OPTIONS = [
     'model.backbone.base_channels=4', 'model.neck.in_channels=32', 'model.neck.hid_channels=16',
     'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'train_dataloader.dataset.num_images=40',
-    'custom_hooks.2.bank.num_images=12', 'custom_hooks.2.queries.num_images=6', 'param_scheduler.0.warmup=0',
+    'custom_hooks.2.bank.num_images=12', 'custom_hooks.2.queries.num_images=6',
+    'custom_hooks.3.num_images=16', 'custom_hooks.3.held_out.num_images=16', 'param_scheduler.0.warmup=0',
     'default_hooks.checkpoint.interval=1', 'default_hooks.logger.interval=1']
 
 

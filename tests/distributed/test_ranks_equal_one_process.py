@@ -44,7 +44,7 @@ def ranks(world_size, replicas, tmp_path_factory):
         replicas=(rank_tasks.replicas, replicas[f'r{world_size}_n4_d8/hidden'], REPLICA_CASES),
         chunked=(rank_tasks.train_simclr, 'exact', chunk_size), exact=(rank_tasks.train_simclr, 'exact'),
         openmmlab=(rank_tasks.train_simclr, 'openmmlab'), mmpretrain=(rank_tasks.mmpretrain_gradients,),
-        knn=(rank_tasks.online_knn, 40, 21))
+        knn=(rank_tasks.online_knn, 40, 21), health=(rank_tasks.representation_health, 40, 20))
     return run_ranks(rank_tasks.several, world_size, tasks, folder=tmp_path_factory.mktemp('ranks'),
                      timeout_s=280)
 
@@ -199,6 +199,14 @@ def test_mmpretrains_gradient_is_ours_divided_by_the_number_of_ranks(ranks, trai
     assert_all_close(rank_tasks.mmpretrain_gradients(), exact, rtol=1e-5, atol=1e-10)
     for of_rank in ranks:
         assert_all_close(of_rank['mmpretrain'], exact, 1 / world_size, rtol=1e-5, atol=1e-10)
+
+
+def test_representation_health_is_the_same_on_any_number_of_ranks(ranks):
+    want = rank_tasks.representation_health(40, 20)
+    assert want['images'] == 40
+    assert want['health/contrastive_chance'] == 1 / 20
+    for of_rank in ranks:
+        assert of_rank['health'] == pytest.approx(want, rel=1e-4)
 
 
 def test_online_knn_is_the_same_on_any_number_of_ranks(ranks):

@@ -23,6 +23,8 @@ OPTIONS = {
     'train_dataloader.dataset.num_images': 24,
     'custom_hooks.2.bank.num_images': 30,
     'custom_hooks.2.queries.num_images': 21,
+    'custom_hooks.3.num_images': 16,
+    'custom_hooks.3.held_out.num_images': 16,
 }
 
 

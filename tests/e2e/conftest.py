@@ -18,6 +18,8 @@ def tiny():
             'custom_hooks.2.interval': 2,
             'custom_hooks.2.bank.num_images': 40,
             'custom_hooks.2.queries.num_images': 20,
+            'custom_hooks.3.num_images': 16,
+            'custom_hooks.3.held_out.num_images': 16,
             'train_cfg.max_epochs': epochs,
             'param_scheduler.0.warmup': 1,
             'param_scheduler.0.total': max(epochs, 2),

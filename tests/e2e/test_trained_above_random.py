@@ -33,7 +33,8 @@ def folder(tmp_path_factory, quickstart_config):
         'model.neck.hid_channels': 64, 'train_dataloader.batch_size': 64,
         'train_dataloader.dataset.num_images': 2000, 'train_dataloader.dataset.pipeline.0.transforms': [view],
         'custom_hooks.2.interval': 14, 'custom_hooks.2.bank.num_images': 500,
-        'custom_hooks.2.queries.num_images': 500, 'optim_wrapper.optimizer.lr': 5.0,
+        'custom_hooks.2.queries.num_images': 500, 'custom_hooks.3.num_images': 64,
+        'optim_wrapper.optimizer.lr': 5.0,
         'train_cfg.max_epochs': 14})
     config.dump(folder / 'config.py')
     status, log = run_tool(folder / 'log', 'train.py', folder / 'config.py', '--work-dir', folder / 'run',

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
+from mmsimclr.engine.hooks.held_out import GREATER, recorded, require_measured
 from mmsimclr.engine.hooks.preemption import INTERRUPTED
 from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
@@ -38,8 +39,11 @@ class AtomicCheckpointHook(CheckpointHook):
     one. ``PretrainRunner.save_checkpoint`` writes the checkpoint and ``last_checkpoint``.
 
     ``filename_tmpl`` must give each number a name of its own that ends in ``.pth``, by which ``--resume``
-    finds it.
+    finds it. ``save_best`` may also name what hooks measure after an epoch, such as
+    ``'health/pooled_rankme'`` and ``'knn_accuracy'``.
     """
+
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, *GREATER]
 
     def __init__(self, *args, filename_tmpl: str | None = None, **kwargs) -> None:
         if filename_tmpl is not None:
@@ -56,6 +60,25 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts > 0:
             # MMEngine has deleted what a killed run did not come to; the manifests go with the next save.
             self.keep_ckpt_ids = deque(steps)
+        if self.save_best:
+            require_measured(runner, self.key_indicators, 'save_best')
+
+    def before_train_epoch(self, runner) -> None:
+        # The run has counted the epoch before, as MMEngine's code for the best one expects.
+        for figures in recorded(runner, of_now=True) if self.save_best else ():
+            # None is passed over: what is not measured at this epoch.
+            self._save_best_checkpoint(runner, {**dict.fromkeys(self.key_indicators), **figures})
+            if is_main_process() and '://' not in str(self.out_dir):
+                for manifest in Path(self.out_dir).glob('best_*.pth.json'):      # of one that was replaced
+                    if not manifest.with_suffix('').exists():
+                        manifest.unlink()
+
+    def after_train(self, runner) -> None:
+        self.before_train_epoch(runner)
+        super().after_train(runner)
+
+    def is_last_train_epoch(self, runner) -> bool:
+        return super().is_last_train_epoch(runner) or runner.train_loop.stop_training
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Subset
 
 from mmsimclr import distributed
+from mmsimclr.engine.hooks.held_out import evaluating, evenly_spaced, in_order, record
 from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS, HOOKS, MODELS
 
@@ -27,6 +28,7 @@ class OnlineKNNHook(Hook):
     """
 
     priority = 'LOW'                  # after FiniteLossHook, which says more about a diverged encoder
+    measures = ('knn_accuracy',)
 
     def __init__(self, bank: dict, queries: dict, interval: int = 10, classifier: dict | None = None,
                  max_bank: int = 50_000, max_queries: int = 10_000, batch_size: int = 256,
@@ -63,8 +65,7 @@ class OnlineKNNHook(Hook):
                 raise InputError(f'OnlineKNNHook needs labelled images for its {name}, got '
                                  f'{len(dataset)} images of {type(dataset).__name__}')
             self._num_classes = max(self._num_classes, len(dataset.metainfo.get('classes') or ()))
-            places = torch.linspace(0, len(dataset) - 1, min(len(dataset), limit), dtype=torch.float64)
-            datasets[name] = Subset(dataset, places.round().long().tolist())
+            datasets[name] = Subset(dataset, evenly_spaced(len(dataset), limit))
         return datasets
 
     def after_train_epoch(self, runner) -> None:
@@ -72,22 +73,17 @@ class OnlineKNNHook(Hook):
             self._evaluate_and_log(runner, 'knn_accuracy', f'epoch {runner.epoch + 1}')
 
     def _evaluate_and_log(self, runner, name: str, when: str) -> None:
-        accuracy = self.evaluate(runner.model)
+        accuracy = record(runner, dict(knn_accuracy=self.evaluate(runner.model)))['knn_accuracy']
         runner.message_hub.update_info(name, accuracy)
-        runner.visualizer.add_scalar('knn_accuracy', accuracy, step=runner.iter)
         runner.logger.info(
             f'{when}: k-NN accuracy {accuracy:.2f} % (k = {self._classifier.k}, '
             f'{len(self.datasets["bank"])} in the bank, {len(self.datasets["queries"])} queries)')
 
     def evaluate(self, model: torch.nn.Module) -> float:
         """Return the top-1 accuracy of the queries in percent, equal on all ranks."""
-        was_training = model.training
-        model.eval()
-        # A compiled encoder would be compiled again for batches of other sizes, and then for any size.
-        with torch.compiler.set_stance('force_eager'):
+        with evaluating(model):
             bank, bank_labels = self._features(model, self.datasets['bank'])
             queries, labels = self._features(model, self.datasets['queries'])
-        model.train(was_training)
         num_classes = max(self._num_classes, int(bank_labels.max()) + 1)
         votes = self._classifier(queries, bank, bank_labels, num_classes)
         return 100.0 * (votes.argmax(dim=1) == labels).float().mean().item()
@@ -106,5 +102,4 @@ class OnlineKNNHook(Hook):
             labels.append(torch.as_tensor(batch['data_samples']['gt_label']))
         features = torch.stack(features).float()
         labels = torch.cat(labels).to(features.device)
-        return tuple(distributed.gather_rows(rows.contiguous()).unflatten(0, (world_size, per_rank))
-                     .transpose(0, 1).flatten(0, 1)[:total] for rows in (features, labels))
+        return in_order(features)[:total], in_order(labels)[:total]

@@ -222,3 +222,48 @@ def test_pipes_are_no_images(root):
     before = len(UnlabeledImageFolder(str(root)))
     os.mkfifo(root / 'pipe.jpg')
     assert len(UnlabeledImageFolder(str(root))) == before
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Two thousand files called images."""
+    for number in range(2000):
+        path = tmp_path / 'many' / f'{number % 7}' / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    _save(tmp_path / 'many' / '0' / 'readable.png')
+    return tmp_path / 'many'
+
+
+def _split(root, split, **kwargs):
+    return set(_relative(UnlabeledImageFolder(str(root), split=split, pipeline=[], extensions=['.png', '.x'],
+                                              **kwargs)))
+
+
+@pytest.mark.parametrize('share', [0.05, 0.5])
+def test_held_out_images_are_a_share_of_all_and_not_among_those_of_training(many, share):
+    everything, train, held_out = (_split(many, name, held_out_share=share) for name in (
+        'all', 'train', 'held_out'))
+    assert train | held_out == everything
+    assert not train & held_out
+    # Four standard deviations of a binomial.
+    assert abs(len(held_out) - 2001 * share) < 4 * (2001 * share * (1 - share)) ** 0.5
+
+
+def test_what_is_held_out_stays_so_when_images_are_added_or_the_folder_moves(many):
+    before = _split(many, 'held_out')
+    for number in range(500):
+        (many / f'new{number}.png').touch()
+    after = _split(many, 'held_out')
+    assert before < after
+    assert {name for name in after if not name.startswith('new')} == before
+    moved = many.rename(many.with_name('moved'))
+    assert _split(moved, 'held_out') == after
+    assert _split(moved, 'held_out') < _split(moved, 'held_out', held_out_share=0.1)
+
+
+@pytest.mark.parametrize(('name', 'value'), [('split', 'val'), ('held_out_share', 0),
+                                               ('held_out_share', 1.0)])
+def test_an_unknown_split_and_a_share_out_of_range_are_refused(root, name, value):
+    with pytest.raises(ValueError, match=f'{name} must be .*{value}'):
+        UnlabeledImageFolder(str(root), **{name: value})

@@ -1,9 +1,9 @@
-"""CIFAR-10 with the paper's policy for it: strength 0.5, no blur, 32 pixels; online k-NN."""
+"""CIFAR-10 with the paper's policy for it: strength 0.5, no blur, 32 pixels; online measures."""
 
 from mmengine.config import read_base
 
 from mmsimclr.datasets import CIFAR10
-from mmsimclr.engine import OnlineKNNHook
+from mmsimclr.engine import OnlineKNNHook, RepresentationHealthHook
 from mmsimclr.transforms import MultiView, PackImage, PackViews, SimCLRView
 
 with read_base():
@@ -27,3 +27,4 @@ online_knn = dict(
     interval=10,
     bank=dict(type=CIFAR10, data_root=data_root, split='train', pipeline=[dict(type=PackImage)]),
     queries=dict(type=CIFAR10, data_root=data_root, split='test', pipeline=[dict(type=PackImage)]))
+health = dict(type=RepresentationHealthHook, interval=10, held_out=dict(split='test', num_images=None))

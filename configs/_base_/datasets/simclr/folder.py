@@ -3,6 +3,7 @@
 from mmengine.config import read_base
 
 from mmsimclr.datasets import UnlabeledImageFolder
+from mmsimclr.engine import RepresentationHealthHook
 from mmsimclr.transforms import LoadImage, MultiView, PackViews, SimCLRView
 
 with read_base():
@@ -17,4 +18,8 @@ train_pipeline = [
 ]
 train_dataloader.update(
     batch_size=256,
-    dataset=dict(type=UnlabeledImageFolder, data_root=data_root, pipeline=train_pipeline))
+    dataset=dict(type=UnlabeledImageFolder, data_root=data_root, split='train', pipeline=train_pipeline))
+
+# One image in twenty is not trained on, and shows the health of the representation; split='all' trains on
+# all, and the hook wants images of yours then, or to be left out.
+health = dict(type=RepresentationHealthHook, interval=10, held_out=dict(split='held_out'))

@@ -1,9 +1,9 @@
-"""Shapes, the built-in images: 32 pixels, rendered in memory; online k-NN."""
+"""Shapes, the built-in images: 32 pixels, rendered in memory; online measures."""
 
 from mmengine.config import read_base
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.engine import OnlineKNNHook
+from mmsimclr.engine import OnlineKNNHook, RepresentationHealthHook
 from mmsimclr.transforms import MultiView, PackImage, PackViews, SimCLRView
 
 with read_base():
@@ -28,3 +28,4 @@ online_knn = dict(
     interval=5,
     bank=dict(type=Shapes, num_images=10_000, split='train', pipeline=[dict(type=PackImage)]),
     queries=dict(type=Shapes, num_images=2_000, split='test', pipeline=[dict(type=PackImage)]))
+health = dict(type=RepresentationHealthHook, interval=2, held_out=dict(split='test', num_images=2_000))
