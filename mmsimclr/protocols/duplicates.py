@@ -1,7 +1,9 @@
 """Near-duplicates across training and test images, which flatter a test."""
 
 import csv
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -13,21 +15,18 @@ from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, thumbnail
 from mmsimclr.protocols.result import feature_names
 
-if TYPE_CHECKING:
-    from mmsimclr.protocols.base import Benchmark
-
 #: Share of the test images, in percent, above which a protocol warns.
 WARN_ABOVE_PERCENT = 1.0
 # Without --dedupe: pairs whose pixels are read, and comparisons of features, which take some seconds.
 MAX_COMPARED, MAX_SEARCHED = 256, 10 ** 8
 
 
-def look_for_duplicates(benchmark: 'Benchmark', train: FeatureFiles, test: FeatureFiles,
+def look_for_duplicates(benchmark: Any, train: FeatureFiles, test: FeatureFiles,
                         similarity: ndarray | None = None, rows: ndarray | None = None) -> None:
     """Warn where test images are among the training images; with ``dedupe`` list them in the work directory.
 
     Args:
-        benchmark: Its logger warns, and its result says the share.
+        benchmark: The :class:`~mmsimclr.protocols.Benchmark`, whose logger warns and whose result says it.
         train: Features of the training images.
         test: Features of the M test images.
         similarity: Cosine of each test image and its nearest training image, [M]; None to search for it.
@@ -49,10 +48,14 @@ def look_for_duplicates(benchmark: 'Benchmark', train: FeatureFiles, test: Featu
         benchmark.notes['near_duplicates_percent'] = share
     if benchmark.dedupe:
         names = feature_names(test), feature_names(train)
-        path = benchmark.path_beside_result('duplicates.csv')
-        with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
-            csv.writer(file).writerows([('test', 'train', 'cosine'), *(
-                (names[0][i], names[1][rows[i]], f'{similarity[i]:.4f}') for i in found)])
+        write_csv(benchmark.path_beside_result('duplicates.csv'), [('test', 'train', 'cosine'), *(
+            (names[0][i], names[1][rows[i]], f'{similarity[i]:.4f}') for i in found)])
+
+
+def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
+    """Write lines of cells; paths that are no text keep their bytes."""
+    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
+        csv.writer(file).writerows(lines)
 
 
 def _confirmed(train: FeatureFiles, test: FeatureFiles, similarity: ndarray, rows: ndarray,

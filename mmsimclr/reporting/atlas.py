@@ -1,7 +1,6 @@
 """Atlas of an embedding: its map, neighbours, near-duplicates, outliers, clusters, and a diverse subset."""
 
 import base64
-import csv
 import io
 import os
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
 from mmsimclr.files import read_csv
+from mmsimclr.protocols.duplicates import write_csv
 from mmsimclr.protocols.result import feature_names
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
@@ -30,51 +30,35 @@ MAX_NUMBERS_OF_CLASS = 12                                   # a column of more d
 
 @dataclass
 class Atlas:
-    """What is known of N images beside their features.
+    """What is known of N images beside their features."""
 
-    Attributes:
-        names: Their paths below the folder, or their numbers.
-        points: The map, float32 [N, 2].
-        similarity, rows: The nearest other images of each, [N, k].
-        columns: What the map may be coloured by: texts or float32 [N], by name.
-        duplicates: Groups of images that show the same picture.
-        outliers: The images farthest from all others, farthest first.
-        diverse: Images that together cover all, int64 [k].
-        clusters: Cluster of each, int64 [N].
-        thumbnails: Uint8 [N, side, side, 3].
-        about: How it was made, for people, by topic.
-    """
-
-    names: Sequence[str]
-    points: ndarray
-    similarity: ndarray
-    rows: ndarray
-    columns: dict[str, Sequence[str] | ndarray]
-    duplicates: list[list[int]]
-    outliers: ndarray
-    diverse: ndarray
-    clusters: ndarray
-    thumbnails: ndarray
-    about: dict[str, str] = field(default_factory=dict)
+    names: Sequence[str]                                    # paths below the folder, or numbers
+    points: ndarray                                         # the map, float32 [N, 2]
+    similarity: ndarray                                     # of the nearest other images of each, [N, k]
+    rows: ndarray                                           # these images
+    columns: dict[str, Sequence[str] | ndarray]             # to colour the map by: texts or float32 [N]
+    duplicates: list[list[int]]                             # groups that show the same picture
+    outliers: ndarray                                       # images far from all others, the farthest first
+    diverse: ndarray                                        # images that together cover all
+    clusters: ndarray                                       # cluster of each, int64 [N]
+    thumbnails: ndarray                                     # uint8 [N, side, side, 3]
+    about: dict[str, str] = field(default_factory=dict)     # how it was made, for people, by topic
 
     def write_csvs(self, folder: Path) -> None:
         """Write ``duplicates.csv``, ``outliers.csv``, ``diverse.csv``, ``clusters.csv`` and ``map.csv``."""
-        distance = numerics.distances(self.similarity, NEIGHBOURHOOD)
-        tables: dict[str, tuple[list[str], list[list]]] = dict(
-            duplicates=(['group', 'path'], [[number, self.names[i]] for number, group in enumerate(
-                self.duplicates) for i in group]),
-            outliers=(['rank', 'path', 'distance'], [[rank, self.names[i], f'{distance[i]:.4f}']
-                                                     for rank, i in enumerate(self.outliers, start=1)]),
-            diverse=(['order', 'path'], [[order, self.names[i]] for order, i in enumerate(self.diverse, 1)]),
-            clusters=(['path', 'cluster'], [[name, int(cluster)] for name, cluster in zip(
-                self.names, self.clusters, strict=True)]),
-            map=(['path', 'x', 'y', *self.columns], [
-                [name, *map('{:.5f}'.format, point), *values] for name, point, *values in zip(
-                    self.names, self.points, *self.columns.values(), strict=True)]))
-        for name, (header, rows) in tables.items():
-            with open(folder / f'{name}.csv', 'w', newline='', encoding='utf-8',
-                      errors='surrogateescape') as file:
-                csv.writer(file).writerows([header, *rows])
+        names, distance = self.names, numerics.distances(self.similarity, NEIGHBOURHOOD)
+        tables: dict[str, list[tuple]] = dict(
+            duplicates=[('group', 'path'), *((number, names[i]) for number, group in enumerate(
+                self.duplicates) for i in group)],
+            outliers=[('rank', 'path', 'distance'), *(
+                (rank, names[i], f'{distance[i]:.4f}') for rank, i in enumerate(self.outliers, 1))],
+            diverse=[('order', 'path'), *((order, names[i]) for order, i in enumerate(self.diverse, 1))],
+            clusters=[('path', 'cluster'), *zip(names, self.clusters.tolist(), strict=True)],
+            map=[('path', 'x', 'y', *self.columns), *zip(
+                names, *(map('{:.5f}'.format, axis) for axis in self.points.T), *self.columns.values(),
+                strict=True)])
+        for name, lines in tables.items():
+            write_csv(folder / f'{name}.csv', lines)
 
     def page_data(self) -> dict[str, Any]:
         """Return what the page's script shows, in terms JSON can hold; arrays are base64."""

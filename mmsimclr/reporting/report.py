@@ -51,10 +51,8 @@ MEASURES = {
 
 def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = None,
                  out: str | Path = 'report', *, checkpoint: str | Path | None = None,
-                 labels: str | Path | None = None, map_method: str | None = None, seed: int = 0,
-                 num_clusters: int | None = None, num_diverse: int = 60,
                  parquet: bool = False, projector: bool = False, device: str = 'auto', num_workers: int = 0,
-                 progress: Callable[[int, int], None] | None = None) -> Path:
+                 progress: Callable[[int, int], None] | None = None, **settings: Any) -> Path:
     """Write a page about runs, which needs no other file, and lists of images beside it; return its path.
 
     Args:
@@ -64,20 +62,16 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
             ``get_data_info(i)``; None for a page without an atlas.
         out: Folder for ``index.html`` and the lists. Features are kept in ``features`` in the work directory.
         checkpoint: Encoder of the atlas, in place of the run's.
-        labels: As the next four, of :func:`mmsimclr.reporting.atlas.make_atlas`.
-        map_method: See there.
-        seed: See there.
-        num_clusters: See there.
-        num_diverse: See there.
         parquet: Whether to write ``atlas.parquet``, with the features, too.
         projector: Whether to write a folder ``projector`` for TensorBoard too.
         device: Where to compute; 'auto' is the GPU if there is one.
         num_workers: Processes that read images.
         progress: Called with (images done, images in all).
+        **settings: Further ones of :func:`mmsimclr.reporting.atlas.make_atlas`: ``labels``, ``map_method``,
+            ``seed``, ``num_clusters``, ``num_diverse``.
 
     Raises:
-        MissingFileError: If there is no such folder, checkpoint or image.
-        InputError: If an argument is out of range.
+        MissingFileError, InputError: If there is no such folder, checkpoint or image, or no such map.
     """
     folders = [Path(folder) for folder in ([work_dirs] if isinstance(work_dirs, str | Path) else work_dirs)]
     if not folders:
@@ -91,8 +85,7 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
     if images is not None:
         source = checkpoint or _checkpoint_of(folders)
         features, dataset = _features(source, images, folders[0], device, num_workers, progress)
-        atlas = make_atlas(features, dataset, map_method=map_method, seed=seed, labels=labels,
-                           num_clusters=num_clusters, num_diverse=num_diverse, progress=progress)
+        atlas = make_atlas(features, dataset, progress=progress, **settings)
         atlas.about |= dict(images=features.manifest['images']['source'], encoder=str(source),
                             unreadable=features.manifest['images']['num_unreadable'])
         atlas.write_csvs(out)

@@ -281,3 +281,22 @@ def test_ten_thousand_images_stay_below_sixty_megabytes(tmp_path):
     images = np.clip(np.stack([shapes.get_data_info(i)['img'] for i in range(100)]) + grain, 0, 255)
     page = synthetic_page(tmp_path, 10_000, images.astype(np.uint8))
     assert 5e6 < page.stat().st_size < 60e6
+
+
+def test_without_webgl_the_rest_works(report):
+    from playwright.sync_api import sync_playwright
+    _, names, _, page = report
+    errors = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM,
+                                             args=['--no-sandbox', '--disable-3d-apis'])
+        tab = browser.new_page()
+        tab.on('pageerror', lambda error: errors.append(str(error)))
+        tab.goto(f'file://{page}')
+        assert 'no WebGL' in tab.locator('#map .empty').text_content()
+        first = tab.locator('#outliers .tile').first
+        first.click()
+        assert tab.locator('#inspector h3').text_content() == first.get_attribute('title')
+        assert tab.locator('#inspector .tile').count() == 12 and first.get_attribute('title') in names
+        browser.close()
+    assert errors == []

@@ -109,7 +109,7 @@ def test_columns_are_read_by_path_as_texts_or_numbers(tmp_path):
     sizes = read_columns(path, [str(n) for n in range(22)], '')['size']
     np.testing.assert_array_equal(sizes, [*range(20), np.nan, np.nan])
     path.write_text('file,kind\na,b\n')
-    with pytest.raises(InputError, match='column path'):
+    with pytest.raises(InputError, match='path'):
         read_columns(path, ['a'], '')
     with pytest.raises(MissingFileError, match='gone'):
         read_columns(tmp_path / 'gone.csv', ['a'], '')
