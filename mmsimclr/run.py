@@ -1,5 +1,6 @@
 """Pre-training from Python, without a config: :func:`pretrain`, and the :class:`Run` that it returns."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mmsimclr.errors import InputError
 from mmsimclr.features import Embedder, named_images
 from mmsimclr.protocols import Result, read_result, run_benchmark
 from mmsimclr.reporting.report import write_report
+from mmsimclr.reporting.run_pictures import save_run_pictures
 
 CONFIG = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
 PROTOCOLS = dict(knn='knn_folder', linear='linear_1xb64-coslr-40e_folder', health='health_folder')
@@ -120,5 +122,7 @@ def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *
     settings.resume = any(folder.glob('*.pth'))
     command = f'mmsimclr.pretrain({str(images)!r}, {encoder!r}, {epochs})'
     settings.go_on = command
+    drawn = copy.deepcopy(settings.train_dataloader.dataset)                    # before it is adapted
     protocols.pretrain(settings, settings.filename, command)
+    save_run_pictures(folder, drawn)
     return Run(folder, Path(images))

@@ -1,5 +1,6 @@
 """``mmsimclr train``: pre-train a model."""
 
+import copy
 from pathlib import Path
 
 import click
@@ -18,16 +19,21 @@ from mmsimclr.cli.options import (
 @click.option('--work-dir', help='Folder of logs and checkpoints.  [default: work_dirs/CONFIG]')
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
               help='Go on from a checkpoint; without CKPT, from the newest intact one in the work dir.')
+@click.option('--longer', type=click.Choice(['stretch', 'restart']), default='stretch',
+              help='With --resume and more epochs than before: go on at the rate of a run of that length, or '
+              'restart at a tenth of the peak.')
 @allow_changed_option
 @click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
+@click.option('--pictures/--no-pictures', default=True,
+              help='Draw curves, views and nearest neighbours at the end.')
 @config_options
 @launcher_options
-def train(config: str, work_dir: str | None, resume: str | None, allow_changed: tuple[str, ...],
-          amp: str | None, auto_scale_lr: bool, deterministic: bool, cfg_options: dict,
+def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
+          amp: str | None, auto_scale_lr: bool, deterministic: bool, pictures: bool, cfg_options: dict,
           launcher: str) -> None:
     """Pre-train the model of a config.
 
@@ -40,7 +46,7 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
     from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
-    settings.go_on = resume_command(command_line())
+    settings.go_on, settings.longer = resume_command(command_line()), longer
     if amp:
         set_precision(settings, amp)
     if resume:
@@ -55,5 +61,10 @@ def train(config: str, work_dir: str | None, resume: str | None, allow_changed: 
         meant_for = hardware_of(Path(settings.filename)).partition(';')[0]
         click.echo(f'no GPU here, and this config is {meant_for}. Without one:\n'
                    f'  mmsimclr train {better.stem}\n  ({hardware_of(better)})')
+    images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
     pretrain(settings, settings.filename, command_line())
+    if distributed.rank() == 0 and pictures:
+        from mmsimclr.reporting.run_pictures import save_run_pictures
+        for picture in save_run_pictures(settings.work_dir, images):
+            click.echo(picture)
     distributed.stop()

@@ -251,7 +251,9 @@ def clear_dataset_errors() -> Iterator[None]:
             raise
         raise MissingFileError(
             f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
-            'datasets (another place: --cfg-options data_root=PATH)') from error
+            'datasets (another place: --cfg-options data_root=PATH)'
+            + ('. A folder of labelled images is laid out as train/CLASS/IMAGE and val/CLASS/IMAGE'
+               if Path(error.filename).name in ('train', 'val') else '')) from error
     except RuntimeError as error:
         if not str(error).startswith('Found 0 files'):
             raise

@@ -1,6 +1,7 @@
 """Training a classifier on an encoder by MMEngine's Runner, and testing it on all ranks."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,12 +86,23 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         raise InputError(f'the classifier was never trained: {runner.iter} steps were made and '
                          f'{", ".join(unchanged) or "no weights"} stayed as drawn; what it answers says '
                          'nothing about the encoder. Set train_cfg.max_epochs >= 1 and a learning rate > 0')
+    _warn_of_guessing(runner, len(test.dataset.metainfo['classes']) ** len(model.heads))
     settings = dict(epochs=runner.max_epochs, **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
     for part in (train_set, test.dataset):
         benchmark.note_missing(part)
     num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
     return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings)
+
+
+def _warn_of_guessing(runner: Runner, num_answers: int) -> None:
+    """Warn if training ends at the loss of one who guesses, ln(classes), or above it."""
+    scalars, chance = runner.message_hub.log_scalars, math.log(num_answers)
+    if 'train/loss' in scalars and (final := float(scalars['train/loss'].mean(50))) >= chance:
+        runner.logger.warning(
+            f'the classifier ends at a loss of {final:.3g}, and guessing has {chance:.3g}: it has learnt '
+            'nothing. Lower optim_wrapper.optimizer.lr tenfold (features of large norm need it), train for '
+            'more epochs (train_cfg.max_epochs), or see if the labels are right')
 
 
 def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mapping[str, Any] | None = None,

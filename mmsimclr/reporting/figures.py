@@ -107,7 +107,7 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
     return _save(figure, path)
 
 
-def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_labels: Sequence[int],
+def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_labels: Sequence[int | None],
                          blocks: dict[str, tuple[Sequence[Sequence[ndarray]], Sequence[Sequence[int]]]],
                          class_names: Sequence[str]) -> Path:
     """Draw query images and, for each of several encoders, their nearest neighbours; return the path.
@@ -117,7 +117,7 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_lab
     Args:
         path: Picture to write.
         queries: Query images, each uint8 [H, W, 3].
-        query_labels: Their classes.
+        query_labels: Their classes; None for an image without, whose neighbours have no coloured frames.
         blocks: By each encoder's title, the images and classes of each query's neighbours, nearest first.
         class_names: Name of each class.
     """
@@ -130,16 +130,18 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_lab
         axis.set_axis_off()
     for row, (query, label) in enumerate(zip(queries, query_labels, strict=True)):
         axes[row][0].imshow(query, interpolation='nearest')
-        axes[row][0].set_title(class_names[label], fontsize=8, pad=2)
+        if label is not None:
+            axes[row][0].set_title(class_names[label], fontsize=8, pad=2)
         column = 1
         for title, (images, labels) in blocks.items():
             column += 1
             for offset, (image, neighbour) in enumerate(zip(images[row], labels[row], strict=True)):
                 axis = axes[row][column + offset]
                 axis.imshow(image, interpolation='nearest')
-                axis.set_axis_on()
-                axis.set(xticks=[], yticks=[])
-                axis.spines[:].set(color=RIGHT if neighbour == label else WRONG, linewidth=3)
+                if label is not None:
+                    axis.set_axis_on()
+                    axis.set(xticks=[], yticks=[])
+                    axis.spines[:].set(color=RIGHT if neighbour == label else WRONG, linewidth=3)
             if row == 0:
                 axes[0][column].set_title(title, fontsize=10, loc='left')
             column += len(images[row])

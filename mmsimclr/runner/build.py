@@ -57,10 +57,11 @@ def build_runner(config: Config) -> Runner:
     canonical(config)                                   # what has no name would fail at the first save
     adapt(config)
     allowed_changes, go_on = config.pop('allow_changed', ()), config.pop('go_on', None)
+    longer = config.pop('longer', 'stretch')
     kind = config.get('runner_type')
     with working_in(config.work_dir, 'start of a training'):        # a Runner writes there when it is built
         runner = _build(config, kind)
-    runner.allowed_changes, runner.go_on = allowed_changes, go_on
+    runner.allowed_changes, runner.go_on, runner.longer = allowed_changes, go_on, longer
     return runner
 
 

@@ -112,7 +112,8 @@ def _last_line(error: Exception) -> str:
 def _go_on(runner) -> str:
     if not (last := runner.message_hub.get_info('last_ckpt')):
         return 'No checkpoint was written yet'
-    return f'The last whole checkpoint is {last}; ' + (f'to go on: {runner.go_on}' if runner.go_on else
+    go_on = getattr(runner, 'go_on', None)
+    return f'The last whole checkpoint is {last}; ' + (f'to go on: {go_on}' if go_on else
                                                        '--resume goes on from it')
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,9 @@ ELSEWHERE = (
 # What a resumed run keeps of its checkpoint, whatever the config says, so that no change can be taken.
 KEPT = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.constructor',
         'param_scheduler', 'randomness.seed', 'num_images', 'global_batch', 'steps_per_epoch')
+# Of WarmupCosineLR; another may be asked for by one who makes the run longer.
+LENGTH = re.compile(r'param_scheduler\.\d+\.total_steps')
+RESTART_SHARE = 0.1
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
@@ -111,7 +115,30 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
     elif 'data.train' in now and all(then.get(key) == now.get(key) for key in {*then, *now}
                                      if key.startswith('data.')):
         ignored += LOCATIONS
-    return check_same_run(then, now, path, runner.allowed_changes, ignored)
+    longer = [dict(key=key, then=then[key], now=now[key], longer=runner.longer) for key in then
+              if LENGTH.fullmatch(key) and then[key] < now.get(key, 0) == runner.max_iters]
+    # A schedule that was restarted has other settings than its config, but for its end.
+    ignored += [each['key'] for each in longer] + [
+        key.replace('restarted_at', '*') for key in then if key.endswith('.restarted_at')
+        and runner.longer == 'restart' and then[key.replace('restarted_at', 'total_steps')] == now.get(
+            key.replace('restarted_at', 'total_steps'))]
+    return check_same_run(then, now, path, runner.allowed_changes, ignored) + longer
+
+
+def lengthen(schedule: Any, total: int | None, longer: str, step: int) -> None:
+    """Have a resumed WarmupCosineLR end later, at ``total`` steps, from ``step`` on.
+
+    'stretch': its rate is from here on that of a run which was that long from the start, and so may rise.
+    'restart': a cosine from :data:`RESTART_SHARE` of the peak down to 0 over the steps that are left.
+    """
+    if not total or total <= getattr(schedule, 'total_steps', total):
+        return
+    if longer == 'restart':
+        schedule.restarted_at = schedule.warmup_steps = step
+        schedule.base_values = [RESTART_SHARE * value for value in schedule.base_values]
+    schedule.total_steps = total
+    for group, rate in zip(schedule.optimizer.param_groups, schedule._get_value(), strict=True):
+        group['lr'] = rate
 
 
 def check_place(runner, meta: Mapping[str, Any], path: str) -> None:

@@ -48,6 +48,7 @@ from mmsimclr.runner.resume import (
     check_place,
     compare_runs,
     extend,
+    lengthen,
     may_be_restarted,
     num_restarts,
     schedule_settings,
@@ -123,12 +124,14 @@ class PretrainRunner(Runner):
         provenance: What the run stands on besides its config and training images, such as an encoder and test
             images: plain values by dotted key, set before ``train()``.
         go_on: The command that goes on with the run, for messages.
+        longer: What becomes of the schedule of a resumed run that is made longer; see :func:`lengthen`.
         allowed_changes: Keys that may differ from those of a checkpoint that is resumed.
     """
 
     provenance: Mapping[str, Any] = {}
     allowed_changes: Sequence[str] = ()
     go_on: str | None = None
+    longer: str = 'stretch'
     _run_id: str | None = None
     _loaded: dict | None = None
     _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
@@ -271,7 +274,7 @@ class PretrainRunner(Runner):
                 or of one that has made more steps than this one is to make.
         """
         configured = schedule_settings([state_of(schedule) for schedule in schedules(self)])
-        ends = [schedule.end for schedule in schedules(self)]
+        ends = [(schedule.end, getattr(schedule, 'total_steps', None)) for schedule in schedules(self)]
         sampler = self.train_dataloader.sampler
         has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
         changes: list[dict] = []
@@ -285,8 +288,9 @@ class PretrainRunner(Runner):
             self.message_hub.update_info('changed_on_resume', [
                 *self.message_hub.runtime_info.get('changed_on_resume', []),
                 dict(step=self.iter, changes=changes)])
-        for schedule, end in zip(schedules(self), ends, strict=True):
+        for schedule, (end, total) in zip(schedules(self), ends, strict=True):
             extend(schedule, end)
+            lengthen(schedule, total, self.longer, self.iter)
         if has_seed_of_run:
             sampler.seed = self.seed                         # drawn by the first run, if the config has none
         self._run_id = tree['meta'].get('run_id')

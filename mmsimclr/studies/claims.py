@@ -110,6 +110,24 @@ def spearman(results: Iterable[CellResult], metric: str, published: Mapping[tupl
     return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
 
 
+def correlations(results: Iterable[CellResult], accuracy: str = 'probe.top_1_accuracy_percent',
+                 prefix: str = 'health.') -> dict[str, tuple[float, int]]:
+    """Return Spearman's correlation of each metric of a prefix with an accuracy over cells, and their number.
+
+    Of cells in several studies one counts, and tuning does. NaN where there are fewer than three or a metric
+    is the same in all.
+    """
+    from scipy.stats import spearmanr
+    cells = [each.metrics for each in {each.name: each for each in results}.values()
+             if accuracy in each.metrics]
+    found = {}
+    for name in sorted({name for cell in cells for name in cell if name.startswith(prefix)}):
+        pairs = np.array([(cell[name], cell[accuracy]) for cell in cells if name in cell])
+        varies = len(pairs) > 2 and (np.ptp(pairs, axis=0) > 0).all()
+        found[name] = float(spearmanr(*pairs.T).statistic) if varies else float('nan'), len(pairs)
+    return found
+
+
 def _judge_ranks(claim: Mapping[str, Any], results: list[CellResult], metric: str,
                  published: Mapping[tuple[str, ...], float]) -> Verdict:
     off_diagonal = claim.get('off_diagonal', False)

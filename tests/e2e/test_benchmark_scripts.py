@@ -43,3 +43,15 @@ def test_the_bytes_of_a_rank_are_those_of_the_formula(tmp_path):
     projections, sums = 2 * 8 * 128 * 4, 2 * 8 * 4
     batch_size = 8                                              # one int64, to be compared
     assert rows['2']['bytes']['all_gather'] == projections + sums + batch_size
+
+
+def test_the_share_of_health_is_of_a_run_with_its_hook_and_one_without(tmp_path):
+    out = tmp_path / 'health.json'
+    status, output = run_tool(tmp_path / 'log', str(BENCHMARKS / 'health.py'), '--quick', '--out', out,
+                              PYTHONPATH=f'{BENCHMARKS}:{ROOT}')
+    assert status == 0, output
+    measured = json.loads(out.read_text())
+    one, = measured['seconds']['with']
+    other, = measured['seconds']['without']
+    assert measured['share'] == pytest.approx(one / other - 1)
+    assert one > other > 0                       # so small a run has little but its evaluations

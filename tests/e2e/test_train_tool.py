@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 
+import cv2
 import pytest
 import torch
 from processes import Tool, run_tool
@@ -37,6 +38,15 @@ def test_the_whole_output_of_a_short_run_fits_a_screen(finished):
     assert len(log.splitlines()) < 25 and max(map(len, log.splitlines())) < 160
     for noise in ('Exp name', 'FileClient', 'HardDisk', 'Saving checkpoint', 'mmengine', 'WARNING'):
         assert noise not in log
+
+
+def test_it_ends_with_pictures_of_curves_views_and_neighbours(finished):
+    work_dir, log = finished
+    pictures = [work_dir / f'{name}.png' for name in ('curves', 'views', 'neighbours')]
+    for picture in pictures:
+        pixels = cv2.imread(str(picture))
+        assert pixels is not None and min(pixels.shape[:2]) > 150 and pixels.std() > 5, picture
+    assert log.splitlines()[-3:] == [f'run/{each.name}' for each in pictures]
 
 
 def test_every_step_is_logged_with_loss_accuracy_entropy_rate_speed_and_eta(finished):
@@ -112,7 +122,7 @@ MISTAKES = {
     'widths that do not fit': (['--cfg-options', 'model.neck.in_channels=512'],
                                "in_channels is 512, and the encoder's last map has 128 channels"),
     'no such checkpoint': (['--resume', 'no/such.pth'], 'no/such.pth'),
-    'fp16 without a GPU': (['--amp', 'fp16'], 'use --amp bf16 on a CPU'),
+    'fp16 without a GPU': (['--amp', 'fp16'], 'use bf16 on a CPU'),
     'launcher without a launch': (['--launcher', 'pytorch'], 'tools/dist_train.sh'),
 }
 
@@ -183,7 +193,8 @@ def test_a_run_leaves_a_result_that_says_what_it_was(finished):
     work_dir, log = finished
     result = json.loads((work_dir / 'result.json').read_text())
     assert result['checkpoint_sha256'] == hashlib.sha256((work_dir / 'epoch_2.pth').read_bytes()).hexdigest()
-    assert result['seed'] == 0 and result['num_images'] == {'train': 40, 'bank': 40, 'queries': 20}
+    counts = {'train': 40, 'bank': 40, 'queries': 20, 'health': 16}
+    assert result['seed'] == 0 and result['num_images'] == counts
     assert result['settings']['iterations'] == 10 and result['settings']['global_batch'] == 8
     logged = [entry['knn_accuracy'] for entry in scalars(work_dir) if 'knn_accuracy' in entry]
     assert [result['metrics'][f'{name}_percent'] for name in ('knn_accuracy_at_start', 'knn_accuracy')] == \

@@ -16,18 +16,21 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mmengine.logging import MMLogger
 from PIL import Image
 from processes import CONTEXT
 from safetensors.torch import save as safetensors_bytes
+from scipy.io import savemat
 
 from mmsimclr import checkpoints
 from mmsimclr.checkpoints.key_maps import to_detectron2
@@ -35,23 +38,32 @@ from mmsimclr.checkpoints.record import unpack_record
 from mmsimclr.checkpoints.tensorflow import read_tensorflow
 from mmsimclr.datasets import (
     Birdsnap,
+    IdentityImages,
     INaturalist2018,
     ListedSubset,
     Places205,
+    UnlabeledImageFolder,
     VOCMultiLabel,
     WebDatasetShards,
 )
 from mmsimclr.datasets.annotations import check_coco, check_voc, image_size, read_mask
 from mmsimclr.datasets.webdataset_shards import scan_shards
 from mmsimclr.errors import UserError
+from mmsimclr.evaluation.shape_bias import read_decisions
 from mmsimclr.features import read_features
 from mmsimclr.features.fingerprint import list_images
-from mmsimclr.features.store import block_checksums, pack_npz
+from mmsimclr.features.store import FeatureStore, block_checksums, pack_npz
 from mmsimclr.files import unpack
+from mmsimclr.files.download import _read_origin
 from mmsimclr.files.reading import parse_json
 from mmsimclr.models import ResNet
+from mmsimclr.prepare.devkits import _sbd_mask
 from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
-from mmsimclr.reporting import read_scalars, summarise
+from mmsimclr.protocols.transfer_fine_tuning import _read_point
+from mmsimclr.reporting import compare_results, read_scalars, summarize
+from mmsimclr.reporting.atlas import read_columns
+from mmsimclr.studies import CellResult, Worker, read_records, values_at, write_records
+from mmsimclr.studies.record import merged
 from mmsimclr.transforms.load import decode_image
 
 pytestmark = pytest.mark.slow
@@ -208,13 +220,18 @@ FORMATS['record'] = Format(
 
 def result(folder: Path) -> None:
     Result('knn', {'top_1_accuracy_percent': 50.0}, {'train': 10, 'test': 2}, 0,
-           {'k': 20, 'encoder': {'depth': 18}}, checkpoint='a/b.pth', tensors_loaded=(1, 1),
+           {'k': 20, 'encoder': {'depth': 18}, 'encoder_address': 'a:b', 'parts': {'a': 'a/result.json'},
+            'changed_on_resume': [{'step': 3, 'changes': [{'key': 'lr', 'then': 1, 'now': 2}]}]},
+           checkpoint_sha256='f' * 64, checkpoint='a/b.pth', tensors_loaded=(1, 1),
            config='configs/x.py', command='x --seed 0').write(folder / 'result.json')
 
 
 def read_all_results(folder: Path) -> None:
-    read_result(folder / 'result.json')
-    summary = summarise([folder])
+    found = read_result(folder / 'result.json')
+    with suppress(UserError):
+        compare_results(folder / 'result.json', folder / 'result.json')
+    assert asdict(found)
+    summary = summarize([folder])
     summary.markdown().encode()
     summary.html().encode()
 
@@ -364,6 +381,108 @@ def read_archive(folder: Path) -> None:
 FORMATS['CIFAR-10 archive'] = Format(cifar10, 'cifar.tar.gz', read_archive)
 
 
+def tables(folder: Path) -> None:
+    (folder / 'images.csv').write_text('image,identity,camera\nx/a.jpg,x,1\nx/b.jpg,y,\n' * 20)
+    (folder / 'decisions.csv').write_text(
+        'subj,session,trial,rt,object_response,category,condition,imagename\n'
+        'resnet,1,1,NaN,cat,cat,NaN,cat1-dog2.png\nresnet,1,2,NaN,na,"dog",NaN,dog1-cat2.png\n')
+    (folder / 'labels.csv').write_text('path,label,score\na.jpg,x,1\n"b.jpg",y,2.5\n' + 'c,,\n' * 60_000)
+
+
+FORMATS['CSV of identities'] = Format(tables, 'images.csv',
+                                      lambda folder: len(IdentityImages(str(folder), 'images.csv')))
+FORMATS['CSV of decisions'] = Format(tables, 'decisions.csv', lambda folder: read_decisions(
+    folder / 'decisions.csv').bias())
+FORMATS['CSV of labels'] = Format(tables, 'labels.csv', lambda folder: read_columns(
+    folder / 'labels.csv', ['a.jpg', 'b.jpg'], ''))
+
+IDENTITY = {'encoder.sha256': 'f' * 64, 'train_cfg.max_iters': 3, 'protocol.lr': [0.1, 0.2]}
+
+
+def records(folder: Path) -> None:
+    cell = CellResult('cell', ('low', '4'), 3, 'a' * 64, None, {'knn': 'b' * 64}, {'knn.top_1_percent': 50.5},
+                      3.5, series={'knn.values': [1.0]}, options={'lr': 0.1})
+    write_records(folder / 'study.json', dict(name='mine'), [cell, cell])
+    (folder / 'cell').mkdir()
+    (folder / 'cell' / 'cell.json').write_text(json.dumps(vars(cell)))
+    (folder / 'cell' / 'failed.json').write_text('{"reason": "no memory"}')
+    (folder / 'point.json').write_text(json.dumps(dict(validation=50.5, identity=IDENTITY)))
+    (folder / 'x.part.json').write_text(json.dumps(dict(url='http://a', validator='"1"', total=7)))
+
+
+def read_cell_of(folder: Path, record: str) -> None:
+    worker = SimpleNamespace(cells_dir=folder, known=[], retry_failed=False, retried=set())
+    cell = SimpleNamespace(name='cell', record=record, at=('x',), seed=0, tuning=False, measures=(),
+                           config_sha256='', data_sha256=None)
+    found = Worker._result(worker, cell)
+    assert isinstance(found, CellResult | None)
+    if found:
+        assert merged([found]) and asdict(found)
+
+
+FORMATS['records of a study'] = Format(records, 'study.json', lambda folder: [
+    values_at(read_records(folder / 'study.json'), dict(at=['low', '4']), 'knn.top_1_percent')])
+for name, record in (('cell.json', 'cell.json'), ('failed.json', 'none')):
+    FORMATS[f'cell of a study, {name}'] = Format(
+        records, f'cell/{name}', lambda folder, record=record: read_cell_of(folder, record))
+FORMATS['point of a grid'] = Format(records, 'point.json', lambda folder: _read_point(
+    folder / 'point.json', IDENTITY, MMLogger.get_instance('readers')))
+FORMATS['origin of a download'] = Format(records, 'x.part.json', lambda folder: _read_origin(
+    folder / 'x.part.json', 'http://a'))
+
+
+def extraction(folder: Path) -> None:
+    (folder / 'images').mkdir()
+    for number in range(4):
+        (folder / 'images' / f'{number}.png').write_bytes(image_bytes(size=(8 + number, 8)))
+    store, manifest, images = store_of(folder)
+    store.prepare(manifest, images, False)
+    store.add([0, 1], ['', ''], dict(pooled=[np.ones((2, 3), np.float32)]))
+
+
+def store_of(folder: Path) -> tuple:
+    for number, path in enumerate(sorted((folder / 'images').iterdir())):
+        os.utime(path, ns=(0, number))
+    images = list_images(UnlabeledImageFolder(str(folder / 'images')))
+    manifest = dict(format='mmsimclr features 2', encoder={}, stages=dict(pooled=3), dtype='float32',
+                    batch_size=2, images=dict(root='', num=4, sha256=images.sha256, classes=['a']))
+    return FeatureStore(folder / 'f'), manifest, images
+
+
+def go_on(folder: Path) -> None:
+    global watched
+    before, watched = watched, None                 # it removes damaged blocks, and writes others
+    try:
+        store, manifest, images = store_of(folder)
+        for batch in store.prepare(manifest, images, False):
+            store.add([*batch], [''] * len(batch), dict(pooled=[np.ones((len(batch), 3), np.float32)]))
+        store.finish(manifest, images, UnlabeledImageFolder(str(folder / 'images')))
+        assert np.array_equal(read_features(folder / 'f').stages['pooled'], np.ones((4, 3)))
+    finally:
+        watched = before
+
+
+for name in ('manifest.json', 'identities.npy', 'rows-0-2.npz'):
+    FORMATS[f'begun extraction, {name}'] = Format(extraction, f'f.partial/{name}', go_on)
+for member in ('images', 'reasons', 'pooled'):
+    FORMATS[f'begun extraction, rows, {member}'] = Format(
+        extraction, 'f.partial/rows-0-2.npz', lambda folder: go_on_checked(folder), f'{member}.npy')
+
+
+def go_on_checked(folder: Path) -> None:
+    # The checksums of the zip are right here, so only the form of a row can tell damage.
+    with suppress(AssertionError):
+        go_on(folder)
+
+
+def sbd(folder: Path) -> None:
+    savemat(folder / 'mask.mat', dict(GTcls=dict(Segmentation=np.ones((5, 6), np.uint8), Boundaries=1)),
+            do_compression=True)
+
+
+FORMATS['mask of SBD'] = Format(sbd, 'mask.mat', lambda folder: _sbd_mask(folder / 'mask.mat'))
+
+
 def read_image(folder: Path) -> None:
     data = (folder / 'image').read_bytes()
     for read in (lambda: decode_image(data), lambda: image_size(folder / 'image'),
@@ -384,9 +503,10 @@ def valid_files(name: str) -> dict[str, bytes]:
     """Return the content of a format's valid files, by their paths."""
     with tempfile.TemporaryDirectory() as folder:
         FORMATS[name].write(Path(folder))
+        files = {str(path.relative_to(folder)): path.read_bytes()
+                 for path in sorted(Path(folder).rglob('*')) if path.is_file()}
         FORMATS[name].read(Path(folder))                        # the undamaged one is read
-        return {str(path.relative_to(folder)): path.read_bytes()
-                for path in sorted(Path(folder).rglob('*')) if path.is_file()}
+        return files
 
 
 def with_damaged_member(archive: bytes, member: str, edits: list) -> bytes:

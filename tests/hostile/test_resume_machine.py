@@ -7,6 +7,7 @@ must have its numbers and its weights, bit by bit, or say what was changed on pu
 import contextlib
 import functools
 import gc
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,12 @@ SETTINGS = {
 # None changes anything.
 IDLE = ({}, {'log_level': 'ERROR'}, {'default_hooks.checkpoint.interval': 2},
         {'test_dataloader.batch_size': 3}, {'env_cfg': dict(cudnn_benchmark=True)})
+
+
+# What may be changed on purpose: the values of a run as it is, by the keys of its record.
+PLAIN = {'train_dataloader.sampler.shuffle': True, 'train_dataloader.dataset.seed': 'not set',
+         'test_dataloader.dataset.seed': 'not set', 'model.heads.pooled.init_std': 0}
+LISTS = {'data.train': 'train_dataloader.dataset.seed', 'data.test': 'test_dataloader.dataset.seed'}
 
 
 class Asked(NamedTuple):
@@ -173,6 +180,44 @@ def uninterrupted(asked: Asked) -> tuple[dict, dict[str, torch.Tensor]]:
             Path(root) / 'run', asked.steps)
 
 
+def values_of(asked: Asked) -> dict:
+    own = SETTINGS[asked.settings]
+    return {'encoder.sha256': hashlib.sha256(encoders()[asked.encoder].read_bytes()).hexdigest(),
+            **{key: own.get(key, value) for key, value in PLAIN.items()},
+            **{key: value for key, value in own.items() if key not in PLAIN}}
+
+
+def explained(changed: list[dict], start: Asked, asked: Asked) -> bool:
+    """Whether recorded changes lead from the values of one run to those of another, each from the last."""
+    values, steps = values_of(start), [resume['step'] for resume in changed]
+    for resume in changed:
+        changes = {each['key']: (each['then'], each['now']) for each in resume['changes']}
+        listed = {LISTS[key] for key in changes if key in LISTS}
+        if not changes or listed != changes.keys() & set(LISTS.values()):
+            return False
+        for key, (then, now) in changes.items():
+            if then == now or (key not in LISTS and values.get(key) != then):
+                return False
+            values |= {} if key in LISTS else {key: now}
+    return values == values_of(asked) and steps == sorted(steps)
+
+
+def test_changes_are_explained_by_all_that_differs_and_nothing_else():
+    start, end = Asked(), Asked(encoder=1, settings='head')
+    encoder = dict(key='encoder.sha256', then=values_of(start)['encoder.sha256'],
+                   now=values_of(end)['encoder.sha256'])
+    head = dict(key='model.heads.pooled.init_std', then=0, now=0.1)
+    assert explained([dict(step=1, changes=[encoder, head])], start, end)
+    assert explained([dict(step=1, changes=[encoder]), dict(step=2, changes=[head])], start, end)
+    for wrong in ([], [dict(step=1, changes=[encoder])], [dict(step=1, changes=[head])],
+                  [dict(step=1, changes=[encoder, dict(head, now=0.2)])],
+                  [dict(step=1, changes=[encoder, dict(head, then=0.2)])],
+                  [dict(step=1, changes=[encoder, head, dict(key='lr', then=1, now=2)])],
+                  [dict(step=2, changes=[encoder]), dict(step=1, changes=[head])]):
+        assert not explained(wrong, start, end)
+    assert not explained([dict(step=1, changes=[encoder])], start, Asked(encoder=1, settings='learning rate'))
+
+
 class ResumeMachine(RuleBasedStateMachine):
     """A work directory and what is done to it."""
 
@@ -182,7 +227,6 @@ class ResumeMachine(RuleBasedStateMachine):
         self.folder, self.moves = self.root / 'run 0', 0
         self.asked, self.idle = Asked(), {}
         self.begun: set[tuple[int, str]] = set()        # encoder and settings of all runs in this folder
-        self.gone_on: list[Asked] = []                  # from the last start anew on, of what runs went on
         self.is_damaged = self.was_allowed = False
 
     def teardown(self) -> None:
@@ -253,7 +297,8 @@ class ResumeMachine(RuleBasedStateMachine):
         assert result['settings']['steps'] == asked.steps == want['settings']['steps']
         changed = result['settings'].get('changed_on_resume')
         if changed:
-            assert self.was_allowed and resume and (others or self.begun)
+            assert self.was_allowed and resume
+            assert any(explained(changed, Asked(*start), asked) for start in self.begun), changed
             return
         assert result['metrics'] == want['metrics'], log
         found = weights_of(self.folder, asked.steps)

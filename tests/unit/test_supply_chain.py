@@ -1,6 +1,9 @@
 """All that is installed or run from elsewhere is named by its digest."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -61,3 +64,24 @@ def test_the_installer_reads_its_version_of_mmcv_from_the_lock():
     line, = [line for line in script.splitlines() if line.startswith('MMCV=')]
     got = subprocess.run(['bash', '-c', f'{line}; echo "$MMCV"'], cwd=ROOT, capture_output=True, text=True)
     assert re.fullmatch(r'onedl-mmcv==[\d.]+\n', got.stdout)
+
+
+@pytest.mark.parametrize('target', ['sbom', 'security'])
+def test_the_list_of_what_is_installed_and_the_audit_are_of_all_of_it(target):
+    """The full lock has the core's, as is tested above; the audit's own tools are not of the package."""
+    script = subprocess.run(['make', '-n', '-B', target], cwd=ROOT, capture_output=True, text=True).stdout
+    command, = [line for line in script.replace('\\\n', ' ').splitlines()
+                if re.search('bin/(cyclonedx-py|pip-audit)', line)]
+    assert set(re.findall(r'requirements/(\w+)\.lock', command)) == {'full', 'mmcv'}
+
+
+def test_a_list_of_all_locks_has_each_package_with_its_hashes(tmp_path):
+    program = shutil.which('cyclonedx-py', path=f'{ROOT}/.venv/audit/bin:{os.environ["PATH"]}')
+    if program is None:
+        pytest.skip('cyclonedx-py is not installed (make sbom)')
+    locks = ''.join((ROOT / f'requirements/{name}.lock').read_text() for name in ('full', 'mmcv'))
+    subprocess.run([program, 'requirements', '--output-reproducible', '--output-format', 'JSON',
+                    '--output-file', tmp_path / 'sbom.json', '-'], input=locks, text=True, check=True)
+    listed = {each['name']: each for each in json.loads((tmp_path / 'sbom.json').read_text())['components']}
+    assert {'onedl-mmcv', 'torch', 'numpy', 'hypothesis'} <= listed.keys()
+    assert all('hash' in json.dumps(each) for each in listed.values())

@@ -1,5 +1,6 @@
 """Health of the representation while it is learnt: measures without labels on held-out images, and alarms."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ STAGES = {'pooled': 'h', 'projection': 'g(h)'}
 MIN_IMAGES = 16
 # Of alarms, explained in docs/health.md: RankMe below the first and below this share of that at the start, or
 # below the third; growth of the features; accuracy as a multiple of chance, and what is left when it is lost.
-FEW, OF_START, ONE, GROWN, LEARNT, LOST = 3.0, 0.6, 1.05, 1000.0, 5.0, 0.25
+FEW, OF_START, ONE, GROWN, LEARNT, LOST = 3.0, 0.6, 1.05, 1e4, 5.0, 0.25
 CAUSES = dict(
     collapse='a learning rate too high or a warm-up too short, a temperature far from 0.1 to 0.5, views that '
              'hardly differ, a part with a constant output',
@@ -79,9 +80,10 @@ class RepresentationHealthHook(Hook):
             places = []
         own = [SampleIndex(place, epoch=0, seed=0) for place in places[rank::world_size]]
         with same_random_state():
-            self._batches = list(DataLoader(
+            batches = DataLoader(
                 dataset, loader.batch_size, sampler=own, collate_fn=loader.collate_fn,
-                num_workers=loader.num_workers if own else 0, generator=torch.Generator()))
+                num_workers=loader.num_workers if own else 0, generator=torch.Generator())
+            self._batches = [copy.deepcopy(batch) for batch in batches]       # out of the shared memory
         runner.message_hub.update_info('health_images', len(places))
         if places and runner.iter == 0:
             self._evaluate(runner, 'at the start')
@@ -106,21 +108,22 @@ class RepresentationHealthHook(Hook):
                 runner.message_hub.update_info('alarms', alarms)
 
     def evaluate(self, model: torch.nn.Module) -> dict[str, float]:
-        """Return all figures that have a value; every rank must call this, and rank 0's count."""
-        model = distributed.unwrap_model(model)
+        """Return all figures that have a value; every rank must call this."""
+        model, dtype = distributed.unwrap_model(model), next(model.parameters()).dtype
         by_stage: dict[str, list[Tensor]] = {stage: [] for stage in STAGES}
         with evaluating(model):
             for batch in self._batches:
                 views = model.data_preprocessor(batch, training=True)['inputs']
-                rows = [model(view, mode='predict') for view in views]
+                rows = [model(view.to(dtype), mode='predict') for view in views]
                 for stage, key in zip(STAGES, ('feature', 'projection'), strict=True):
                     by_stage[stage].append(torch.stack([
                         torch.stack([row.get(key) for row in of_view]) for of_view in rows], dim=1).float())
             figures = _contrastive(model.head, by_stage['projection'])
-        everyone = {stage: in_order(torch.cat(rows)) for stage, rows in by_stage.items()}
-        figures |= distributed.from_first_rank(lambda: {
-            f'health/{stage}_{name}': value for stage, rows in everyone.items() if rows.isfinite().all()
-            for name, value in health(rows[:, 0], rows).items()})
+        for stage, parts in by_stage.items():
+            rows = in_order(torch.cat(parts))
+            if rows.isfinite().all():
+                measured = health(rows[:, 0], rows)
+                figures |= {f'health/{stage}_{name}': value for name, value in measured.items()}
         return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 

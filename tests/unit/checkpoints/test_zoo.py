@@ -348,3 +348,34 @@ def test_addresses_with_control_characters_or_without_form_are_refused(url, tmp_
     with pytest.raises(InputError, match=r'address|control characters'):
         fetch_url(url, dest=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+WHOLE = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_weights_are_compared_with_the_whole_sha256_where_the_index_has_it(
+        server, cache, tmp_path, quickstart_config):
+    with TinyZoo(tmp_path, CONTENT, [server.address], quickstart_config, WHOLE).in_use() as zoo:
+        server.files = {f'/{zoo.published_path}': CONTENT}
+        verdict = verify_file(fetch_model('tiny'))
+        assert verdict.verified and verdict.model == 'tiny' and '8 digits' not in verdict.message
+
+
+def test_other_weights_whose_first_8_digits_are_right_are_refused(
+        server, cache, tmp_path, quickstart_config):
+    whole = WHOLE[:8] + 56 * '0'                        # of weights of which these would be a forgery
+    with TinyZoo(tmp_path, CONTENT, [server.address], quickstart_config, whole).in_use() as zoo:
+        server.files = {f'/{zoo.published_path}': CONTENT}
+        with pytest.raises(FetchError, match=f'expected sha256 {whole}'):
+            fetch_model('tiny')
+        assert names(cache) == []
+        (tmp_path / 'file.pth').write_bytes(CONTENT)
+        assert not verify_file(tmp_path / 'file.pth').verified
+
+
+@pytest.mark.parametrize('sha256', ['0' * 64, WHOLE[:40], WHOLE.upper(), 'x' * 64])
+def test_a_sha256_of_the_index_that_is_none_of_the_weights_is_refused(
+        server, cache, tmp_path, quickstart_config, sha256):
+    with TinyZoo(tmp_path, CONTENT, [server.address], quickstart_config, sha256).in_use(), pytest.raises(
+            CheckpointError, match='which is none of the weights'):
+        fetch_model('tiny')

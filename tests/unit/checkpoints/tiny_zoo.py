@@ -21,13 +21,15 @@ class TinyZoo:
         content: What the published file holds.
         hosts: Addresses that publish it, the first under ``Weights``.
         config: Config of both models.
+        sha256: The whole digest that the index names for the first.
 
     Attributes:
         file_name: Name of the published file.
         published_path: The path it was published under.
     """
 
-    def __init__(self, root: Path, content: bytes, hosts: list[str], config: Path) -> None:
+    def __init__(self, root: Path, content: bytes, hosts: list[str], config: Path,
+                 sha256: str | None = None) -> None:
         self.content = content
         self.file_name = f'tiny_20260101-{hashlib.sha256(content).hexdigest()[:8]}.pth'
         self.published_path = f'{FOLDER}/{self.file_name}'
@@ -37,6 +39,8 @@ class TinyZoo:
             'Collections': [{'Name': 'SimCLR', 'Metadata': {'Weights Hosts': hosts}}],
             'Models': [{'Name': 'tiny', **model, 'Weights': f'{hosts[0]}/{self.published_path}'},
                        {'Name': 'tiny-untrained', **model}]}
+        if sha256:
+            metafile['Models'][0]['Weights SHA256'] = sha256
         (root / 'metafile.yml').write_text(yaml.safe_dump(metafile))
         (root / 'model-index.yml').write_text('Import: [metafile.yml]')
 

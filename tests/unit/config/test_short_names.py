@@ -1,8 +1,10 @@
 """Short names: each changes what it stands for, in a leaf's own words and on the command line."""
 
+import importlib.util
+
 import pytest
 
-from mmsimclr.config import SHORT_NAMES, ConfigError, canonical, load, load_config
+from mmsimclr.config import SHORT_NAMES, ConfigError, canonical, load, load_config, short_names
 from mmsimclr.errors import InputError
 from mmsimclr.files import shipped_configs
 from mmsimclr.runner.adapt import write_types_as_text
@@ -71,6 +73,18 @@ def test_a_tracker_is_added_to_those_there_are():
     backends = load_config(FOLDER, dict(tracker='tensorboard')).visualizer.vis_backends
     assert [getattr(each['type'], '__name__', each['type']) for each in backends] == [
         'LocalVisBackend', 'TensorboardVisBackend']
+
+
+@pytest.mark.parametrize('installed', [True, False])
+def test_tensorboard_is_used_where_it_is_installed_and_another_tracker_beside_it(installed, monkeypatch):
+    usual, there = importlib.util.find_spec, {'tensorboard': installed, 'wandb': True, 'mlflow': True}
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *rest: (
+        there[name] or None) if name in there else usual(name, *rest))
+    monkeypatch.setattr(short_names, 'find_spec', importlib.util.find_spec)
+    always = ['LocalVisBackend', *(['TensorboardVisBackend'] if installed else [])]
+    for tracker, added in {None: [], 'wandb': ['WandbVisBackend'], 'mlflow': ['MLflowVisBackend']}.items():
+        backends = load_config(FOLDER, dict(tracker=tracker)).visualizer.vis_backends
+        assert [getattr(each['type'], '__name__', each['type']) for each in backends] == always + added
 
 
 @pytest.mark.parametrize('options, said', [

@@ -255,7 +255,7 @@ FLAT[:, :2] = NOISE[:, :2]                                       # rank 2
 
 @pytest.mark.parametrize(('features', 'kinds'), [
     (NOISE, []), (NOISE + 5, []), (np.ones((64, 32)), ['collapse']), (np.zeros((64, 32)), ['collapse']),
-    (FLAT, ['collapse']), (NOISE * 999, []), (NOISE * 1001, ['divergence'])])
+    (FLAT, ['collapse']), (NOISE * 9999, []), (NOISE * 10_001, ['divergence'])])
 def test_signs_in_features_whose_rank_and_spread_are_known(features, kinds):
     assert list(signs([evaluation(0, NOISE), evaluation(9, features)])) == kinds
 
@@ -297,6 +297,21 @@ def test_features_that_are_not_finite_are_a_sign_and_do_not_end_the_run(tmp_path
     figures = hook.evaluate(runner.model)
     assert 'health/projection_rankme' not in figures
     assert signs([{'iteration': 4, **figures}])['divergence'] == 'g(h) is not finite'
+
+
+def test_views_of_loader_processes_are_those_of_none_and_stay_in_ordinary_memory(tmp_path):
+    figures = []
+    for processes in (0, 1):
+        loader = tiny_config(tmp_path).train_dataloader
+        loader.num_workers = processes
+        runner = tiny_runner(tmp_path / str(processes), **settings(train_dataloader=loader))
+        hook = hook_of(runner)
+        hook.before_train(runner)
+        views = torch.utils._pytree.tree_leaves([batch['inputs'] for batch in hook._batches])
+        assert len(views) == 40
+        assert not any(view.is_shared() for view in views)
+        figures.append(hook.evaluate(runner.model))
+    assert figures[0] == figures[1]
 
 
 def test_config_with_the_hook_passes_the_check(tmp_path):

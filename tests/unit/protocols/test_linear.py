@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from tiny_probe import TINY, benchmark_of, probe_config, save_encoder, shapes
 
-from mmsimclr.config import ConfigError
+from mmsimclr.config import ConfigError, load_config
+from mmsimclr.errors import MissingFileError
 from mmsimclr.models import POOLED_FEATURES, NonLinearNeck, ResNet
 from mmsimclr.protocols import (
     LinearEvaluation,
@@ -338,3 +339,15 @@ def test_a_probe_on_a_head_that_is_not_there_is_refused(checkpoint, tmp_path):
         run_benchmark(config, str(checkpoint))
     with pytest.raises(ValueError, match=r'randomly initialised encoder has no projection head'):
         run_benchmark(config, None)
+
+
+@pytest.mark.parametrize('lr, warns', [(0.1, False), (1e4, True)])
+def test_a_probe_that_ends_no_better_than_guessing_says_what_to_try(lr, warns, checkpoint, tmp_path, capsys):
+    run_benchmark(probe_config(tmp_path / 'run', **{'optim_wrapper.optimizer.lr': lr}), checkpoint)
+    assert (f'guessing has {math.log(10):.3g}' in capsys.readouterr().out) == warns
+
+
+def test_folders_that_are_not_laid_out_by_class_are_told_the_layout(checkpoint, tmp_path):
+    config = load_config('knn_folder', dict(data_root=str(tmp_path / 'photos')), tmp_path / 'run')
+    with pytest.raises(MissingFileError, match=r'train/CLASS/IMAGE and val/CLASS/IMAGE'):
+        run_benchmark(config, str(checkpoint))

@@ -163,6 +163,38 @@ def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
     assert len(set(rates[2:])) == 6, 'the cosine moves in every step'
 
 
+OF_THE_RUN = [dict(type='WarmupCosineLR', warmup=1, convert_to_iter_based=True)]
+
+
+def rates_of(runner) -> list[float]:
+    return runner.message_hub.get_scalar('train/lr').data[0].tolist()
+
+
+def test_a_schedule_as_long_as_the_run_is_stretched_with_it(tmp_path):
+    """From here on the rate is that of a run which was that long from the start."""
+    first = run(tmp_path / 'run', 2, param_scheduler=OF_THE_RUN)
+    longer = run(tmp_path / 'run', 4, tmp_path / 'run' / 'epoch_2.pth', param_scheduler=OF_THE_RUN,
+                 experiment_name='longer')
+    at_once = rates_of(run(tmp_path / 'at_once', 4, param_scheduler=OF_THE_RUN))
+    assert rates_of(longer) == rates_of(first) + at_once[4:] and at_once[4] > rates_of(first)[-1]
+    change, = history(longer)['changed_on_resume']
+    assert change['step'] == 4 and change['changes'] == [
+        dict(key='param_scheduler.0.total_steps', then=4, now=8, longer='stretch')]
+
+
+@pytest.mark.parametrize('saved', ['epoch_3.pth', 'epoch_4.pth'])
+def test_a_longer_run_may_restart_at_a_tenth_of_the_peak(saved, tmp_path):
+    first = run(tmp_path / 'run', 2, param_scheduler=OF_THE_RUN)
+    again = dict(param_scheduler=OF_THE_RUN, longer='restart', default_hooks__checkpoint__max_keep_ckpts=9)
+    longer = run(tmp_path / 'run', 5, tmp_path / 'run' / 'epoch_2.pth', experiment_name='longer', **again)
+    # Half a cosine over the six steps that are left.
+    expected = [0.1 * 0.3 * 0.5 * (1 + np.cos(np.pi * step / 6)) for step in range(6)]
+    assert rates_of(longer) == pytest.approx(rates_of(first) + expected)
+    # It can be interrupted and resumed as any other.
+    resumed = run(tmp_path / 'run', 5, tmp_path / 'run' / saved, experiment_name='resumed', **again)
+    assert rates_of(resumed) == pytest.approx(rates_of(longer))
+
+
 def test_a_seed_that_was_drawn_is_that_of_the_resumed_run_too(tmp_path):
     drawn = run(tmp_path / 'a', 1, randomness=dict(seed=None))
     resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', randomness=dict(seed=None))

@@ -1,4 +1,4 @@
-"""What a cell takes over from an earlier process: only what is whole, and of its own checkpoint."""
+"""Results taken over from an earlier process of a cell: whole ones, of its own checkpoint, and no others."""
 
 import hashlib
 from pathlib import Path

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from mmsimclr.studies import CellResult, judge, published_table, spearman, values_at
+from mmsimclr.studies import CellResult, correlations, judge, published_table, spearman, values_at
 
 
 def cells(values, metric='probe.top_1', **more):
@@ -104,3 +104,21 @@ def test_published_tables_by_level():
     assert published_table('table_4_losses_top1')['NT-Xent',][''] == 63.9
     with pytest.raises(ValueError, match='table_4_losses_top1'):
         published_table('table_4_loss_top1')
+
+
+def test_correlations_of_measures_with_an_accuracy_by_hand():
+    rows = [(1.0, 9.0, 5.0, 10.0), (2.0, 8.0, 5.0, 30.0), (4.0, 7.0, 5.0, 20.0), (8.0, 1.0, 5.0, 40.0)]
+    results = [CellResult(f'cell {number}', ('a',), 0, '', '', {}, {
+        'health.rankme': rank, 'health.falls': falls, 'health.same': same, 'probe.top_1': probe,
+        'knn.top_1': rank})
+        for number, (rank, falls, same, probe) in enumerate(rows)]
+    results += [results[0], CellResult('failed', ('a',), 0, '', '', {}, {}, failure='no memory')]
+    results[0].metrics['health.once'] = 1.0
+    found = correlations(results, 'probe.top_1')
+    # Ranks 1 2 3 4 and 1 3 2 4: 1 - 6 (0 + 1 + 1 + 0) / (4 * 15).
+    assert found['health.rankme'] == (pytest.approx(0.8), 4)
+    assert found['health.falls'] == (pytest.approx(-0.8), 4)
+    assert found.keys() == {'health.rankme', 'health.falls', 'health.same', 'health.once'}
+    assert math.isnan(found['health.same'][0])
+    assert found['health.once'][1] == 1
+    assert math.isnan(found['health.once'][0])
