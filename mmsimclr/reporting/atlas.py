@@ -136,11 +136,11 @@ def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str,
     if len(header) < 2:
         raise InputError(f'{path} must have a column path and others, got {", ".join(header)}')
     lines = {row['path'].removeprefix(prefix): row for row in rows}
-    if not (found := sum(name in lines for name in names)):
+    if not any(name in lines for name in names):
         raise InputError(f'{path} names none of the {len(names)} images; the first of them is {names[0]!r}, '
                          f'the first path in it {next(iter(lines), "")!r}')
     return {name: _values([lines[image][name] if image in lines else '' for image in names])
-            for name in header if name != 'path' and found}
+            for name in header if name != 'path'}
 
 
 def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
