@@ -37,13 +37,15 @@ $(PEERS)/.installed: requirements/benchmark.lock $(VENV)/.core-installed
 
 security: $(VENV)/.full-installed $(VENV)/audit/.installed  ## what bandit says, and known advisories of what is pinned
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive mmsimclr tools setup.py
-	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --requirement requirements/core.lock --strict || { \
+	$(VENV)/audit/bin/pip-audit --disable-pip --no-deps --strict --requirement requirements/core.lock \
+	    --requirement requirements/full.lock --requirement requirements/mmcv.lock || { \
 	    echo 'pip-audit found advisories, or could not ask PyPI about every package: see above' >&2; exit 1; }
 
 sbom: $(VENV)/audit/.installed  ## write dist/sbom.json, what is installed beside the package, with hashes; a release has it
 	mkdir -p dist
+	cat requirements/full.lock requirements/mmcv.lock > $(VENV)/audit/locked.txt
 	$(VENV)/audit/bin/cyclonedx-py requirements --output-reproducible --output-format JSON \
-	    --output-file dist/sbom.json requirements/core.lock
+	    --output-file dist/sbom.json - < $(VENV)/audit/locked.txt
 
 $(VENV)/audit/.installed: requirements/audit.lock
 	python3 -m venv $(VENV)/audit

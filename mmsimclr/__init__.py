@@ -15,7 +15,11 @@ from mmsimclr.version import __version__
 _SUBPACKAGES = ('checkpoints', 'config', 'datasets', 'distributed', 'engine', 'evaluation', 'features',
                 'models', 'prepare', 'protocols', 'registry', 'reporting', 'runner', 'transforms')
 _LAZY = {'Embedder': 'mmsimclr.features', 'get_model': 'mmsimclr.model_zoo',
-         'list_models': 'mmsimclr.model_zoo'}
+         'list_models': 'mmsimclr.model_zoo', 'pretrain': 'mmsimclr.run', 'Run': 'mmsimclr.run',
+         'explore': 'mmsimclr.exploration', 'simclr_views': 'mmsimclr.transforms',
+         'UnlabeledImageFolder': 'mmsimclr.datasets', 'NTXentLoss': 'mmsimclr.models',
+         'NonLinearNeck': 'mmsimclr.models', 'SimCLR': 'mmsimclr.models', 'LARS': 'mmsimclr.engine',
+         'knn_accuracy': 'mmsimclr.evaluation'}
 
 __all__ = ['__version__', *_SUBPACKAGES, *_LAZY]
 

@@ -111,8 +111,9 @@ def _parse(command: click.Command, name: str, args: list[str]) -> None:
     if config and not config.isupper():                      # CONFIG stands for any
         from mmsimclr.config import load_config
         from mmsimclr.studies import load_study
+        here = ROOT / config if (ROOT / config).exists() else config          # else it is a name
         if 'past_gate' in values:                            # of `study`
             if str(config).startswith('configs/'):           # one of yours is not here
-                load_study(ROOT / config, values['preset'], values['cfg_options'])
+                load_study(here, values['preset'], values['cfg_options'])
         else:
-            load_config(ROOT / config, values['cfg_options'])
+            load_config(here, values['cfg_options'])

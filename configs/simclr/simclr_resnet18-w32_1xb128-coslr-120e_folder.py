@@ -4,8 +4,7 @@ Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-1
 --cfg-options data_root=PATH
 Hardware: two CPU cores and a few thousand images; 2,193 took 68.5 minutes (docs/results.md).
 Expected: well above random initialisation on the images it was trained on and their like; no published
-number for so small a setting. Measure it near the size of its views: protocol.resize_px=128
-protocol.crop_px=112 for k-NN.
+number for so small a setting.
 Deviations from the paper: 32 channels in the stem, views of 96 pixels from at least 0.2 of the area,
 drawn as torchvision does, temperature 0.2, a learning rate found by trial on the quick start, two epochs of
 warm-up, residual branches not zeroed at the start.

@@ -25,6 +25,7 @@ class InputScale:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     stated: bool = False                 # by the file; else it is what files of this layout usually mean
+    view_px: int | None = field(default=None, compare=False)     # side of the views of its training, if known
 
     def __str__(self) -> str:
         mean, std = (' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std))

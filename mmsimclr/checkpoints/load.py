@@ -167,6 +167,7 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
     settings = {**weights.settings, 'zero_init_residual': False, **arguments}
     backbone = MODELS.build(dict(type='mmsimclr.ResNet', **settings))
+    backbone.view_px = weights.input.view_px
     return backbone.eval(), load_encoder(backbone, weights)
 
 

@@ -33,6 +33,7 @@ INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 
                   'lightning_utilities', 'mmcv', 'mmengine', 'omegaconf', 'pathlib', 'pytorch_lightning',
                   'solo', 'typing', 'vissl', 'yacs')
 MAX_INERT = 100
+ATTEMPTS = 5
 # Of a pickle of arrays, which is read whole; a ResNet-152 of four times the width has 3.7 GB.
 MAX_PICKLE_BYTES = 8_000_000_000
 
@@ -63,7 +64,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise MissingFileError(f'no checkpoint at {path}')
     if path.stat().st_size == 0:
         raise DamagedCheckpointError(f'{path} is empty (0 bytes): fetch or save it again')
-    sha256 = file_digest(path, 'sha256')
+    for _ in range(ATTEMPTS):
+        before, sha256 = path.stat(), file_digest(path, 'sha256')
+        found = _checked_content(path, sha256)
+        # A run may have put another file in its place meanwhile.
+        if all(getattr(before, name) == getattr(path.stat(), name)
+               for name in ('st_dev', 'st_ino', 'st_size', 'st_mtime_ns')):
+            return Checkpoint(path, sha256, *found)
+    raise DamagedCheckpointError(f'{path} was written anew each of {ATTEMPTS} times that it was read: wait '
+                                 'for the end of the run that writes it, or take a copy')
+
+
+def _checked_content(path: Path, sha256: str) -> tuple[Mapping, Mapping]:
     promised = HASH_IN_NAME.search(path.name)
     if promised and not sha256.startswith(promised[1]):
         date = ' (if that is a date, put something after it)' if promised[1].isdigit() else ''
@@ -74,7 +86,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(tree, Mapping):
         raise DamagedCheckpointError(f'{path} is not a checkpoint: it holds a {type(tree).__name__}, not a '
                                      'dict of tensors')
-    return Checkpoint(path, sha256, tree, meta if isinstance(meta, Mapping) else {})
+    return tree, meta if isinstance(meta, Mapping) else {}
 
 
 def _content(path: Path) -> tuple[object, object]:

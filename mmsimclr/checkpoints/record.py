@@ -30,13 +30,15 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
     """Return the record of an encoder, with or without its projection head.
 
     It has ``version``, ``encoder`` (arguments of ResNet), ``input`` (mean and std of RGB on the 0-255 scale,
-    and whether the source stated them), ``neck`` (arguments of NonLinearNeck, where there is one), and
-    ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
+    whether the source stated them, and, where known, ``view_px``, the side of its views), ``neck`` (arguments
+    of NonLinearNeck, where there is one), and ``converted_from`` (layout, sha256 and file name, of an encoder
+    that was read from a file).
     """
     scale = encoder.input
     record = dict(
         version=VERSION, encoder=_arguments('encoder', encoder.settings, ENCODER_TYPES),
-        input=dict(mean=list(map(float, scale.mean)), std=list(map(float, scale.std)), stated=scale.stated))
+        input=dict(mean=list(map(float, scale.mean)), std=list(map(float, scale.std)), stated=scale.stated,
+                   **({'view_px': scale.view_px} if scale.view_px else {})))
     if encoder.path:
         record['converted_from'] = dict(layout=encoder.layout, sha256=encoder.sha256, file=encoder.path.name)
     if encoder.neck and with_neck:
@@ -89,7 +91,10 @@ def _scale(values: object) -> InputScale:
         raise _malformed('input.std', 'three numbers > 0', std)
     if type(stated) is not bool:
         raise _malformed('input.stated', 'bool', stated)
-    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated)
+    view_px = values.get('view_px')
+    if view_px is not None and (type(view_px) is not int or not 0 < view_px <= MAX_NUMBER):
+        raise _malformed('input.view_px', 'an integer > 0', view_px)
+    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px)
 
 
 def _are_three_numbers(values: object) -> bool:
@@ -109,4 +114,5 @@ def describe_model(model: nn.Module) -> dict[str, object] | None:
     if settings is None or not hasattr(scale, 'mean'):
         return None
     return pack_record(EncoderWeights({}, settings, InputScale(
-        tuple(scale.mean.flatten().tolist()), tuple(scale.std.flatten().tolist()), stated=True)))
+        tuple(scale.mean.flatten().tolist()), tuple(scale.std.flatten().tolist()), stated=True,
+        view_px=getattr(model, 'view_px', None))))

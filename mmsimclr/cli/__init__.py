@@ -7,9 +7,9 @@ import click
 from mmsimclr.errors import did_you_mean
 from mmsimclr.version import __version__
 
-COMMANDS = ('train', 'embed', 'benchmark', 'report', 'search', 'configs', 'views', 'predict', 'convert',
-            'publish', 'zoo', 'prepare', 'doctor', 'quickstart', 'summarize', 'compare', 'shape-bias',
-            'study')
+COMMANDS = ('explore', 'train', 'embed', 'benchmark', 'report', 'search', 'configs', 'views', 'predict',
+            'convert', 'publish', 'zoo', 'prepare', 'doctor', 'quickstart', 'summarize', 'compare',
+            'shape-bias', 'study')
 
 
 class LazyGroup(click.Group):

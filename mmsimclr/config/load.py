@@ -47,8 +47,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
             would change nothing.
     """
     path = find_config(path)
-    _check_source(path)
-    config, options = _read(path), dict(options or {})
+    config, options = read_config(path), dict(options or {})
     own = _variables(path) - RUNNER_KEYS - {'data_root'}
     if changed := {name: options.pop(name) for name in [*options] if name in own}:
         config = _read_changed(path, changed)
@@ -69,6 +68,16 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
     return config
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config and its bases, and check no key of it; every config, also a study's, is read by this.
+
+    Errors are those of :func:`load_config`.
+    """
+    path = find_config(path)
+    _check_source(path)
+    return _read(path)
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
 def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
     """Read a config; a ConfigError names the file at fault, which may be a base, and the line."""
     try:
-        config = Config.fromfile(str(path))
+        config = Config.fromfile(str(path), use_environment_variables=False)
         _import_types(config.items())
     except Exception as error:
         # The first base that cannot be read by itself is at fault.
@@ -245,7 +254,7 @@ def bases_of(path: Path) -> list[Path]:
 
 
 def _bases(path: Path) -> Iterator[tuple[int, Path | None, list[str]]]:
-    """Yield the line, the file and the names that are asked for of each base; None for a computed path."""
+    """Yield the line, the file and the names that are asked for of each base; None for one to refuse."""
     statements = []
     with suppress(SyntaxError, ValueError, RecursionError):
         statements = ast.parse(path.read_text(encoding='utf-8')).body
@@ -256,7 +265,8 @@ def _bases(path: Path) -> Iterator[tuple[int, Path | None, list[str]]]:
                 yield each.lineno, Path(f'{base}.py'), [each.name for each in each.names if each.name != '*']
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '_base_':
             for text in node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else [node.value]:
-                if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+                if not (isinstance(text, ast.Constant) and isinstance(text.value, str)) or (
+                        '::' in text.value and not text.value.endswith('.py')):
                     yield node.lineno, None, []
                 elif '::' not in text.value:
                     yield node.lineno, path.parent / text.value, []

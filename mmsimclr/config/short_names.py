@@ -57,18 +57,18 @@ def _set_tracker(config: Config, tracker: str) -> None:
         visualizer.vis_backends = [*backends, dict(type=TRACKERS[tracker])]
 
 
-def _views(node: Any) -> Iterator[dict]:
+def views_in(node: Any) -> Iterator[dict]:
     """Yield every SimCLRView below a part of a config."""
     if isinstance(node, Mapping):
         kind = node.get('type')
         if (TRANSFORMS.get(kind) if isinstance(kind, str) else kind) is SimCLRView:
             yield node
     for child in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
-        yield from _views(child)
+        yield from views_in(child)
 
 
 def _set_views(config: Config, name: str, value: float) -> None:
-    views = [*_views(_part(config, 'train_dataloader').get('dataset'))]
+    views = [*views_in(_part(config, 'train_dataloader').get('dataset'))]
     if not views:
         raise ConfigError('view_size and colour_strength are those of SimCLRView, and train_dataloader '
                           f'makes none; override {name} of the steps that make its views')

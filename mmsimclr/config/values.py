@@ -16,9 +16,16 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
+def _is_not_negative(value: Any) -> bool:
+    return value == 0 or _is_positive(value)
+
+
 # Values with which components of MMEngine and torch fail late, with a traceback, or compute something else:
 # what accepts them, and how that is said. A value that is not given is the component's own.
 COUNT, POSITIVE = (_is_count, 'an integer >= 1'), (_is_positive, 'a number > 0')
+NOT_NEGATIVE = (lambda value: value is None or _is_not_negative(value), 'a number >= 0')
+# Of a schedule, and of settings by parameter: a rate below 0 goes up the gradient.
+SCHEDULE_VALUES = {'gamma': POSITIVE, 'eta_min': NOT_NEGATIVE, 'eta_min_ratio': NOT_NEGATIVE}
 _LOADER_VALUES = {
     'batch_size': COUNT,
     'num_workers': (lambda value: value == 0 or _is_count(value), 'an integer >= 0'),
@@ -35,6 +42,7 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     'optim_wrapper.clip_grad.max_norm': POSITIVE,
     'optim_wrapper.clip_grad.clip_value': POSITIVE,
     'optim_wrapper.optimizer.lr': POSITIVE,
+    'train_cfg.val_interval': COUNT,
     'auto_scale_lr.base_batch_size': COUNT,
     'env_cfg.dist_cfg.timeout': (lambda value: value is None or _is_positive(value), 'seconds > 0'),
     'randomness.seed': (lambda value: value is None or value == 0 or (_is_count(value) and value < 2**32),
@@ -62,9 +70,19 @@ def check_values(config: Mapping[str, Any]) -> None:
         if given and (missing := [key for key in keys if key not in given]):
             raise ConfigError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
                               f'is None: give all of {", ".join(keys)}, or none of them')
+    wrapper = config.get('optim_wrapper')
+    paramwise = (wrapper.get('paramwise_cfg') or {}) if isinstance(wrapper, Mapping) else {}
+    for settings in (paramwise, *(paramwise.get('custom_keys') or {}).values()):
+        for key, value in settings.items():
+            if key.endswith('_mult') and not NOT_NEGATIVE[0](value):
+                raise ConfigError(f'{key} in optim_wrapper.paramwise_cfg must be {NOT_NEGATIVE[1]}, got '
+                                  f'{value!r}')
     schedules = config.get('param_scheduler') or ()
     for number, schedule in enumerate([schedules] if isinstance(schedules, Mapping) else schedules):
         if isinstance(schedule, Mapping):
+            for key, (accepts, said) in SCHEDULE_VALUES.items():
+                if key in schedule and not accepts(schedule[key]):
+                    raise ConfigError(f'param_scheduler.{number}.{key} must be {said}, got {schedule[key]!r}')
             length = config['train_cfg'].get('max_epochs') if schedule.get('by_epoch', True) else None
             begin, end = schedule.get('begin', 0), schedule.get('end', length or math.inf)
             if not (isinstance(begin, int | float) and isinstance(end, int | float) and 0 <= begin < end):

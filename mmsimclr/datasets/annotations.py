@@ -146,7 +146,7 @@ def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_class
         if mask.shape[::-1] != size:
             raise InputError(f'{file} is {_x(mask.shape[::-1])}, and its image {path} is {_x(size)}')
         labels = np.unique(mask)
-        wrong = labels[(labels > highest) & (labels != ignore_index)]
+        wrong = labels[~np.isin(labels, [*range(highest + 1), ignore_index])]       # NaN among them
         if len(wrong):
             raise InputError(f'{file} has label {wrong[0]}, and labels are 0 to {highest} ({num_classes} '
                              f'classes) or {ignore_index}, which does not count')
@@ -246,13 +246,31 @@ def _check_run_lengths(mask: Mapping[str, Any], width: int, height: int, place: 
     if list(mask['size']) != [height, width]:
         raise InputError(f'{place} has a mask of {_x(mask["size"][::-1])} on an image of {width}x{height}')
     counts = mask['counts']
-    if isinstance(counts, str):                  # packed: only pycocotools writes it
-        return
+    if isinstance(counts, str):
+        counts = _unpacked(counts, place)
     if not isinstance(counts, list) or not all(type(count) is int for count in counts):
         raise InputError(f'{place} has run lengths that are neither a list nor a text: {counts!r:.80}')
     if min(counts, default=-1) < 0 or sum(counts) != width * height:
         raise InputError(f'{place} has run lengths of {sum(counts)} pixels, or negative ones, on an image of '
                          f'{width}x{height}, which has {width * height}')
+
+
+def _unpacked(text: str, place: str) -> list[int]:
+    """Return the run lengths that pycocotools packed into a text (``rleFrString`` in its maskApi.c).
+
+    A character less 48 has 5 bits of a number, the lowest first, and a sixth if more follow. The last has the
+    sign, and from the fourth number on, each is less the one two before.
+    """
+    counts, value, shift = [], 0, 0
+    for bits in (ord(character) - 48 for character in text):
+        if not 0 <= bits < 64 or shift > 60:
+            raise InputError(f'{place} has run lengths that pycocotools did not pack: {text!r:.80}')
+        value, shift = value | (bits & 31) << shift, shift + 5
+        if not bits & 32:
+            value -= (bits & 16) << shift - 4
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts if not shift else [-1]
 
 
 def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
@@ -261,9 +279,13 @@ def _check_polygons(mask: Any, size: tuple[int, int], place: str) -> None:
     if not polygons or not all(_is_number(side) for polygon in mask for side in polygon):
         raise InputError(f'{place} must have a segmentation: run lengths, or a list of polygons of at least '
                          f'{MIN_POLYGON_POINTS} points x, y; got {str(mask)[:80]}')
+    area = 0.0
     for polygon in polygons:
         x, y = polygon[::2], polygon[1::2]
         _check_box((min(x), min(y), max(x), max(y)), size, f'{place} (polygon)')
+        area += abs(sum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(len(x))))       # twice it
+    if not area:
+        raise InputError(f'{place} has polygons without area: {str(mask)[:80]}')
 
 
 def _is_number(value: Any) -> bool:

@@ -1,12 +1,11 @@
 """Birdsnap in the layout of its release."""
 
-import csv
 import re
 from pathlib import Path
 
 from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import read_text
+from mmsimclr.files import read_csv
 from mmsimclr.registry import DATASETS
 
 NUMBER = re.compile(r'[0-9]{1,9}')
@@ -61,9 +60,5 @@ class Birdsnap(FileDataset):
 
 
 def _columns(path: Path, *names: str) -> list[tuple[str, ...]]:
-    """Return columns of a table with tabs between its fields and their names in its first line."""
-    rows = list(csv.DictReader(read_text(path, 'a table').splitlines(), delimiter='\t'))
-    if not rows or any(row.get(name) is None for row in rows for name in names):
-        raise InputError(f'{path} must be a table with the columns {", ".join(names)}, separated by tabs. '
-                         f'{WHERE}')
+    rows = read_csv(path, f'a table separated by tabs. {WHERE}', names, delimiter='\t')
     return [tuple(row[name] for name in names) for row in rows]

@@ -1,7 +1,5 @@
 """Images with identities and cameras, for retrieval."""
 
-import csv
-import io
 import os
 import re
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 from mmsimclr.datasets.base import FileDataset
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
 from mmsimclr.errors import InputError
-from mmsimclr.files import read_text
+from mmsimclr.files import read_csv
 from mmsimclr.registry import DATASETS
 
 
@@ -36,7 +34,7 @@ class IdentityImages(FileDataset):
     def load_data_list(self) -> list[dict]:
         place = Path(self.data_root, self.source)
         if place.suffix == '.csv':
-            rows = csv.DictReader(io.StringIO(read_text(place, 'a CSV of image, identity and camera')))
+            rows = read_csv(place, 'a CSV of image, identity and camera', ('image', 'identity'))
         else:
             paths = map(os.fsdecode, find_images(place, DEFAULT_EXTENSIONS))
             rows = [dict(found.groupdict() if (found := self.pattern.search(path)) else {},

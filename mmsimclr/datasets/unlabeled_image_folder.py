@@ -111,6 +111,16 @@ class UnlabeledImageFolder(FileDataset):
             ``data_root`` decides, so that it stays where it is when others are added or the folder is moved.
         held_out_share: Expected share of the held-out images, > 0 and < 1.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from mmsimclr import UnlabeledImageFolder, simclr_views
+        >>> folder = tempfile.mkdtemp()
+        >>> Image.new('RGB', (40, 30)).save(f'{folder}/1.jpg')
+        >>> first, second = UnlabeledImageFolder(folder, pipeline=[simclr_views(32)])[0]
+        >>> first.shape
+        torch.Size([3, 32, 32])
     """
 
     def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,

@@ -1,14 +1,16 @@
 """Images in tar shards of the WebDataset convention, with random access."""
 
 import dataclasses
+import logging
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import force_full_init
+from mmengine.logging import print_log
 from numpy import ndarray
 
 from mmsimclr.datasets.base import ArrayDataset
@@ -31,6 +33,7 @@ class ShardIndex:
 
     names: tuple[str, ...]                      # file names of the shards, sorted
     sizes: ndarray                              # of the shards in bytes, int64 [S]
+    times: ndarray                              # of writing of the shards, ns since 1970, int64 [S]
     shards: ndarray                             # the shard of each image, int32 [N]
     offsets: ndarray                            # first byte of each image in its shard, int64 [N]
     lengths: ndarray                            # bytes of each image, int64 [N]
@@ -58,23 +61,33 @@ def read_index(folder: Path) -> ShardIndex:
         wrong = sorted(name for name, _ in present.items() ^ indexed.items())[0]
         raise InputError(f'{folder / wrong} has {present.get(wrong, "no")} bytes, and '
                          f'{indexed.get(wrong, "no")} in {INDEX_NAME}; bring the shards back, or {mend}')
+    if (index.times != _times(folder, names)).any():                # a label may have other digits
+        print_log(f'{folder} was written since it was indexed, or copied: the headers of all shards are '
+                  f'read instead. To save the time, {mend}', 'current', logging.WARNING)
+        return scan_shards(folder)
     return index
 
 
 def _checked_index(arrays: Mapping[str, ndarray]) -> ShardIndex:
     """Return the index of arrays, if every image lies inside of its shard."""
     fields = [field.name for field in dataclasses.fields(ShardIndex)]
+    if 'sizes' in arrays:                                           # an older version wrote no times
+        arrays = {'times': np.zeros_like(arrays['sizes']), **arrays}
     if sorted(arrays) != sorted(fields):
         raise InputError(f'{INDEX_NAME} is damaged: it has {", ".join(arrays)}, not {", ".join(fields)}')
-    names, sizes, shards, offsets, lengths, labels = (arrays[name] for name in fields)
-    kinds = [(array.dtype.kind, array.ndim) for array in (names, sizes, shards, offsets, lengths, labels)]
-    if kinds != [('U', 1)] + 5 * [('i', 1)] or len(names) != len(sizes) or len(
+    names, sizes, times, shards, offsets, lengths, labels = (arrays[name] for name in fields)
+    kinds = [(arrays[name].dtype.kind, arrays[name].ndim) for name in fields]
+    if kinds != [('U', 1)] + 6 * [('i', 1)] or not len(names) == len(sizes) == len(times) or len(
             {len(array) for array in (shards, offsets, lengths, labels)}) != 1 or not len(shards):
         raise InputError(f'{INDEX_NAME} is damaged: its arrays are of {kinds}')
     if shards.min() < 0 or shards.max() >= len(names) or offsets.min() < TAR_BLOCK or lengths.min() < 1 or (
             offsets > sizes[shards] - lengths).any() or labels.min() < -1:
         raise InputError(f'{INDEX_NAME} is damaged: images lie outside of shards, or labels are below -1')
-    return ShardIndex(tuple(names.tolist()), sizes, shards, offsets, lengths, labels)
+    return ShardIndex(tuple(names.tolist()), sizes, times, shards, offsets, lengths, labels)
+
+
+def _times(folder: Path, names: Sequence[str]) -> ndarray:
+    return np.array([(folder / name).stat().st_mtime_ns for name in names])
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -94,11 +107,12 @@ def shard_names(folder: Path) -> list[str]:
 def scan_shards(folder: Path) -> ShardIndex:
     """Return the index of all shards of a folder, from the headers of their members."""
     names = shard_names(folder)
+    times = _times(folder, names)                                   # before they are read
     scanned = [scan_shard(folder / name) for name in names]
     offsets, lengths, labels = np.concatenate(scanned).T
     shards = np.repeat(np.arange(len(names), dtype=np.int32), [len(shard) for shard in scanned])
     sizes = np.array([(folder / name).stat().st_size for name in names])
-    return ShardIndex(tuple(names), sizes, shards, offsets, lengths, labels)
+    return ShardIndex(tuple(names), sizes, times, shards, offsets, lengths, labels)
 
 
 def scan_shard(path: Path) -> ndarray:

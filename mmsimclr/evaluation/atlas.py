@@ -18,7 +18,8 @@ from mmsimclr.evaluation.knn import nearest_neighbours
 
 #: Cosine above which two images may be the same picture.
 DUPLICATE_SIMILARITY = 0.9
-MAX_CLUSTERS = 20
+#: Numbers of clusters that are tried; two halves of everything would tell little.
+MIN_CLUSTERS, MAX_CLUSTERS = 5, 20
 MAX_MAP_DIMS = 50
 NEEDED = 4                                                  # images, for clusters and a map to mean something
 
@@ -90,7 +91,7 @@ def distances(similarity: ndarray, k: int = 20) -> ndarray:
 def clusters(features: ndarray, count: int | None = None, seed: int = 0, sample: int = 2000) -> ndarray:
     """Return the cluster of each image by k-means, int64 [N]; cluster 0 is the largest.
 
-    Features are scaled to length 1. Without a ``count``, that of 2 to 20 with the largest silhouette, on a
+    Features are scaled to length 1. Without a ``count``, that of 5 to 20 with the largest silhouette, on a
     ``sample`` of the images, is taken (Rousseeuw 1987).
     """
     rows = _reduced(_unit(features), seed)
@@ -107,7 +108,8 @@ def clusters(features: ndarray, count: int | None = None, seed: int = 0, sample:
         return silhouette_score(rows[chosen], labels) if 1 < len(set(labels)) < len(chosen) else -1.0
 
     if count is None:
-        count = max(range(2, min(MAX_CLUSTERS, len(chosen) - 1) + 1), key=silhouette)
+        last = min(MAX_CLUSTERS, len(chosen) - 1)
+        count = max(range(min(MIN_CLUSTERS, last), last + 1), key=silhouette)
     labels = fitted(min(count, len(chosen))).predict(rows)
     order = np.argsort(-np.bincount(labels, minlength=count), kind='stable')
     return np.argsort(order)[labels]
@@ -132,9 +134,9 @@ def diverse_subset(features: ndarray, size: int) -> ndarray:
     return np.array(chosen)
 
 
-def default_map() -> str:
-    """Return 'pacmap' where it is installed, otherwise 'tsne'."""
-    return 'pacmap' if find_spec('pacmap') else 'tsne'
+def default_map(num_images: int) -> str:
+    """Return 'pacmap' where it is installed, otherwise 'tsne'; 'pca' where images are too few for both."""
+    return 'pca' if num_images < 3 * NEEDED else 'pacmap' if find_spec('pacmap') else 'tsne'
 
 
 def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -> ndarray:
@@ -151,12 +153,10 @@ def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -
     Raises:
         InputError: If there is no such method, or its library is not installed.
     """
-    method = method or default_map()
+    method = method or default_map(len(features))
     if method not in MAPS:
         raise InputError(f'the map must be one of {", ".join(MAPS)}, got {method!r}')
     rows = _reduced(_unit(features), seed)
-    if len(rows) < 3 * NEEDED:                              # too few for neighbourhoods to be kept
-        method = 'pca'
     try:
         points = MAPS[method](rows, seed)
     except ImportError as error:

@@ -139,7 +139,15 @@ def check_vote(k: int, temperature: float) -> None:
 
 def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor,
                  num_classes: int, k: int = 20, temperature: float = 0.07) -> float:
-    """Return the top-1 accuracy in percent of a weighted k-NN classifier; see :func:`knn_votes`."""
+    """Return the top-1 accuracy in percent of a weighted k-NN classifier; see :func:`knn_votes`.
+
+    Example:
+        >>> import torch
+        >>> from mmsimclr import knn_accuracy
+        >>> features, labels = torch.eye(3), torch.tensor([0, 1, 2])
+        >>> knn_accuracy(features, labels, features[:2], torch.tensor([0, 2]), num_classes=3, k=1)
+        50.0
+    """
     votes = knn_votes(test_features, train_features, train_labels, num_classes, k, temperature)
     return 100.0 * (votes.argmax(dim=1) == test_labels.to(votes.device)).float().mean().item()
 

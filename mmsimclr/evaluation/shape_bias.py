@@ -1,7 +1,5 @@
 """Shape bias and error consistency of decisions on cue-conflict stimuli (Geirhos et al. 2019, 2020)."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.errors import InputError
-from mmsimclr.files import atomic_writer, read_json, read_text
+from mmsimclr.files import atomic_writer, read_csv, read_json
 
 COLUMNS = ('subj', 'session', 'trial', 'rt', 'object_response', 'category', 'condition', 'imagename')
 STIMULUS = re.compile(r'([a-z]+)\d+-([a-z]+)\d+')                   # shape and texture, each with a number
@@ -107,11 +105,9 @@ class Decisions:
 
 def read_decisions(path: str | Path) -> Decisions:
     """Read a CSV of one observer's decisions as model-vs-human has them; InputError if it is none."""
-    rows = list(csv.DictReader(io.StringIO(read_text(path, 'a CSV of decisions'))))
-    names, responses = ([row.get(column) for row in rows] for column in ('imagename', 'object_response'))
-    if not rows or None in (*names, *responses):
-        raise InputError(f'{path} holds no decisions: its first line must be {",".join(COLUMNS)}, and each '
-                         'further line have object_response and imagename')
+    rows = read_csv(path, f'a CSV of decisions, with the columns {",".join(COLUMNS)}',
+                    ('imagename', 'object_response'))
+    names, responses = ([row[column] for row in rows] for column in ('imagename', 'object_response'))
     return Decisions(rows[0].get('subj') or Path(path).stem, names, responses)
 
 

@@ -54,13 +54,14 @@ class Preparation:
 def preparation_for(backbone: nn.Module, resize_px: int | None = None,
                     crop_px: int | Sequence[int] | None = None, interpolation: str = 'bicubic',
                     squash: bool = False) -> Preparation:
-    """Return the preparation an encoder expects: 256 and 224 pixels, or 32 where its stem is CIFAR's.
+    """Return the preparation an encoder expects: a crop of the size of its views.
 
-    A stem of stride 1 is CIFAR's. With another crop, the short side is by default in proportion to it.
+    Where its checkpoint does not say that size, it is 224 pixels, or 32 where its stem is CIFAR's, of stride
+    1. The short side is by default 8/7 of the crop, or as long as it with CIFAR's stem.
     """
     stride = getattr(getattr(backbone, 'conv1', None), 'stride', None)
     usual_resize_px, usual_crop_px = (32, 32) if stride in (1, (1, 1)) else (256, 224)
-    crop_px = usual_crop_px if crop_px is None else crop_px
+    crop_px = (getattr(backbone, 'view_px', None) or usual_crop_px) if crop_px is None else crop_px
     if isinstance(crop_px, Sequence):
         return Preparation(None, [*crop_px], interpolation, squash=True)
     if resize_px is None:

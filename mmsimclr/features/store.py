@@ -5,8 +5,10 @@ import json
 import logging
 import mmap
 import os
+import re
 import reprlib
 import shutil
+import stat
 import struct
 import zipfile
 import zlib
@@ -192,6 +194,8 @@ def check_arrays(place: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
 
 IDENTITIES = 'identities.npy'
 MAX_BLOCK_BYTES = 1 << 30
+BLOCK_NAME = re.compile(r'rows-\d+-\d+\.npz')
+TEMPORARY = re.compile(r'\..+\.\d+\.tmp')              # of atomic_writer
 
 
 class FeatureStore:
@@ -227,7 +231,7 @@ class FeatureStore:
         """
         if self.is_complete:
             _check_same(self.out, manifest)
-            shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very end
+            self._remove()                                      # if it was stopped at the very end
             return []
         if self.out.is_dir() and any(self.out.iterdir()):
             raise ExistingFileError(f'{self.out} exists and holds no features; choose another name (--out)')
@@ -240,7 +244,7 @@ class FeatureStore:
             if (self.folder / MANIFEST).is_file():
                 print_log(f'{self.folder} was begun by an older version: it is begun anew', 'current',
                           logging.WARNING)
-            shutil.rmtree(self.folder, ignore_errors=True)      # if it was stopped at the very beginning
+            self._remove()                                      # if it was stopped at the very beginning
             self.folder.mkdir(parents=True)
             self._need_room(manifest, images)
         write_manifest(self.folder, manifest)
@@ -310,7 +314,15 @@ class FeatureStore:
         shutil.rmtree(self.folder)
 
     def _block_files(self) -> list[Path]:
-        return sorted(self.folder.glob('rows-*.npz'))
+        return sorted(path for path in self.folder.glob('rows-*.npz')
+                      if BLOCK_NAME.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode))
+
+    def _remove(self) -> None:
+        """Remove the folder of an earlier extraction; InputError if another program made it."""
+        if self.folder.exists():
+            if any(TEMPORARY.fullmatch(path.name) is None for path in self.folder.iterdir()):
+                read_manifest(self.folder)
+            shutil.rmtree(self.folder)
 
     def _sound_blocks(self, images: ImageList, skip_unreadable: bool) -> Iterator[dict[str, np.ndarray]]:
         """Yield the blocks to go on from, and remove the others."""
@@ -326,7 +338,7 @@ class FeatureStore:
                 else:
                     yield block
                     continue
-            except (InputError, KeyError, IndexError) as error:
+            except (InputError, KeyError, IndexError, ValueError, OSError) as error:
                 why = str(error)
             print_log(f'{path} is made again: {why}', 'current', logging.WARNING)
             path.unlink()

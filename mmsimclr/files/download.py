@@ -3,8 +3,10 @@
 import http.client
 import json
 import os
+import queue
 import re
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -131,7 +133,7 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
     headers = {'User-Agent': 'mmsimclr', 'Accept-Encoding': 'identity'}
     if received and origin.get('validator'):
         headers |= {'Range': f'bytes={received}-', 'If-Range': origin['validator']}
-    with _request(url, headers, timeout) as response, open(part, 'ab') as file:
+    with _in_time(deadline, lambda: _request(url, headers, timeout)) as response, open(part, 'ab') as file:
         etag, length = response.headers.get('ETag', ''), response.headers.get('Content-Length', '')
         # RFC 9110, 13.1.5: a weak ETag must not be used in If-Range.
         validator = response.headers.get('Last-Modified', '') if etag.startswith('W/') or not etag else etag
@@ -150,8 +152,8 @@ def _fetch(url: str, part: Path, origin_file: Path, timeout: float, progress: Pr
         while piece := _next_piece(response, received, timeout):
             if received + len(piece) > limit:
                 file.truncate(0)
-                raise DownloadError(f'{url} sent a wrong file: it goes on after {limit:,} bytes. It has been '
-                                    'removed')
+                raise DownloadError(f'{url} sent a wrong file, or one of unknown size that does not fit on '
+                                    f'the disk: it goes on after {limit:,} bytes. It has been removed')
             received += file.write(piece)
             progress(received, total)
             if time.monotonic() > deadline:
@@ -169,10 +171,33 @@ def _limit(url: str, part: Path, received: int, total: int | None, size: int | N
     limit = next((each for each in (size, total) if each is not None), max_bytes)
     if limit > max_bytes and size is None:
         raise DownloadError(f'{url} has {limit:,} bytes, more than the {max_bytes:,} that are fetched')
-    if total is not None and total - received > (free := shutil.disk_usage(part.parent).free):
-        raise DownloadError(f'{url} needs {total - received:,} more bytes on the disk of {part.parent}, '
+    free = shutil.disk_usage(part.parent).free
+    if size is None and total is None:
+        return min(limit, free // 2)            # of the size nothing is known, and others need the disk too
+    if limit - received > free:
+        raise DownloadError(f'{url} needs {limit - received:,} more bytes on the disk of {part.parent}, '
                             f'which has {free:,} left')
     return limit
+
+
+def _in_time(deadline: float, request: Callable[[], http.client.HTTPResponse]) -> http.client.HTTPResponse:
+    """Return the answer to a request; past the deadline, leave it to its thread: its header may drip."""
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((request(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise _Interrupted('no whole header had come') from None
+    if error is not None:
+        raise error
+    return answer
 
 
 def _read_origin(origin_file: Path, url: str) -> dict:

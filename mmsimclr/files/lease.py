@@ -25,6 +25,7 @@ except ImportError:                                     # Windows
 
 LEASE = '.lease'
 RECORD_BYTES = 4096
+BEGINNING = b'{"host"'                                  # of our records, also of torn and edited ones
 
 
 class HeldError(UserError, RuntimeError):
@@ -50,6 +51,8 @@ class Holder:
     token: str = ''
     machine: str = ''                                   # which start of which machine
     heartbeat_s: float = 0.0
+    job: str = ''                                       # of Slurm
+    restart: int = 0                                    # which start of the job
     beats: str = ''
 
     def __str__(self) -> str:
@@ -92,14 +95,19 @@ class Lease:
             raise InputError('heartbeat_s must be > 0 and expires_s at least twice that, got '
                              f'{heartbeat_s} and {expires_s}')
         holder = Holder(platform.node(), os.getpid(), datetime.now(timezone.utc).isoformat(' ', 'seconds'),
-                        label[:200], uuid.uuid4().hex, _machine(), heartbeat_s)
+                        label[:200], uuid.uuid4().hex, _machine(), heartbeat_s, *_job())
         file, watched, until = _file_of(path), None, 0.0
         file.parent.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor, is_locked = _open_locked(file)
             try:
-                other = _parse(os.pread(descriptor, RECORD_BYTES, 0))
-                ended = other is None or (is_locked and other.machine == holder.machine)
+                content = os.pread(descriptor, RECORD_BYTES, 0).strip(b'\0')
+                other = _parse(content)
+                if other and not other.pid and not content.startswith(BEGINNING):
+                    raise InputError(f'{file} is no lease of mmsimclr: move it away')
+                ended = other is None or (is_locked and other.machine == holder.machine) or (
+                    # Slurm ends a job everywhere before it starts it again.
+                    holder.job == other.job != '' and holder.restart > other.restart)
                 silent = watched == other and time.monotonic() >= until
                 if is_locked is not False and (ended or silent):
                     return cls(file, holder, descriptor)._begin()
@@ -262,8 +270,8 @@ def _parse(content: bytes) -> Holder | None:
         return None
     line, _, beats = content.partition(b'\n')
     try:
-        record = parse_json(line, 'a lease', 'a lease')
-        kinds = dict(host=str, pid=int, since=str, label=str, token=str, machine=str)
+        record = {'job': '', 'restart': 0, **parse_json(line, 'a lease', 'a lease')}
+        kinds = dict(host=str, pid=int, since=str, label=str, token=str, machine=str, job=str, restart=int)
         if all(isinstance(record[key], kind) for key, kind in kinds.items()) and record['pid'] > 0 \
                 and re.fullmatch('[0-9a-f]{32}', record['token']):
             return Holder(**{key: record[key] for key in kinds}, beats=beats.decode('ascii', 'replace'),
@@ -276,6 +284,12 @@ def _parse(content: bytes) -> Holder | None:
 
 def _beat_text(number: int) -> bytes:
     return f'{number:012d}\n'.encode()
+
+
+def _job() -> tuple[str, int]:
+    """Return the job of Slurm that this process is of, and how often Slurm has started it again."""
+    restart = os.environ.get('SLURM_RESTART_COUNT', '')
+    return os.environ.get('SLURM_JOB_ID', ''), int(restart) if restart.isdecimal() else 0
 
 
 def _machine() -> str:

@@ -1,14 +1,17 @@
 """Guarded reading of files that others made: regular files of a bounded size, text, JSON, XML."""
 
+import csv
+import io
 import json
 import math
 import os
 import stat
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from mmsimclr.errors import InputError, MissingFileError
 
@@ -19,6 +22,7 @@ MAX_JSON_DEPTH = 50
 # So every integer fits into int64.
 MAX_INTEGER_DIGITS = 18
 _CONTAINERS = (dict, list)
+Read = TypeVar('Read')
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -48,18 +52,38 @@ def read_regular(path: str | os.PathLike, max_bytes: int) -> bytes:
         return file.read(size)                                          # the bound itself would be set aside
 
 
-def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> str:
+def read_text(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES,
+              errors: str = 'strict') -> str:
     """Return the content of a text file in UTF-8, of at most ``max_bytes``.
 
     Raise MissingFileError or InputError if it is not there, larger, no regular file, or not UTF-8; ``kind``
-    says in the message what it should be.
+    says in the message what it should be. ``errors`` are those of :meth:`bytes.decode`.
     """
     try:
-        return read_regular(path, max_bytes).decode()
+        return read_regular(path, max_bytes).decode(errors=errors)
     except FileNotFoundError as error:
         raise MissingFileError(f'no file at {os.fspath(path)}, which should be {kind}') from error
     except UnicodeDecodeError as error:
         raise InputError(f'{os.fspath(path)} is not {kind}: it is not UTF-8 text: {error}') from error
+
+
+def read_csv(path: str | os.PathLike, kind: str, columns: Sequence[str] = (), delimiter: str = ',',
+             errors: str = 'strict') -> list[dict[str, str]]:
+    """Return the rows of a table whose first line has the names of its columns; absent fields are ''.
+
+    Raise InputError if it is no table, or has no rows or none of the ``columns``; errors and arguments of
+    :func:`read_text` are added.
+    """
+    text = read_text(path, kind, errors=errors).removeprefix('\ufeff')
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=''), restval='', delimiter=delimiter)
+        rows = [{name: row[name] for name in reader.fieldnames if name} for row in reader]
+    except csv.Error as error:                      # a lone quote, after which a field does not end
+        raise InputError(f'{os.fspath(path)} is not {kind}: {error}') from error
+    if not rows or not set(columns) <= set(rows[0]):
+        raise InputError(f'{os.fspath(path)} is not {kind}: its first line must have the columns '
+                         f'{", ".join(columns) or "of a table"}, and rows must follow')
+    return rows
 
 
 def read_json(path: str | Path, kind: str, max_bytes: int = MAX_JSON_BYTES, finite: bool = True) -> Any:
@@ -104,6 +128,17 @@ def parse_json(text: str | bytes, place: str, kind: str, finite: bool = True) ->
         if not level:
             return value
     raise InputError(f'{place} is not {kind}: it has more than {MAX_JSON_DEPTH} levels')
+
+
+def read_if_whole(read: Callable[[Path], Read], path: Path) -> Read | None:
+    """Return what ``read`` makes of a run's file; None where there is none, or a damaged one."""
+    if not path.exists():
+        return None
+    try:
+        return read(path)
+    except (InputError, OSError) as error:
+        print(f'it counts as not there: {error}', file=sys.stderr)
+        return None
 
 
 def read_xml(path: str | os.PathLike, kind: str, max_bytes: int = MAX_JSON_BYTES) -> ElementTree.Element:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mmsimclr import distributed
+from mmsimclr.config import ConfigError
 from mmsimclr.engine.hooks.held_out import recorded
 from mmsimclr.files import leased
 from mmsimclr.protocols.result import Result, sha256
@@ -28,6 +30,11 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     with working_in(config.work_dir, 'pre-training'):
         runner = build_runner(config)
+        hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+        if hooks and not any(hook.save_last or hook.save_best or 0 < hook.interval <= (
+                runner.max_epochs if hook.by_epoch else runner.max_iters) for hook in hooks):
+            raise ConfigError('the run would leave no checkpoint: default_hooks.checkpoint must have '
+                              f'save_last=True or a shorter interval, got {config.default_hooks.checkpoint}')
         started = time.perf_counter()
         runner.train()
         result = _result(runner, time.perf_counter() - started, config_path, command)

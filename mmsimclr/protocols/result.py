@@ -124,6 +124,7 @@ TYPES = dict(
                      'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
     flags=(dict,), series=(dict,))
+SETTINGS = dict(encoder_address=_TEXT + _NONE, parts=(dict, *_NONE), changed_on_resume=(list, *_NONE))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 
@@ -137,6 +138,13 @@ def read_result(path: str | Path) -> Result:
         raise InputError(f'{path} is not {kind}: it has the unknown key {unknown[0]!r:.80}')
     for name, types in (('metrics', (int, float)), ('num_images', (int,))):
         check_fields(content[name], str(path), f'{kind}, in {name}', dict.fromkeys(content[name], types))
+    settings = content['settings']
+    check_fields({**dict.fromkeys(SETTINGS), **settings}, str(path), f'{kind}, in settings', SETTINGS)
+    parts, resumes = settings.get('parts') or {}, settings.get('changed_on_resume') or ()
+    check_fields(parts, str(path), f'{kind}, in parts', dict.fromkeys(parts, (str,)))
+    for resume in resumes:
+        for change in check_fields(resume, str(path), kind, dict(changes=(list,)))['changes']:
+            check_fields(change, str(path), kind, dict(key=(str,)))
     loaded = content['tensors_loaded']
     if loaded is not None and [type(count) for count in loaded] != [int, int]:
         raise InputError(f'{path} is not {kind}: tensors_loaded must be two integers, got {loaded!r:.80}')

@@ -13,7 +13,7 @@ from mmsimclr.config import ConfigError, canonical, differences
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images
-from mmsimclr.files import atomic_writer, check_fields, read_json
+from mmsimclr.files import atomic_writer, check_fields, read_if_whole, read_json
 from mmsimclr.protocols.base import Benchmark, count_classes
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import check_model, train_classifier, training_config
@@ -129,11 +129,12 @@ def _build(dataset: Mapping[str, Any]) -> Any:
 
 def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> float | None:
     """Return the validation metric of a point that was trained before, if it is of the same identity."""
-    if not path.is_file():
+    kind = 'a point of the grid'
+    point = read_if_whole(lambda path: check_fields(
+        read_json(path, kind), str(path), kind, dict(validation=(int, float), identity=(dict,))), path)
+    if point is None:
         return None
-    point = check_fields(read_json(path, 'a point of the grid'), str(path), 'a point of the grid',
-                         dict(validation=(int, float)))
-    changed = differences(point.get('identity') or {}, identity, ('protocol',))
+    changed = differences(point['identity'], identity, ('protocol',))
     if changed:
         logger.info('%s is of other settings and not used, as the first shows: %s was %s and is %s', path,
                     *changed[0])

@@ -13,16 +13,18 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.errors import InputError, UserError
 from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
+from mmsimclr.files import read_csv
 from mmsimclr.protocols.result import feature_names
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
 NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
 SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
 JPEG_QUALITY = 85
+MAP_TITLES = dict(pacmap='PaCMAP', tsne='t-SNE', pca='PCA', umap='UMAP')
 MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
 
 
@@ -131,11 +133,11 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
     columns |= dict(cluster=[*map(str, cluster)], density=-np.log(np.maximum(distance, 1e-4)))
     if labels is not None:
         columns |= read_columns(labels, names, features.manifest['images']['root'])
-    method = map_method or numerics.default_map()
-    return Atlas(names, numerics.embedding_map(rows, map_method, seed), similarity, nearest, columns,
+    method = map_method or numerics.default_map(len(rows))
+    return Atlas(names, numerics.embedding_map(rows, method, seed), similarity, nearest, columns,
                  numerics.groups_of(pairs, len(rows)), np.argsort(-distance, kind='stable')[:num_outliers],
                  numerics.diverse_subset(rows, num_diverse), cluster, thumbnails,
-                 dict(map=f'{method}, seed {seed}', clusters=f'k-means, seed {seed}'))
+                 dict(map=f'{MAP_TITLES[method]}, seed {seed}', clusters=f'k-means, seed {seed}'))
 
 
 def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str, Sequence[str] | ndarray]:
@@ -145,15 +147,11 @@ def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str,
         MissingFileError: If there is no such file.
         InputError: If it has no column ``path`` or another one beside it, or names no image.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f'no file of labels at {path}')
-    with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
-        reader = csv.DictReader(file, restval='')
-        header = [name for name in reader.fieldnames or () if name]
-        if 'path' not in header or len(header) < 2:
-            raise InputError(f'{path} must have a column path and others, got {", ".join(header) or "none"}')
-        prefix = os.path.join(root, '') if root else ''
-        lines = {line['path'].removeprefix(prefix): line for line in reader}
+    rows = read_csv(path, 'a CSV of labels', ('path',), errors='surrogateescape')
+    header, prefix = [*rows[0]], os.path.join(root, '') if root else ''
+    if len(header) < 2:
+        raise InputError(f'{path} must have a column path and others, got {", ".join(header)}')
+    lines = {row['path'].removeprefix(prefix): row for row in rows}
     if not (found := sum(name in lines for name in names)):
         raise InputError(f'{path} names none of the {len(names)} images; the first of them is {names[0]!r}, '
                          f'the first path in it {next(iter(lines), "")!r}')
@@ -167,7 +165,8 @@ def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
         numbers = np.array([float(text) if text else np.nan for text in texts], np.float32)
     except ValueError:
         return texts
-    return numbers if len(np.unique(numbers)) > MAX_NUMBERS_OF_CLASS else texts
+    numbers[~np.isfinite(numbers)] = np.nan                 # JSON has no infinity
+    return numbers if len(np.unique(numbers[np.isfinite(numbers)])) > MAX_NUMBERS_OF_CLASS else texts
 
 
 def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:

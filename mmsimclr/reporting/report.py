@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.resources import files
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,19 @@ def _run(folder: Path) -> dict[str, Any]:
     except MissingFileError:
         scalars = []
     return dict(name=folder.resolve().name, facts=_facts(folder, result), curves=_curves(scalars),
-                figures={metric_title(name): f'{value:.4g}' for name, value in (
-                    result.metrics.items() if result else ())})
+                figures=dict(starmap(_figure, result.metrics.items() if result else ())))
+
+
+def _figure(name: str, value: float) -> tuple[str, str]:
+    """Return a metric's title and value for people: ``pretraining_s`` in minutes, others in their units."""
+    title, unit = metric_title(name), ''
+    if name.endswith('_percent'):
+        unit = ' %'
+    elif name.endswith('_nats'):
+        title, unit = title.removesuffix(' nats'), ' nats'
+    elif name.endswith('_s'):
+        title, value, unit = title.removesuffix(' s'), value / 60, ' min'
+    return title if title.startswith('k-NN') else title[:1].upper() + title[1:], f'{value:.4g}{unit}'
 
 
 def _facts(folder: Path, result: Result | None) -> dict[str, str]:
@@ -163,7 +175,7 @@ def _facts(folder: Path, result: Result | None) -> dict[str, str]:
             'seed': result.seed, 'checkpoint': result.checkpoint, 'SHA-256': result.checkpoint_sha256,
             'time': None if result.wall_time_s is None else f'{result.wall_time_s / 60:.1f} minutes',
             **{name.replace('_', ' '): value for name, value in result.settings.items()},
-            'hardware': ', '.join(f'{value} {name}' if isinstance(value, int) else str(value)
+            'hardware': ', '.join(f'{name}: {value}' if isinstance(value, int) else str(value)
                                   for name, value in result.hardware.items() if value),
             'versions': ', '.join(f'{name} {text}' for name, text in result.versions.items() if text)}
     return {name: str(value) for name, value in facts.items() if value not in (None, '')}
@@ -175,7 +187,7 @@ def _curves(scalars: list[dict]) -> list[dict[str, Any]]:
                           if isinstance(value, float) and name not in NOT_DRAWN)
     curves = []
     for name in sorted(names, key=lambda name: [*CURVES, name].index(name)):
-        title, factor = CURVES.get(name, (name.replace('_', ' '), 1))
+        title, factor = CURVES.get(name, (name.replace('_', ' ').capitalize(), 1))
         points = [(entry['step'], factor * entry[name]) for entry in scalars
                   if isinstance(entry.get(name), float) and isinstance(entry.get('step'), int)
                   and math.isfinite(entry[name])]
@@ -223,7 +235,7 @@ def render(content: dict[str, Any], atlas: dict[str, Any] | None) -> bytes:
             for name in ('report.html', 'report.css', 'report.js', 'map.min.js')}
     scripts = [text['map.min.js'], text['report.js']] if atlas else [text['report.js']]
     # Of JSON in a script element only "<" could end it.
-    data = json.dumps(atlas).replace('<', '\\u003c')
+    data = json.dumps(atlas, allow_nan=False).replace('<', '\\u003c')
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         text['report.html'])
     page = template.render(

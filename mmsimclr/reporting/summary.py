@@ -207,7 +207,7 @@ def _config(result: Result) -> str:
     name = Path(result.config or '').stem
     name = f'{name} with {", ".join(sorted(different))}' if different else name
     # Part of such a run was another measurement.
-    changed = {change['key'] for resume in result.settings.get('changed_on_resume', ())
+    changed = {change['key'] for resume in result.settings.get('changed_on_resume') or ()
                for change in resume['changes']}
     return f'{name}, resumed with other {", ".join(sorted(changed))}' if changed else name
 

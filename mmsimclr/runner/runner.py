@@ -19,6 +19,7 @@ from torch import nn
 from mmsimclr import distributed
 from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.config import ConfigError, canonical
+from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
@@ -360,15 +361,16 @@ class PretrainRunner(Runner):
 
     def _require_company(self, loader) -> None:
         """Raise InputError if a batch would be one image, where the loss or a batch norm needs others."""
-        batch, model = loader.batch_size, unwrap_model(self.model)
+        batches, model = loader.batch_sampler, unwrap_model(self.model)
+        batch, sampler = getattr(batches, 'batch_size', None), getattr(batches, 'sampler', loader.sampler)
         if isinstance(model, SimCLR):
             images_in, why = self.world_size, 'there are no negatives, and the loss is 0'
         else:
             images_in, why = 1, 'a batch norm has no statistics'
         if batch is None or not any(isinstance(part, SimCLR | nn.BatchNorm1d) for part in model.modules()):
             return
-        has_last = not loader.drop_last and not isinstance(loader.sampler, InfiniteSampler)
-        rest = len(loader.sampler) % batch if has_last else 0
+        has_last = not getattr(batches, 'drop_last', False) and not isinstance(sampler, InfiniteSampler)
+        rest = len(sampler) % batch if has_last else 0
         if (rest or batch) * images_in < 2:
             which, mend = ('the last', 'train_dataloader.drop_last=True leaves it out') if rest else (
                 'each', 'raise train_dataloader.batch_size')
@@ -385,6 +387,12 @@ class PretrainRunner(Runner):
             loop = ResumableTrainLoop(self, self._train_dataloader, **settings)
         loop = super().build_train_loop(loop)
         loader = loop.dataloader
+        model = self.cfg.get('model')
+        device_views = isinstance(model, dict) and (model.get('data_preprocessor') or {}).get('views')
+        sizes = {view.get('size', 224) for view in [*views_in(self.cfg.get('train_dataloader')),
+                                                    *([device_views] if device_views else [])]}
+        if len(sizes) == 1 and isinstance(size := sizes.pop(), int):
+            unwrap_model(self.model).view_px = size               # for the record of checkpoints
         if len(loader) == 0:
             raise InputError(
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from mmsimclr.errors import InputError, UserError
-from mmsimclr.files import HeldError, Lease, LostLeaseError, atomic_writer
+from mmsimclr.files import HeldError, Lease, LostLeaseError, atomic_writer, file_digest, read_if_whole
 from mmsimclr.protocols import Result, pretrain, read_result, run_benchmark
-from mmsimclr.studies.record import CellResult
+from mmsimclr.studies.record import CellResult, read_cell
 from mmsimclr.studies.study import Cell
 
 HELD_ELSEWHERE = 76                             # beside PREEMPTED, 75
@@ -51,7 +51,7 @@ def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
             if cell.name != folder.name:
                 raise InputError(f'{cell.title} was planned as {folder.name} and is now {cell.name}: its '
                                  'configs or its images changed meanwhile; start the study again')
-            if not (folder / cell.record).exists():
+            if read_cell(folder / cell.record, cell.name) is None:
                 _write(folder / cell.record, asdict(run_cell(cell, folder)))
         except SystemExit as error:                          # preempted
             status = error.code if isinstance(error.code, int) else FAILED
@@ -71,25 +71,20 @@ def run_cell(cell: Cell, folder: Path) -> CellResult:
     started = time.perf_counter()
     config = cell.load(folder / 'pretraining')
     config.resume = True
-    results: dict[str, Result] = {}
-    done = folder / 'pretraining' / 'result.json'
-    if done.is_file():
-        results['pretraining'] = read_result(done)
-    elif config.get('protocol'):                             # a supervised baseline, say
-        results['pretraining'] = run_benchmark(config, None, config_path=cell.base)
-    else:
-        results['pretraining'] = pretrain(config, cell.base, 'mmsimclr study')
-    named = results['pretraining'].checkpoint                # as a path from where that process was started
-    checkpoint = named and folder / 'pretraining' / Path(named).name
+    first = read_if_whole(read_result, folder / 'pretraining' / 'result.json')
+    if first is None or first.checkpoint_sha256 != _digest(_checkpoint(folder, first)):
+        first = run_benchmark(config, None, config_path=cell.base) if config.get('protocol') else \
+            pretrain(config, cell.base, 'mmsimclr study')    # the former is a supervised baseline, say
+    results, checkpoint = {'pretraining': first}, _checkpoint(folder, first)
+    sha256 = _digest(checkpoint)
     for measure in cell.measures:
         place = folder / f'{measure.name}-{measure.sha256[:8]}'
-        done = place / 'result.json'
         if checkpoint is None:
             raise InputError(f'{cell.base} leaves no checkpoint to measure {measure.name} on')
-        results[measure.name] = read_result(done) if done.is_file() else run_benchmark(
+        done = read_if_whole(read_result, place / 'result.json')
+        results[measure.name] = done if done and done.checkpoint_sha256 == sha256 else run_benchmark(
             measure.load(place), str(checkpoint), config_path=measure.config, cache_dir=folder / 'features')
     shutil.rmtree(folder / 'features', ignore_errors=True)
-    first = results['pretraining']
     seconds = sum(result.wall_time_s or 0.0 for result in results.values())
     return CellResult(
         cell.name, cell.at, cell.seed, cell.config_sha256, cell.data_sha256,
@@ -101,6 +96,15 @@ def run_cell(cell: Cell, folder: Path) -> CellResult:
                 for key, values in result.series.items()},
         provenance=dict(checkpoint_sha256=first.checkpoint_sha256, versions=first.versions,
                         hardware=first.hardware))
+
+
+def _checkpoint(folder: Path, result: Result) -> Path | None:
+    # The result has a path from where that process was started.
+    return folder / 'pretraining' / Path(result.checkpoint).name if result.checkpoint else None
+
+
+def _digest(checkpoint: Path | None) -> str | None:
+    return file_digest(checkpoint, 'sha256') if checkpoint and checkpoint.is_file() else None
 
 
 def _plain(options: dict) -> dict:

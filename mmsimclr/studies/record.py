@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmsimclr.errors import InputError
-from mmsimclr.files import atomic_writer, read_json
+from mmsimclr.files import atomic_writer, check_fields, read_if_whole, read_json
 
 
 @dataclass
@@ -45,6 +45,12 @@ class CellResult:
         self.at = tuple(self.at)
 
 
+NONE = type(None)
+TYPES = dict(name=(str,), at=(tuple,), seed=(int,), config_sha256=(str,), data_sha256=(str, NONE),
+             measures=(dict,), metrics=(dict,), seconds=(int, float, NONE), tuning=(bool,),
+             failure=(str, NONE), options=(dict,), series=(dict,), provenance=(dict,))
+
+
 def read_records(path: str | Path) -> list[CellResult]:
     """Return the results that a file keeps; none where there is no such file.
 
@@ -58,10 +64,20 @@ def read_records(path: str | Path) -> list[CellResult]:
     return read_cells(content.get('cells') if isinstance(content, dict) else None, path)
 
 
+def read_cell(path: Path, name: str) -> CellResult | None:
+    """Return the result of the cell of a name; None where there is no whole one."""
+    found = read_if_whole(lambda path: read_cells([read_json(path, "a cell's result")], path)[0], path)
+    return found if found and found.name == name else None
+
+
 def read_cells(cells: Any, path: Path) -> list[CellResult]:
     """Return the results that JSON values describe; InputError if they describe none."""
     try:
-        return [CellResult(**each) for each in cells]
+        read = [CellResult(**each) for each in cells]
+        for each in read:
+            check_fields(vars(each), str(path), 'results of a study', TYPES)
+            check_fields(each.metrics, str(path), 'metrics', dict.fromkeys(each.metrics, (int, float)))
+        return read
     except TypeError as error:
         raise InputError(f'{path} holds no results of a study: {error}') from error
 

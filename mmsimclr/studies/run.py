@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mmsimclr.engine.hooks.preemption import PREEMPTED
 from mmsimclr.errors import InputError, MachineError
-from mmsimclr.files import read_json
+from mmsimclr.files import check_fields, read_if_whole, read_json
 from mmsimclr.studies.cell_process import FAILED, HELD_ELSEWHERE, work
-from mmsimclr.studies.record import CellResult, merged, read_cells, read_records
+from mmsimclr.studies.record import CellResult, merged, read_cell, read_records
 from mmsimclr.studies.study import Cell, Study, load_study
 
 MAX_KILLS = 3                                   # of a cell's process, before the cell counts as failed
@@ -68,20 +68,19 @@ class Worker:
     def _result(self, cell: Cell) -> CellResult | None:
         """Return a cell's result if it has run, here or elsewhere with the same config, data and measures."""
         folder, measures = self.cells_dir / cell.name, {each.name: each.sha256 for each in cell.measures}
-        if (folder / cell.record).is_file():
-            found, = read_cells([read_json(folder / cell.record, "a cell's result")], folder)
-            if found.name == cell.name:
-                found.at, found.tuning = cell.at, cell.tuning
-                return found
+        if found := read_cell(folder / cell.record, cell.name):
+            found.at, found.tuning = cell.at, cell.tuning
+            return found
         for each in self.known:
             same_data = cell.data_sha256 in (None, each.data_sha256)
             if (not each.failure and each.config_sha256 == cell.config_sha256 and same_data
                     and measures.items() <= each.measures.items()):
                 return CellResult(**{**vars(each), 'name': cell.name, 'at': cell.at, 'tuning': cell.tuning})
-        failed = folder / 'failed.json'
-        if failed.is_file() and not (self.retry_failed and cell.name not in self.retried):
+        failed = read_if_whole(lambda path: check_fields(read_json(path, 'a failure'), str(path), 'a failure',
+                                                         dict(reason=(str,))), folder / 'failed.json')
+        if failed and not (self.retry_failed and cell.name not in self.retried):
             return CellResult(cell.name, cell.at, cell.seed, cell.config_sha256, cell.data_sha256, measures,
-                              tuning=cell.tuning, failure=str(read_json(failed, 'a failure').get('reason')))
+                              tuning=cell.tuning, failure=failed['reason'])
         return None
 
     def run(self) -> tuple[list[CellResult], str]:

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.config.canonical import LOCATIONS, config_sha256
+from mmsimclr.config.load import read_config
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.features.fingerprint import list_images
 from mmsimclr.files import find_config
@@ -286,10 +287,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     ``options`` override values in every cell's config, keys dotted; ``data_root`` in benchmarks too.
     """
     path = find_config(path)
-    try:
-        content = Config.fromfile(str(path), use_predefined_variables=False).get('study')
-    except Exception as error:
-        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    content = read_config(path).get('study')
     if not isinstance(content, Mapping):
         raise ConfigError(f'{path} has no study=dict(base=..., axes=..., metric=...); docs/studies/README.md '
                           'shows one')

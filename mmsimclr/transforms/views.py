@@ -5,11 +5,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.splitmix64 import MASK, next_bits
 from mmsimclr.transforms.base import Transform
+from mmsimclr.transforms.format import image_to_tensor
+from mmsimclr.transforms.load import LoadImage
+from mmsimclr.transforms.policy import SimCLRView
 
 Step = dict | Callable[[dict], dict]
 
@@ -55,6 +60,44 @@ class MultiView(Transform):
                      for _ in range(count)]
         results['img'] = [view['img'] for view in _run(pipelines, results)]
         return results
+
+
+class simclr_views(Transform):
+    """SimCLR's random views of an image, for a training loop of your own; called as torchvision's transforms.
+
+    It takes a PIL image, a tensor [3, H, W] (uint8, or float in [0, 1]), an array uint8 [H, W, 3], or an item
+    of :class:`~mmsimclr.datasets.UnlabeledImageFolder`, and returns a list of float tensors [3, size, size]
+    in [0, 1]. Random numbers come from Python's ``random``, which torch seeds in each loader process.
+
+    Args:
+        size: Side of the views, in pixels.
+        num_views: Number of views.
+        **policy: Further arguments of :class:`SimCLRView`, such as ``strength`` and ``blur``.
+
+    Example:
+        >>> from PIL import Image
+        >>> from mmsimclr import simclr_views
+        >>> views = simclr_views(96)(Image.new('RGB', (200, 100)))
+        >>> [tuple(view.shape) for view in views]
+        [(3, 96, 96), (3, 96, 96)]
+    """
+
+    def __init__(self, size: int, num_views: int = 2, **policy: Any) -> None:
+        self._views = MultiView([SimCLRView(size, **policy)], num_views)
+
+    def transform(self, results: Any) -> list[Tensor]:
+        if not isinstance(results, dict):
+            results = {'img': _as_array(results)}
+        elif 'img' not in results:
+            results = LoadImage().transform(dict(results))
+        return [image_to_tensor(view).float() / 255 for view in self._views.transform(results)['img']]
+
+
+def _as_array(image: Any) -> np.ndarray:
+    if isinstance(image, Tensor):
+        image = image if image.dtype == torch.uint8 else (image.clamp(0, 1) * 255).round().to(torch.uint8)
+        return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+    return np.array(image.convert('RGB')) if hasattr(image, 'convert') else image
 
 
 def _seed(index: Any, *place: int) -> None:

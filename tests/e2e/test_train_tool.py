@@ -183,7 +183,8 @@ def test_a_run_leaves_a_result_that_says_what_it_was(finished):
     work_dir, log = finished
     result = json.loads((work_dir / 'result.json').read_text())
     assert result['checkpoint_sha256'] == hashlib.sha256((work_dir / 'epoch_2.pth').read_bytes()).hexdigest()
-    assert result['seed'] == 0 and result['num_images'] == {'train': 40, 'bank': 40, 'queries': 20, 'health': 16}
+    assert result['seed'] == 0
+    assert result['num_images'] == {'train': 40, 'bank': 40, 'queries': 20, 'health': 16}
     assert result['settings']['iterations'] == 10 and result['settings']['global_batch'] == 8
     logged = [entry['knn_accuracy'] for entry in scalars(work_dir) if 'knn_accuracy' in entry]
     assert [result['metrics'][f'{name}_percent'] for name in ('knn_accuracy_at_start', 'knn_accuracy')] == \

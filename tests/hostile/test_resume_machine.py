@@ -182,6 +182,7 @@ class ResumeMachine(RuleBasedStateMachine):
         self.folder, self.moves = self.root / 'run 0', 0
         self.asked, self.idle = Asked(), {}
         self.begun: set[tuple[int, str]] = set()        # encoder and settings of all runs in this folder
+        self.gone_on: list[Asked] = []                  # from the last start anew on, of what runs went on
         self.is_damaged = self.was_allowed = False
 
     def teardown(self) -> None:

@@ -44,6 +44,14 @@ class LARS(Optimizer):
             which must be the official one, is that of the update (official code: ``classic_momentum=False``).
         lars_exclude: Default for groups that do not set it.
 
+    Example:
+        >>> import torch
+        >>> from mmsimclr import LARS
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = LARS(model.parameters(), lr=0.3, weight_decay=1e-6)
+        >>> model(torch.ones(1, 2)).sum().backward()
+        >>> optimizer.step()
+
     Source:
         You et al. 2017, https://arxiv.org/abs/1708.03888; google-research/simclr,
         tf2/lars_optimizer.py; MMSelfSup 1.x, ``mmselfsup.engine.optimizers.LARS``.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
@@ -20,17 +20,28 @@ class SimCLR(BaseModel):
     """A simple framework for contrastive learning of visual representations.
 
     Args:
-        backbone, neck, head: Configs of the encoder f(.), of whose maps the last is projected, of the
-            projection head g(.) and of the contrastive head.
+        backbone, neck, head: The encoder f(.), of whose maps the last is projected, the projection head g(.)
+            and the contrastive head; each a config or a module. An encoder may be any module that takes
+            images [N, 3, H, W] to features [N, C], to a map [N, C, H, W] or to several.
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Chunks need less
             memory, with the same negatives and gradient; see :func:`project_in_chunks` for their price.
+
+    Example:
+        >>> import torch, torchvision
+        >>> from mmsimclr import NonLinearNeck, SimCLR
+        >>> encoder = torchvision.models.resnet18()
+        >>> encoder.fc = torch.nn.Identity()
+        >>> model = SimCLR(encoder, NonLinearNeck(512, 512, 128))
+        >>> losses = model.loss([torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)])
+        >>> losses['loss'].backward()
 
     Source:
         Chen et al. 2020, https://arxiv.org/abs/2002.05709
     """
 
-    def __init__(self, backbone: dict, neck: dict, head: dict, data_preprocessor: dict | None = None,
+    def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module,
+                 head: dict | nn.Module | None = None, data_preprocessor: dict | None = None,
                  chunk_size: int | None = None, init_cfg: dict | list | None = None) -> None:
         data_preprocessor = data_preprocessor or dict(type='mmsimclr.ViewPreprocessor')
         if isinstance(data_preprocessor, dict):
@@ -39,9 +50,9 @@ class SimCLR(BaseModel):
         if chunk_size is not None and chunk_size < 1:
             raise InputError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
         self.chunk_size = chunk_size
-        self.backbone = MODELS.build(backbone)
-        self.neck = MODELS.build(neck)
-        self.head = MODELS.build(head)
+        self.backbone, self.neck, self.head = (
+            part if isinstance(part, nn.Module) else MODELS.build(part)
+            for part in (backbone, neck, head or dict(type='mmsimclr.ContrastiveHead')))
         # Weights laid out as the images are, so that no convolution converts them at every step.
         self.to(memory_format=getattr(data_preprocessor, 'memory_format', torch.preserve_format))
 
@@ -79,10 +90,15 @@ class SimCLR(BaseModel):
 
     def project(self, images: Tensor) -> Tensor:
         """Return the projections [M, D] of images, float [M, 3, H, W]."""
-        return self.neck(self.backbone(images)[-1:])[0]
+        return self.neck(self._last_map(images))[0]
+
+    def _last_map(self, images: Tensor) -> tuple[Tensor]:
+        maps = self.backbone(images)
+        return (maps,) if isinstance(maps, Tensor) else tuple(maps[-1:])
 
     def predict(self, images: Tensor) -> list[BaseDataElement]:
         """Return the pooled feature and the projection of each image."""
-        maps = self.backbone(images)
-        rows = zip(maps[-1].mean(dim=(2, 3)), self.neck(maps[-1:])[0], strict=True)
+        last, = maps = self._last_map(images)
+        features = last.mean(dim=(2, 3)) if last.ndim == 4 else last
+        rows = zip(features, self.neck(maps)[0], strict=True)
         return [BaseDataElement(feature=feature, projection=projection) for feature, projection in rows]

@@ -71,7 +71,15 @@ def contrastive_metrics(view_1: Tensor, view_2: Tensor, temperature: float = 0.1
 
 @MODELS.register_module()
 class NTXentLoss(BaseModule):
-    """The NT-Xent loss as a registered component; the arguments are those of :func:`nt_xent_loss`."""
+    """The NT-Xent loss as a module; the arguments are those of :func:`nt_xent_loss`.
+
+    Example:
+        >>> import torch
+        >>> from mmsimclr import NTXentLoss
+        >>> views = torch.eye(4), torch.eye(4)                  # the same image twice: as good as it gets
+        >>> print(f'{NTXentLoss()(*views, temperature=0.1):.4f}')
+        0.0003
+    """
 
     def __init__(self, normalize: bool = True, gradient: str = 'exact', streamed: bool = True) -> None:
         super().__init__()

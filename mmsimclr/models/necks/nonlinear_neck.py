@@ -31,6 +31,13 @@ class NonLinearNeck(BaseModule):
         with_avg_pool: Whether to average [N, C, H, W] over H and W first.
         norm_cfg: Norm of the layers, ``dict(type=...)`` plus its arguments.
 
+    Example:
+        >>> import torch
+        >>> from mmsimclr import NonLinearNeck
+        >>> projection, = NonLinearNeck(512, 512, 128)((torch.rand(4, 512),))
+        >>> projection.shape
+        torch.Size([4, 128])
+
     Source:
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.
     """

@@ -173,9 +173,10 @@
   plot.subscribe('pointOver', (image) => {
     const [left, top] = plot.getScreenPosition(image), box = $('map').getBoundingClientRect();
     show(tip.firstElementChild, image);
-    tip.lastElementChild.textContent = data.names[image];
+    tip.children[1].textContent = data.names[image];
+    tip.children[2].textContent = column.classes ? column.classes[column.values[image]] : column.values[image].toPrecision(3);
     tip.hidden = false;
-    tip.style.left = `${left + 160 > box.width ? Math.max(4, left - 156) : left + 12}px`;
+    tip.style.left = `${left + 172 > box.width ? Math.max(4, left - 168) : left + 12}px`;
     tip.style.top = `${Math.max(4, Math.min(top + 12, box.height - tip.offsetHeight - 6))}px`;
   });
   plot.subscribe('pointOut', () => { tip.hidden = true; });
@@ -188,7 +189,10 @@
   };
   $('pan').addEventListener('click', () => drag('panZoom'));
   $('lasso').addEventListener('click', () => drag('lasso'));
-  $('reset').addEventListener('click', () => plot.reset());
-  draw().then(() => { canvas.dataset.drawn = 'true'; });
+  const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+  const [left, right] = extent(x), [bottom, top] = extent(y);
+  const area = { x: left - 0.05, y: bottom - 0.05, width: right - left + 0.1, height: top - bottom + 0.1 };
+  $('reset').addEventListener('click', () => plot.zoomToArea(area, { transition: true }));
+  draw().then(() => plot.zoomToArea(area)).then(() => { canvas.dataset.drawn = 'true'; });
   window.atlasPlot = plot;
 })();

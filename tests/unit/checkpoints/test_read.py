@@ -20,8 +20,30 @@ import safetensors.torch
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from mmsimclr.checkpoints import DamagedCheckpointError, UnsafeCheckpointError, read_checkpoint
+from mmsimclr.checkpoints import DamagedCheckpointError, UnsafeCheckpointError, read, read_checkpoint
 from mmsimclr.files import file_digest
+
+
+@pytest.mark.parametrize('changes', [1, 99])
+def test_weights_and_hash_are_of_one_file_though_a_run_replaces_it(tmp_path, monkeypatch, changes):
+    """Another file takes the place of the first after it was hashed and before it is read."""
+    def digest(path, algorithm):
+        found = file_digest(path, algorithm)
+        if done.append(found) or len(done) <= changes:
+            torch.save({'x': torch.tensor([float(len(done))])}, tmp_path / 'new')
+            os.replace(tmp_path / 'new', path)
+        return found
+
+    done = []
+    torch.save({'x': torch.tensor([0.0])}, tmp_path / 'x.pth')
+    monkeypatch.setattr(read, 'file_digest', digest)
+    if changes == 99:
+        with pytest.raises(DamagedCheckpointError, match=r'x\.pth was written anew'):
+            read_checkpoint(tmp_path / 'x.pth')
+    else:
+        found = read_checkpoint(tmp_path / 'x.pth')
+        assert found.tree['x'] == 1 and found.sha256 == file_digest(tmp_path / 'x.pth', 'sha256')
+
 
 LEGACY = dict(_use_new_zipfile_serialization=False)
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsimclr.checkpoints import CheckpointError, DamagedCheckpointError, LayoutError
+from mmsimclr.checkpoints import (
+    CheckpointError,
+    DamagedCheckpointError,
+    LayoutError,
+    read_linear_classifier,
+)
 from mmsimclr.checkpoints.tensorflow import (
     is_tensorflow,
     object_paths,
@@ -227,3 +232,13 @@ def test_a_log_level_that_was_set_is_kept(before, after, data, monkeypatch):
         monkeypatch.delenv('TF_CPP_MIN_LOG_LEVEL')
     read_tensorflow(data)
     assert os.environ['TF_CPP_MIN_LOG_LEVEL'] == after
+
+
+def test_the_linear_classifier_of_a_checkpoint_is_transposed(tensorflow, tmp_path):
+    kernel = np.arange(35, dtype=np.float32).reshape(5, 7)
+    write(tensorflow, tmp_path / 'model.ckpt-1', {
+        'head_supervised/linear_layer/dense_3/kernel': kernel,
+        'head_supervised/linear_layer/dense_3/bias': np.arange(7, dtype=np.float32),
+        'head_contrastive/nl_0/dense/kernel': np.zeros((5, 5), np.float32)})
+    weight, bias = read_linear_classifier(tmp_path / 'model.ckpt-1', 7, 5)
+    assert np.array_equal(weight.numpy(), kernel.T) and bias.tolist() == list(range(7))

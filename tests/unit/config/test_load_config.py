@@ -9,6 +9,7 @@ from tiny_run import tiny_config
 
 from mmsimclr.config import ConfigError, load_config, parse_options, parse_value
 from mmsimclr.errors import InputError
+from mmsimclr.studies import load_study
 
 LAZY = '''
 from mmengine.config import read_base
@@ -306,10 +307,11 @@ def test_a_config_whose_data_were_moved_is_dumped_as_readable_python(root, tmp_p
 YAML = '!!python/object/apply:os.system ["touch {proof}"]\n'
 
 
+@pytest.mark.parametrize('read', [load_config, load_study])
 @pytest.mark.parametrize('name', ['hostile.yml', 'hostile.yaml', 'hostile.json', 'hostile'])
 @pytest.mark.parametrize('through_base', [None, "_base_ = '{}'", "_base_ = ['base.py', './{}']",
-                                          "_base_ = './' + '{}'"])
-def test_a_format_that_is_no_python_is_refused_and_not_run(tmp_path, name, through_base):
+                                          "_base_ = './' + '{}'", "_base_ = 'mmpretrain::{}'"])
+def test_a_format_that_is_no_python_is_refused_and_not_run(tmp_path, name, through_base, read):
     proof = tmp_path / 'proof'
     (tmp_path / name).write_text(YAML.format(proof=proof))
     (tmp_path / 'base.py').write_text('')
@@ -319,26 +321,28 @@ def test_a_format_that_is_no_python_is_refused_and_not_run(tmp_path, name, throu
         leaf = tmp_path / 'leaf.py'
         leaf.write_text("_base_ = 'middle.py'")
     with pytest.raises(ConfigError, match=r'must be Python \(\.py\)'):
-        load_config(leaf)
+        read(leaf)
     assert not proof.exists()
 
 
 @pytest.mark.parametrize('source', ["seed = {{$SEED:0}}", "x = '{{$SEED:0}}'", 'x = {{"$SEED:0"}}',
                                     "# {{ $SEED:0 }}", "x = {{\n'$SEED:0'}}"])
 @pytest.mark.parametrize('in_base', [False, True])
-def test_environment_variables_are_not_pasted_into_source(tmp_path, monkeypatch, source, in_base):
+@pytest.mark.parametrize('read', [load_config, load_study])
+def test_environment_variables_are_not_pasted_into_source(tmp_path, monkeypatch, source, in_base, read):
     monkeypatch.setenv('SEED', f"\nopen({str(tmp_path / 'proof')!r}, 'w')")
     leaf = tmp_path / 'leaf.py'
     leaf.write_text("_base_ = 'base.py'" if in_base else source)
     (tmp_path / 'base.py').write_text(source)
     with pytest.raises(ConfigError, match=r'line 1, .*environment variable'):
-        load_config(leaf)
+        read(leaf)
     assert not (tmp_path / 'proof').exists()
 
 
-def test_a_folder_whose_name_is_source_is_not_pasted(tmp_path):
+@pytest.mark.parametrize('read', [load_config, load_study])
+def test_a_folder_whose_name_is_source_is_not_pasted(tmp_path, read):
     folder = tmp_path / "x' + open('proof', 'w').name + '"
     folder.mkdir()
     (folder / 'leaf.py').write_text("work_dir = '{{ fileDirname }}'")
     with pytest.raises(ConfigError, match='has quotes'):
-        load_config(folder / 'leaf.py')
+        read(folder / 'leaf.py')

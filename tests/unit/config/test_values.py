@@ -24,6 +24,7 @@ REFUSED = [
     ('optim_wrapper.clip_grad.clip_value', -0.5, '> 0'),
     ('optim_wrapper.optimizer.lr', 0, '> 0'), ('optim_wrapper.optimizer.lr', -0.1, '> 0'),
     ('optim_wrapper.optimizer.lr', '0.3', '> 0'), ('optim_wrapper.optimizer.lr', float('inf'), '> 0'),
+    ('train_cfg.val_interval', 0, '>= 1'),
     ('auto_scale_lr.base_batch_size', 0, '>= 1'), ('env_cfg.dist_cfg.timeout', 0, '> 0'),
     ('randomness.seed', -1, '2**32'), ('randomness.seed', 2**32, '2**32'), ('randomness.seed', True, '2**32'),
 ]
@@ -79,6 +80,26 @@ def test_a_schedule_that_ends_before_it_begins_is_refused(begin, end, tmp_path):
         build_runner(tiny_config(tmp_path, param_scheduler=[schedule]))
 
 
+@pytest.mark.parametrize('schedule', [
+    dict(type='MultiStepLR', milestones=[1], gamma=-1), dict(type='StepLR', step_size=1, gamma=0),
+    dict(type='ExponentialLR', gamma=-0.5), dict(type='CosineAnnealingLR', T_max=3, eta_min=-0.1),
+    dict(type='PolyLR', eta_min=float('nan')), dict(type='CosineAnnealingLR', T_max=3, eta_min_ratio=-1)])
+def test_a_schedule_that_turns_the_gradients_round_is_refused(schedule, tmp_path):
+    key, value = list(schedule.items())[-1]
+    with pytest.raises(InputError, match=rf'param_scheduler\.1\.{key} must be a number >=? ?0, got {value}'):
+        build_runner(tiny_config(tmp_path, param_scheduler=[
+            dict(type='ConstantLR', factor=1.0), {**schedule, 'begin': 0, 'end': 1}]))
+
+
+@pytest.mark.parametrize('paramwise', [
+    dict(custom_keys={'backbone.conv1': dict(lr_mult=-1)}), dict(bias_lr_mult=-0.5), dict(decay_mult=-1),
+    dict(norm_decay_mult='a'), dict(custom_keys={'neck': dict(lr_mult=float('nan'))})], ids=str)
+def test_a_factor_below_0_is_refused_by_any_optimizer(paramwise, tmp_path):
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=paramwise)
+    with pytest.raises(InputError, match=r'_mult in optim_wrapper\.paramwise_cfg'):
+        build_runner(tiny_config(tmp_path, optim_wrapper=wrapper))
+
+
 def test_a_schedule_that_begins_after_the_run_is_refused(tmp_path):
     later = dict(type='CosineAnnealingLR', T_max=3, begin=10, by_epoch=True)
     with pytest.raises(InputError, match=r'param_scheduler\.0\.begin .*begin=10 and end=1'):
@@ -95,6 +116,17 @@ def test_a_batch_of_one_image_is_refused(batch, images, drop_last, said, tmp_pat
     with pytest.raises(InputError, match='at least 2 images') as caught:
         build_runner(config).train()
     assert said in str(caught.value) and not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('batch, images, drop_last', [(1, 16, True), (1, 16, False), (5, 16, False)])
+def test_a_batch_of_one_image_is_refused_of_a_batch_sampler_too(batch, images, drop_last, tmp_path):
+    config = tiny_config(tmp_path)
+    config.train_dataloader.pop('drop_last')
+    config.train_dataloader.update(batch_size=batch, batch_sampler=dict(
+        type='torch.utils.data.BatchSampler', drop_last=drop_last))
+    config.train_dataloader.dataset.num_images = images
+    with pytest.raises(InputError, match='at least 2 images'):
+        build_runner(config).train()
 
 
 @pytest.mark.parametrize('norm', [True, False])

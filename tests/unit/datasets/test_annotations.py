@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsimclr.datasets import Shapes
+from mmsimclr.datasets import Shapes, annotations
 from mmsimclr.datasets.annotations import (
     UnreadableImageError,
     check_coco,
@@ -19,6 +19,7 @@ from mmsimclr.datasets.annotations import (
     image_size,
     read_mask,
 )
+from mmsimclr.errors import InputError
 from mmsimclr.prepare.shapes import write_coco, write_voc
 
 CLASSES = Shapes.METAINFO['classes']
@@ -248,6 +249,20 @@ def test_masks_are_checked(voc, shapes):
         check_segmentation(pairs, 12, 'train')
 
 
+@pytest.mark.parametrize('label', [-1, 0.5, float('nan'), float('inf'), 300])
+def test_labels_that_are_no_classes_are_refused(tmp_path, label):
+    image, mask = tmp_path / 'a.png', tmp_path / 'mask.tiff'
+    Image.new('RGB', (6, 4)).save(image)
+    labels = np.ones((4, 6), np.float32)
+    labels[0, 0] = 255
+    Image.fromarray(labels).save(mask)
+    assert check_segmentation([(image, mask)], 2, 'train') == dict(images=1, objects=1)
+    labels[2, 3] = label
+    Image.fromarray(labels).save(mask)
+    with pytest.raises(InputError, match=rf'mask\.tiff has label {label}'):
+        check_segmentation([(image, mask)], 2, 'train')
+
+
 def test_width_and_height_are_not_exchanged(tmp_path):
     (tmp_path / 'JPEGImages').mkdir()
     image, mask = tmp_path / 'JPEGImages/a.jpg', tmp_path / 'a.png'
@@ -328,12 +343,53 @@ def test_a_right_coco_file_is_counted(coco):
     (dict(segmentation=[[1, 1, 5, 5, 7, 7, 9]]), 'at least 3 points'),
     (dict(segmentation=[1, 1, 5, 5, 7, 7]), 'at least 3 points'),
     (dict(segmentation=[]), r'segmentation: .* got \[\]'),
+    (dict(segmentation=[[5, 5, 5, 5, 5, 5]]), 'without area'),
+    (dict(segmentation=[[1, 1, 3, 3, 9, 9], [5, 5]]), 'without area'),
     (dict(segmentation=None), 'segmentation: .* got None'),
 ])
 def test_coco_values_that_cannot_be_are_refused(coco, change, message):
     changed(coco, **change)
     with pytest.raises(ValueError, match=rf'annotation 2 .*{message}'):
         coco_checked(coco)
+
+
+@pytest.mark.parametrize('counts, why', [
+    ('garbage\x7f\xff', 'did not pack'), ('P' * 40, 'did not pack'), ('PX', '-1 pixels'), ('', '0 pixels'),
+    ([0, 100, -50, 2254], 'negative'), ([1920], '1920 pixels')])
+def test_packed_run_lengths_are_looked_at_as_plain_ones(coco, counts, why):
+    text = pycocotools_text(counts) if isinstance(counts, list) else counts
+    changed(coco, segmentation=dict(size=[48, 48], counts=text))
+    with pytest.raises(InputError, match=why):
+        coco_checked(coco)
+
+
+def test_run_lengths_that_pycocotools_packed_are_read(coco):
+    masks = pytest.importorskip('pycocotools.mask')
+    rng = np.random.default_rng(0)
+    for share in (0, 0.01, 0.3, 0.9, 1):
+        mask = np.asfortranarray(rng.random((48, 48)) < share).astype(np.uint8)
+        mask[:20, 5:9] = 1
+        text = masks.encode(mask)['counts'].decode()
+        runs = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [2]]).astype(int))).tolist()
+        assert np.diff([0, *runs]).tolist() == annotations._unpacked(text, 'x')
+        assert annotations._unpacked(pycocotools_text(np.diff([0, *runs]).tolist()), 'x') == np.diff(
+            [0, *runs]).tolist()
+        changed(coco, segmentation=dict(size=[48, 48], counts=text))
+        coco_checked(coco)
+
+
+def pycocotools_text(counts):
+    """Pack run lengths; of pycocotools' own, only encode() is reachable, which takes no wrong ones."""
+    text = ''
+    for place, count in enumerate(counts):
+        value = count - (counts[place - 2] if place > 2 else 0)
+        while True:
+            bits, value = value & 31, value >> 5
+            more = value != (-1 if bits & 16 else 0)
+            text += chr(bits + 32 * more + 48)
+            if not more:
+                break
+    return text
 
 
 def test_masks_that_can_be_pass(coco):

@@ -1,5 +1,6 @@
 import copy
 import io
+import os
 import pickle
 import shutil
 import tarfile
@@ -219,12 +220,37 @@ def test_a_shard_cut_after_a_member_is_an_error(shards):
         scan_shards(shards)
 
 
+def write_in_place(path, offset, content, as_before):
+    times = path.stat()
+    with path.open('r+b') as file:
+        file.seek(offset)
+        file.write(content)
+    after = times.st_mtime_ns + (0 if as_before else 1000)
+    os.utime(path, ns=(times.st_atime_ns, after))
+
+
+@pytest.mark.parametrize('index', ['of today', 'without times', 'copied'])
+def test_a_label_that_was_corrected_after_the_index_was_written_counts(shards, index):
+    with tarfile.open(shards / '00001.tar') as tar:
+        member = next(each for each in tar if each.name.endswith('.cls'))
+        old = int(tar.extractfile(member).read())
+    if index == 'without times':
+        arrays = dict(np.load(shards / 'index.npz'))
+        del arrays['times']
+        np.savez(shards / 'index.npz', **arrays)
+    elif index == 'copied':
+        shards = shutil.copytree(shards, shards.with_name('copy'), copy_function=shutil.copyfile)
+    before = WebDatasetShards(str(shards)).get_gt_labels()
+    write_in_place(shards / '00001.tar', member.offset_data, b'%d' % (1 - old), as_before=False)
+    after = WebDatasetShards(str(shards)).get_gt_labels()
+    changed, = np.flatnonzero(before != after)
+    assert (before[changed], after[changed]) == (old, 1 - old)
+
+
 def test_a_damaged_header_is_an_error_when_scanned_and_when_read(shards):
     with tarfile.open(shards / '00000.tar') as tar:
         second = tar.getmembers()[2]
-    content = bytearray((shards / '00000.tar').read_bytes())
-    content[second.offset:second.offset + 100] = b'?' * 100
-    (shards / '00000.tar').write_bytes(content)
+    write_in_place(shards / '00000.tar', second.offset, b'?' * 100, as_before=True)
     dataset = WebDatasetShards(str(shards))                     # of the size that was indexed
     assert len(dataset[0]['img'])
     with pytest.raises(ValueError, match=r'00000\.tar is damaged or another than when it was indexed'):

@@ -14,6 +14,7 @@ from extraction_samples import NUM_IMAGES, Means, content, make_folder, resnet, 
 from PIL import Image
 from processes import CONTEXT
 
+from mmsimclr.errors import UserError
 from mmsimclr.features import extract_to_files, read_features, store
 
 
@@ -62,7 +63,7 @@ def test_killed_and_resumed_is_byte_for_byte_what_it_would_have_been(folder, tmp
     *((form, *stop) for form in ('feats.npz', 'feats') for stop in (
         ('write_manifest', 1), ('write_manifest', 2), *(('block_checksums', call) for call in (1, 2, 3)),
         # Of the manifest, the identities, the rows, the result's manifest, and the result.
-        *(('os.replace', call) for call in range(1, 6)), ('shutil.rmtree', 3))),
+        *(('os.replace', call) for call in range(1, 6)), ('shutil.rmtree', 2))),
     ('feats.npz', 'pack_npz', 1)])
 def test_stopped_while_beginning_or_finishing_it_goes_on(folder, tmp_path, form, name, call, monkeypatch):
     (folder / 'b' / '03.png').write_bytes(b'no image')
@@ -391,3 +392,52 @@ def test_a_complete_result_of_an_older_version_can_be_read_and_is_not_used_again
     assert np.array_equal(read_features(tmp_path / 'feats').stages['pooled'], want)
     with pytest.raises(ValueError, match=r'something else: format was .*older version'):
         extract_to_files(small(Means()), folder, tmp_path / 'feats')
+
+
+def entries(folder: Path) -> dict:
+    return {path.name: path.lstat().st_mode for path in folder.iterdir()}
+
+
+ODD = {'rows-0-4.npz.d': lambda path: path.mkdir(), 'rows-a.npz': lambda path: path.write_bytes(b'mine'),
+       'rows-9-9.npz': os.mkfifo, 'rows-8-1.npz': lambda path: path.symlink_to(path.parent / 'away'),
+       'rows-5-1.npz': lambda path: path.mkdir(), 'rows-6-1.npz': lambda path: path.symlink_to(path)}
+
+
+@pytest.mark.parametrize('name', ODD)
+def test_odd_entries_beside_blocks_are_passed_over_and_kept(folder, tmp_path, name, monkeypatch):
+    extract_to_files(small(Means()), folder, tmp_path / 'want')
+    interrupt(folder, tmp_path / 'feats')
+    partial = tmp_path / 'feats.partial'
+    ODD[name](partial / name)
+    before, seen = entries(partial), []
+    assert store.FeatureStore(tmp_path / 'feats').num_done() == 4
+    finish = store.FeatureStore.finish
+
+    def look(self, *args):
+        seen.append(entries(partial))
+        return finish(self, *args)
+    monkeypatch.setattr(store.FeatureStore, 'finish', look)
+    extract_to_files(small(Means()), folder, tmp_path / 'feats')
+    assert seen[0][name] == before[name] and content(tmp_path / 'feats') == content(tmp_path / 'want')
+
+
+@pytest.mark.parametrize('complete', [False, True])
+@pytest.mark.parametrize('name', ['notes.txt', 'manifest.json', 'rows-0-4.npz'])
+def test_a_folder_of_somebody_else_is_not_removed(folder, tmp_path, name, complete):
+    if complete:
+        extract_to_files(small(Means()), folder, tmp_path / 'feats')
+    partial = tmp_path / 'feats.partial'
+    partial.mkdir()
+    (partial / name).write_text('{"mine": 1}')
+    with pytest.raises(UserError, match=r'feats\.partial'):
+        extract_to_files(small(Means()), folder, tmp_path / 'feats')
+    assert (partial / name).read_text() == '{"mine": 1}' and len(entries(partial)) == 1
+
+
+def test_a_damaged_block_of_ours_is_made_again(folder, tmp_path):
+    extract_to_files(small(Means()), folder, tmp_path / 'want')
+    interrupt(folder, tmp_path / 'feats')
+    block, = (tmp_path / 'feats.partial').glob('rows-*.npz')
+    np.savez(block, images=np.zeros((2, 2)), reasons=np.array(['']))
+    extract_to_files(small(Means()), folder, tmp_path / 'feats')
+    assert content(tmp_path / 'feats') == content(tmp_path / 'want')

@@ -161,6 +161,40 @@ def test_a_server_that_drips_is_left_after_the_whole_time(endless, tmp_path, mon
     assert 1 <= (tmp_path / 'file.bin.part').stat().st_size <= 12
 
 
+def test_a_server_whose_header_drips_is_left_after_the_whole_time(tmp_path):
+    over = threading.Event()
+
+    class Dripping(BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nX-Slow: ')
+            with suppress(OSError):
+                while not over.wait(0.05):
+                    self.wfile.write(b'x')
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Dripping)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(UnreachableError, match=r'did not come in 0\.5 s: no whole header'):
+            download(f'http://127.0.0.1:{server.server_port}/x', tmp_path / 'file.bin', timeout=10,
+                     attempts=100, max_seconds=0.5)
+    finally:
+        over.set()
+        server.shutdown()
+    assert time.monotonic() - started < 5 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('size', [None, 10 ** 9])
+def test_a_file_whose_size_is_not_sent_does_not_fill_the_disk(endless, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 0, 2_000_000))
+    with pytest.raises(DownloadError, match=r'disk'):
+        download(endless, tmp_path / 'file.bin', size=size, attempts=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_does_not_fit_on_the_disk_is_not_begun(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 0, 255_999))
     with pytest.raises(DownloadError, match=r'needs 256,000 more bytes on the disk .* 255,999 left'):

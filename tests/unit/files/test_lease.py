@@ -394,10 +394,12 @@ def test_a_folder_that_vanished_is_no_loss_to_another_run(tmp_path):
 
 
 @pytest.mark.parametrize('content', [
-    b'\xff\xfe', b'[' * 4000, b'{}', b'{"pid": "x"}', b'{"host": 1}', b'null\n', b'\n\n',
+    b'{"host": 1}', b'{"host"', b'{"host": "a", "pid": 1, "si', b'{"host": [' + b'[' * 3000,
+    b'{"host": "a", "pid": 1, "since": "", "label": "", "token": "' + b'a' * 32 + b'", "machine": "", '
+    b'"job": 3, "heartbeat_s": 1}',
     b'{"host": "a", "pid": -1, "since": "", "label": "", "token": "../../x", "machine": "", "started": "", '
-    b'"jobs": {}, "heartbeat_s": 1e99}'], ids=range(8))
-def test_a_file_that_is_no_lease_is_taken_over_if_nobody_writes_it(tmp_path, content):
+    b'"jobs": {}, "heartbeat_s": 1e99}'], ids=range(6))
+def test_a_damaged_lease_is_taken_over_if_nobody_writes_it(tmp_path, content):
     (tmp_path / '.lease').write_bytes(content)
     assert try_take(tmp_path, **QUICK) is None
     with Lease.take(tmp_path, **QUICK) as taken:
@@ -405,9 +407,56 @@ def test_a_file_that_is_no_lease_is_taken_over_if_nobody_writes_it(tmp_path, con
     assert not os.listdir(tmp_path)
 
 
-def test_an_empty_file_is_free(tmp_path):
+@pytest.mark.parametrize('content', [
+    b'\xff\xfe', b'[' * 4000, b'{}', b'{"pid": "x"}', b'null\n', b'\n\n', b'my own notes on a lease\n'],
+    ids=range(7))
+def test_a_file_of_somebody_else_is_named_and_kept(tmp_path, content):
+    (tmp_path / '.lease').write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r'\.lease is no lease of mmsimclr: move it away'):
+            Lease.take(tmp_path, **QUICK)
+    assert (tmp_path / '.lease').read_bytes() == content
+
+
+def as_job(monkeypatch, job, restart):
+    for name, value in (('SLURM_JOB_ID', job), ('SLURM_RESTART_COUNT', restart)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize('locks', [True, False])
+@pytest.mark.parametrize('before, after, at_once', [
+    (('7', None), ('7', '1'), True), (('7', '1'), ('7', '3'), True),
+    (('7', None), ('7', None), False),                          # another step of the job, which may be alive
+    (('7', None), ('8', '1'), False), (('7', None), (None, '1'), False), ((None, None), (None, '1'), False),
+    (('7', None), ('7', 'x'), False)])
+def test_a_requeued_job_takes_its_own_lease_at_once_on_another_machine(
+        tmp_path, monkeypatch, before, after, at_once, locks):
+    as_job(monkeypatch, *before)
+    start(lambda: Lease.take(tmp_path, **QUICK) and os._exit(0)).join()
+    as_job(monkeypatch, *after)
+    monkeypatch.setattr(lease, '_machine', lambda: 'elsewhere')
+    if not locks:
+        monkeypatch.setattr(lease.fcntl, 'flock', without_locks)
+    found = try_take(tmp_path)
+    assert (found is not None) == at_once
+    if found:
+        assert found.is_ours() and record_of(tmp_path)['restart'] == int(after[1])
+        found.release()
+
+
+def test_a_requeued_job_does_not_take_what_another_process_of_it_has_locked(
+        tmp_path, holder_process, monkeypatch):
+    as_job(monkeypatch, '7', '1')
+    edit(tmp_path, job='7')
+    assert try_take(tmp_path) is None
+
+
+@pytest.mark.parametrize('content', [b'', b'\0' * 300])
+def test_an_empty_file_is_free(tmp_path, content):
     """It is what a power failure can leave."""
-    (tmp_path / '.lease').touch()
+    (tmp_path / '.lease').write_bytes(content)
     with Lease.take(tmp_path) as taken:
         assert taken.is_ours() and record_of(tmp_path)['pid'] == os.getpid()
 

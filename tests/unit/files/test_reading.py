@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import parse_json, read_json
+from mmsimclr.files import parse_json, read_csv, read_if_whole, read_json
 from mmsimclr.files.reading import MAX_JSON_DEPTH, read_regular
 
 HOSTILE = {
@@ -92,3 +92,27 @@ def test_no_descriptor_is_left_open(tmp_path):
             with pytest.raises(InputError, match='not a regular file'):
                 read_regular(path, 10)
     assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_rows_of_a_table_are_those_of_its_columns(tmp_path):
+    (tmp_path / 'a.csv').write_bytes(b'\xef\xbb\xbfpath,b\r\n"x\n,",1,9\r\ny\r\n')
+    assert read_csv(tmp_path / 'a.csv', 'a table', ('b', 'path')) == [
+        {'path': 'x\n,', 'b': '1'}, {'path': 'y', 'b': ''}]
+
+
+@pytest.mark.parametrize('text', ['a,b\n"' + 'x,1\n' * 50_000, '', 'a,b\n', 'a,c\n1,2\n', 'a,b\n\0,1\n"\xff'],
+                         ids=['a lone quote', 'empty', 'no rows', 'another column', 'no text'])
+def test_what_is_no_table_is_an_error_of_the_user(tmp_path, text):
+    (tmp_path / 'a.csv').write_text(text, encoding='latin1')
+    with pytest.raises(InputError, match=r'a\.csv is not a table'):
+        read_csv(tmp_path / 'a.csv', 'a table', ('a', 'b'))
+
+
+def test_a_damaged_file_of_a_run_counts_as_not_there_with_a_warning(tmp_path, capfd):
+    assert read_if_whole(lambda path: read_json(path, 'a point'), tmp_path / 'point.json') is None
+    assert not capfd.readouterr().err
+    (tmp_path / 'point.json').write_text('{"a": 1}')
+    assert read_if_whole(lambda path: read_json(path, 'a point'), tmp_path / 'point.json') == {'a': 1}
+    (tmp_path / 'point.json').write_text('{"a": ')
+    assert read_if_whole(lambda path: read_json(path, 'a point'), tmp_path / 'point.json') is None
+    assert 'point.json is not a point' in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What a run prints: what is trained on what, then progress by time; the rest goes to the log file."""
+"""The console of a run: what is trained on what, then progress by time; the rest goes to the log file."""
 
 import io
 import logging

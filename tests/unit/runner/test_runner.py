@@ -30,7 +30,7 @@ def test_a_checkpoint_says_how_its_encoder_is_built_and_fed(trained):
     record = read_checkpoint(folder / 'epoch_1.pth').meta['mmsimclr']
     assert record['encoder'] == dict(depth=18, width_multiplier=1 / 16, stem='cifar', norm_eps=1e-5,
                                      project_first_shortcut=False)
-    assert record['input'] == dict(mean=[0.] * 3, std=[255.] * 3, stated=True)
+    assert record['input'] == dict(mean=[0.] * 3, std=[255.] * 3, stated=True, view_px=16)
     encoder, report = build_encoder(folder)
     images = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_the_record_is_of_the_run_not_of_a_default(tmp_path):
     runner.train()
     record = read_checkpoint(tmp_path / 'epoch_1.pth').meta['mmsimclr']
     assert record['encoder']['stem_pool'] == 'same' and record['encoder']['norm_eps'] == 1e-3
-    assert record['input'] == dict(mean=[1., 2., 3.], std=[4., 5., 6.], stated=True)
+    assert record['input'] == dict(mean=[1., 2., 3.], std=[4., 5., 6.], stated=True, view_px=16)
 
 
 def test_resume_works_under_torchs_safe_default(trained, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,17 @@ def test_a_dry_run_lists_cells_with_an_estimate_from_those_that_ran(undisturbed)
     output, _ = process.communicate(timeout=60)
     assert '0 of 4 cells' in output and 's a cell' in output
     assert json.loads((undisturbed / 'work/mine/cpu/study.json').read_text())['cells'][0]['seconds'] > 0
+
+
+@pytest.mark.skipif(not find_spec('submitit'), reason='needs submitit: pip install mmsimclr[studies]')
+@pytest.mark.timeout(600)
+def test_jobs_that_are_submitted_share_the_cells(undisturbed, tmp_path):
+    path = write_study(tmp_path)
+    submitted = start(path, tmp_path / 'work', '--submit', 'local', '--num-tasks', '2')
+    output, _ = submitted.communicate(timeout=500)
+    assert submitted.returncode == 0 and '2 jobs' in output, output
+    start(path, tmp_path / 'work').communicate(timeout=100)
+    expected = {key: value for key, value in numbers(undisturbed / 'work').items() if key[1] == 0}
+    assert len(expected) == 2 and numbers(tmp_path / 'work') == expected
+    starts = [log.read_text().count('epoch 1/2') for log in (tmp_path / 'work/cells').glob('*/log.txt')]
+    assert starts == [1, 1]

@@ -105,6 +105,9 @@ def test_columns_are_read_by_path_as_texts_or_numbers(tmp_path):
     np.testing.assert_array_equal(columns['size'], [n / 2 for n in range(20)] + [np.nan] * 10)
     with pytest.raises(InputError, match=r'none of the 1 images.*other'):
         read_columns(path, ['other'], '/data')
+    path.write_text('path,size\n' + ''.join(f'{n},{n}\n' for n in range(20)) + '20,inf\n21,nan\n')
+    sizes = read_columns(path, [str(n) for n in range(22)], '')['size']
+    np.testing.assert_array_equal(sizes, [*range(20), np.nan, np.nan])
     path.write_text('file,kind\na,b\n')
     with pytest.raises(InputError, match='column path'):
         read_columns(path, ['a'], '')
