@@ -9,7 +9,7 @@ from mmsimclr.protocols import Representation
 from mmsimclr.transforms import RandomResizedCrop, SimCLRView
 
 with read_base():
-    from ..._base_.datasets.features.imagenet import *
+    from ..._base_.datasets.features.imagenet import dataset_name, test  # noqa: F401
 
 default_scope = 'mmsimclr'
 protocol = dict(
