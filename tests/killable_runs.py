@@ -75,6 +75,11 @@ def log(work_dir: Path, rank: int = 0) -> str:
     return path.read_text(encoding='utf-8') if path.is_file() else ''
 
 
+def steps(work_dir: Path) -> int:
+    """Return how many steps the log files of a run have, of all its lives; the console shows few of them."""
+    return sum(path.read_text(encoding='utf-8').count('  step ') for path in work_dir.glob('*/*.log'))
+
+
 def _main(work_dir: str, epochs: int, rank: int, world_size: int, rendezvous: Path | None, prepare,
           changes: dict) -> None:
     os.setsid()

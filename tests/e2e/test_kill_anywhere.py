@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killable_runs import STEPS_PER_EPOCH, assert_identical, log, start, state, wait_until
+from killable_runs import STEPS_PER_EPOCH, assert_identical, log, start, state, steps, wait_until
 
 from mmsimclr.runner import checkpointing as manifest
 
@@ -34,8 +34,8 @@ def test_the_bits_change_in_every_step(uninterrupted):
 
 def _kill_soon(process, work_dir, moments):
     """Kill it after some steps: between them, in one, or while one is being saved; whether it was."""
-    steps = log(work_dir).count('  step ') + moments.randrange(1, 4)
-    training = wait_until(lambda: log(work_dir).count('  step ') >= steps, process)
+    due = steps(work_dir) + moments.randrange(1, 4)
+    training = wait_until(lambda: steps(work_dir) >= due, process)
     process.join(moments.uniform(0, 0.05))
     if training and process.is_alive():
         process.kill()

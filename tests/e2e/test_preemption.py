@@ -8,17 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from killable_runs import STEPS_PER_EPOCH, assert_identical, log, start, state, wait_until
+from killable_runs import STEPS_PER_EPOCH, assert_identical, log, start, state, steps, wait_until
 from processes import ROOT
 
 EPOCHS = 4
 # By epochs, so that what the signal saves lies inside one.
 BY_EPOCH = {'default_hooks.checkpoint': dict(by_epoch=True, max_keep_ckpts=1)}
 LAST = f'epoch_{EPOCHS}.pth'
-
-
-def steps(work_dir) -> int:
-    return log(work_dir).count('  step ')
 
 
 def begin(work_dir, world_size: int = 1, **changes):
@@ -45,7 +41,7 @@ def test_a_signal_saves_and_the_resumed_run_ends_in_the_same_bits(world_size, na
     os.killpg(processes[-1].pid, signal.Signals[name])
     assert ended(processes) == [75] * world_size, log(work_dir)
     text = log(work_dir)
-    assert 'Traceback' not in text and f'{name} received: saving after iteration' in text
+    assert 'Traceback' not in text and f'{name}: stopped after iteration' in text
     interrupted = torch.load(work_dir / 'interrupted.pth', weights_only=False)['meta']
     assert STEPS_PER_EPOCH < interrupted['iter'] < EPOCHS * STEPS_PER_EPOCH
     assert interrupted['iter'] == steps(work_dir), 'no step was lost, and none was made after it'
