@@ -101,10 +101,10 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         _check(item, f'{place}[{index}]', owner, given)
     key, section = _last_key(place), _SECTIONS.get(re.sub(r'\[\d+\]$', '[]', place))
     if not isinstance(node, Mapping):
+        _check_is_dict(node, place, section)
         is_part = owner in OWN_PACKAGES and key in _KEYS['components'] - PARTS_OF_DATA
         if is_part and isinstance(node, int | float):
-            raise ConfigError(f'{place} must be a component, or a list of them, got {node!r}')
-        _check_is_dict(node, place, section)
+            raise ConfigError(f'{place} must be a dict of a component, or a list of such; got {node!r}')
         return
     if key in _KEYS['unchecked']:
         return

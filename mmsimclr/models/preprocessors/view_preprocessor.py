@@ -1,6 +1,6 @@
 """Preprocessing of a collated batch of views: normalised float tensors on the device."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -50,6 +50,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
         images [3, H, W] per view, as MMEngine's ``pseudo_collate`` makes, is stacked. For ``views``, made
         when ``training``, it is what ``PackForDevice`` makes, collated.
         """
+        if not isinstance(data, Mapping) or 'inputs' not in data:
+            raise InputError('a batch must be a dict with inputs: the last step of the pipeline must pack '
+                             'them (PackViews, PackImage)')
         if training and self.views is not None:
             data = {**data, 'inputs': self._make_views(data)}
         data = self.cast_data(data)

@@ -8,8 +8,9 @@ from processes import run_ranks
 from refused_starts import refusal
 from tiny_run import tiny_config
 
+from mmsimclr.config import check_config
 from mmsimclr.config.values import VALUES, check_values
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, UserError
 from mmsimclr.runner import build_runner
 
 # Key, value, and what the message must say besides both.
@@ -43,6 +44,25 @@ def test_a_value_is_refused_by_key_with_what_is_accepted(key, value, accepted, t
     message = str(caught.value)
     assert key in message and repr(value) in message and accepted in message and '\n' not in message
     assert not (tmp_path / 'run').exists(), 'nothing was begun'
+
+
+@pytest.mark.parametrize('key, value', [
+    ('optim_wrapper.optimizer.momentum', []), ('optim_wrapper.optimizer.eta', 'x'),
+    ('optim_wrapper.optimizer.lars_exclude', [1]), ('param_scheduler.0.warmup', 'x'),
+    ('param_scheduler.0.total', [2]), ('model.head.temperature', 'x'), ('model.head.temperature', [0.1]),
+    ('train_dataloader.dataset.pipeline', [dict(type='MultiView', num_views=2, transforms=[])])],
+    ids=str)
+def test_a_value_of_another_kind_is_an_error_of_the_user(key, value, tmp_path):
+    with pytest.raises(UserError, match=key.split('.')[-1]):
+        build_runner(changed(tmp_path, key, value)).train()
+
+
+@pytest.mark.parametrize('key', ['model.head', 'model', 'custom_hooks', 'train_dataloader.dataset',
+                                 'train_dataloader.collate_fn', 'default_hooks.logger', 'param_scheduler'])
+@pytest.mark.parametrize('value', [0, 0.5, True])
+def test_a_number_is_no_component(key, value, tmp_path):
+    with pytest.raises(InputError, match=rf'{key} must be .*; got {value}'):
+        check_config(changed(tmp_path, key, value))
 
 
 def test_every_rule_has_a_case():
