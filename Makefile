@@ -41,7 +41,7 @@ security: $(VENV)/.full-installed $(VENV)/audit/.installed  ## what bandit says,
 	    --requirement requirements/mmcv.lock || { \
 	    echo 'pip-audit found advisories, or could not ask PyPI about every package: see above' >&2; exit 1; }
 
-sbom: $(VENV)/audit/.installed  ## write dist/sbom.json, what is installed beside the package, with hashes; a release has it
+sbom: $(VENV)/audit/.installed  ## write dist/sbom.json, what is installed beside the package, with hashes, for a release
 	mkdir -p dist
 	cat requirements/full.lock requirements/mmcv.lock | $(VENV)/audit/bin/cyclonedx-py requirements \
 	    --output-reproducible --output-format JSON --output-file dist/sbom.json -

@@ -106,8 +106,9 @@ def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *
         >>> run.embed('photos/').shape
         (4, 32)
     """
-    max_images = options.get('train_dataloader.dataset.max_images')
-    count = len(UnlabeledImageFolder(str(images), max_images=max_images))
+    chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in
+              dict(max_images=None, split='train', held_out_share=0.05).items()}
+    count = len(UnlabeledImageFolder(str(images), **chosen))
     if count < 2:
         raise InputError(f'{images} has one image, and the loss compares images: give two or more')
     plain = load_config(config)

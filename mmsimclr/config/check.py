@@ -27,6 +27,7 @@ RUNNER_KEYS = {
     'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
     'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
+PARTS_OF_DATA = {'train', 'val', 'test', 'trainval'}        # which may be numbers elsewhere
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
@@ -100,6 +101,9 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         _check(item, f'{place}[{index}]', owner, given)
     key, section = _last_key(place), _SECTIONS.get(re.sub(r'\[\d+\]$', '[]', place))
     if not isinstance(node, Mapping):
+        is_part = owner in OWN_PACKAGES and key in _KEYS['components'] - PARTS_OF_DATA
+        if is_part and isinstance(node, int | float):
+            raise ConfigError(f'{place} must be a component, or a list of them, got {node!r}')
         _check_is_dict(node, place, section)
         return
     if key in _KEYS['unchecked']:

@@ -18,6 +18,7 @@ from mmsimclr.files import opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
+MIN_HELD_OUT = 16
 NUM_PROBED = 256  # Almost always the first one will do.
 
 
@@ -109,7 +110,8 @@ class UnlabeledImageFolder(FileDataset):
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
         split: 'all' images, or 'train' without the 'held_out' ones. A hash of an image's path below
             ``data_root`` decides, so that it stays where it is when others are added or the folder is moved.
-        held_out_share: Expected share of the held-out images, > 0 and < 1.
+        held_out_share: Expected share of the held-out images, > 0 and < 1. Where it comes to fewer than 16
+            images, which say little, none is held out.
         **kwargs: Further arguments of :class:`~mmsimclr.datasets.base.FileDataset`.
 
     Example:
@@ -144,7 +146,10 @@ class UnlabeledImageFolder(FileDataset):
             return
         paths = find_images(Path(self.data_root), self.extensions, self.recursive)
         if self.split != 'all':
-            paths = [path for path in paths if (self.split == 'held_out') == self._is_held_out(path)]
+            held_out = {path for path in paths if self._is_held_out(path)}
+            if len(held_out) < MIN_HELD_OUT:
+                held_out = set()
+            paths = [path for path in paths if (self.split == 'held_out') == (path in held_out)]
         if self.max_images is not None and self.max_images < len(paths):
             paths = [paths[i * len(paths) // self.max_images] for i in range(self.max_images)]
         self.data_bytes, self.data_address = _pack(paths)

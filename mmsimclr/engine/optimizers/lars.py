@@ -175,14 +175,18 @@ def _rates(lr: float, params: list[Tensor], updates: list[Tensor], eta: float, e
     return list((lr * torch.where(defined, trust, 1.0)).unbind())
 
 
+NUMBERS = int | float | Tensor
+
+
 def _check_hyper_parameters(group: dict) -> None:
     for name, low, high in (('lr', 0, math.inf), ('momentum', 0, 1), ('weight_decay', 0, math.inf)):
-        if not low <= group[name] < high:                       # NaN fails every comparison
+        if not (isinstance(group[name], NUMBERS) and low <= group[name] < high):    # as NaN is not
             raise InputError(f'{name} must be in [{low}, {high}), got {group[name]}')
-    if not 0 < group['eta'] < math.inf:
+    if not (isinstance(group['eta'], NUMBERS) and 0 < group['eta'] < math.inf):
         raise InputError(f'eta must be > 0 and finite, got {group["eta"]} (SimCLR uses 0.001)')
-    for name, accepted in (('trust_ratio', TRUST_RATIOS), ('momentum_style', MOMENTUM_STYLES)):
+    for name, accepted in (('trust_ratio', TRUST_RATIOS), ('momentum_style', MOMENTUM_STYLES),
+                           ('lars_exclude', (True, False))):
         if group[name] not in accepted:
-            raise InputError(f'{name} must be one of {", ".join(accepted)}, got {group[name]!r}')
+            raise InputError(f'{name} must be one of {", ".join(map(str, accepted))}, got {group[name]!r}')
     if group['momentum_style'] == 'popular' and group['trust_ratio'] == 'openmmlab':
         raise InputError("momentum_style='popular' goes with trust_ratio='official' only")

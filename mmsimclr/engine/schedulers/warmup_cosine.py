@@ -87,6 +87,6 @@ class WarmupCosineLR(_ParamScheduler):
 
 
 def _check_lengths(warmup: float, total: float, unit: str) -> None:
-    if not 0 <= warmup < total:
+    if not (isinstance(warmup, int | float) and isinstance(total, int | float) and 0 <= warmup < total):
         raise InputError(f'warmup must be >= 0 and shorter than total (by default the run), got {warmup} and '
                          f'{total} {unit}; set param_scheduler.0.warmup')

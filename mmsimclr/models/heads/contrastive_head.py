@@ -33,7 +33,7 @@ class ContrastiveHead(BaseModule):
             if temperature is not None:
                 raise InputError(f'temperature must be None for {name}, which has none, got {temperature}; '
                                  'set model.head.temperature=None')
-        elif temperature is None or not 0 < temperature < float('inf'):
+        elif not isinstance(temperature, int | float | Tensor) or not 0 < temperature < float('inf'):
             raise InputError(f'temperature must be > 0 and finite for {name}, got {temperature} (SimCLR uses '
                              '0.1)')
         self.temperature = temperature

@@ -262,6 +262,16 @@ def test_what_is_held_out_stays_so_when_images_are_added_or_the_folder_moves(man
     assert _split(moved, 'held_out') < _split(moved, 'held_out', held_out_share=0.1)
 
 
+@pytest.mark.parametrize(('count', 'has'), [(60, False), (600, True)])
+def test_none_is_held_out_where_there_would_be_few(tmp_path, count, has):
+    for number in range(count):
+        (tmp_path / f'{number}.png').touch()
+    _save(tmp_path / 'readable.png')
+    train, held_out = _split(tmp_path, 'train'), _split(tmp_path, 'held_out')
+    assert len(train) + len(held_out) == count + 1
+    assert (len(held_out) >= 16) == has == bool(held_out)
+
+
 @pytest.mark.parametrize(('name', 'value'), [('split', 'val'), ('held_out_share', 0),
                                                ('held_out_share', 1.0)])
 def test_an_unknown_split_and_a_share_out_of_range_are_refused(root, name, value):
