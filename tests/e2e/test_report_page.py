@@ -30,14 +30,19 @@ pytestmark = [
 
 
 @pytest.fixture(scope='module')
-def browser():
+def chromium():
+    """Return a function from arguments to a browser."""
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            '--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader',
-            '--ignore-gpu-blocklist'])
-        yield browser
-        browser.close()
+        yield lambda *words: playwright.chromium.launch(
+            executable_path=CHROMIUM, args=['--no-sandbox', *words])
+
+
+@pytest.fixture(scope='module')
+def browser(chromium):
+    browser = chromium('--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist')
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope='module')
@@ -283,20 +288,16 @@ def test_ten_thousand_images_stay_below_sixty_megabytes(tmp_path):
     assert 5e6 < page.stat().st_size < 60e6
 
 
-def test_without_webgl_the_rest_works(report):
-    from playwright.sync_api import sync_playwright
+def test_without_webgl_the_rest_works(chromium, report):
     _, names, _, page = report
-    errors = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM,
-                                             args=['--no-sandbox', '--disable-3d-apis'])
-        tab = browser.new_page()
-        tab.on('pageerror', lambda error: errors.append(str(error)))
-        tab.goto(f'file://{page}')
-        assert 'no WebGL' in tab.locator('#map .empty').text_content()
-        first = tab.locator('#outliers .tile').first
-        first.click()
-        assert tab.locator('#inspector h3').text_content() == first.get_attribute('title')
-        assert tab.locator('#inspector .tile').count() == 12 and first.get_attribute('title') in names
-        browser.close()
+    browser, errors = chromium('--disable-3d-apis'), []
+    tab = browser.new_page()
+    tab.on('pageerror', lambda error: errors.append(str(error)))
+    tab.goto(f'file://{page}')
+    assert 'no WebGL' in tab.locator('#map .empty').text_content()
+    first = tab.locator('#outliers .tile').first
+    first.click()
+    assert tab.locator('#inspector h3').text_content() == first.get_attribute('title')
+    assert tab.locator('#inspector .tile').count() == 12 and first.get_attribute('title') in names
+    browser.close()
     assert errors == []
