@@ -1,6 +1,5 @@
 """Exploring a folder of images: a look at it, minutes of pre-training, and the page of what it shows."""
 
-import csv
 import json
 import math
 import time
@@ -11,15 +10,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
 from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.environment import num_usable_cores
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
 from mmsimclr.features import Embedder
-from mmsimclr.files import atomic_writer, read_json
+from mmsimclr.files import atomic_writer, opened_image, read_csv, read_json
 from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR
 from mmsimclr.reporting.report import write_report
 from mmsimclr.run import pretrain
@@ -65,7 +63,8 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
     dataset = UnlabeledImageFolder(str(images))
     sides = {}
     for index in range(0, len(dataset), max(1, len(dataset) // 100)):
-        with suppress(OSError), Image.open(dataset.get_data_info(index)['img_path']) as image:
+        # Decoders of foreign bytes raise almost anything.
+        with suppress(Exception), opened_image(dataset.get_data_info(index)['img_path']) as image:
             image.load()
             sides[index] = min(image.size)
     if not sides:
@@ -136,13 +135,7 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
 
 def read_labels(path: str | Path) -> dict[str, str]:
     """Return the label of each path of a CSV file with the columns ``path`` and ``label``."""
-    if not Path(path).is_file():
-        raise MissingFileError(f'no file of labels at {path}')
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {'path', 'label'} <= {*rows[0]}:
-        raise InputError(f'{path} must be a CSV file with the columns path and label, got '
-                         f'{", ".join(rows[0]) if rows else "no rows"}')
+    rows = read_csv(path, 'a CSV file of labels', ('path', 'label'))
     return {row['path']: row['label'] for row in rows if row['label']}
 
 

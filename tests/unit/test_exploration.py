@@ -76,7 +76,7 @@ def test_the_interval_is_where_a_score_test_just_accepts(hits, total):
 
 
 @pytest.mark.parametrize('content, error, said', [
-    (None, MissingFileError, 'no file'), ('', InputError, 'no rows'),
+    (None, MissingFileError, 'no file'), ('', InputError, 'rows must follow'),
     ('path,class\na,b\n', InputError, 'label')])
 def test_labels_that_cannot_be_used_are_refused_before_the_training(content, error, said, photos, tmp_path):
     if content is not None:
