@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment
-from markupsafe import Markup
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -232,7 +231,7 @@ def render(content: dict[str, Any], atlas: dict[str, Any] | None) -> bytes:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         text['report.html'])
     page = template.render(
-        **content, data=Markup(data), style=Markup(text['report.css']), scripts=[*map(Markup, scripts)],
+        **content, data=data, style=text['report.css'], scripts=scripts,
         hashes=dict(script=' '.join(map(_csp_hash, scripts)), style=_csp_hash(text['report.css'])))
     return page.encode('utf-8', 'replace')                              # of paths that are no text
 
