@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from measure import alternate, parse, ratios, write
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold
 
 from mmsimclr.evaluation.linear_svm import COSTS, fit_svm, svm_features
-from mmsimclr.protocols.svm import run_in_parallel, worker_processes
+from mmsimclr.protocols.svm import run_in_parallel
 
 NUM_FOLDS = 3
 
@@ -67,10 +68,10 @@ def main() -> None:
     features, labels = data(args.images, args.dims, args.classes)
     costs = COSTS[::-(-len(COSTS) // args.costs)]
     precisions = {}
-    with worker_processes():
-        runs = {name: lambda name=name, way=way: precisions.update({name: way()})
-                for name, way in ways(features, labels, costs)}
-        rows = ratios(alternate(runs, args.rounds), 'ours')
+    runs = {name: lambda name=name, way=way: precisions.update({name: way()})
+            for name, way in ways(features, labels, costs)}
+    rows = ratios(alternate(runs, args.rounds), 'ours')
+    get_reusable_executor().shutdown(wait=True)
     difference = np.abs(np.subtract(*precisions.values())).mean()
     write(args.out, benchmark='svm', images=args.images, dims=args.dims, classes=args.classes,
           costs=list(costs), folds=NUM_FOLDS, rounds=args.rounds, processes=joblib.cpu_count(), rows=rows,

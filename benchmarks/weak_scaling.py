@@ -26,17 +26,22 @@ from mmsimclr.models.losses import nt_xent_loss
 
 def count_bytes(counter: Counter) -> None:
     """Let the collectives that the loss uses add what one rank receives or sends."""
-    gather, reduce = dist.all_gather_into_tensor, dist.all_reduce
+    gather, gather_list, reduce = dist.all_gather_into_tensor, dist.all_gather, dist.all_reduce
     share = (dist.get_world_size() - 1) / dist.get_world_size()
 
     def counted_gather(output: torch.Tensor, *args, **kwargs):
         counter['all_gather'] += round(share * output.nbytes)
         return gather(output, *args, **kwargs)
 
+    def counted_gather_list(outputs: list[torch.Tensor], *args, **kwargs):
+        counter['all_gather'] += round(share * sum(output.nbytes for output in outputs))
+        return gather_list(outputs, *args, **kwargs)
+
     def counted_reduce(tensor: torch.Tensor, *args, **kwargs):
         counter['all_reduce'] += round(2 * share * tensor.nbytes)
         return reduce(tensor, *args, **kwargs)
-    dist.all_gather_into_tensor, dist.all_reduce = counted_gather, counted_reduce
+    dist.all_gather_into_tensor, dist.all_gather = counted_gather, counted_gather_list
+    dist.all_reduce = counted_reduce
 
 
 def measure(rank: int, world_size: int, images: int, width: int, rounds: int, folder: str) -> None:

@@ -8,7 +8,6 @@ import torch
 from mmengine.config import Config
 
 from mmsimclr.config.errors import ConfigError
-from mmsimclr.engine import BFloat16OptimWrapper
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS, TRANSFORMS
@@ -42,7 +41,7 @@ def set_precision(config: Config, precision: str) -> None:
     elif precision == 'fp32':
         wrapper.type = 'OptimWrapper'
     else:
-        wrapper.update(type=BFloat16OptimWrapper, enabled='auto' if precision == 'auto' else True)
+        wrapper.update(type='mmsimclr.BFloat16OptimWrapper', enabled='auto' if precision == 'auto' else True)
 
 
 def _set_tracker(config: Config, tracker: str) -> None:

@@ -96,6 +96,11 @@ def is_image(path: str) -> bool:
         return False
 
 
+def is_held_out(name: bytes, share: float) -> bool:
+    """Whether an image is one of the held-out ones, which its name alone decides."""
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], 'big') < share * 2**64
+
+
 @DATASETS.register_module()
 class UnlabeledImageFolder(FileDataset):
     """All images below a folder, in one order that every machine agrees on.
@@ -146,7 +151,7 @@ class UnlabeledImageFolder(FileDataset):
             return
         paths = find_images(Path(self.data_root), self.extensions, self.recursive)
         if self.split != 'all':
-            held_out = {path for path in paths if self._is_held_out(path)}
+            held_out = {path for path in paths if is_held_out(path, self.held_out_share)}
             if len(held_out) < MIN_HELD_OUT:
                 held_out = set()
             paths = [path for path in paths if (self.split == 'held_out') == (path in held_out)]
@@ -172,9 +177,6 @@ class UnlabeledImageFolder(FileDataset):
             raise MachineError(f'the pipeline returned None for {self.get_data_info(idx)["img_path"]}; for '
                                'an image that cannot be read let it raise OSError')
         return result
-
-    def _is_held_out(self, path: bytes) -> bool:
-        return int.from_bytes(hashlib.sha256(path).digest()[:8], 'big') < self.held_out_share * 2**64
 
     def _relative_path(self, idx: int) -> bytes:
         place = range(len(self.data_address))[idx]

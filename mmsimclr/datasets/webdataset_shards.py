@@ -13,8 +13,8 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy import ndarray
 
-from mmsimclr.datasets.base import ArrayDataset
-from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS
+from mmsimclr.datasets.base import ArrayDataset, check_split
+from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, MIN_HELD_OUT, is_held_out
 from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.files import MAX_IMAGE_BYTES, atomic_writer, open_regular, read_npz, read_text
 from mmsimclr.registry import DATASETS
@@ -171,9 +171,16 @@ class WebDatasetShards(ArrayDataset):
     The arguments are those of :class:`~mmsimclr.datasets.base.FileDataset`. ``data_root``, the folder of the
     shards, may hold ``index.npz``, which ``python tools/prepare_data/shards.py index`` writes; else the
     headers of all shards are read at the start. ``classes.txt``, if there, names the classes.
+
+    ``split`` and ``held_out_share`` are as of :class:`~mmsimclr.datasets.UnlabeledImageFolder`; here an
+    image's shard and place in it decide.
     """
 
     ROWS = ('shards', 'offsets', 'lengths', 'labels')
+
+    def __init__(self, data_root: str, split: str = 'all', held_out_share: float = 0.05, **kwargs) -> None:
+        self.split, self.held_out_share = check_split(split, ('all', 'train', 'held_out')), held_out_share
+        super().__init__(data_root, **kwargs)
 
     def read(self) -> None:
         root = Path(self.data_root)
@@ -181,6 +188,13 @@ class WebDatasetShards(ArrayDataset):
         self.names = index.names
         for name in self.ROWS:
             setattr(self, name, getattr(index, name))
+        if self.split != 'all':
+            held_out = np.array([is_held_out(f'{index.names[shard]}/{offset}'.encode(), self.held_out_share)
+                                 for shard, offset in zip(index.shards, index.offsets, strict=True)])
+            if held_out.sum() < MIN_HELD_OUT:
+                held_out[:] = False
+            for name in self.ROWS:
+                setattr(self, name, getattr(self, name)[held_out == (self.split == 'held_out')])
         if (root / CLASSES_NAME).is_file():
             classes = read_text(root / CLASSES_NAME, 'a list of classes').splitlines()
             self._metainfo.setdefault('classes', tuple(classes))

@@ -14,8 +14,8 @@ def shipped_root() -> Path:
     """Return the folder that has ``model-index.yml`` and ``configs``."""
     roots = (PACKAGE / '.mim', PACKAGE.parent)
     for root in roots:
-        if (root / INDEX).is_file():
-            return root
+        if (root / INDEX).is_file():                         # of an editable install a link to the checkout
+            return (root / INDEX).resolve().parent if (root / INDEX).is_symlink() else root
     raise MissingFileError(f'no {INDEX} in {roots[0]} or {roots[1]}: install mmsimclr again')
 
 
@@ -45,7 +45,6 @@ def find_config(name: str | Path) -> Path:
     near = nearest_name(path, path.parent.glob('*.py'), cutoff=0.4) if path.suffix == '.py' else None
     hint = f'; did you mean {near}?' if near else did_you_mean(path.stem, shipped, cutoff=0.4)
     raise MissingFileError(f'no config at {path}{hint} (mmsimclr configs list has those that come with it)')
-
 
 
 def hardware_of(path: Path) -> str:

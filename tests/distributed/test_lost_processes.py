@@ -120,7 +120,7 @@ def test_two_machines_train_one_model(two_hosts, tmp_path, quickstart_config):
     finally:
         for process in processes:
             end(process)
-    assert 'global batch 8 = 4 per device x 2 process(es)' in log(tmp_path / 'host0')
+    assert 'global batch   8 = 4 on each of 2 processes' in log(tmp_path / 'host0')
     assert (tmp_path / 'host0' / 'epoch_1.pth').is_file() and not list(tmp_path.glob('host1/*.pth'))
 
 

@@ -32,8 +32,6 @@ def test_a_deterministic_run_can_be_repeated_from_what_its_result_says(tmp_path,
         environment={**result['flags']['environment'], 'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
                      'OMP_NUM_THREADS': '1'})
     assert result['versions']['torch'] == torch.__version__.split('+')[0]
-    assert 'seed 3; deterministic_algorithms True' in first['log']
-    assert f'torch {result["versions"]["torch"]}' in first['log']
 
 
 def test_without_the_flag_the_result_says_so(tmp_path, quickstart_config, tiny):

@@ -22,7 +22,7 @@ def test_dist_train_trains_on_two_cpu_processes(tmp_path, quickstart_config, tin
                *tiny(1, train_dataloader__batch_size=4))
     log = done.stdout + done.stderr
     assert done.returncode == 0, log
-    assert 'global batch 8 = 4 per device x 2 process(es)' in log
+    assert 'global batch   8 = 4 on each of 2 processes' in log
     assert '14 negatives per anchor' in log
     assert 'step 5/5' in log                                # 40 images, 8 a step
     assert log.count('epoch 1: k-NN accuracy') == 1         # one process speaks

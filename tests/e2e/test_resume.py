@@ -61,7 +61,7 @@ def test_killed_and_resumed_run_is_bit_identical(num_workers, uninterrupted, tmp
     command.insert(4, '--resume')
     status, log = run_tool(tmp_path / 'resumed.log', *command)
     assert status == 0, log
-    assert 'resumed epoch: 2' in log or 'resumed epoch: 3' in log
+    assert 'going on after' in log
     assert 'epoch 1/5' not in log
     assert_identical(load(work_dir), load(uninterrupted))
 

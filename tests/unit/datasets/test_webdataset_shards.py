@@ -11,7 +11,7 @@ from mmengine.dataset import DefaultSampler
 from tiny_folder import write_folder
 from torch.utils.data import DataLoader
 
-from mmsimclr.datasets import WebDatasetShards
+from mmsimclr.datasets import WebDatasetShards, webdataset_shards
 from mmsimclr.datasets.webdataset_shards import scan_shards
 from mmsimclr.engine import SampleIndex, SeededSampler
 from mmsimclr.prepare.shards import write_shards
@@ -302,3 +302,16 @@ def test_a_damaged_index_is_an_error_that_says_how_to_mend_it(shards):
         (shards / 'index.npz').write_bytes(content)
         with pytest.raises(ValueError, match=r'index\.npz .*damaged.*shards\.py index'):
             WebDatasetShards(str(shards))
+
+
+def test_held_out_images_and_the_others_are_all_of_them_and_the_split_stays(shards, monkeypatch):
+    monkeypatch.setattr(webdataset_shards, 'MIN_HELD_OUT', 2)
+
+    def names(split, share=0.5):
+        data = WebDatasetShards(str(shards), split=split, held_out_share=share)
+        return [data.get_data_info(index)['img_path'] for index in range(len(data))]
+
+    train, held_out = names('train'), names('held_out')
+    assert len(held_out) >= 2 and train and sorted(train + held_out) == sorted(names('all'))
+    assert set(held_out) < set(names('held_out', 0.9))
+    assert names('held_out', 0.001) == [] and names('train', 0.001) == names('all')

@@ -92,12 +92,14 @@ def test_a_run_stopped_after_any_iteration_goes_on_in_the_same_bits(at, tmp_path
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_person_who_stops_it_gets_the_command_that_goes_on(number, status, tmp_path, capsys):
+    before = signal.signal(number, signal.default_int_handler)           # under nohup it is ignored
     run = runner(tmp_path, 2, number=number)
     run.go_on = 'mmsimclr train X --resume'
     with pytest.raises(Preempted) as caught:
         run.train()
     assert caught.value.code == status and (tmp_path / 'interrupted.pth').is_file()
     assert capsys.readouterr().out.endswith(' To go on:\n  mmsimclr train X --resume\n')
+    signal.signal(number, before)
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):

@@ -63,7 +63,7 @@ def test_another_encoder_is_refused_and_no_result_written(kind, encoders, tmp_pa
 def test_another_random_initialisation_is_refused(encoders, tmp_path):
     measure(tmp_path, 'linear', None, 1)
     with pytest.raises(ConfigError, match=r'encoder\.base_channels: 4 in the checkpoint, 8 in the config'):
-        measure(tmp_path, 'linear', None, resume=True, **{'encoder.base_channels': 8})
+        measure(tmp_path, 'linear', None, resume=True, **{'random_encoder.base_channels': 8})
 
 
 def test_without_resume_a_used_folder_changes_nothing(encoders, tmp_path):

@@ -9,7 +9,6 @@ from tiny_run import PACK_IMAGE, tiny_config, tiny_runner
 from mmsimclr.config import ConfigError, check_config, load_config
 from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
-from mmsimclr.registry import FUNCTIONS
 from mmsimclr.runner import RunError, build_runner
 from mmsimclr.runner.adapt import adapt, place_views
 from mmsimclr.transforms import (
@@ -200,7 +199,6 @@ class Unsendable:
         raise OSError(28, 'No space left on device')
 
 
-@FUNCTIONS.register_module()
 def lose_batch(items):
     return Unsendable()
 
@@ -208,6 +206,6 @@ def lose_batch(items):
 @pytest.mark.slow
 def test_a_batch_that_is_lost_between_processes_ends_the_run(tmp_path):
     config = tiny_config(tmp_path)
-    config.train_dataloader.update(num_workers=1, timeout=3, collate_fn=dict(type='lose_batch'))
+    config.train_dataloader.update(num_workers=1, timeout=3, collate_fn=dict(type=lose_batch))
     with pytest.raises(RunError, match=r'sent nothing for 3 s \(train_dataloader\.timeout\)'):
         build_runner(config).train()
