@@ -72,7 +72,10 @@ class PreemptionHook(Hook):
                 os.kill(os.getpid(), number)
         elif number == signal.SIGINT:
             if before == number:
-                raise KeyboardInterrupt
+                # An exception may arise inside of a native writer, which ends in another error or an abort.
+                # This is as safe as a kill, also in the middle of a save.
+                os.write(2, b'interrupted\n')
+                os._exit(BY_HAND['SIGINT'])
             # Not by print, in whose middle the signal may have come.
             os.write(2, b'\nCtrl-C: finishing this step and saving; again: ends at once\n')
 

@@ -102,9 +102,19 @@ def test_a_person_who_stops_it_gets_the_command_that_goes_on(number, status, tmp
     signal.signal(number, before)
 
 
-def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
+def test_a_second_ctrl_c_ends_the_process_at_once_without_an_exception(tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)    # a job in the background ignores it
+    ended = []
+
+    def end(status):
+        ended.append(status)
+        raise SystemExit(status)                             # in place of the end of this process
+
+    monkeypatch.setattr('mmsimclr.engine.hooks.preemption.os._exit', end)
+    with pytest.raises(SystemExit):
         runner(tmp_path, 2, number=signal.SIGINT, times=2).train()
+    signal.signal(signal.SIGINT, before)
+    assert ended == [130]
     assert not (tmp_path / 'interrupted.pth').exists()
 
 
