@@ -16,8 +16,3 @@ from .subsets import BalancedSubset, ImageSubset, ListedSubset, balanced_sample
 from .unlabeled_image_folder import UnlabeledImageFolder
 from .voc_multilabel import VOCMultiLabel
 from .webdataset_shards import WebDatasetShards
-
-__all__ = ['CIFAR10', 'BalancedSubset', 'Birdsnap', 'Caltech101', 'ClassFolders', 'INaturalist2018',
-           'IdentityImages', 'ImageSubset', 'InMemoryImages', 'ListedSubset', 'Places205',
-           'ReplaceUnreadable', 'Shapes', 'UnlabeledImageFolder', 'VOCMultiLabel', 'WebDatasetShards',
-           'as_fetched', 'balanced_sample', 'labels_of', 'list_sha256']
