@@ -2,6 +2,7 @@
 
 from .base import labels_of
 from .cifar10 import CIFAR10
+from .class_folders import ClassFolders
 from .identity_images import IdentityImages
 from .in_memory_images import InMemoryImages, as_fetched
 from .listing import list_sha256
