@@ -2,9 +2,8 @@
 
 from mmsimclr.evaluation import knn_accuracy
 
-from .annotation_check import check_annotations
 from .base import Benchmark, EncoderSource, Protocol, run_benchmark
-from .downstream import Detection, Segmentation, check_benchmark
+from .downstream import Detection, Segmentation, check_annotations, check_benchmark
 from .health import Health
 from .knn import KNN, knn_metrics
 from .linear import LinearEvaluation, LinearPerLayer
