@@ -17,4 +17,4 @@ from .reading import (
     read_xml,
 )
 from .shipped import find_config, shipped_configs, shipped_root
-from .verified import atomic_writer, difference, file_digest
+from .verified import atomic_writer, difference, file_digest, write_json

@@ -10,7 +10,7 @@ from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
 from .representation import Representation
-from .result import Predictions, Result, portable_path, read_predictions, read_result, sha256
+from .result import Predictions, Result, portable_path, read_predictions, read_result
 from .retrieval import Retrieval
 from .semi_supervised import SemiSupervised, Supervised
 from .shape_bias import ShapeBias

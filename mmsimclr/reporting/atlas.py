@@ -1,4 +1,4 @@
-"""Atlas of an embedding: its map, neighbours, duplicates, outliers, clusters, a diverse subset, and its files."""
+"""Atlas of an embedding: its map, neighbours, duplicates, outliers, clusters, a diverse subset; its files."""
 
 import base64
 import io
