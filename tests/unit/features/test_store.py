@@ -61,7 +61,7 @@ def test_killed_and_resumed_is_byte_for_byte_what_it_would_have_been(folder, tmp
 
 @pytest.mark.parametrize('form, name, call', [
     *((form, *stop) for form in ('feats.npz', 'feats') for stop in (
-        ('write_json', 1), ('write_manifest', 2), *(('block_checksums', call) for call in (1, 2, 3)),
+        ('write_json', 1), ('write_json', 2), *(('block_checksums', call) for call in (1, 2, 3)),
         # Of the manifest, the identities, the rows, the result's manifest, and the result.
         *(('os.replace', call) for call in range(1, 6)), ('shutil.rmtree', 2))),
     ('feats.npz', 'pack_npz', 1)])
