@@ -9,14 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmsimclr.checkpoints import encoder_weights
 from mmsimclr.checkpoints.config_text import stated_scale
-from mmsimclr.checkpoints.encoder_weights import (
-    BASIC_DEPTHS,
-    NUM_BLOCKS,
-    EncoderWeights,
-    InputScale,
-    check_finite,
-)
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
 from mmsimclr.checkpoints.key_maps import from_detectron2
 from mmsimclr.checkpoints.read import Checkpoint
@@ -53,7 +47,7 @@ class _Candidate:
         return {key: self.state_dict[name] for key, name in self.names.items()}
 
 
-def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
+def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> encoder_weights.EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
     Encoders are found by their structure, a stem and four stages under any prefix, numbered, or under
@@ -72,7 +66,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
         raise _nothing_found(checkpoint, state_dicts)
     chosen = _choose(checkpoint, candidates, select)
     tensors = chosen.tensors
-    check_finite(tensors, checkpoint.path)
+    encoder_weights.check_finite(tensors, checkpoint.path)
     try:
         settings = infer_architecture(tensors)
     except UnsupportedEncoderError as error:
@@ -80,7 +74,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
     layout = _layout(checkpoint, chosen)
     if layout.startswith(SOLO_LEARN) and settings['stem'] == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
-    scale = stated_scale(checkpoint.meta) or InputScale()
+    scale = stated_scale(checkpoint.meta) or encoder_weights.InputScale()
     record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
     if chosen.style == 'Detectron2' and not record:
         raise UnsupportedEncoderError(
@@ -99,7 +93,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
     others = Counter((name if place == chosen.place else place).split('.')[0]
                      for place, names in state_dicts.items() for name in names
                      if place != chosen.place or name not in used)
-    return EncoderWeights(
+    return encoder_weights.EncoderWeights(
         tensors=tensors, settings=settings, input=scale, layout=layout, address=chosen.address,
         neck={key: chosen.state_dict[name] for key, name in head_names.items()}, neck_settings=neck_settings,
         others=others, alternatives=tuple(c.address for c in candidates if c is not chosen),
@@ -237,8 +231,8 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
             'ResNet whose channels are all multiplied')
     if 'layer1.0.conv2.weight' in tensors and tensors['layer1.0.conv2.weight'].shape[1] != channels:
         raise UnsupportedEncoderError('grouped 3x3 convolutions: a ResNeXt, which is not built here')
-    depths = [depth for depth, num_blocks in NUM_BLOCKS.items()
-              if num_blocks == stages and num_convs == (2 if depth in BASIC_DEPTHS else 3)]
+    depths = [depth for depth, num_blocks in encoder_weights.NUM_BLOCKS.items()
+              if num_blocks == stages and num_convs == (2 if depth in encoder_weights.BASIC_DEPTHS else 3)]
     if not depths:
         raise UnsupportedEncoderError(
             f'blocks {stages} of {num_convs} convolutions are no ResNet-18, -34, -50, -101 or -152')

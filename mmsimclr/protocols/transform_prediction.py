@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy import ndarray
 from torch import nn
 
+from mmsimclr import transforms
 from mmsimclr.datasets.base import DatasetWrapper
 from mmsimclr.engine import SampleIndex
 from mmsimclr.errors import InputError, did_you_mean
@@ -17,24 +18,15 @@ from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.registry import PROTOCOLS, TRANSFORMS
-from mmsimclr.transforms import (
-    CenterCrop,
-    GaussianNoise,
-    LoadImage,
-    RandomGrayscale,
-    RandomView,
-    ResizeShortSide,
-    Rotate90,
-    Sobel,
-)
 
 #: By task and class: the share of the images, and the step that they go through; None for none. The colours
 #: are lost as often as in SimCLR's policy.
 TASKS: dict[str, dict[str, tuple[float, dict | None]]] = {
-    'colour': {'colour': (0.8, None), 'grey': (0.2, dict(type=RandomGrayscale, prob=1.0))},
-    'rotation': {str(angle): (0.25, dict(type=Rotate90, angles=[angle])) for angle in (0, 90, 180, 270)},
-    'noise': {'original': (0.5, None), 'noisy': (0.5, dict(type=GaussianNoise))},
-    'sobel': {'original': (0.5, None), 'filtered': (0.5, dict(type=Sobel))},
+    'colour': {'colour': (0.8, None), 'grey': (0.2, dict(type=transforms.RandomGrayscale, prob=1.0))},
+    'rotation': {str(angle): (0.25, dict(type=transforms.Rotate90, angles=[angle]))
+                 for angle in (0, 90, 180, 270)},
+    'noise': {'original': (0.5, None), 'noisy': (0.5, dict(type=transforms.GaussianNoise))},
+    'sobel': {'original': (0.5, None), 'filtered': (0.5, dict(type=transforms.Sobel))},
 }
 
 
@@ -132,7 +124,8 @@ class TransformedImages(DatasetWrapper):
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]
-        self._prepare = LoadImage(), ResizeShortSide(resize_px), CenterCrop(crop_px), RandomView([self._draw])
+        self._prepare = (transforms.LoadImage(), transforms.ResizeShortSide(resize_px),
+                         transforms.CenterCrop(crop_px), transforms.RandomView([self._draw]))
 
     @property
     def metainfo(self) -> dict:

@@ -31,7 +31,8 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
         result = read_result(path)
         if result.config is None:
             raise InputError(f'{path} does not say which config it is of')
-        measurements[Path(result.config).stem, result.dataset or ''].append((path.relative_to(results_dir), result))
+        key = Path(result.config).stem, result.dataset or ''
+        measurements[key].append((path.relative_to(results_dir), result))
     parts = [INTRODUCTION, _overview(measurements)]
     for (config, dataset), runs in sorted(measurements.items()):
         title = f'{config} on {dataset}' if dataset else config
