@@ -14,6 +14,7 @@ from mmsimclr import transforms
 from mmsimclr.datasets.base import DatasetWrapper
 from mmsimclr.engine import SampleIndex
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.features import FeatureFiles
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
@@ -101,12 +102,19 @@ class TransformPrediction(Protocol):
 
     def _features(self, benchmark: Benchmark, part: str, task: str) -> Any:
         """Return the features of the transformed images of a part, and their classes as labels."""
-        size = preparation_for(benchmark.encoder.backbone, **self.preparation)
         # Each task draws by itself, for training other than for the test.
         seed = np.random.SeedSequence([benchmark.seed, *f'{part} {task}'.encode()]).generate_state(1)
-        transformed = dict(type=TransformedImages, dataset=self.datasets[part], classes=self.tasks[task],
-                           seed=int(seed[0]), resize_px=size.resize_px, crop_px=size.crop_px)
-        return benchmark.features(transformed, self.stages, resize_px=size.crop_px, crop_px=size.crop_px)
+        return transformed_features(benchmark, self.stages, self.preparation, dataset=self.datasets[part],
+                                    classes=self.tasks[task], seed=int(seed[0]))
+
+
+def transformed_features(benchmark: Benchmark, stages: Sequence[str], preparation: Mapping[str, Any],
+                         **images: Any) -> FeatureFiles:
+    """Return features of :class:`TransformedImages`, which are prepared before the step as others are."""
+    size = preparation_for(benchmark.encoder.backbone, **preparation)
+    return benchmark.features(
+        dict(type=TransformedImages, resize_px=size.resize_px, crop_px=size.crop_px, **images), stages,
+        resize_px=size.crop_px, crop_px=size.crop_px)
 
 
 class TransformedImages(DatasetWrapper):

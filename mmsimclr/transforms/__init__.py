@@ -23,12 +23,3 @@ from .operators import Cutout, GaussianNoise, Rotate90, Sobel
 from .policy import AutoAugment, SimCLRView, simclr_view
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed, simclr_views
-
-__all__ = ['AutoAugment', 'CenterCrop', 'ColorJitter', 'Cutout', 'DeviceViews', 'GaussianBlur',
-           'GaussianNoise', 'ImageReadError', 'LoadImage', 'LoadImageForCrops', 'MultiView', 'PCALighting',
-           'PackForDevice', 'PackImage', 'PackViews', 'RandomGrayscale', 'RandomHorizontalFlip',
-           'RandomResizedCrop', 'RandomSolarize', 'RandomView', 'Resize', 'ResizeShortSide', 'Rotate90',
-           'SimCLRView', 'Sobel', 'Transform', 'adjust_color', 'adjust_hue', 'decode_image', 'gaussian_blur',
-           'image_to_tensor', 'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view',
-           'simclr_views',
-           'solarize', 'to_grayscale']

@@ -2,5 +2,3 @@
 
 from .downstream_resnet import DownstreamResNet
 from .resnet import ResNet
-
-__all__ = ['DownstreamResNet', 'ResNet']
