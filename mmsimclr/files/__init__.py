@@ -20,9 +20,3 @@ from .reading import (
 )
 from .shipped import find_config, shipped_configs, shipped_root
 from .verified import atomic_writer, difference, file_digest
-
-__all__ = ['MAX_IMAGE_BYTES', 'MAX_PIXELS', 'DownloadError', 'HeldError', 'Lease', 'LostLeaseError',
-           'ProgressLine', 'UnreachableError', 'atomic_writer', 'check_fields', 'difference', 'download',
-           'file_digest', 'find_config', 'leased', 'locked_file', 'map_npy', 'map_npz', 'open_regular',
-           'opened_image', 'parse_json', 'read_csv', 'read_if_whole', 'read_json', 'read_npz', 'read_regular',
-           'read_text', 'read_xml', 'shipped_configs', 'shipped_root', 'unpack']
