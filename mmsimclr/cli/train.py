@@ -69,7 +69,7 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
     pretrain(settings, settings.filename, command_line())
     if distributed.rank() == 0 and pictures:
-        from mmsimclr.reporting.run_pictures import save_run_pictures
+        from mmsimclr.reporting.figures import save_run_pictures
         for picture in save_run_pictures(settings.work_dir, images):
             click.echo(picture)
     distributed.stop()

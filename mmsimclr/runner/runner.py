@@ -40,9 +40,8 @@ from mmsimclr.runner.checkpointing import (
     save_whole,
     write_text,
 )
-from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
-from mmsimclr.runner.log import DeferredMessageHub
+from mmsimclr.runner.log import ConsoleHook, DeferredMessageHub, show_little
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
 from mmsimclr.runner.resume import (
     check_place,
