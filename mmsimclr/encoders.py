@@ -179,8 +179,9 @@ def feature_dim(backbone: nn.Module, channels: int = 3) -> int:
     """Return the length of an encoder's pooled feature, which one black image shows."""
     side, was_training = image_side(backbone) or USUAL_PX, backbone.training
     weight = next(backbone.parameters(), torch.empty(0))
+    backbone.eval()                                     # which of mmpretrain's returns nothing
     try:
-        features = last_features(backbone.eval(), torch.zeros(1, channels, side, side, device=weight.device))
+        features = last_features(backbone, torch.zeros(1, channels, side, side, device=weight.device))
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         raise InputError(
             f'{type(backbone).__name__} does not take an image of {channels} x {side} x {side} ({error}), so '
