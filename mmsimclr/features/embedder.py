@@ -184,7 +184,8 @@ class Embedder:
                 raise InputError(f'{", ".join(self.stages)}: a backbone alone has no projection head; give '
                                  'projection_head, or the checkpoint of the pre-training run')
             self.projection_head = projection_head.to(self.device).eval()
-        self.backbone = backbone.to(self.device).eval()
+        self.backbone = backbone.to(self.device)
+        self.backbone.eval()                                 # which of mmpretrain's returns nothing
         self.input = input if input is not None else self.report.input
         self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash)
         self._scale = ViewPreprocessor(self.input.mean, self.input.std).to(self.device)

@@ -138,7 +138,9 @@ class EncoderSource:
             if self.weights is not None:
                 return checkpoints.build_encoder(self.weights, stages=POOLED_FEATURES)
             torch.manual_seed(self.seed)
-            return build_backbone(self.settings, POOLED_FEATURES).eval(), None
+            backbone = build_backbone(self.settings, POOLED_FEATURES)
+            backbone.eval()
+            return backbone, None
 
 
 @dataclass

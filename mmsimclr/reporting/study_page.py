@@ -99,8 +99,9 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
              f'Measured here: {_setting(study, results)}', '',
              text_table(*table_of(study, results), markdown=True), '']
     if study.published:
-        parts += [f'Published ({study.source or "Chen et al. 2020"}; another setting, so compare directions):', 
-                  '', text_table(*published_rows(study), markdown=True), '']
+        source = study.source or 'Chen et al. 2020'
+        parts += [f'Published ({source}; another setting, so compare directions):', '',
+                  text_table(*published_rows(study), markdown=True), '']
     if study.claims:
         parts += ['| claim | verdict | numbers |', '|---|---|---|',
                   *(f'| {each.text} | **{each.verdict}** | {each.detail.replace("|", "×")} |'

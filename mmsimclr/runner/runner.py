@@ -23,8 +23,9 @@ from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import feature_dim
 from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.files import HeldError, Lease, leased
 from mmsimclr.models import SimCLR
 from mmsimclr.registry import LOOPS
@@ -88,19 +89,16 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 def check_widths(model: nn.Module) -> None:
     """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
-    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, under
-    heads with a first layer ``fc0`` on pooled features.
+    Checked are heads with a first layer ``fc0`` on pooled features, if the encoder takes a usual image.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
-    width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
     first = getattr(neck, 'fc0', None)
-    if not (isinstance(first, nn.Linear) and getattr(neck, 'with_avg_pool', True)
-            and isinstance(width, int) and indices):
+    if not isinstance(first, nn.Linear) or not getattr(neck, 'with_avg_pool', True):
         return
-    if stages := [index for index in indices if isinstance(index, int)]:
-        width //= 2**(getattr(encoder, 'num_stages', 4) - 1 - max(stages))
-    else:                                                                       # the stem alone
-        width = encoder.conv1.out_channels
+    try:
+        width = feature_dim(encoder, model.data_preprocessor.mean.numel())
+    except (InputError, InputTypeError, AttributeError):
+        return
     if first.in_features != width:
         raise ConfigError(
             f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {width} "
