@@ -14,9 +14,3 @@ from .metrics import SegmentationMetric, VOCBoxMetric
 from .optimizers import LARS, BFloat16OptimWrapper, LARSOptimWrapperConstructor
 from .samplers.seeded_sampler import SampleIndex, SeededSampler
 from .schedulers.warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
-
-__all__ = ['LARS', 'PREEMPTED', 'AtomicCheckpointHook', 'BFloat16OptimWrapper', 'BatchNormMomentumHook',
-           'EarlyStoppingHook', 'FiniteLossHook', 'FrozenEncoderHook', 'LARSOptimWrapperConstructor',
-           'OnlineKNNHook', 'Preempted', 'PreemptionHook', 'RepresentationHealthHook', 'RunSummaryHook',
-           'SampleIndex', 'SeededSampler', 'SegmentationMetric', 'UnreadableImagesHook', 'VOCBoxMetric',
-           'WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']

@@ -7,7 +7,6 @@ from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
 from .locks import locked_file
 from .progress import ProgressLine
-from .rasters import KEPT_DTYPES, Raster, decode_raster, is_tiff, picture_values, raster_of
 from .reading import (
     check_fields,
     open_regular,
@@ -21,10 +20,3 @@ from .reading import (
 )
 from .shipped import find_config, shipped_configs, shipped_root
 from .verified import atomic_writer, difference, file_digest
-
-__all__ = ['KEPT_DTYPES', 'MAX_IMAGE_BYTES', 'MAX_PIXELS', 'DownloadError', 'HeldError', 'Lease',
-           'LostLeaseError', 'ProgressLine', 'Raster', 'UnreachableError', 'atomic_writer', 'check_fields',
-           'decode_raster', 'difference', 'download', 'file_digest', 'find_config', 'is_tiff', 'leased',
-           'locked_file', 'map_npy', 'map_npz', 'open_regular', 'opened_image', 'parse_json',
-           'picture_values', 'raster_of', 'read_csv', 'read_if_whole', 'read_json', 'read_npz',
-           'read_regular', 'read_text', 'read_xml', 'shipped_configs', 'shipped_root', 'unpack']

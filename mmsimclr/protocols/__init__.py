@@ -20,11 +20,3 @@ from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning
 from .transform_prediction import TransformPrediction
-
-__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health',
-           'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Representation',
-           'Result', 'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised',
-           'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'TransformPrediction',
-           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics',
-           'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark', 'sha256',
-           'train_classifier']

@@ -24,6 +24,7 @@ from mmsimclr.engine import FrozenEncoderHook
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
 from mmsimclr.features import of_projection_head, weights_sha256
+from mmsimclr.features.images import preparation_for
 from mmsimclr.models import Classifier
 from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
@@ -87,7 +88,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                          f'{", ".join(unchanged) or "no weights"} stayed as drawn; what it answers says '
                          'nothing about the encoder. Set train_cfg.max_epochs >= 1 and a learning rate > 0')
     _warn_of_guessing(runner, len(test.dataset.metainfo['classes']) ** len(model.heads))
-    settings = dict(epochs=runner.max_epochs, **training_settings(runner, config),
+    settings = dict(epochs=runner.max_epochs, image_px=list(test.dataset[0]['inputs'].shape[-2:]),
+                    **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
     for part in (train_set, test.dataset):
         benchmark.note_missing(part)
@@ -113,6 +115,8 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
         raise ConfigError(f'a protocol that trains needs {", ".join(lacking)} in the config')
     if options:
         config.merge_from_dict(dict(options))
+    for loader in ('train_dataloader', 'test_dataloader'):
+        _fill_sizes((config.get(loader) or {}).get('dataset') or {}, benchmark.encoder)
     config.work_dir = str(benchmark.work_dir / name if name else benchmark.work_dir)
     config.setdefault('experiment_name', '-'.join(Path(config.work_dir).absolute().parts[-2:]))
     # MMEngine's Runner takes the GPU wherever there is one.
@@ -122,6 +126,17 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
                          f'{benchmark.device!r}; to train on the CPU of a machine with a GPU set '
                          'CUDA_VISIBLE_DEVICES= (empty)')
     return config
+
+
+def _fill_sizes(part: Any, encoder: EncoderSource) -> None:
+    """Fill in ``size=None`` of the transforms of a dataset: the size of the encoder's views."""
+    for each in part.values() if isinstance(part, Mapping) else part:
+        if isinstance(each, list | tuple | Mapping):
+            _fill_sizes(each, encoder)
+    if isinstance(part, Mapping) and 'size' in part and part['size'] is None:
+        expected = preparation_for(encoder.backbone)
+        resizes = getattr(part['type'], '__name__', part['type']).rpartition('.')[2] == 'ResizeShortSide'
+        part['size'] = expected.resize_px if resizes else expected.crop_px
 
 
 def training_settings(runner: Runner, config: Config) -> dict[str, Any]:

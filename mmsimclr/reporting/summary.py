@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +198,7 @@ def _config(result: Result) -> str:
         words = shlex.split(result.command or '')
     except ValueError:                          # a lone quote
         words = result.command.split()
-    options = words[words.index('--cfg-options') + 1:] if '--cfg-options' in words else []
-    options = list(takewhile(lambda word: not word.startswith('--'), options))
+    options = [word for word in words if re.match(r'[A-Za-z_][\w.]*=', word)]
     has_name = any(option.startswith('dataset_name=') for option in options)
     different = [option for option in options if not NOT_OF_THE_ROW.fullmatch(option.partition('=')[0])
                  and not (has_name and option.startswith('data_root='))]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
 from torch import Tensor
@@ -22,72 +21,12 @@ USUAL_VALUES = 10_000
 MAX_WAITING = 1000                  # scalars on the device
 
 
-class RecentHistory(HistoryBuffer):
-    """MMEngine's history of a scalar, for the last ``max_length`` values, written in place.
-
-    MMEngine's copies the whole history at each step. Here a value costs the same at any step: when the arrays
-    are full, what counts moves to the start of arrays with as much room again.
-    """
-
-    def __init__(self, values: np.ndarray, counts: np.ndarray, max_length: int = USUAL_VALUES) -> None:
-        # Not empty slices: [-0:] is all.
-        super().__init__(values[max(0, len(values) - max_length):], counts[max(0, len(counts) - max_length):],
-                         max_length)
-
-    def update(self, log_val: float, count: int = 1) -> None:
-        """Add a value that stands for ``count`` of them."""
-        if not isinstance(log_val, int | float) or not isinstance(count, int | float):
-            raise TypeError(f'a value and its count must be numbers, got {log_val!r} and {count!r}')
-        for arrays, value in ((self._values, log_val), (self._counts, count)):
-            arrays.append(value, self.max_length)
-
-    @property
-    def _log_history(self) -> np.ndarray:
-        return self._values.recent(self.max_length)
-
-    @_log_history.setter
-    def _log_history(self, values: np.ndarray) -> None:
-        self._values = _Tail(values)
-
-    @property
-    def _count_history(self) -> np.ndarray:
-        return self._counts.recent(self.max_length)
-
-    @_count_history.setter
-    def _count_history(self, counts: np.ndarray) -> None:
-        self._counts = _Tail(counts)
-
-    def plain(self) -> HistoryBuffer:
-        """Return a copy of MMEngine's class, as checkpoints have it."""
-        return HistoryBuffer(self._log_history, self._count_history)
-
-
-class _Tail:
-    """The end of a growing array."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self._array, self._end = np.array(values), len(values)
-
-    def append(self, value: float, max_length: int) -> None:
-        # The type is that which numpy.append would give: integers become floats with the first float.
-        kind = np.result_type(self._array.dtype, np.asarray(value).dtype)
-        if self._end == len(self._array) or kind != self._array.dtype:
-            kept = self.recent(max_length)
-            array = np.empty(len(kept) + max(64, len(kept)), kind)
-            array[:len(kept)] = kept
-            self._array, self._end = array, len(kept)
-        self._array[self._end] = value
-        self._end += 1
-
-    def recent(self, max_length: int) -> np.ndarray:
-        return self._array[max(0, self._end - max_length):self._end]
-
-
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub, whose scalars stay on the device until a log line or a checkpoint needs them.
 
     MMEngine's reads the losses at once, so that the host waits for the device at each step, and keeps a
-    million values of each. This one keeps the last ``num_values``, also of a checkpoint that has more.
+    million values of each, which it copies with every new one. This one keeps the last ``num_values``, also
+    of a checkpoint that has more.
     """
 
     num_values = USUAL_VALUES
@@ -127,12 +66,9 @@ class DeferredMessageHub(MessageHub):
         return self._log_scalars[key] if key in self._log_scalars else super().get_scalar(key)
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint keeps, in MMEngine's classes."""
+        """Return what a checkpoint keeps."""
         self._read(*self._waiting)
-        state = super().state_dict()
-        state['log_scalars'] = OrderedDict((key, history.plain() if isinstance(history, RecentHistory) else
-                                            history) for key, history in state['log_scalars'].items())
-        return state
+        return super().state_dict()
 
     def load_state_dict(self, state_dict: MessageHub | dict) -> None:
         """Load what a checkpoint has, and keep as much of each scalar as this hub does."""
@@ -150,8 +86,9 @@ class DeferredMessageHub(MessageHub):
         self._shorten(key)
 
     def _shorten(self, key: str) -> None:
-        if type(history := self._log_scalars[key]) is HistoryBuffer:
-            self._log_scalars[key] = RecentHistory(*history.data, self.num_values)
+        if (history := self._log_scalars[key]).max_length != self.num_values:
+            self._log_scalars[key] = HistoryBuffer(
+                *(part[-self.num_values:] for part in history.data), self.num_values)
 
 
 # Whoever asks MMEngine for the hub of a name, or for the current one, gets this.

@@ -5,7 +5,3 @@ from .published import paper_tables, published_table
 from .record import CellResult, read_records, write_records
 from .run import Worker, run_study, submit_study
 from .study import Cell, Measure, Study, load_study
-
-__all__ = ['Cell', 'CellResult', 'Measure', 'Study', 'Verdict', 'Worker', 'correlations', 'judge',
-           'load_study', 'paper_tables', 'published_table', 'read_records', 'run_study', 'spearman',
-           'submit_study', 'values_at', 'write_records']

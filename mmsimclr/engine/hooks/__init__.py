@@ -10,7 +10,3 @@ from .preemption import PREEMPTED, Preempted, PreemptionHook
 from .representation_health import RepresentationHealthHook
 from .run_summary import RunSummaryHook
 from .unreadable_images import UnreadableImagesHook
-
-__all__ = ['PREEMPTED', 'AtomicCheckpointHook', 'BatchNormMomentumHook', 'EarlyStoppingHook',
-           'FiniteLossHook', 'FrozenEncoderHook', 'OnlineKNNHook', 'Preempted', 'PreemptionHook',
-           'RepresentationHealthHook', 'RunSummaryHook', 'UnreadableImagesHook']

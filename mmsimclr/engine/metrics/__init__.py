@@ -3,6 +3,3 @@
 from .image_wise_metric import ImageWiseMetric
 from .segmentation_metric import SegmentationMetric
 from .voc_box_metric import VOCBoxMetric, eleven_point_and_area, match_detections
-
-__all__ = ['ImageWiseMetric', 'SegmentationMetric', 'VOCBoxMetric', 'eleven_point_and_area',
-           'match_detections']
