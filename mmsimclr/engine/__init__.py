@@ -2,6 +2,7 @@
 
 from .hooks.atomic_checkpoint import AtomicCheckpointHook
 from .hooks.batch_norm_momentum import BatchNormMomentumHook
+from .hooks.clipped_images import ClippedImagesHook
 from .hooks.early_stopping import EarlyStoppingHook
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.frozen_encoder import FrozenEncoderHook

@@ -185,6 +185,12 @@ def picture_values(picture: Image.Image) -> ndarray:
     return np.asarray(picture)
 
 
+def is_raster(data: bytes) -> bool:
+    """Whether a file is of a kind that may have other channels than colours, or more than 8 bits of each."""
+    return data.startswith((b'\x93NUMPY', *TIFF_STARTS)) or data[128:132] == b'DICM' or (
+        data.startswith(b'\x89PNG') and data[24:25] == b'\x10')
+
+
 def is_tiff(path: str | os.PathLike) -> bool:
     """Whether a file begins as TIFF does."""
     with open_regular(path) as file:

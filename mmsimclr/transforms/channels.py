@@ -5,7 +5,8 @@ file's values become 0 and 255, which the model then sees as 0 and 1. Nothing is
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -26,9 +27,18 @@ _ACCEPTED = ("a pair of numbers, such as (0, 10000), or of lists with a number f
              "type, 0 to 1 of floats; or 'window', that of a DICOM file")
 
 
-def read_raster(path: str | os.PathLike, channels: int | None = None) -> Raster:
-    """Return the values of an image file as they are, all bits of them, or raise ImageReadError."""
-    return _decoded(read_bytes(path), os.fspath(path), channels)
+def read_raster(path: str | os.PathLike, channels: int | None = None, data: bytes | None = None) -> Raster:
+    """Return the values of an image file as they are, all bits of them, or raise ImageReadError.
+
+    ``data`` is its content, where it has been read; ``path`` is then for messages.
+    """
+    try:
+        return decode_raster(read_bytes(path) if data is None else data, channels)
+    except (MemoryError, MachineError, ImageReadError):
+        raise
+    except Exception as error:                     # decoders of foreign bytes raise almost anything
+        reason = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
+        raise ImageReadError(f'cannot read image {os.fspath(path)}: {reason}') from error
 
 
 @TRANSFORMS.register_module()
@@ -62,9 +72,12 @@ class LoadChannels(Transform):
             self.value_range, str) else [list(each) if isinstance(each, list | tuple) else each
                                          for each in self.value_range])
 
-    def fix_dtype(self, item: dict) -> None:
-        """Have all images be of the type of this one."""
-        self.dtype = self.dtype or self._raster(item).values.dtype.name
+    def fix_dtype(self, items: Iterable[dict]) -> None:
+        """Have all images be of the type of the first of these that can be read, where no type is given."""
+        for item in items if self.dtype is None else ():
+            with suppress(ImageReadError):
+                self.dtype = self._raster(item).values.dtype.name
+                return
 
     def transform(self, results: dict) -> dict:
         """Fill ``img``, ``ori_shape`` (height, width) and ``clipped``."""
@@ -97,7 +110,7 @@ class LoadChannels(Transform):
             img = picture_values(img)
         if isinstance(img, ndarray):
             return raster_of(img, self.channels)
-        return read_raster(name, self.channels) if img is None else _decoded(img, name, self.channels)
+        return read_raster(name, self.channels, img)
 
     def _limits(self, raster: Raster) -> tuple[ndarray, ndarray]:
         """Return what becomes 0 and 255, float32 [C] or [1] each."""
@@ -114,16 +127,6 @@ class LoadChannels(Transform):
         else:
             limits = np.iinfo(raster.values.dtype).min, np.iinfo(raster.values.dtype).max
         return np.array(limits, np.float32).reshape(2, 1)
-
-
-def _decoded(data: bytes, name: str, channels: int | None) -> Raster:
-    try:
-        return decode_raster(data, channels)
-    except (MemoryError, MachineError):
-        raise
-    except Exception as error:                     # decoders of foreign bytes raise almost anything
-        reason = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
-        raise ImageReadError(f'cannot read image {name}: {reason}') from error
 
 
 def _parse_range(value: Any, channels: int) -> tuple[list[float] | None, ndarray | None]:

@@ -18,13 +18,13 @@ from mmsimclr.errors import MachineError
 # which rounding averages out, and 1.1e-5 for the map.
 TOLERANCES = {'features': 1e-5, 'map': 1e-4}
 PROTOBUF_BYTES = 2**31                                       # the largest message
-CHECKED_SHAPES = ((1, 3, 96, 128), (5, 3, 75, 97))           # two batch sizes, even and odd sides
+CHECKED_SHAPES = ((1, 96, 128), (5, 75, 97))                 # two batch sizes, even and odd sides
 
 
 def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder as an ONNX graph with any number and size of images.
 
-    The input ``images``, float32 [N, 3, H, W], is scaled as the record in the model's metadata says. Outputs
+    The input ``images``, float32 [N, C, H, W], is scaled as the record in the model's metadata says. Outputs
     are ``features`` [N, C], the last map averaged over its area, and ``map`` [N, C, H/32, W/32] (CIFAR: H/8).
     Raise a UserError if a package is missing, the encoder is too large for one file (2 GiB), or onnxruntime's
     results differ from the encoder's by more than ``TOLERANCES``.
@@ -52,6 +52,7 @@ class _PooledEncoder(nn.Module):
     def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone
+        self.channels = getattr(backbone, 'settings', {}).get('in_channels', 3)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         last = self.backbone(images)[-1]                     # [N, C, H/32, W/32]
@@ -68,8 +69,9 @@ def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')                      # of torch, about its own parts
         program = torch.onnx.export(
-            model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
-            input_names=['images'], output_names=['features', 'map'], dynamic_shapes=(sizes,))
+            model, (torch.zeros(2, model.channels, 128, 160),), dynamo=True, verbose=False,
+            external_data=False, input_names=['images'], output_names=['features', 'map'],
+            dynamic_shapes=(sizes,))
     if pads_as_tensorflow:
         model.backbone.set_stem_pool('same')
     graph = program.model_proto
@@ -87,8 +89,8 @@ def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
 def _compare(session, model: _PooledEncoder) -> None:
     """Refuse the graph if onnxruntime does not compute what the encoder does."""
     generator = torch.Generator().manual_seed(0)
-    for shape in CHECKED_SHAPES:
-        images = torch.randn(shape, generator=generator)
+    for batch, *sides in CHECKED_SHAPES:
+        images = torch.randn(shape := (batch, model.channels, *sides), generator=generator)
         with torch.no_grad():
             expected = model(images)
         outputs = session.run(list(TOLERANCES), {'images': images.numpy()})

@@ -32,6 +32,10 @@ def lacking(library: str, encoder: EncoderWeights) -> list[str]:
     # OpenMMLab has base_channels; of Detectron2's blocks, bottlenecks take any width (build_resnet_backbone).
     if width != 1 and (library in ('torchvision', 'timm') or (library == 'Detectron2' and basic)):
         lacks.append(f'width_multiplier={width} (its ResNet-{settings["depth"]} has width 1 only)')
+    if (channels := settings.get('in_channels', 3)) != 3 and library not in ('OpenMMLab', 'timm'):
+        lacks.append(f'in_channels={channels} (its stem takes RGB)')
+    if encoder.input.reading is not None:
+        lacks.append(f'images read as {dict(encoder.input.reading)} (its images are 8-bit RGB)')
     if eps != 1e-5:
         lacks.append(f'norm_eps={eps} (its norms use 1e-05)')
     return lacks

@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint import AtomicCheckpointHook
 from .batch_norm_momentum import BatchNormMomentumHook
+from .clipped_images import ClippedImagesHook
 from .early_stopping import EarlyStoppingHook
 from .finite_loss import FiniteLossHook
 from .frozen_encoder import FrozenEncoderHook

@@ -52,6 +52,8 @@ class PackForDevice(Transform):
         samples = {'sample_idx': int(index), 'epoch': getattr(index, 'epoch', 0),
                    'seed': index.seed if hasattr(index, 'seed') else random.getrandbits(63),
                    'image_size': torch.tensor((height, width))}
+        if 'clipped' in results:
+            samples['clipped'] = results['clipped']
         return {'inputs': torch.from_numpy(canvas), 'data_samples': samples}
 
 

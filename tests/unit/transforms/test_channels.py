@@ -189,13 +189,14 @@ def test_other_images_are_refused_not_scaled(tmp_path):
     with pytest.raises(ImageReadError, match=r'a\.tif.* 4 channels of uint16, and 13'):
         load(dict(img_path=path))
     load = LoadChannels(4, (0, 10000))
-    load.fix_dtype(dict(img_path=path))
+    load.fix_dtype([dict(img_path=str(tmp_path / 'none.tif')), dict(img_path=path)])
     assert load.reading == dict(channels=4, dtype='uint16', value_range=[0, 10000])
     load(dict(img_path=path))
     with pytest.raises(ImageReadError, match=r'4 channels of uint8, and 4 of uint16'):
         load(dict(img=bands(4, 'uint8')))
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning:pydicom')
 def test_damaged_and_odd_files_end_in_an_error_that_names_them(tmp_path):
     good = {}
     for name, options in (('plain', {}), ('packed', dict(compression='zlib'))):
