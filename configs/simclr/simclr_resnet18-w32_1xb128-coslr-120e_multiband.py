@@ -24,9 +24,9 @@ batch_size = 128
 global_batch = batch_size
 lr = 3.0
 view_size = 96
-# What mmsimclr prepare stats PATH prints goes here, or on the command line: the number of channels, the values
-# that become 0 and 1, the type of the files' values (None: that of the first file), and mean and deviation of
-# each channel on the scale of 0 to 255 (None: 0 and 255).
+# What mmsimclr prepare stats PATH prints goes here, or on the command line: the number of channels, the
+# values that become 0 and 1, the type of the files' values (None: that of the first file), and mean and
+# deviation of each channel on the scale of 0 to 255 (None: 0 and 255).
 channels = 3
 value_range = 'dtype'
 dtype = None
