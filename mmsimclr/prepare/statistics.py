@@ -101,7 +101,8 @@ def values_of(bins: ndarray, dtype: str) -> ndarray:
         return bins + float(np.iinfo(dtype).min)
     ordered = (bins.astype(np.uint32) << np.uint32(16)) | np.uint32(1 << 15)
     bits = np.where(ordered & _SIGN, ordered & _OTHERS, ~ordered).astype(np.uint32)
-    return bits.view(np.float32).astype(float)
+    with np.errstate(invalid='ignore'):                     # bins of NaN
+        return bits.view(np.float32).astype(float)
 
 
 @dataclass
@@ -240,11 +241,12 @@ def suggested_settings(values: ChannelValues) -> dict[str, Any]:
     low, high = 0.0, 255.0
     if values.dtype != 'uint8':
         percentiles = values.percentiles()
-        low, high = float(f'{percentiles[0].min():.4g}'), float(f'{percentiles[-1].max():.4g}')
-    if not low < high:
-        low, high = low, low + 1
-    if np.dtype(values.dtype).kind in 'iu':
-        low, high = math.floor(low), math.ceil(high)
+        low, high = percentiles[0].min(), percentiles[-1].max()
+        if values.dtype == 'float32':
+            low, high = float(f'{low:.4g}'), float(f'{high:.4g}')
+        low, high = (low, high) if low < high else (low, low + 1)
+    if values.dtype != 'float32':
+        low, high = int(low), int(high)
     scale = 255 / (high - low)
     mean, deviation = (values.mean - low) * scale, np.maximum(values.deviation * scale, 1.0)
     return dict(channels=len(mean), value_range=(low, high), dtype=values.dtype,

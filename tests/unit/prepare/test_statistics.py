@@ -1,4 +1,4 @@
-"""Statistics of a folder: they are those of all pixels together, whatever the order, and after interruptions."""
+"""Statistics of a folder are those of all pixels together, also after interruptions."""
 
 import json
 import math
@@ -27,10 +27,11 @@ from mmsimclr.prepare.statistics import (
 KINDS = ('uint8', 'uint16', 'int16', 'float32')
 
 
-def image(seed: int, kind: str, channels: int = 3, side: int = 12) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    values = generator.normal([100, 1000, 12_000][:channels] or 5, 40 + seed, (side + seed % 3, side, channels))
-    return values.clip(0, 255).astype(kind) if kind == 'uint8' else values.astype(kind)
+def image(seed: int, kind: str) -> np.ndarray:
+    values = np.random.default_rng(seed).normal([100, 1000, 12_000], 40 + seed, (12 + seed % 3, 12, 3))
+    if kind == 'uint8':
+        values = values.clip(max=255)
+    return (values.clip(min=0) if kind.startswith('uint') else values).astype(kind)
 
 
 def folder(path, kind: str, count: int = 40) -> np.ndarray:
@@ -71,7 +72,8 @@ def test_bins_are_in_the_order_of_values(kind):
         [-3e38, -7.5, -1e-30, -0.0, 0.0, 1e-30, 0.3, 7.5, 3e38], np.float32)
     bins = bins_of(values)
     assert bins.dtype == np.int64 and (np.diff(bins) >= 0).all() and bins.min() >= 0 and bins.max() < BINS
-    np.testing.assert_allclose(values_of(bins, kind), values, rtol=0 if kind != 'float32' else 0.004, atol=1e-38)
+    tolerance = 0.004 if kind == 'float32' else 0
+    np.testing.assert_allclose(values_of(bins, kind), values, rtol=tolerance, atol=1e-38)
     if kind == 'float32':
         assert bins[3] == bins[4]
 
@@ -114,7 +116,8 @@ def test_processes_find_the_same(tmp_path):
     folder(tmp_path / 'images', 'uint16')
     calls = []
     one = folder_statistics(tmp_path / 'images', tmp_path / 'one', workers=1).of_most()
-    two = folder_statistics(tmp_path / 'images', tmp_path / 'two', 2, lambda *done: calls.append(done)).of_most()
+    two = folder_statistics(tmp_path / 'images', tmp_path / 'two', 2,
+                            lambda *done: calls.append(done)).of_most()
     assert (one.mean == two.mean).all() and (one.squares == two.squares).all()
     assert calls[0] == (0, 40) and calls[-1] == (40, 40) and calls == sorted(calls)
 
@@ -124,16 +127,16 @@ def test_what_is_mixed_is_told_with_counts_and_examples(tmp_path):
     tifffile.imwrite(tmp_path / 'odd_bands.tif', np.zeros((5, 12, 12), np.uint16))
     Image.new('RGB', (30, 20)).save(tmp_path / 'odd_type.png')
     (tmp_path / 'damaged.tif').write_bytes(b'II*\0 nothing')
-    result = CliRunner().invoke(prepare, ['stats', str(tmp_path), '--out', str(tmp_path / 'out/s'), '--workers', '1'])
+    result = CliRunner().invoke(prepare, [
+        'stats', str(tmp_path), '--out', str(tmp_path / 'out/s'), '--workers', '1'])
     assert result.exit_code == 0, result.output
     text = result.output
-    for part in ('6 images of 3 channels of uint16', '1 images of 5 channels of uint16, such as', 'odd_bands.tif',
-                 '1 images of 3 channels of uint8', 'odd_type.png', 'MIXED', '1 images of 30 x 20 pixels',
+    for part in ('6 images of 3 channels of uint16', '1 images of 5 channels of uint16, such as',
+                 'odd_bands.tif', '1 images of 3 channels of uint8', 'odd_type.png', 'MIXED', '1 images of 30 x 20 pixels',
                  '1 images cannot be read', 'damaged.tif', '3 images of 12 x 12 pixels'):
         assert part in text, part
     written = json.loads((tmp_path / 'out/s.json').read_text())
-    assert [group['images'] for group in written['groups']] == [1, 6, 1] or sum(
-        group['images'] for group in written['groups']) == 8
+    assert sorted(group['images'] for group in written['groups']) == [1, 1, 6]
     assert Image.open(tmp_path / 'out/s.png').size[0] > 600
 
 
@@ -155,9 +158,10 @@ def test_the_lines_for_a_config_make_images_of_the_stated_statistics(tmp_path, k
         assert (low, high) == (0, 255)
     else:
         outside = np.mean((pixels < low) | (pixels > high), axis=0)
-        assert (outside <= 0.0025).all() and low > pixels.min() - 2 and high < pixels.max() + 2
+        assert (outside <= 0.0025).all() and low > pixels.min() - 5 and high < pixels.max() + 10
     np.testing.assert_allclose(settings['mean'], (pixels.mean(axis=0) - low) / (high - low) * 255, atol=0.006)
-    np.testing.assert_allclose(settings['std'], np.maximum(pixels.std(axis=0) / (high - low) * 255, 1), atol=0.006)
+    deviation = np.maximum(pixels.std(axis=0) / (high - low) * 255, 1)
+    np.testing.assert_allclose(settings['std'], deviation, atol=0.006)
     # As printed, they are read back as they are.
     words = report_lines(found)[-1]
     parsed = parse_options(word.strip("'") for word in words.split())
