@@ -218,8 +218,9 @@ class Benchmark:
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
-                                                stated=scale.stated)},
+            settings={**settings, 'input': dict(
+                mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
+                **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)

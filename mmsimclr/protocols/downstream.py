@@ -221,6 +221,8 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
     if not isinstance(backbone, DownstreamResNet | StageMaps):
         raise ConfigError('model.backbone must be a mmsimclr.models.DownstreamResNet, which can be what the '
                           f'encoder is; got {type(backbone).__name__}')
+    if scale.reading is not None:
+        raise ConfigError(f'detection and segmentation read 8-bit RGB, and the encoder takes {scale}')
     model.data_preprocessor.update(mean=scale.mean, std=scale.std)
     if 'decode_head' in model:
         for name in ('decode_head', 'auxiliary_head'):

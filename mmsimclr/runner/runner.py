@@ -55,6 +55,7 @@ from mmsimclr.runner.resume import (
     schedules,
     state_of,
 )
+from mmsimclr.transforms import LoadChannels
 
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
@@ -394,6 +395,13 @@ class PretrainRunner(Runner):
                                                     *([device_views] if device_views else [])]}
         if len(sizes) == 1 and isinstance(size := sizes.pop(), int):
             unwrap_model(self.model).view_px = size               # for the record of checkpoints
+        dataset = loader.dataset
+        while hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+            if isinstance(step, LoadChannels):
+                step.fix_dtype(map(dataset.get_data_info, range(len(dataset))))
+                unwrap_model(self.model).reading = step.reading   # for the same
         if len(loader) == 0:
             raise InputError(
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '
