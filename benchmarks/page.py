@@ -19,6 +19,10 @@ machine; ratios carry over.
 
 ## How to make a run fast
 
+* **Look first.** `mmsimclr train CONFIG --profile 20` profiles twenty steps: a trace for
+  [Perfetto](https://ui.perfetto.dev) and a table of data wait, copy, views, forward, backward, optimizer and
+  communication, in `WORK_DIR/profile`. On a GPU whose bfloat16 peak is known (`runner/profile.py`), each line
+  of the log has the share of it that the encoder's arithmetic reaches (MFU).
 * **Loading.** Give each core a loader process (`train_dataloader.num_workers`); the configs keep OpenCV from
   starting threads of its own in them. A GPU that waits for the loader shows in the log: `data_time` is then
   not small beside `time`.

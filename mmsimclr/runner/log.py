@@ -161,7 +161,7 @@ DeferredMessageHub._instance_dict = MessageHub._instance_dict
 # Names in a line of the log, in this order; whatever else the model logs follows under its own.
 SHORT_NAMES = {'loss': 'loss', 'contrastive_accuracy': 'accuracy', 'contrastive_entropy': 'entropy'}
 NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter',
-                'memory'}
+                'memory', 'mfu_percent'}
 
 
 @LOG_PROCESSORS.register_module()
@@ -175,6 +175,8 @@ class PretrainLogProcessor(LogProcessor):
             return tag, line
         images = runner.train_dataloader.batch_sampler.batch_size * distributed.world_size()
         tag['images_per_second'] = images / max(tag['time'], 1e-9)
+        if seconds := getattr(runner, 'seconds_at_peak', None):
+            tag['mfu_percent'] = 100 * seconds / max(tag['time'], 1e-9)
 
         parts, steps = [], runner.max_iters
         if self.by_epoch:
@@ -188,5 +190,6 @@ class PretrainLogProcessor(LogProcessor):
                   if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]
         parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
         parts += [f'{tag["images_per_second"]:,.0f} images/s']
+        parts += [f'MFU {tag["mfu_percent"]:.1f} %'] if 'mfu_percent' in tag else []
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
         return tag, '  '.join(parts)

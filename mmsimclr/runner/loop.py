@@ -42,12 +42,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         done = self._iter - self._epoch * len(self.dataloader)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for idx, data_batch in enumerate(self._batches_after(done), start=done):
+        for idx, data_batch in enumerate(self.batches_after(done), start=done):
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _batches_after(self, done: int) -> Iterator:
+    def batches_after(self, done: int) -> Iterator:
+        """Return the batches of an epoch after so many."""
         state, self.random_state = self.random_state, None
         if state and not done:
             set_random_state(state)

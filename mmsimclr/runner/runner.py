@@ -44,6 +44,7 @@ from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.log import DeferredMessageHub
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
+from mmsimclr.runner.profile import peak_flops, step_flops
 from mmsimclr.runner.resume import (
     check_place,
     compare_runs,
@@ -189,6 +190,13 @@ class PretrainRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if self._console and self.rank == 0:
             self.register_hook(ConsoleHook(self._console))
+
+    @cached_property
+    def seconds_at_peak(self) -> float | None:
+        """Seconds that a step would take at the device's peak; None where one of them is not known."""
+        peak = peak_flops(next(self.model.parameters()).device)
+        flops = step_flops(self) if peak else None
+        return flops / peak if flops else None
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""

@@ -26,7 +26,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
         views: Config of what makes the views of a training batch on the device, where the loader does not:
             :class:`mmsimclr.transforms.batch.DeviceViews`; ``views='device'`` in a config sets it.
         dtype: Type of the result: 'float32', or 'bfloat16' or 'float16' where the model computes in it.
+
+    Attributes:
+        shapes: Shape of each of the last batch's views.
     """
+
+    shapes: Sequence[tuple[int, ...]] = ()
 
     def __init__(self, mean: Sequence[float] = (0., 0., 0.), std: Sequence[float] = (255., 255., 255.),
                  channels_last: bool = False, non_blocking: bool = True, views: dict | None = None,
@@ -61,6 +66,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
             inputs = self._normalise(inputs)
         else:
             inputs = [self._normalise(view) for view in inputs]
+            self.shapes = [tuple(view.shape) for view in inputs]
         return {**data, 'inputs': inputs, 'data_samples': data.get('data_samples')}
 
     def _make_views(self, data: dict) -> list[Tensor]:
