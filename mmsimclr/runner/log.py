@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
 from torch import Tensor
@@ -141,9 +142,10 @@ class DeferredMessageHub(MessageHub):
             self._shorten(key)
 
     def _read(self, *keys: str) -> None:
-        for key in keys:
-            for value in self._waiting.pop(key, ()):
-                self._add(key, *value)
+        waiting = [(key, *each) for key in keys for each in self._waiting.pop(key, ())]
+        numbers = numbers_in([value for _, value, *_ in waiting])
+        for (key, _, *counts), number in zip(waiting, numbers, strict=True):
+            self._add(key, number, *counts)
 
     def _add(self, key: str, *value: Any) -> None:
         super().update_scalar(key, *value)
@@ -152,6 +154,19 @@ class DeferredMessageHub(MessageHub):
     def _shorten(self, key: str) -> None:
         if type(history := self._log_scalars[key]) is HistoryBuffer:
             self._log_scalars[key] = RecentHistory(*history.data, self.num_values)
+
+
+def numbers_in(tensors: list[Tensor]) -> list[float | int]:
+    """Return the numbers in tensors of one element each, with one wait for each device and type."""
+    alike = defaultdict(list)
+    for place, tensor in enumerate(tensors):
+        alike[tensor.device, tensor.dtype].append(place)
+    found: list[float | int] = [0] * len(tensors)
+    for places in alike.values():
+        for place, number in zip(places, torch.stack([tensors[each].reshape(()) for each in places]).tolist(),
+                                 strict=True):
+            found[place] = number
+    return found
 
 
 # Whoever asks MMEngine for the hub of a name, or for the current one, gets this.

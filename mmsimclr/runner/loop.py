@@ -1,11 +1,17 @@
 """Training loop by epochs that can resume inside one."""
 
+import queue
 import random
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import torch
 from mmengine.runner import EpochBasedTrainLoop
+
+from mmsimclr.datasets import InMemoryImages
+from mmsimclr.engine import SeededSampler
 
 
 def random_state() -> dict:
@@ -25,6 +31,56 @@ def set_random_state(state: dict) -> None:
     torch.set_rng_state(state['torch'])
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'])
+
+
+def is_fetched_ahead(loader, device: torch.device) -> bool:
+    """Whether a thread is to fetch batches: for a GPU, where that draws from no generator of the process."""
+    return device.type == 'cuda' and (loader.num_workers > 0 or (
+        isinstance(loader.dataset, InMemoryImages) and isinstance(loader.sampler, SeededSampler)))
+
+
+def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
+    """Yield batches whose ``inputs`` a thread has copied to a device, on a stream of its own, one ahead."""
+    waiting: queue.Queue = queue.Queue(1)
+    stopped = threading.Event()
+    stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+
+    def moved(inputs):
+        return inputs.to(device, non_blocking=True) if isinstance(inputs, torch.Tensor) else [
+            moved(each) for each in inputs]
+
+    def put(item) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                return waiting.put(item, timeout=0.1)
+
+    def fetch() -> None:
+        try:
+            with torch.cuda.stream(stream) if stream else nullcontext():
+                for batch in batches:
+                    batch = {**batch, 'inputs': moved(batch['inputs'])}
+                    put((batch, stream.record_event() if stream else None))
+                    if stopped.is_set():
+                        return
+            put((None, None))
+        except BaseException as error:                         # raised where the batch is asked for
+            put((error, None))
+
+    thread = threading.Thread(target=fetch, name='batches', daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get())[0] is not None:
+            batch, is_there = item
+            if isinstance(batch, BaseException):
+                raise batch
+            if is_there:
+                torch.cuda.current_stream(device).wait_event(is_there)
+                for tensor in torch.utils._pytree.tree_leaves(batch['inputs']):
+                    tensor.record_stream(torch.cuda.current_stream(device))
+            yield batch
+    finally:
+        stopped.set()
+        thread.join(timeout=5)
 
 
 class ResumableTrainLoop(EpochBasedTrainLoop):
@@ -66,4 +122,5 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             next(batches)
         if state and done:                        # an iterator draws a seed, as the interrupted one did
             set_random_state(state)
-        return batches
+        device = next(self.runner.model.parameters()).device
+        return fetched_ahead(batches, device) if is_fetched_ahead(self.dataloader, device) else batches

@@ -59,8 +59,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
             raise InputError('a batch must be a dict with inputs: the last step of the pipeline must pack '
                              'them (PackViews, PackImage)')
         if training and self.views is not None:
-            data = {**data, 'inputs': self._make_views(data)}
-        data = self.cast_data(data)
+            data = {**data, 'inputs': self._make_views(data)}      # what the views are made of stays here
+        else:
+            data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, Tensor) or (isinstance(inputs[0], Tensor) and inputs[0].ndim == 3):
             inputs = self._normalise(inputs)
