@@ -41,9 +41,11 @@ class EncoderWeights:
     """One encoder out of a checkpoint.
 
     Attributes:
-        tensors: By torchvision's ResNet keys without a prefix; convolutions are [out, in, height, width].
-        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild it: those that the tensors show,
-            and others, such as ``stem_pool`` and ``norm_eps``, if the file or its layout says so.
+        tensors: By the encoder's keys without a prefix, of a ResNet torchvision's; convolutions are
+            [out, in, height, width].
+        settings: What :func:`mmsimclr.encoders.build_backbone` rebuilds it from. Without a type, arguments of
+            :class:`mmsimclr.models.ResNet`: those that the tensors show, and others, such as ``stem_pool``
+            and ``norm_eps``, if the file or its layout says so.
         address: The keys down to the state dict, a colon, and the prefix: ``'state_dict:backbone.'``.
         neck, neck_settings: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s
             keys, and its arguments; empty if its structure is not known.
@@ -60,6 +62,14 @@ class EncoderWeights:
     alternatives: tuple[str, ...] = ()                       # addresses of further encoders in the file
     path: Path | None = None
     sha256: str = ''                                         # of the file, or of its data files; hexadecimal
+
+    @property
+    def kind(self) -> str:
+        """The encoder, for people."""
+        if 'type' in self.settings:
+            return f'{self.settings["type"]} {self.settings.get("name", "")}'.strip()
+        depth, width, stem = (self.settings.get(key, '?') for key in ('depth', 'width_multiplier', 'stem'))
+        return f'a ResNet-{depth} of width {width} with the {stem} stem'
 
 
 def check_finite(tensors: Mapping[str, Tensor], origin: object) -> None:

@@ -21,6 +21,7 @@ from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import build_backbone
 from mmsimclr.errors import MissingFileError, did_you_mean
 from mmsimclr.files import read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
@@ -143,9 +144,8 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     module, settings = unwrap_model(backbone), weights.settings
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
     tensors = _matching_tensors(module, offered, weights.path, (
-        f'The file was read as: {weights.layout}, a ResNet-{settings.get("depth", "?")} of width '
-        f'{settings.get("width_multiplier", "?")} with the {settings.get("stem", "?")} stem. Build the '
-        'backbone as the encoder is, or name the right file or the right encoder in it (select)'))
+        f'The file was read as: {weights.layout}, {weights.kind}. Build the backbone as the encoder is, '
+        'or name the right file or the right encoder in it (select)'))
     setters = _numerics(module, settings, weights.path)
     _fill(module, tensors, setters)
     if weights.input.stated:
@@ -157,16 +157,17 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     return report
 
 
-def build_encoder(source: str | Path | EncoderWeights, select: str | None = None,
+def build_encoder(source: str | Path | EncoderWeights, select: str | None = None, stages: Sequence[str] = (),
                   **arguments) -> tuple[nn.Module, LoadReport]:
-    """Build the ResNet that a checkpoint holds, and fill it; return it, in eval mode, and the report.
+    """Build the encoder that a checkpoint holds, and fill it; return it, in eval mode, and the report.
 
-    ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises. Further arguments
-    are those of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
+    ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises; ``stages`` as for
+    :func:`~mmsimclr.encoders.build_backbone`. Further arguments are those of the encoder, such as
+    ``out_indices`` of our ResNet.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
-    settings = {**weights.settings, 'zero_init_residual': False, **arguments}
-    backbone = MODELS.build(dict(type='mmsimclr.ResNet', **settings))
+    quick = {} if 'type' in weights.settings else {'zero_init_residual': False}
+    backbone = build_backbone({**weights.settings, **quick, **arguments}, stages)
     backbone.view_px = weights.input.view_px
     return backbone.eval(), load_encoder(backbone, weights)
 

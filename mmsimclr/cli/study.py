@@ -91,6 +91,6 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     results, note = worker.run()
     click.echo((out / 'README.md').read_text(encoding='utf-8'))
-    click.echo(f'{out}/study.json, README.md, study.html' + (f'\n{note}' if note else ''))
+    click.echo(f'{out}/study.json, README.md' + (f'\n{note}' if note else ''))
     if failed := [each for each in results if each.failure]:
         raise click.ClickException(f'{len(failed)} cells failed; --retry-failed runs them again')

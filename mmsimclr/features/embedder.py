@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mmsimclr import checkpoints
 from mmsimclr.cpu_memory import kept_memory
+from mmsimclr.encoders import features_by_stage, pooled, require_stages
 from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
 from mmsimclr.features.images import preparation_for
 from mmsimclr.features.store import decisive_settings
 from mmsimclr.models import ViewPreprocessor
-from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
+from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.models.heads.feature_pooling import pool_feature
 
 NOT_FINITE = 'the weights of the encoder are damaged, or the images are not scaled as it expects'
@@ -50,25 +51,15 @@ def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
                   projection_head: nn.Module | None = None) -> dict[str, Tensor]:
     """Run an encoder on images, float [N, 3, H, W], and pool its maps; return float32 [N, C] by stage.
 
-    The encoder's ``out_indices`` says which maps it returns; without it only 'pooled', the last map, can be
-    had, and what the projection head makes of it. For the other arguments see :class:`Embedder`.
+    It has the maps of the stages that :func:`~mmsimclr.encoders.features_by_stage` finds, and what the
+    projection head makes of the last. For the other arguments see :class:`Embedder`.
     """
-    maps = backbone(images)
-    maps = tuple(maps) if isinstance(maps, tuple | list) else (maps,)
-    if not maps or not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
-        got = [list(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in maps]
-        raise InputTypeError(f'{type(backbone).__name__} must return a tuple of maps [N, C, H, W], got {got}')
-    returned = [index for index in MAP_INDICES if index in getattr(backbone, 'out_indices', ())]
-    by_index = dict(zip(returned, maps, strict=True)) if len(returned) == len(maps) else {}
-    features = _projections(projection_head, maps[-1], stages) if of_projection_head(stages) else {}
+    found = features_by_stage(backbone, images)
+    features = _projections(projection_head, found['pooled'], stages) if of_projection_head(stages) else {}
+    require_stages(backbone, {**found, **features}, stages)
     for stage in [stage for stage in stages if stage not in features]:
-        chosen = maps[-1] if stage == 'pooled' else by_index.get(STAGE_INDICES[stage])
-        if chosen is None:
-            raise InputError(f'the encoder does not return the map of {stage!r}: it returns '
-                             f'{tuple(by_index) or "the last one only"}; build it with '
-                             f'out_indices={out_indices_of(stages)}')
-        chosen = chosen.float()
-        features[stage] = pool_feature(chosen, stage) if pooling == 'grid' else chosen.mean(dim=(2, 3))
+        chosen = found[stage].float()
+        features[stage] = pool_feature(chosen, stage) if pooling == 'grid' else pooled(chosen)
     return {stage: F.normalize(features[stage], dim=1) if normalise else features[stage] for stage in stages}
 
 
@@ -186,7 +177,7 @@ class Embedder:
             if of_projection_head(self.stages):
                 projection_head = checkpoints.build_projection_head(weights)
                 of_maps.append('pooled')
-            backbone, self.report = checkpoints.build_encoder(weights, out_indices=out_indices_of(of_maps))
+            backbone, self.report = checkpoints.build_encoder(weights, stages=of_maps)
         self.projection_head = None
         if of_projection_head(self.stages):
             if projection_head is None:

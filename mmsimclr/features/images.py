@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from mmsimclr.config import ConfigError, load_config
 from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.datasets.replace_unreadable import SHORTAGES
+from mmsimclr.encoders import image_side
 from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS
 from mmsimclr.transforms import CenterCrop, ImageReadError, LoadImage, PackImage, Resize, ResizeShortSide
@@ -56,12 +57,14 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None,
                     squash: bool = False) -> Preparation:
     """Return the preparation an encoder expects: a crop of the size of its views.
 
-    Where its checkpoint does not say that size, it is 224 pixels, or 32 where its stem is CIFAR's, of stride
-    1. The short side is by default 8/7 of the crop, or as long as it with CIFAR's stem.
+    Where its checkpoint does not say that size, it is the only one that the encoder takes, or else 224
+    pixels, or 32 where its stem is CIFAR's, of stride 1. The short side is by default 8/7 of the crop, or as
+    long as it with CIFAR's stem.
     """
     stride = getattr(getattr(backbone, 'conv1', None), 'stride', None)
     usual_resize_px, usual_crop_px = (32, 32) if stride in (1, (1, 1)) else (256, 224)
-    crop_px = (getattr(backbone, 'view_px', None) or usual_crop_px) if crop_px is None else crop_px
+    if crop_px is None:
+        crop_px = getattr(backbone, 'view_px', None) or image_side(backbone) or usual_crop_px
     if isinstance(crop_px, Sequence):
         return Preparation(None, [*crop_px], interpolation, squash=True)
     if resize_px is None:

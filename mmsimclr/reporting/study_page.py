@@ -1,14 +1,11 @@
-"""A study's table, figure and claims, as Markdown and as a page."""
+"""A study's table, figure and claims, as a page in Markdown."""
 
-import base64
 import shlex
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jinja2 import Environment
 
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.reporting import study_figures
@@ -21,7 +18,7 @@ FIGURES = ('Table', 'Bars', 'HeatMap', 'Representation')
 
 def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
                 only_json: bool = False) -> None:
-    """Write ``study.json``, ``README.md``, ``study.html`` and the figure into a folder.
+    """Write ``study.json``, ``README.md`` and the figure into a folder.
 
     With ``only_json`` the results alone, as ``NAME.json``: what a repository keeps.
     """
@@ -32,18 +29,15 @@ def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
     write_records(out / (f'{study.name}.json' if only_json else 'study.json'), head, results)
     if only_json:
         return
-    figure = draw_figure(study, results, out / study.name)
-    (out / 'README.md').write_text(study_text(study, results, figure), encoding='utf-8')
-    (out / 'study.html').write_text(study_html(study, results, out / figure if figure else None),
-                                    encoding='utf-8')
+    write_page(study, results, out, 'README')
 
 
-def write_page(study: Study, results: Sequence[CellResult], folder: str | Path) -> Path:
-    """Write a study's page, ``NAME.md``, and its figure into a folder; return the page's path."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = draw_figure(study, results, folder / study.name)
-    page = folder / f'{study.name}.md'
+def write_page(study: Study, results: Sequence[CellResult], folder: str | Path, name: str | None = None
+               ) -> Path:
+    """Write a study's page, by default ``STUDY.md``, and its figure into a folder; return the page's path."""
+    page = Path(folder) / f'{name or study.name}.md'
+    page.parent.mkdir(parents=True, exist_ok=True)
+    figure = draw_figure(study, results, page.with_name(study.name))
     page.write_text(study_text(study, results, figure), encoding='utf-8')
     return page
 
@@ -187,14 +181,3 @@ def _draw_representation(study: Study, numbers: Sequence[CellResult], path: Path
     study_figures.save_figure(
         study_figures.representation(first[study.figure['cell']], spectra, study.title), path)
     return f'{path.name}.png'
-
-
-def study_html(study: Study, results: Sequence[CellResult], figure: Path | None) -> str:
-    """Return a study's page, in one file."""
-    template = (files('mmsimclr.reporting') / 'assets' / 'study.html').read_text(encoding='utf-8')
-    return Environment(autoescape=True, trim_blocks=True).from_string(template).render(
-        study=study, title=study.title or study.name, setting=_setting(study, results),
-        picture=base64.b64encode(figure.read_bytes()).decode() if figure else None,
-        ours=table_of(study, results), published=published_rows(study) if study.published else None,
-        claims=[(each.text, each.verdict, each.detail) for each in verdicts(study, results)],
-        command=command_of(study))

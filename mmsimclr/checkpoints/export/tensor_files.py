@@ -17,6 +17,8 @@ from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 def lacking(library: str, encoder: EncoderWeights) -> list[str]:
     """Return what the ResNet of 'torchvision', 'timm', 'Detectron2' or 'OpenMMLab' lacks for an encoder."""
     settings = encoder.settings
+    if 'type' in settings:
+        return [f'the type {settings["type"]}'] if library != 'OpenMMLab' else []
     basic = settings['depth'] in BASIC_DEPTHS
     width = settings.get('width_multiplier', 1)
     eps = settings.get('norm_eps', 1e-5)
@@ -72,7 +74,7 @@ def write_bare(library: str, encoder: EncoderWeights, file: BinaryIO) -> None:
 
 
 def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
-    """Write the encoder's tensors under torchvision's keys; the record is JSON in the metadata."""
+    """Write the encoder's tensors under their own keys; the record is JSON in the metadata."""
     metadata = {'format': 'pt', RECORD_KEY: json.dumps(pack_record(encoder, with_neck=False))}
     file.write(safetensors.torch.save(own_tensors(encoder.tensors), metadata))
 

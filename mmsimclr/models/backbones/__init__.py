@@ -2,5 +2,6 @@
 
 from .downstream_resnet import DownstreamResNet
 from .resnet import ResNet
+from .timm_encoder import TimmEncoder
 
-__all__ = ['DownstreamResNet', 'ResNet']
+__all__ = ['DownstreamResNet', 'ResNet', 'TimmEncoder']

@@ -16,6 +16,7 @@ from mmsimclr.registry import MODELS, in_own_scope
 #: The map, as ``out_indices`` names it, that each named feature is taken from, in the order of the network.
 STAGE_INDICES = {'stem': 'stem', 'layer1': 0, 'layer2': 1, 'layer3': 2, 'layer4': 3, 'pooled': 3}
 MAP_INDICES = tuple(dict.fromkeys(STAGE_INDICES.values()))
+STAGE_NAMES = {index: name for name, index in STAGE_INDICES.items() if name != 'pooled'}
 NORMS = {'BN': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm, 'GN': nn.GroupNorm}
 STEM_POOLS = ('torch', 'same')
 SMALL_IMAGE_PX = 64          # up to this side the 7x7 stem leaves a last map of 2x2 or less
@@ -171,6 +172,16 @@ class ResNet(BaseModule):
         super().train(mode)
         self._freeze()
         return self
+
+    @staticmethod
+    def arguments_for(stages: Iterable[str]) -> dict[str, Any]:
+        """Return the arguments of an encoder that offers these stages."""
+        return dict(out_indices=out_indices_of(stages))
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of the maps that it returns, in their order."""
+        return tuple(STAGE_NAMES[index] for index in self.out_indices)
 
     def set_stem_pool(self, stem_pool: str) -> None:
         """Change the max pool of the 7x7 stem to 'torch' or 'same'; it has no weights."""
