@@ -3,7 +3,7 @@
 #   tools/install.sh core                pre-training and classification; nothing is compiled
 #   tools/install.sh core --cpu INDEX    the same with torch and torchvision of an index of CPU wheels
 #   tools/install.sh full                also mmcv's compiled ops, mmdet, mmseg and the test tools
-# VENV names the environment (.venv), PYTHON the interpreter (python3, or the newest of 3.12 to 3.10).
+# VENV names the environment (.venv), PYTHON the interpreter (python3, or the first suitable one of 3.12, 3.11, 3.13, 3.10).
 # Nothing is installed whose SHA-256 is not in requirements/*.lock. The source of mmcv is in mmcv.lock; the wheel
 # built of it is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version. There is no lock of torch's CPU
 # wheels: with --cpu the two come at the pinned versions from INDEX, which you trust. That was not tried.
@@ -23,12 +23,12 @@ case $*: in
     *) fail "expected core, core --cpu INDEX (such as https://download.pytorch.org/whl/cpu) or full, got $*" ;;
 esac
 
-SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
+SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4), 3.12 or 3.13'
 suits() {
     # As python_requires in setup.py: earlier ones unpack archives without a guard.
     "$1" -c 'import sys
 version = sys.version_info[:3]
-sys.exit(not ((3, 10, 12) <= version < (3, 11) or (3, 11, 4) <= version < (3, 13)))' >/dev/null 2>&1
+sys.exit(not ((3, 10, 12) <= version < (3, 11) or (3, 11, 4) <= version < (3, 14)))' >/dev/null 2>&1
 }
 
 find_python() {
@@ -38,7 +38,7 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for candidate in python3 python3.12 python3.11 python3.10; do
+    for candidate in python3 python3.12 python3.11 python3.13 python3.10; do
         suits "$candidate" && echo "$candidate" && return
     done
     fail "$SUITABLE is needed and none was found (python3 is $(python3 --version 2>&1 || \

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize('version, is_taken', [
     ('3.9.19', False), ('3.10.11', False), ('3.10.12', True), ('3.11.0', False), ('3.11.3', False),
-    ('3.11.4', True), ('3.12.0', True), ('3.12.11', True)])
+    ('3.11.4', True), ('3.12.0', True), ('3.12.11', True),
+    ('3.13.0', True)])
 def test_a_python_is_taken_if_it_guards_the_unpacking_of_archives(version, is_taken, tmp_path):
     """Source: https://docs.python.org/3/library/tarfile.html#tarfile.data_filter."""
     required, = re.findall(r"python_requires='(.+)'", (ROOT / 'setup.py').read_text())
