@@ -9,8 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints import encoder_weights
 from mmsimclr.checkpoints.config_text import stated_scale
+from mmsimclr.checkpoints.encoder_weights import (
+    BASIC_DEPTHS,
+    NUM_BLOCKS,
+    EncoderWeights,
+    InputScale,
+    check_finite,
+)
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
 from mmsimclr.checkpoints.key_maps import from_detectron2
 from mmsimclr.checkpoints.read import Checkpoint
@@ -47,53 +53,56 @@ class _Candidate:
         return {key: self.state_dict[name] for key, name in self.names.items()}
 
 
-def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> encoder_weights.EncoderWeights:
+def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
-    Encoders are found by their structure, a stem and four stages under any prefix, numbered, or under
-    Detectron2's names. Where there are several, ``select`` is the address of the one to take, e.g.
-    ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one that is no slowly
-    moving copy.
+    An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
+    stem and four stages under any prefix, numbered, or under Detectron2's names. Where there are several,
+    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
+    its prefix; by default, the one that is no slowly moving copy.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
             that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
+    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    stated, scale, _ = unpack_record(record) if record else ({}, None, {})
+    find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
-                  for candidate in _candidates(place, state_dict)]
+                  for candidate in find(place, state_dict)]
     if not candidates:
         raise _nothing_found(checkpoint, state_dicts)
     chosen = _choose(checkpoint, candidates, select)
     tensors = chosen.tensors
-    encoder_weights.check_finite(tensors, checkpoint.path)
+    check_finite(tensors, checkpoint.path)
     try:
-        settings = infer_architecture(tensors)
+        settings = {} if 'type' in stated else infer_architecture(tensors)
     except UnsupportedEncoderError as error:
         raise UnsupportedEncoderError(f'{checkpoint.path}: {error}') from error
     layout = _layout(checkpoint, chosen)
-    if layout.startswith(SOLO_LEARN) and settings['stem'] == 'cifar':
+    if layout.startswith(SOLO_LEARN) and settings.get('stem') == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
-    scale = stated_scale(checkpoint.meta) or encoder_weights.InputScale()
-    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    scale = scale or stated_scale(checkpoint.meta) or InputScale()
     if chosen.style == 'Detectron2' and not record:
         raise UnsupportedEncoderError(
             f'{checkpoint.path} is of Detectron2, whose names show neither where blocks stride (by default '
             'in the 1x1 convolution, where our encoders do not) nor whether it takes BGR images (default). '
             'Only files that tools/convert_checkpoint.py wrote for it, which say so, are read back')
-    if record:
-        stated, scale, _ = unpack_record(record)
-        for name, value in settings.items():
-            if stated.get(name, value) != value:
-                raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its '
-                                             f'encoder, whose tensors show {value!r}')
-        settings |= stated
+    for name, value in settings.items():
+        if stated.get(name, value) != value:
+            raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its encoder, '
+                                         f'whose tensors show {value!r}')
+    settings |= stated
+    if (channels := settings.get('in_channels', 3)) != len(scale.mean) and 'type' not in settings:
+        raise UnsupportedEncoderError(f'{checkpoint.path}: the encoder takes images of {channels} channels, '
+                                      f'their scale has {len(scale.mean)} (RGB, unless the file states it)')
     head_names, neck_settings = _find_projection_head(chosen.state_dict, chosen.prefix)
     used = {*chosen.names.values(), *head_names.values()}
     others = Counter((name if place == chosen.place else place).split('.')[0]
                      for place, names in state_dicts.items() for name in names
                      if place != chosen.place or name not in used)
-    return encoder_weights.EncoderWeights(
+    return EncoderWeights(
         tensors=tensors, settings=settings, input=scale, layout=layout, address=chosen.address,
         neck={key: chosen.state_dict[name] for key, name in head_names.items()}, neck_settings=neck_settings,
         others=others, alternatives=tuple(c.address for c in candidates if c is not chosen),
@@ -118,6 +127,15 @@ def find_state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
             yield from find_state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
+
+
+def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
+    """Yield the encoder in a state dict, which a record says is there: a model's backbone, or all of it."""
+    prefix = next((each for each in ('backbone.', 'module.backbone.')
+                   if any(name.startswith(each) for name in state_dict)), '')
+    if prefix or place in ('', 'state_dict'):
+        names = {name.removeprefix(prefix): name for name in state_dict if name.startswith(prefix)}
+        yield _Candidate(place, prefix, names, state_dict)
 
 
 def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
@@ -220,8 +238,6 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
     channels, kernel_px = stem.shape[0], stem.shape[-1]
-    if stem.shape[1] != 3:
-        raise UnsupportedEncoderError(f'the encoder takes images of {stem.shape[1]} channels; RGB has 3')
     if kernel_px not in (3, 7):
         raise UnsupportedEncoderError(f'the stem convolution is {kernel_px}x{kernel_px}; known are 7x7 '
                                       '(ImageNet) and 3x3 (CIFAR)')
@@ -231,8 +247,8 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
             'ResNet whose channels are all multiplied')
     if 'layer1.0.conv2.weight' in tensors and tensors['layer1.0.conv2.weight'].shape[1] != channels:
         raise UnsupportedEncoderError('grouped 3x3 convolutions: a ResNeXt, which is not built here')
-    depths = [depth for depth, num_blocks in encoder_weights.NUM_BLOCKS.items()
-              if num_blocks == stages and num_convs == (2 if depth in encoder_weights.BASIC_DEPTHS else 3)]
+    depths = [depth for depth, num_blocks in NUM_BLOCKS.items()
+              if num_blocks == stages and num_convs == (2 if depth in BASIC_DEPTHS else 3)]
     if not depths:
         raise UnsupportedEncoderError(
             f'blocks {stages} of {num_convs} convolutions are no ResNet-18, -34, -50, -101 or -152')
@@ -243,6 +259,7 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
         'stem': 'imagenet' if kernel_px == 7 else 'cifar',
         # Bottlenecks need a projection there, since the channels change.
         'project_first_shortcut': num_convs == 2 and 'layer1.0.downsample.0.weight' in tensors,
+        **({} if stem.shape[1] == 3 else {'in_channels': stem.shape[1]}),
     }
 
 

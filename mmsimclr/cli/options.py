@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ class Command(click.Command):
         """Run the command; exit with status 1 and one line at a user's error, with 130 at Ctrl-C."""
         from mmsimclr.runner.failures import plain_errors
         with plain_errors(self.interrupted):
+            for module in filter(None, os.environ.get('MMSIMCLR_IMPORTS', '').split(',')):
+                import_module(module)                        # which registers components of the user's own
             return super().invoke(ctx)
 
 

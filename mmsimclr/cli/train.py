@@ -26,13 +26,15 @@ QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
+@click.option('--profile', type=click.IntRange(1), metavar='N',
+              help='Profile N steps: a trace and a table of the parts of a step, in WORK_DIR/profile.')
 @click.option('--pictures/--no-pictures', default=True,
               help='Draw curves, views and nearest neighbours at the end.')
 @options.config_options
 @options.launcher_options
 def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
-          amp: str | None, auto_scale_lr: bool, deterministic: bool, pictures: bool, cfg_options: dict,
-          launcher: str) -> None:
+          amp: str | None, auto_scale_lr: bool, deterministic: bool, profile: int | None, pictures: bool,
+          cfg_options: dict, launcher: str) -> None:
     """Pre-train the model of a config.
 
     CONFIG is a file, or a name of `mmsimclr configs list simclr`.
@@ -44,7 +46,8 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
-    settings.go_on, settings.longer = resume_command(options.command_line()), longer
+    settings.go_on = resume_command(options.command_line())
+    settings.longer, settings.profile = longer, profile
     if amp:
         set_precision(settings, amp)
     if resume:

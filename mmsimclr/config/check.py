@@ -108,8 +108,9 @@ REGISTRIES = (*(value for value in vars(ours).values() if isinstance(value, Regi
 # Top-level keys that something reads; the last three are a benchmark's.
 RUNNER_KEYS = {
     *inspect.signature(Runner.__init__).parameters, 'default_hooks', 'runner_type', 'custom_imports',
-    'sync_bn', 'compile', 'find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval',
-    'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol', 'random_encoder', 'dataset_name',
+    'sync_bn', 'compile', 'graph', 'gradients', 'find_unused_parameters', 'activation_checkpointing',
+    'efficient_conv_bn_eval', 'model_wrapper_cfg', 'num_workers', 'views', 'bad_images', 'protocol',
+    'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
 PARTS_OF_DATA = {'train', 'val', 'test', 'trainval'}        # which may be numbers elsewhere
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')

@@ -2,8 +2,9 @@
 
 from .algorithms.classifier import Classifier
 from .algorithms.simclr import SimCLR
-from .backbones.downstream_resnet import DownstreamResNet, Stage4Head
+from .backbones.downstream_resnet import DownstreamResNet, Stage4Head, StageMaps
 from .backbones.resnet import ResNet
+from .backbones.timm_encoder import TimmEncoder
 from .heads.contrastive_head import ContrastiveHead
 from .heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
 from .heads.knn_classifier import KNNClassifier

@@ -22,6 +22,7 @@ from torch import nn
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
+from mmsimclr.encoders import build_backbone, registered_name
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
 from mmsimclr.features import (
@@ -32,9 +33,9 @@ from mmsimclr.features import (
     of_projection_head,
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
-from mmsimclr.models.backbones.resnet import MAP_INDICES
+from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.result import Predictions, Result
-from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
+from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
 
@@ -84,7 +85,7 @@ class EncoderSource:
 
     checkpoint: str | Path | None               # as of run_benchmark; None for random initialisation
     select: str | None = None                   # as of run_benchmark
-    # Arguments of mmsimclr.models.ResNet and a seed, for random initialisation only.
+    # Arguments of mmsimclr.models.ResNet, or of another type, and a seed; for random initialisation only.
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
 
@@ -92,6 +93,8 @@ class EncoderSource:
         if self.checkpoint is None and not self.settings:
             raise InputError('random initialisation needs the architecture: put '
                              'random_encoder=dict(depth=50, ...) in the config')
+        if callable(kind := self.settings.get('type')):          # named as text, for the result
+            object.__setattr__(self, 'settings', {**self.settings, 'type': registered_name(kind)})
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
@@ -131,15 +134,13 @@ class EncoderSource:
 
     @cached_property
     def _built(self) -> tuple[nn.Module, LoadReport | None]:
-        return self.build(out_indices=MAP_INDICES)
-
-    def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
-        """Return a new encoder with these further arguments, in eval mode, and the report of its loading."""
         with torch.random.fork_rng(devices=[]):                  # the global random state stays as it is
             if self.weights is not None:
-                return checkpoints.build_encoder(self.weights, **arguments)
+                return checkpoints.build_encoder(self.weights, stages=POOLED_FEATURES)
             torch.manual_seed(self.seed)
-            return MODELS.build(dict(type='mmsimclr.ResNet', **self.settings, **arguments)).eval(), None
+            backbone = build_backbone(self.settings, POOLED_FEATURES)
+            backbone.eval()
+            return backbone, None
 
 
 @dataclass
@@ -217,8 +218,9 @@ class Benchmark:
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
-                                                stated=scale.stated)},
+            settings={**settings, 'input': dict(
+                mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
+                **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)

@@ -20,7 +20,7 @@ from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine.metrics import ImageWiseMetric
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer
-from mmsimclr.models import DownstreamResNet
+from mmsimclr.models import DownstreamResNet, StageMaps
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import training_config, training_settings
@@ -204,18 +204,25 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
 
     It is the config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
     :class:`~mmsimclr.models.Stage4Head` as shared head (C4), or of mmseg's ``EncoderDecoder``, and its
-    backbone is a :class:`~mmsimclr.models.DownstreamResNet`. ConfigError if not, or of another encoder.
+    backbone is a :class:`~mmsimclr.models.DownstreamResNet`, in whose place an encoder of another kind gets
+    :class:`~mmsimclr.models.StageMaps`. ConfigError if not, or of another encoder.
     """
     if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
         raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '
                           'init_cfg and pretrained out of the model')
-    _require_same_encoder(model.backbone, encoder)
-    model.backbone.update(encoder)
-    with torch.device('meta'):
+    if 'type' in encoder:
+        _take_stages(model, encoder)
         backbone = MODELS.build(model.backbone)
-    if not isinstance(backbone, DownstreamResNet):
+    else:
+        _require_same_encoder(model.backbone, encoder)
+        model.backbone.update(encoder)
+        with torch.device('meta'):
+            backbone = MODELS.build(model.backbone)
+    if not isinstance(backbone, DownstreamResNet | StageMaps):
         raise ConfigError('model.backbone must be a mmsimclr.models.DownstreamResNet, which can be what the '
                           f'encoder is; got {type(backbone).__name__}')
+    if scale.reading is not None:
+        raise ConfigError(f'detection and segmentation read 8-bit RGB, and the encoder takes {scale}')
     model.data_preprocessor.update(mean=scale.mean, std=scale.std)
     if 'decode_head' in model:
         for name in ('decode_head', 'auxiliary_head'):
@@ -235,6 +242,20 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
     for name in ('bbox_head', 'mask_head'):
         if model.roi_head.get(name):
             model.roi_head[name].update(num_classes=num_classes)
+
+
+def _take_stages(model: ConfigDict, encoder: Mapping[str, Any]) -> None:
+    """Put the stages of an encoder of another kind in the backbone's place; refuse what it cannot be."""
+    lacking = [key for key, value in model.backbone.items()
+               if key not in ('type', 'out_indices', 'encoder') and value is not None]
+    if (model.get('roi_head') or {}).get('shared_head'):
+        raise ConfigError(f'C4 takes the last stage of a ResNet apart, and the encoder is {encoder["type"]}: '
+                          'take a detector with a feature pyramid (mask-rcnn-fpn...)')
+    if lacking:
+        raise ConfigError(f'model.backbone has {", ".join(lacking)}, which only our ResNet knows, and the '
+                          f'encoder is {encoder["type"]}: set model.backbone.{lacking[0]}=None')
+    model.backbone = dict(type='mmsimclr.StageMaps', encoder=dict(encoder),
+                          out_indices=model.backbone.get('out_indices', (0, 1, 2, 3)))
 
 
 def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> None:
@@ -283,4 +304,4 @@ def put_encoder_in(model: nn.Module, encoder: nn.Module) -> None:
     if shared_head is not None:
         stage_4 = [key for key in tensors if key.startswith(STAGE_4)]
         shared_head.layer4.load_state_dict({key.removeprefix(STAGE_4): tensors.pop(key) for key in stage_4})
-    model.backbone.load_state_dict(tensors)
+    getattr(model.backbone, 'encoder', model.backbone).load_state_dict(tensors)

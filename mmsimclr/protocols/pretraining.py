@@ -91,9 +91,11 @@ def series_of(evaluations: list[dict]) -> dict[str, list[float]]:
 
 
 def num_unreadable(runner: Runner) -> dict[str, int]:
-    """Return how many training images were replaced, where ``bad_images`` allows it; else nothing."""
+    """Return how many training images were replaced, and how many clipped, where they are counted."""
     places = runner.message_hub.runtime_info.get('unreadable_images')
-    return {} if places is None else dict(train_unreadable=len(places))
+    clipped = runner.message_hub.runtime_info.get('clipped_images')
+    return {**({} if places is None else dict(train_unreadable=len(places))),
+            **({} if clipped is None else dict(train_clipped=clipped))}
 
 
 def history(runner: Runner) -> dict[str, Any]:

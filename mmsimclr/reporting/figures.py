@@ -17,7 +17,7 @@ from mmsimclr.features import Embedder
 from mmsimclr.features.thumbnails import thumbnail
 from mmsimclr.files import check_fields, parse_json, read_text
 from mmsimclr.registry import DATASETS
-from mmsimclr.transforms import MultiView
+from mmsimclr.transforms import MultiView, as_rgb, shown_limits
 
 MAX_LOG_BYTES = 1_000_000_000
 RIGHT, WRONG = '#2a9d55', '#d1495b'                          # frames of neighbours
@@ -67,7 +67,7 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
 
 
 def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[ndarray]]:
-    """Return an image as its ``MultiView`` step receives it, RGB, uint8 [H, W, 3]; and the views.
+    """Return an image as its ``MultiView`` step receives it, [H, W, C]; and the views.
 
     Raises:
         ValueError: If the pipeline has no ``MultiView`` step.
@@ -86,7 +86,8 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
 
 
 def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
-                     num_draws: int = 4) -> Path:
+                     num_draws: int = 4, bands: Sequence[int] | None = None,
+                     colormap: str | None = None) -> Path:
     """Draw images beside several random draws of their views; return the path.
 
     Args:
@@ -94,11 +95,16 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
         path: Picture to write.
         indices: Images to show, one a row.
         num_draws: Draws of the whole set of views per image, >= 1.
+        bands: Of :func:`~mmsimclr.transforms.as_rgb`. Other images than 8-bit RGB, and their views, are shown
+            with the contrast of the image.
+        colormap: Of the same.
     """
     rows = []
     for index in indices:
         draws = [original_and_views(dataset, index) for _ in range(num_draws)]
-        rows.append([draws[-1][0], *(view for _, views in draws for view in views)])
+        limits = shown_limits(draws[-1][0])
+        rows.append([as_rgb(image, bands, colormap, limits) for image in (
+            draws[-1][0], *(view for _, views in draws for view in views))])
     columns = max(map(len, rows))
     figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
     axes = figure.subplots(len(rows), columns, squeeze=False)

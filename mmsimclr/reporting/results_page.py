@@ -13,7 +13,7 @@ INTRODUCTION = """# Results
 
 Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
 headers of the configs. Nothing here is typed by hand; what was not run says so. The files have all settings,
-and versions, too. What the small sets of images are: [results/README.md](../results/README.md).
+and versions, too. What the small sets of images are: [results/README.md](../../results/README.md).
 """
 ENCODERS = 'pre-trained', 'random initialisation'
 Runs = list[tuple[Path, Result]]
@@ -94,7 +94,7 @@ def _origin(path: Path, result: Result) -> str:
     gpus = machine.get('gpus')
     facts.append(', '.join(map(str, gpus)) if gpus and isinstance(gpus, list) else
                  f"{machine.get('cores')} cores of {machine.get('cpu')}")
-    return (f'* [{markdown_text(path.name)}](../results/{quote(path.as_posix())}), seed {result.seed}: '
+    return (f'* [{markdown_text(path.name)}](../../results/{quote(path.as_posix())}), seed {result.seed}: '
             f'{", ".join(facts)}\n  {markdown_code(result.command or "not recorded")}')
 
 

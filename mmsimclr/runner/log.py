@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
@@ -82,9 +83,10 @@ class DeferredMessageHub(MessageHub):
             self._shorten(key)
 
     def _read(self, *keys: str) -> None:
-        for key in keys:
-            for value in self._waiting.pop(key, ()):
-                self._add(key, *value)
+        waiting = [(key, *each) for key in keys for each in self._waiting.pop(key, ())]
+        numbers = numbers_in([value for _, value, *_ in waiting])
+        for (key, _, *counts), number in zip(waiting, numbers, strict=True):
+            self._add(key, number, *counts)
 
     def _add(self, key: str, *value: Any) -> None:
         super().update_scalar(key, *value)
@@ -96,6 +98,19 @@ class DeferredMessageHub(MessageHub):
                 *(part[-self.num_values:] for part in history.data), self.num_values)
 
 
+def numbers_in(tensors: list[Tensor]) -> list[float | int]:
+    """Return the numbers in tensors of one element each, with one wait for each device and type."""
+    alike = defaultdict(list)
+    for place, tensor in enumerate(tensors):
+        alike[tensor.device, tensor.dtype].append(place)
+    found: list[float | int] = [0] * len(tensors)
+    for places in alike.values():
+        for place, number in zip(places, torch.stack([tensors[each].reshape(()) for each in places]).tolist(),
+                                 strict=True):
+            found[place] = number
+    return found
+
+
 # Whoever asks MMEngine for the hub of a name, or for the current one, gets this.
 DeferredMessageHub._instance_dict = MessageHub._instance_dict
 
@@ -103,7 +118,7 @@ DeferredMessageHub._instance_dict = MessageHub._instance_dict
 # Names in a line of the log, in this order; whatever else the model logs follows under its own.
 SHORT_NAMES = {'loss': 'loss', 'contrastive_accuracy': 'accuracy', 'contrastive_entropy': 'entropy'}
 NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter',
-                'memory'}
+                'memory', 'mfu_percent'}
 
 
 @LOG_PROCESSORS.register_module()
@@ -117,6 +132,8 @@ class PretrainLogProcessor(LogProcessor):
             return tag, line
         images = runner.train_dataloader.batch_sampler.batch_size * distributed.world_size()
         tag['images_per_second'] = images / max(tag['time'], 1e-9)
+        if seconds := getattr(runner, 'seconds_at_peak', None):
+            tag['mfu_percent'] = 100 * seconds / max(tag['time'], 1e-9)
 
         parts, steps = [], runner.max_iters
         if self.by_epoch:
@@ -130,6 +147,7 @@ class PretrainLogProcessor(LogProcessor):
                   if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]
         parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
         parts += [f'{tag["images_per_second"]:,.0f} images/s']
+        parts += [f'MFU {tag["mfu_percent"]:.1f} %'] if 'mfu_percent' in tag else []
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
         return tag, '  '.join(parts)
 

@@ -18,13 +18,16 @@ GREATER = ('rankme', 'lidar')
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have a model evaluate without gradients; afterwards each part is in the mode it was in."""
+def evaluating(model: nn.Module, compiled: bool = False) -> Iterator[None]:
+    """Have a model evaluate without gradients; afterwards each part is in the mode it was in.
+
+    ``compiled``: through its compiled encoder, if it has one; batches should then have one size.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     # A compiled encoder would be compiled again for batches of other sizes, and then for any size.
     try:
-        with torch.no_grad(), torch.compiler.set_stance('force_eager'):
+        with torch.no_grad(), torch.compiler.set_stance('default' if compiled else 'force_eager'):
             yield
     finally:
         for module, mode in modes.items():

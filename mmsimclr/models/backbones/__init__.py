@@ -1,4 +1,5 @@
 """Encoders."""
 
-from .downstream_resnet import DownstreamResNet
+from .downstream_resnet import DownstreamResNet, StageMaps
 from .resnet import ResNet
+from .timm_encoder import TimmEncoder

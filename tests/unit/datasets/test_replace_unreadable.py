@@ -44,7 +44,7 @@ def named(folder, max_fraction=0.2):
 def views_of(folder):
     return dict(type='UnlabeledImageFolder', data_root=str(folder), pipeline=[
         dict(type=LoadImage), dict(type=MultiView, transforms=[dict(type=RandomResizedCrop, size=16)]),
-        dict(type=PackViews)])
+        dict(type=PackViews, keys=['sample_idx'])])
 
 
 def test_only_unreadable_images_are_replaced_and_by_readable_ones(folder):

@@ -37,7 +37,7 @@ def test_values_and_circumstances_come_from_the_file(folders):
     result().write(folders[0] / 'one.json')
     page = results_page(*folders)
     assert ['k-NN accuracy', '61.24'] in map(cells, page.splitlines())
-    assert ('* [one.json](../results/one.json), seed 3: pre-trained, `a.pth`, pre-trained in 1.5 min, '
+    assert ('* [one.json](../../results/one.json), seed 3: pre-trained, `a.pth`, pre-trained in 1.5 min, '
             '1,200 train, 2 cores of a CPU\n  `do --seed 3`') in page
 
 
