@@ -6,7 +6,7 @@ import pytest
 from processes import run_tool
 
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
-from mmsimclr.reporting.model_zoo_page import model_info, model_zoo_page, models_table
+from mmsimclr.reporting.results_page import model_info, model_zoo_page, models_table
 
 ROOT = Path(__file__).parents[3]
 NAME = 'simclr_resnet50_8xb32-coslr-200e_in1k'
