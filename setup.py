@@ -56,6 +56,8 @@ setup(
         'tensorflow': ["tensorflow-cpu>=2.16; sys_platform == 'linux' and platform_machine == 'x86_64'",
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'timm': ['timm'],
+        'hub': ['huggingface_hub'],
         'studies': ['submitit'],
         'report': ['pacmap', 'faiss-cpu', 'pyarrow'],
         'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
