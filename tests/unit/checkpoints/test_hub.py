@@ -98,7 +98,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(Hub, 'store', {})
     monkeypatch.setattr(Hub, 'tokens', set())
     settings = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HUB_DISABLE_XET='1',
-                    HF_TOKEN='hf_me', HF_HOME=str(tmp_path / 'hf'), HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='0')
+                    HF_TOKEN='hf_me', HF_HOME=str(tmp_path / 'hf'), HF_HUB_DISABLE_TELEMETRY='1',
+                    HF_HUB_OFFLINE='0')
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     yield settings['HF_ENDPOINT']
