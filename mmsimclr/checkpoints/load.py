@@ -321,6 +321,10 @@ def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: objec
 def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
     """Raise UnsupportedEncoderError if a model's preprocessor scales images not as the file states."""
     preprocessor = getattr(model, 'data_preprocessor', None)
+    if scale.stated and (own := getattr(model, 'reading', None)) != scale.reading:
+        read, given = ('8-bit RGB' if each is None else str(dict(each)) for each in (scale.reading, own))
+        raise UnsupportedEncoderError(f'the encoder of {origin} was trained on images read as {read}, and '
+                                      f'the model gets {given}: other images are not scaled to look alike')
     if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
         return
     own = [tuple(round(value, 3) for value in tensor.flatten().tolist())

@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 KEY_VALUE = re.compile(r'[A-Za-z_][\w.]*=')
+HELP = {'help_option_names': ['-h', '--help']}
+GOES_ON = 'interrupted; the same command goes on from here'
 
 
 class Several(click.Option):
@@ -29,8 +31,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, interrupted: str = 'interrupted', **settings: Any) -> None:
         self.interrupted = interrupted
-        shown = {'help_option_names': ['-h', '--help'], 'show_default': True}
-        super().__init__(*args, **{'context_settings': shown, **settings})
+        super().__init__(*args, **{'context_settings': {**HELP, 'show_default': True}, **settings})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse words in which KEY=VALUE may stand anywhere and some options have several values."""

@@ -1,5 +1,6 @@
 """Running a protocol on an encoder: the encoder, the benchmark, the base class of protocols."""
 
+import csv
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +32,9 @@ from mmsimclr.features import (
     extraction_sha256,
     of_projection_head,
 )
-from mmsimclr.files import ProgressLine, leased
+from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
-from mmsimclr.protocols.result import Predictions, Result, sha256
+from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
@@ -158,6 +159,7 @@ class Benchmark:
     missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
+    splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -194,8 +196,15 @@ class Benchmark:
         return self.work_dir / name
 
     def note_missing(self, dataset: Any) -> None:
-        """Note, for the result, the images that a dataset, or one inside of it, lists and does not have."""
+        """Note, for the result, images that a dataset, or one inside of it, does not have, and its split.
+
+        A split that was made here is written to ``split.csv`` beside the result.
+        """
         while dataset is not None:
+            if rule := getattr(dataset, 'split_rule', None):
+                self.notes['split'] = rule
+                self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
+                                              for index in range(len(dataset))]
             if count := getattr(dataset, 'num_missing', 0):
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
                 self.missing[name] = count
@@ -208,8 +217,9 @@ class Benchmark:
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
-                                                stated=scale.stated)},
+            settings={**settings, 'input': dict(
+                mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
+                **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
@@ -227,7 +237,12 @@ class Benchmark:
             with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
                 if predictions is not None:
                     path = predictions.write(self.path_beside_result('predictions.npz').parent)
-                    result.predictions, result.predictions_sha256 = path.name, sha256(path)
+                    result.predictions, result.predictions_sha256 = path.name, file_digest(path)
+                if self.splits:
+                    with open(self.path_beside_result('split.csv'), 'w', newline='', encoding='utf-8',
+                              errors='surrogateescape') as file:
+                        csv.writer(file).writerows([('part', 'image'), *(
+                            (part, path) for part, paths in self.splits.items() for path in paths)])
                 result.write(self.work_dir / 'result.json')
         barrier()
         return result
@@ -251,9 +266,7 @@ def clear_dataset_errors() -> Iterator[None]:
             raise
         raise MissingFileError(
             f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
-            'datasets (another place: --cfg-options data_root=PATH)'
-            + ('. A folder of labelled images is laid out as train/CLASS/IMAGE and val/CLASS/IMAGE'
-               if Path(error.filename).name in ('train', 'val') else '')) from error
+            'datasets (another place: --cfg-options data_root=PATH)') from error
     except RuntimeError as error:
         if not str(error).startswith('Found 0 files'):
             raise

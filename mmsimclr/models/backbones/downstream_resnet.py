@@ -20,7 +20,7 @@ class DownstreamResNet(ResNet):
     Args:
         num_stages: Stages it has, 1 to 4; a C4 detector keeps the fourth in its head.
         output_stride: Stride of the last map: stages that would go beyond it are dilated instead.
-        out_indices, **encoder: Arguments of :class:`ResNet`; maps are 0 to 3.
+        out_indices, encoder: Arguments of :class:`ResNet`; maps are 0 to 3.
 
     Attributes:
         channels, strides: Channels of the stages' maps, and their strides in pixels.
