@@ -23,8 +23,8 @@ myst_heading_anchors = 4
 nb_execution_mode = 'off'                                     # the tests execute them
 
 # A page for each name that a room exports.
-PUBLIC = ('checkpoints', 'checkpoints.export', 'config', 'datasets', 'engine', 'evaluation', 'features', 'files',
-          'models', 'protocols', 'reporting', 'runner', 'studies', 'transforms')
+PUBLIC = ('checkpoints', 'checkpoints.export', 'config', 'datasets', 'engine', 'evaluation', 'features',
+          'files', 'models', 'protocols', 'reporting', 'runner', 'studies', 'transforms')
 EXPORTED = {f'mmsimclr.{room}': import_module(f'mmsimclr.{room}').__all__ for room in PUBLIC}
 for _name, _module in mmsimclr._LAZY.items():
     if _name not in EXPORTED.setdefault(_module, []):
@@ -44,7 +44,8 @@ html_theme_options = dict(sidebar_hide_name=False, navigation_with_keys=True)
 templates_path = ['_templates']
 
 # Pages of the repository that are included in the site.
-INCLUDED = {'configs/README.md': 'reference/configs', 'configs/simclr/README.md': 'reference/pretraining_configs',
+INCLUDED = {'configs/README.md': 'reference/configs',
+            'configs/simclr/README.md': 'reference/pretraining_configs',
             'results/README.md': 'reference/result_files', 'CHANGELOG.md': 'reference/changelog',
             'README.md': 'index'}
 

@@ -25,7 +25,7 @@ def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, 
     search has converged when the squared norm of the gradient is at most ``tolerance`` times the value, or
     when no step lowers the value any more, for lack of digits.
     """
-    from scipy.optimize import minimize         # here, since every training imports this package
+    from scipy.optimize import minimize  # here, since every training imports this package
     has_converged = False
 
     def on_host(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -126,15 +126,16 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
                     max_iterations: int = 1000) -> Iterator[LinearClassifier]:
     """Yield a linear classifier for each regularisation, the strongest first; a fit begins at the one before.
 
-    For classes [N] in [0, num_classes) it minimises the mean cross-entropy + ``l2 / 2 * |W|^2``; scikit-learn's
-    ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not count, it is K
-    binary regressions, each the mean over the images that count of log(1 + exp(-y s)) + ``l2 / 2 * |w_k|^2``;
-    there ``C`` is 1 / (l2 * N_k). Biases are not penalised. ``rows`` names those of ``features``, float
-    [N, C], which may be memory-mapped, to fit to; for ``tolerance`` see :func:`minimise`.
+    For classes [N] in [0, num_classes) it minimises the mean cross-entropy + ``l2 / 2 * |W|^2``;
+    scikit-learn's ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not
+    count, it is K binary regressions, each the mean over the images that count of
+    ``log(1 + exp(-y s)) + l2 / 2 * |w_k|^2``; there ``C`` is 1 / (l2 * N_k). Biases are not penalised.
+    ``rows`` names those of ``features``, float [N, C], which may be memory-mapped, to fit to; for ``tolerance``
+    see :func:`minimise`.
 
     The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
-    centring (the bias takes it up) nor rotating features (``|W|`` stays) changes the objective. What is computed
-    with the rotated features is in double precision.
+    centring (the bias takes it up) nor rotating features (``|W|`` stays) changes the objective. What is
+    computed with the rotated features is in double precision.
 
     Raises:
         ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only

@@ -184,7 +184,8 @@ class Embedder:
                 raise InputError(f'{", ".join(self.stages)}: a backbone alone has no projection head; give '
                                  'projection_head, or the checkpoint of the pre-training run')
             self.projection_head = projection_head.to(self.device).eval()
-        self.backbone = backbone.to(self.device).eval()
+        self.backbone = backbone.to(self.device)
+        self.backbone.eval()                                 # which of mmpretrain's returns nothing
         self.input = input if input is not None else self.report.input
         if len(self.input.mean) != 3 and self.input.reading is None:
             raise InputError(f'the encoder takes images of {len(self.input.mean)} channels, and nothing says '

@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.engine.hooks.held_out import recorded
-from mmsimclr.files import leased
-from mmsimclr.protocols.result import Result, sha256
+from mmsimclr.files import file_digest, leased
+from mmsimclr.protocols.result import Result
 from mmsimclr.runner import build_runner, working_in
 
 
@@ -76,7 +76,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
             **(dict(alarms=info['alarms']) if info.get('alarms') else {})),
         series=series_of(recorded(runner)),
         checkpoint=str(checkpoint) if checkpoint else None,
-        checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
+        checkpoint_sha256=file_digest(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
 
 

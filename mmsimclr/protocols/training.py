@@ -75,6 +75,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         runner = build_runner(config)
     model = unwrap_model(runner.model)
     model.backbone.load_state_dict(benchmark.encoder.backbone.state_dict())
+    model.backbone.is_init = True               # or mmpretrain's would be drawn anew when training begins
     if model.neck is not None:
         model.neck.load_state_dict(benchmark.encoder.projection_head.state_dict())
     runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}

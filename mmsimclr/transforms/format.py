@@ -19,7 +19,10 @@ _SMALL = 64 * 64 * 3
 class _Pack(Transform):
     """Packing with the entries of ``results`` named by ``keys``, where present, as ``data_samples``."""
 
-    def __init__(self, keys: Sequence[str] = ('sample_idx', 'gt_label')) -> None:
+    KEYS: tuple[str, ...] = ('sample_idx', 'gt_label')
+
+    def __init__(self, keys: Sequence[str] | None = None) -> None:
+        keys = self.KEYS if keys is None else keys
         if isinstance(keys, str):
             raise InputTypeError(f'{type(self).__name__}.keys must be a sequence of names, got the '
                                  f'string {keys!r}; write ({keys!r},)')
@@ -38,8 +41,11 @@ class PackViews(_Pack):
     each over the batch.
 
     Args:
-        keys: Entries of ``results`` to carry in ``data_samples`` when present.
+        keys: Entries of ``results`` to carry in ``data_samples`` when present; none by default, since the
+            contrastive loss reads none.
     """
+
+    KEYS = ()
 
     def transform(self, results: dict) -> dict:
         views = results['img']
@@ -52,7 +58,10 @@ class PackViews(_Pack):
 
 @TRANSFORMS.register_module()
 class PackImage(_Pack):
-    """Pack one image, as :class:`PackViews`: ``dict(inputs=tensor [C, H, W], data_samples={…})``."""
+    """Pack one image, as :class:`PackViews`: ``dict(inputs=tensor [C, H, W], data_samples={…})``.
+
+    ``keys`` are ``sample_idx`` and ``gt_label`` by default.
+    """
 
     def transform(self, results: dict) -> dict:
         if isinstance(results['img'], list | tuple):

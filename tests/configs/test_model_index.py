@@ -14,7 +14,7 @@ from torch import nn
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings, sources
 from mmsimclr.config import load_config
 from mmsimclr.registry import MODELS
-from mmsimclr.studies.published import paper_tables
+from mmsimclr.studies.record import paper_tables
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / 'tests' / 'data' / 'published.json').read_text())

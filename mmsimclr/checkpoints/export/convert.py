@@ -100,7 +100,7 @@ def _account(encoder: EncoderWeights, destination: Path, to: str) -> str:
 wrote  {destination}
        format           {to}: {FORMATS[to].holds}
        size             {destination.stat().st_size / 1e6:.1f} MB
-       sha256           {file_digest(destination, 'sha256')}"""
+       sha256           {file_digest(destination)}"""
 
 
 def usage(encoder: EncoderWeights, path: Path, to: str) -> str:

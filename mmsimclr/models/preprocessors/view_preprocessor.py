@@ -26,7 +26,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
         views: Config of what makes the views of a training batch on the device, where the loader does not:
             :class:`mmsimclr.transforms.batch.DeviceViews`; ``views='device'`` in a config sets it.
         dtype: Type of the result: 'float32', or 'bfloat16' or 'float16' where the model computes in it.
+
+    Attributes:
+        shapes: Shape of each of the last batch's views.
     """
+
+    shapes: Sequence[tuple[int, ...]] = ()
 
     def __init__(self, mean: Sequence[float] = (0., 0., 0.), std: Sequence[float] = (255., 255., 255.),
                  channels_last: bool = False, non_blocking: bool = True, views: dict | None = None,
@@ -54,13 +59,15 @@ class ViewPreprocessor(BaseDataPreprocessor):
             raise InputError('a batch must be a dict with inputs: the last step of the pipeline must pack '
                              'them (PackViews, PackImage)')
         if training and self.views is not None:
-            data = {**data, 'inputs': self._make_views(data)}
-        data = self.cast_data(data)
+            data = {**data, 'inputs': self._make_views(data)}      # what the views are made of stays here
+        else:
+            data = self.cast_data(data)
         inputs = data['inputs']
         if isinstance(inputs, Tensor) or (isinstance(inputs[0], Tensor) and inputs[0].ndim == 3):
             inputs = self._normalise(inputs)
         else:
             inputs = [self._normalise(view) for view in inputs]
+            self.shapes = [tuple(view.shape) for view in inputs]
         return {**data, 'inputs': inputs, 'data_samples': data.get('data_samples')}
 
     def _make_views(self, data: dict) -> list[Tensor]:

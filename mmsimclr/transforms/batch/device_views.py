@@ -1,7 +1,8 @@
 """SimCLR views of a whole batch on the device, and the packing of images for them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_image, check_int
+from mmsimclr.transforms.base import Transform, check_choice, check_image, check_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
+from mmsimclr.transforms.batch.fused_color import adjust_fused, triton
 from mmsimclr.transforms.batch.operators import OPERATIONS, operate
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
@@ -73,13 +75,16 @@ class DeviceViews:
             bilinear or bicubic crops and the colour operations of torchvision are here.
         operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,
             :class:`GaussianNoise`, :class:`Sobel`, :class:`ChannelJitter` and :class:`ChannelDropout`.
+        fused: Whether colours are made by one Triton kernel in the place of some hundred; on a GPU only.
+        matmul: Precision of crops and blurs on a GPU: 'float32', or 'tf32', some hundredths of a grey level.
     """
 
     def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
                  strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
                  interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
                  additive_brightness: bool = False, crop_style: str = 'torchvision',
-                 grey_prob: float = 0.2, operators: Sequence[dict | Operator] = ()) -> None:
+                 grey_prob: float = 0.2, operators: Sequence[dict | Operator] = (), fused: bool = False,
+                 matmul: str = 'float32') -> None:
         self.num_views = check_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_int(
             chunk_size, 'DeviceViews.chunk_size')
@@ -95,6 +100,10 @@ class DeviceViews:
             if got not in accepted:
                 raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
                                  f"{got!r}; make these views in the loader (views='loader')")
+        if fused and triton is None:
+            raise InputError('fused=True needs the package triton, which is not installed; fused=False makes '
+                             'the same colours')
+        self.fused, self.matmul = fused, check_choice(matmul, 'DeviceViews.matmul', ('float32', 'tf32'))
         self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style,
                                  grey_prob=grey_prob)
         self.interpolation = interpolation
@@ -124,7 +133,7 @@ class DeviceViews:
             stop = min(start + chunk_size, len(images))
             own = slice(start * self.num_views, stop * self.num_views)
             # MMEngine's step is inside of autocast already, and bfloat16 has no half grey levels.
-            with torch.autocast(images.device.type, enabled=False):
+            with torch.autocast(images.device.type, enabled=False), _matmul_in(self.matmul):
                 made = self.render(images[start:stop], parameters[own])
                 chunks.append(self._operate(made, seeds[start:stop]))
         # [N · V, h, C, w] -> V times [N, C, h, w]
@@ -136,9 +145,13 @@ class DeviceViews:
         """Return M = N · V views of images, [N, H, W, C]: float32 [M, size, C, size]."""
         images = images.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
         views = self._crop(images, parameters)
-        views = adjust_batch(views, parameters.order, parameters.factors)
+        fused = self.fused and views.shape[2] == 3
+        if fused:
+            views = adjust_fused(views, parameters.order, parameters.factors, parameters.grey)
+        else:
+            views = adjust_batch(views, parameters.order, parameters.factors)
         grey = np.flatnonzero(parameters.grey)
-        if len(grey):
+        if len(grey) and not fused:
             rows = on_device(grey, views, torch.int64)
             views.index_copy_(0, rows, to_grey(views[rows]))
         blurred = np.flatnonzero(parameters.sigma_px)
@@ -166,3 +179,14 @@ class DeviceViews:
         columns = crop_matrices(left, width, self.size, images.shape[3], self.interpolation, flipped)
         rows, columns = (matrices.unflatten(0, (len(images), -1)) for matrices in (rows, columns))
         return filter_rows_and_columns(images, rows, columns).clamp_(0, 255)     # bicubic overshoots at edges
+
+
+@contextmanager
+def _matmul_in(precision: str) -> Iterator[None]:
+    """Multiply matrices of float32 on GPUs in 'float32' or 'tf32'."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == 'tf32'
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
