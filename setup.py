@@ -57,6 +57,7 @@ setup(
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'studies': ['submitit'],
+        'stores': ['obstore'],
         'report': ['pacmap', 'faiss-cpu', 'pyarrow'],
         'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
     },

@@ -18,11 +18,13 @@ from .reading import (
     read_text,
     read_xml,
 )
+from .remote import MEMORY, RemoteError, RemoteFolder, is_remote
 from .shipped import find_config, shipped_configs, shipped_root
 from .verified import atomic_writer, difference, file_digest
 
-__all__ = ['MAX_IMAGE_BYTES', 'MAX_PIXELS', 'DownloadError', 'HeldError', 'Lease', 'LostLeaseError',
-           'ProgressLine', 'UnreachableError', 'atomic_writer', 'check_fields', 'difference', 'download',
-           'file_digest', 'find_config', 'leased', 'locked_file', 'map_npy', 'map_npz', 'open_regular',
-           'opened_image', 'parse_json', 'read_csv', 'read_if_whole', 'read_json', 'read_npz', 'read_regular',
-           'read_text', 'read_xml', 'shipped_configs', 'shipped_root', 'unpack']
+__all__ = ['MAX_IMAGE_BYTES', 'MAX_PIXELS', 'MEMORY', 'DownloadError', 'HeldError', 'Lease',
+           'LostLeaseError', 'ProgressLine', 'RemoteError', 'RemoteFolder', 'UnreachableError',
+           'atomic_writer', 'check_fields', 'difference', 'download', 'file_digest', 'find_config',
+           'is_remote', 'leased', 'locked_file', 'map_npy', 'map_npz', 'open_regular', 'opened_image',
+           'parse_json', 'read_csv', 'read_if_whole', 'read_json', 'read_npz', 'read_regular', 'read_text',
+           'read_xml', 'shipped_configs', 'shipped_root', 'unpack']
