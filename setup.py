@@ -55,6 +55,7 @@ setup(
         'segmentation': ['onedl-mmsegmentation>=1.4.2'],
         'tensorflow': ["tensorflow-cpu>=2.16; sys_platform == 'linux' and platform_machine == 'x86_64'",
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
+        'timm': ['timm'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'studies': ['submitit'],
         'stores': ['obstore'],

@@ -1,4 +1,4 @@
-"""Write docs/performance.md from the measurements in benchmarks/results/: python benchmarks/page.py."""
+"""Write docs/reference/performance.md from benchmarks/results/: python benchmarks/page.py."""
 
 import argparse
 import ast
@@ -78,8 +78,8 @@ machine; ratios carry over.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
   beside the other peers.
 
-How views are made on the device: [decisions/0007](decisions/0007-views-on-the-device.md). What a step sends
-over the wire on many GPUs: [scaling.md](scaling.md).
+How views are made on the device: [decision 7](../decisions/0007-views-on-the-device.md). What a step sends
+over the wire on many GPUs: [scaling](../explanation/scaling.md).
 """
 TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 'images_per_s': 'images/s',
           'views_per_s': 'views/s', 'times_plain': 'times plain', 'processor_s': 'processor seconds',
@@ -169,7 +169,8 @@ def _is_measurement(script: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--results', default='benchmarks/results', help='folder (default: %(default)s)')
-    parser.add_argument('--out', default='docs/performance.md', help='page to write (default: %(default)s)')
+    parser.add_argument('--out', default='docs/reference/performance.md',
+                        help='page to write (default: %(default)s)')
     args = parser.parse_args()
     Path(args.out).write_text(performance_page(args.results), encoding='utf-8')
     print(f'wrote {args.out}')

@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md: what a step sends, holds and reads on W GPUs, computed, not measured."""
+"""The tables of docs/explanation/scaling.md: what a step on W GPUs sends, holds and reads, by computing."""
 
 from collections.abc import Iterator
 

@@ -4,11 +4,19 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 from mmsimclr.environment import TESTED, TESTED_PYTHONS, hardware, versions
 
-CORE = 'tools/install.sh core (or make quickstart)'
-FULL = 'tools/install.sh full (or make test)'
+CORE, FULL = 'tools/install.sh core (or make quickstart)', 'tools/install.sh full (or make test)'
+OPS = FULL
+if not (Path(__file__).parents[1] / 'tools/install.sh').is_file():                      # of a wheel
+    PIP = f'{sys.executable} -m pip' if find_spec('pip') else 'uv pip'
+    CORE, FULL = f'{PIP} install mmsimclr', f"{PIP} install 'mmsimclr[detection,segmentation]'"
+    # Built against the torch that is there, which a build of pip's own environment would not see.
+    OPS = (f'{PIP} install setuptools==80.9.0 wheel ninja && {PIP} install --no-build-isolation --no-deps '
+           f'--no-cache-dir --force-reinstall onedl-mmcv=={versions()["onedl-mmcv"] or "2.3.6"}')
 
 
 class Unusable(Exception):
@@ -37,7 +45,7 @@ def _need_ops() -> None:
         if len(kept) != 1:
             raise RuntimeError(f'nms kept {len(kept)} of 2 boxes that overlap')
     except Exception as error:
-        raise Unusable(f"mmcv's compiled ops do not run: {error}", FULL) from error
+        raise Unusable(f"mmcv's compiled ops do not run: {error}", OPS) from error
 
 
 def _downstream(package: str) -> str:

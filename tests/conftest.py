@@ -20,7 +20,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from mmsimclr.cli.quickstart import CONFIG
+from mmsimclr.cli.train import QUICKSTART as CONFIG
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,13 +1,19 @@
 """The commands that documents tell their readers to type, and whether the project accepts them."""
 
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from unittest import mock
 
 import click
+from click.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r'^```(?:bash|sh|shell|console)[ ]*\n(.*?)^```', re.MULTILINE | re.DOTALL)
@@ -19,7 +25,28 @@ LAUNCHERS = {
     'slurm_train.sh': ('PARTITION', 'JOB', 'CONFIG'),
     'slurm_benchmark.sh': ('PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT'),
 }
-STARTS = ('make', 'python', 'bash', 'tools/', 'mmsimclr')
+# Those that may be run as they stand, anywhere: they read, print and end.
+RUN = ('mmsimclr configs list', 'mmsimclr doctor', 'mmsimclr zoo list', 'mmsimclr zoo info',
+       'python tools/model_zoo.py list', 'python tools/model_zoo.py info', 'python -m mmsimclr.doctor')
+# Those of the first page and of the tutorials, in the order in which a reader types them, with what makes them
+# small: the fixture `walk` of tests/e2e/test_tutorials.py runs them.
+_SMALL = ('protocol.resize_px=32', 'protocol.crop_px=32')
+REHEARSED = {
+    'make quickstart': (
+        'epochs=1', 'width=4', 'train_dataloader.dataset.num_images=256', 'custom_hooks.2.bank.num_images=100',
+        'custom_hooks.2.queries.num_images=50', 'custom_hooks.3.num_images=16',
+        'custom_hooks.3.held_out.num_images=16'),
+    'mmsimclr explore photos --minutes 10': (),
+    'mmsimclr explore photos --minutes 10 --labels labels.csv': (),
+    'mmsimclr report work_dirs/photos --images photos': ('--map', 'pca'),
+    'mmsimclr benchmark knn_folder work_dirs/photos data_root=labelled': _SMALL,
+    'mmsimclr benchmark linear_1xb64-coslr-40e_folder work_dirs/photos data_root=labelled': (
+        'train_cfg.max_epochs=1', 'train_dataloader.num_workers=0', 'test_dataloader.num_workers=0'),
+    'mmsimclr benchmark knn_folder --init random data_root=labelled': _SMALL,
+    'mmsimclr benchmark knn_folder resnet18.pth data_root=labelled --work-dir work_dirs/theirs': _SMALL,
+    'mmsimclr compare work_dirs/knn_folder/result.json work_dirs/theirs/result.json': (),
+    'mmsimclr summarize work_dirs --out summary.html': (),
+}
 
 
 class _Parsed(BaseException):
@@ -30,12 +57,31 @@ def fenced_commands(markdown: str) -> Iterator[list[str]]:
     """Yield the words of every command in the fenced shell blocks of a Markdown text."""
     for block in FENCE.findall(markdown):
         for line in block.replace('\\\n', ' ').splitlines():
-            for part in re.split(r'&&|;', line.strip().removeprefix('$ ')):
-                words = shlex.split(part, comments=True)
+            lexer = shlex.shlex(line.strip().removeprefix('$ '), posix=True, punctuation_chars='&;')
+            lexer.whitespace_split = True
+            for joint, group in groupby(lexer, lambda word: word in ('&&', ';')):
+                words = [] if joint else list(group)
                 while words and re.fullmatch(r'[A-Z_]+=.*', words[0]):
                     words.pop(0)                             # variables of the environment
-                if words and words[0].removeprefix('.venv/bin/').startswith(STARTS):
+                if words:
                     yield [words[0].removeprefix('.venv/bin/'), *words[1:]]
+
+
+
+def run_command(words: list[str]) -> None:
+    """Run a command of the package in this process; fail if it fails."""
+    from mmsimclr.cli import main
+    program, *args = words
+    command = main
+    if program.startswith('python') and args[0] == '-m':
+        args = [args[1].rpartition('.')[2], *args[2:]]
+    elif program.startswith('python'):
+        name, *args = args
+        command = next(each for each in runpy.run_path(str(ROOT / name)).values() if isinstance(each, click.Command))
+    elif program == 'make':                                  # make quickstart is tools/quickstart.py
+        pass
+    done = CliRunner(catch_exceptions=False).invoke(command, args)
+    assert done.exit_code == 0, (words, done.output[-2000:])
 
 
 def check_command(words: list[str]) -> str:
@@ -46,6 +92,9 @@ def check_command(words: list[str]) -> str:
         unknown = [arg for arg in args if '=' not in arg and arg not in targets]
         assert not unknown, f'the Makefile has no target {unknown}'
         return 'make'
+    if program in OTHERS:
+        OTHERS[program](args)
+        return program
     if program == 'mmsimclr':
         from mmsimclr.cli import main
         _parse(main, 'mmsimclr', args)
@@ -64,6 +113,49 @@ def check_command(words: list[str]) -> str:
     elif path.suffix == '.py' and path.is_relative_to(ROOT / 'tools'):
         _check_tool(path, args)
     return path.name
+
+
+def _check_pip(args: list[str]) -> None:
+    from pip._internal.commands import create_command
+    create_command(args[0]).parse_args(args[1:])
+
+
+def _check_uv(args: list[str]) -> None:
+    """Let uv judge: behind wrong options it does not come to explain itself."""
+    uv = shutil.which('uv', path=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+    if uv:
+        done = subprocess.run([uv, *args, '--help'], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+
+def _check_docker(args: list[str]) -> None:
+    """Compare with the stages of the Dockerfile; what runs in a container is a command of mmsimclr."""
+    if args[0] == 'build':
+        stage = args[args.index('--target') + 1]
+        assert re.search(rf'^FROM .* AS {stage}$', (ROOT / 'Dockerfile').read_text(), re.MULTILINE), stage
+    else:
+        image = next(place for place, word in enumerate(args) if word.startswith('mmsimclr'))
+        check_command(['mmsimclr', *args[image + 1:]])
+
+
+def _check_sbatch(args: list[str]) -> None:
+    """Check the script, with its arguments; the options before it are Slurm's."""
+    script = next(place for place, word in enumerate(args) if word.startswith('tools/'))
+    check_command(args[script:])
+
+
+def _check_tensorboard(args: list[str]) -> None:
+    from tensorboard.program import TensorBoard
+    TensorBoard().configure(['tensorboard', *args])
+
+
+def _check_source(args: list[str]) -> None:
+    assert args == [re.search(r'^VENV \?= (.*)$', (ROOT / 'Makefile').read_text(), re.MULTILINE)[1]
+                    + '/bin/activate']
+
+
+OTHERS = {'pip': _check_pip, 'uv': _check_uv, 'docker': _check_docker, 'sbatch': _check_sbatch,
+          'tensorboard': _check_tensorboard, '.': _check_source}
 
 
 def _check_module(name: str) -> str:

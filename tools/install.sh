@@ -1,26 +1,34 @@
 #!/usr/bin/env bash
 # Create the virtual environment and install what is pinned:
-#   tools/install.sh core    pre-training and classification; nothing is compiled
-#   tools/install.sh full    also mmcv's compiled ops, mmdet, mmseg and the test tools
-# VENV names the environment (.venv), PYTHON the interpreter (python3, or the newest of 3.12 to 3.10).
+#   tools/install.sh core                pre-training and classification; nothing is compiled
+#   tools/install.sh core --cpu INDEX    the same with torch and torchvision of an index of CPU wheels
+#   tools/install.sh full                also mmcv's compiled ops, mmdet, mmseg and the test tools
+# VENV names the environment (.venv), PYTHON the interpreter (python3, or the first suitable one of 3.12, 3.11, 3.13, 3.10).
 # Nothing is installed whose SHA-256 is not in requirements/*.lock. The source of mmcv is in mmcv.lock; the wheel
-# built of it is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version. Machines without a GPU install the
-# same files: there is no lock of torch's CPU wheels.
+# built of it is kept in MMSIMCLR_WHEELS, by mmcv, Python and torch version. There is no lock of torch's CPU
+# wheels: with --cpu the two come at the pinned versions from INDEX, which you trust. That was not tried.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 WANT=${1:-core}
+INDEX=
 VENV=${VENV:-.venv}
 case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac          # not an option, if it begins with a dash
 MMCV=$(grep -oE '^onedl-mmcv==[^ ]+' requirements/mmcv.lock)
 log() { printf '\033[1m== %s\033[0m\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
-SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4) or 3.12'
+case $*: in
+    core:|full:|:) ;;
+    'core --cpu '?*) [ $# = 3 ] || fail "expected one index behind --cpu, got $*"; INDEX=$3 ;;
+    *) fail "expected core, core --cpu INDEX (such as https://download.pytorch.org/whl/cpu) or full, got $*" ;;
+esac
+
+SUITABLE='Python 3.10 (from 3.10.12), 3.11 (from 3.11.4), 3.12 or 3.13'
 suits() {
     # As python_requires in setup.py: earlier ones unpack archives without a guard.
     "$1" -c 'import sys
 version = sys.version_info[:3]
-sys.exit(not ((3, 10, 12) <= version < (3, 11) or (3, 11, 4) <= version < (3, 13)))' >/dev/null 2>&1
+sys.exit(not ((3, 10, 12) <= version < (3, 11) or (3, 11, 4) <= version < (3, 14)))' >/dev/null 2>&1
 }
 
 find_python() {
@@ -30,7 +38,7 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for candidate in python3 python3.12 python3.11 python3.10; do
+    for candidate in python3 python3.12 python3.11 python3.13 python3.10; do
         suits "$candidate" && echo "$candidate" && return
     done
     fail "$SUITABLE is needed and none was found (python3 is $(python3 --version 2>&1 || \
@@ -66,6 +74,19 @@ apt-get install $("$VENV/bin/python" -c 'import sys; print("python%d.%d-dev" % s
 pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"; }
 
 locked() { pip_install --no-deps --require-hashes -r "requirements/$1.lock"; }
+
+install_core_without_cuda() {
+    local others
+    others=$(mktemp)
+    # torch, torchvision, and what only CUDA needs, each with the lines of its hashes.
+    awk '/^[^ #]/ { skip = /^(torch|torchvision|triton|(cuda|nvidia)-[a-z0-9-]+)==/ } !skip' \
+        requirements/core.lock >"$others"
+    pip_install --no-deps --index-url "$INDEX" \
+        "$(grep -oE '^torch==[0-9.]+' requirements/core.lock)" \
+        "$(grep -oE '^torchvision==[0-9.]+' requirements/core.lock)"
+    pip_install --no-deps --require-hashes -r "$others"
+    rm "$others"
+}
 
 install_mmcv_without_ops() {
     "$VENV/bin/python" -c 'import mmcv, sys; sys.exit(mmcv.__version__ != "'"${MMCV#*==}"'")' \
@@ -124,18 +145,22 @@ install_browser() {
 create_venv
 case $WANT in
     core)
-        log 'installing the core requirements (about 5 GB, mostly torch with its CUDA libraries)'
-        locked core
+        if [ -n "$INDEX" ]; then
+            log "installing the core requirements, torch and torchvision from $INDEX"
+            install_core_without_cuda
+        else
+            log 'installing the core requirements (about 5 GB, mostly torch with its CUDA libraries)'
+            locked core
+        fi
         install_mmcv_without_ops
         ;;
     full)
         check_compiler
-        log 'installing all requirements (about 5 GB, mostly torch with its CUDA libraries)'
+        log 'installing all requirements (about 8 GB, mostly torch with its CUDA libraries)'
         locked full
         install_mmcv_with_ops
         install_browser
         ;;
-    *) fail "expected core or full, got $WANT" ;;
 esac
 pip_install --quiet --no-build-isolation --no-deps -e .
 touch "$VENV/.core-installed"

@@ -1,4 +1,4 @@
-"""Write docs/results.md from the files in results/: python tools/make_results_page.py."""
+"""Write docs/reference/results.md from the files in results/: python tools/make_results_page.py."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Write the page of results from the result files')
     parser.add_argument('--results', default='results', help='folder of result files (default: %(default)s)')
     parser.add_argument('--configs', default='configs/simclr', help='their folder (default: %(default)s)')
-    parser.add_argument('--out', default='docs/results.md', help='page to write (default: %(default)s)')
+    parser.add_argument('--out', default='docs/reference/results.md',
+                        help='page to write (default: %(default)s)')
     args = parser.parse_args()
     Path(args.out).write_text(results_page(args.results, args.configs), encoding='utf-8')
     print(f'wrote {args.out}')

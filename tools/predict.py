@@ -1,6 +1,6 @@
 """Draw what a fine-tuned model finds: python tools/predict.py CONFIG CHECKPOINT IMAGE|FOLDER --out DIR."""
 
-from mmsimclr.cli.predict import predict
+from mmsimclr.cli.benchmark import predict
 
 if __name__ == '__main__':
     predict()

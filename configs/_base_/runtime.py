@@ -31,7 +31,7 @@ log_processor = dict(
     ])
 log_level = 'INFO'
 # Curves: in a file, and where it is installed in TensorBoard (tensorboard --logdir work_dirs). tracker=wandb
-# on the command line adds another; docs/health.md names them.
+# on the command line adds another; docs/how_to/health.md names them.
 vis_backends = [dict(type=LocalVisBackend)]
 if find_spec('tensorboard'):
     vis_backends.append(dict(type=TensorboardVisBackend))

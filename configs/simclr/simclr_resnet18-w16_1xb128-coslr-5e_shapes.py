@@ -3,7 +3,7 @@
 Command: make quickstart, or python tools/train.py
 configs/simclr/simclr_resnet18-w16_1xb128-coslr-5e_shapes.py
 Hardware: two CPU cores.
-Expected: docs/results.md, generated from runs of this config.
+Expected: docs/reference/results.md, generated from runs of this config.
 Deviations from the paper: a small encoder on small images, crops of at least 0.3 of the area,
 drawn as torchvision does, a learning rate found by trial, one epoch of warm-up, residual branches not zeroed
 at the start.

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-120e_folder.py
 --cfg-options data_root=PATH
-Hardware: two CPU cores and a few thousand images; 2,193 took 68.5 minutes (docs/results.md).
+Hardware: two CPU cores and a few thousand images; 2,193 took 68.5 minutes (docs/reference/results.md).
 Expected: well above random initialisation on the images it was trained on and their like; no published
 number for so small a setting.
 Deviations from the paper: 32 channels in the stem, views of 96 pixels from at least 0.2 of the area,

@@ -26,10 +26,3 @@ from .load import (
 from .read import Checkpoint, read_checkpoint
 from .record import RECORD_KEY, describe_model
 from .zoo import FetchError, fetch_model, fetch_url, verify_file
-
-__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'RECORD_KEY', 'UNIT_RANGE', 'Checkpoint', 'CheckpointError',
-           'DamagedCheckpointError', 'EncoderWeights', 'FetchError', 'IncompleteEncoderError', 'InputScale',
-           'LayoutError', 'LoadReport', 'PretrainedInit', 'UnsafeCheckpointError', 'UnsupportedEncoderError',
-           'build_encoder', 'build_projection_head', 'check_scale', 'describe_model', 'fetch_model',
-           'fetch_url', 'fill_model', 'find_checkpoint', 'find_encoder', 'load_encoder', 'load_model',
-           'read_checkpoint', 'read_encoder', 'read_linear_classifier', 'verify_file']

@@ -20,17 +20,21 @@ BASIC_DEPTHS = (18, 34)                                      # blocks of two con
 
 @dataclass(frozen=True)
 class InputScale:
-    """Scale of an encoder's images: (x - mean) / std for RGB x of 0 to 255, by channel."""
+    """Scale of an encoder's images: (x - mean) / std for x of 0 to 255, by channel, of RGB or ``reading``."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     stated: bool = False                 # by the file; else it is what files of this layout usually mean
     view_px: int | None = field(default=None, compare=False)     # side of the views of its training, if known
+    # Arguments of LoadChannels that read the images: channels, value_range, dtype; None of 8-bit RGB.
+    reading: Mapping[str, object] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         mean, std = (' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std))
         assumed = '' if self.stated else ' (assumed: the file does not say)'
-        return f'RGB of 0 to 255, less {mean}, by {std}{assumed}'
+        images = 'RGB of' if self.reading is None else (
+            '{channels} channels of {dtype}, of which {value_range} become'.format(**self.reading))
+        return f'{images} 0 to 255, less {mean}, by {std}{assumed}'
 
 
 UNIT_RANGE = InputScale(mean=(0., 0., 0.), std=(255., 255., 255.), stated=True)
@@ -41,9 +45,11 @@ class EncoderWeights:
     """One encoder out of a checkpoint.
 
     Attributes:
-        tensors: By torchvision's ResNet keys without a prefix; convolutions are [out, in, height, width].
-        settings: Arguments of :class:`mmsimclr.models.ResNet` that rebuild it: those that the tensors show,
-            and others, such as ``stem_pool`` and ``norm_eps``, if the file or its layout says so.
+        tensors: By the encoder's keys without a prefix, of a ResNet torchvision's; convolutions are
+            [out, in, height, width].
+        settings: What :func:`mmsimclr.encoders.build_backbone` rebuilds it from. Without a type, arguments of
+            :class:`mmsimclr.models.ResNet`: those that the tensors show, and others, such as ``stem_pool``
+            and ``norm_eps``, if the file or its layout says so.
         address: The keys down to the state dict, a colon, and the prefix: ``'state_dict:backbone.'``.
         neck, neck_settings: Tensors of the projection head under :class:`~mmsimclr.models.NonLinearNeck`'s
             keys, and its arguments; empty if its structure is not known.
@@ -60,6 +66,14 @@ class EncoderWeights:
     alternatives: tuple[str, ...] = ()                       # addresses of further encoders in the file
     path: Path | None = None
     sha256: str = ''                                         # of the file, or of its data files; hexadecimal
+
+    @property
+    def kind(self) -> str:
+        """The encoder, for people."""
+        if 'type' in self.settings:
+            return f'{self.settings["type"]} {self.settings.get("name", "")}'.strip()
+        depth, width, stem = (self.settings.get(key, '?') for key in ('depth', 'width_multiplier', 'stem'))
+        return f'a ResNet-{depth} of width {width} with the {stem} stem'
 
 
 def check_finite(tensors: Mapping[str, Tensor], origin: object) -> None:

@@ -56,44 +56,47 @@ class _Candidate:
 def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
-    Encoders are found by their structure, a stem and four stages under any prefix, numbered, or under
-    Detectron2's names. Where there are several, ``select`` is the address of the one to take, e.g.
-    ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one that is no slowly
-    moving copy.
+    An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
+    stem and four stages under any prefix, numbered, or under Detectron2's names. Where there are several,
+    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
+    its prefix; by default, the one that is no slowly moving copy.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
             that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
+    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    stated, scale, _ = unpack_record(record) if record else ({}, None, {})
+    find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
-                  for candidate in _candidates(place, state_dict)]
+                  for candidate in find(place, state_dict)]
     if not candidates:
         raise _nothing_found(checkpoint, state_dicts)
     chosen = _choose(checkpoint, candidates, select)
     tensors = chosen.tensors
     check_finite(tensors, checkpoint.path)
     try:
-        settings = infer_architecture(tensors)
+        settings = {} if 'type' in stated else infer_architecture(tensors)
     except UnsupportedEncoderError as error:
         raise UnsupportedEncoderError(f'{checkpoint.path}: {error}') from error
     layout = _layout(checkpoint, chosen)
-    if layout.startswith(SOLO_LEARN) and settings['stem'] == 'cifar':
+    if layout.startswith(SOLO_LEARN) and settings.get('stem') == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
-    scale = stated_scale(checkpoint.meta) or InputScale()
-    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    scale = scale or stated_scale(checkpoint.meta) or InputScale()
     if chosen.style == 'Detectron2' and not record:
         raise UnsupportedEncoderError(
             f'{checkpoint.path} is of Detectron2, whose names show neither where blocks stride (by default '
             'in the 1x1 convolution, where our encoders do not) nor whether it takes BGR images (default). '
             'Only files that tools/convert_checkpoint.py wrote for it, which say so, are read back')
-    if record:
-        stated, scale, _ = unpack_record(record)
-        for name, value in settings.items():
-            if stated.get(name, value) != value:
-                raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its '
-                                             f'encoder, whose tensors show {value!r}')
-        settings |= stated
+    for name, value in settings.items():
+        if stated.get(name, value) != value:
+            raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its encoder, '
+                                         f'whose tensors show {value!r}')
+    settings |= stated
+    if (channels := settings.get('in_channels', 3)) != len(scale.mean) and 'type' not in settings:
+        raise UnsupportedEncoderError(f'{checkpoint.path}: the encoder takes images of {channels} channels, '
+                                      f'their scale has {len(scale.mean)} (RGB, unless the file states it)')
     head_names, neck_settings = _find_projection_head(chosen.state_dict, chosen.prefix)
     used = {*chosen.names.values(), *head_names.values()}
     others = Counter((name if place == chosen.place else place).split('.')[0]
@@ -124,6 +127,15 @@ def find_state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
             yield from find_state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
+
+
+def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
+    """Yield the encoder in a state dict, which a record says is there: a model's backbone, or all of it."""
+    prefix = next((each for each in ('backbone.', 'module.backbone.')
+                   if any(name.startswith(each) for name in state_dict)), '')
+    if prefix or place in ('', 'state_dict'):
+        names = {name.removeprefix(prefix): name for name in state_dict if name.startswith(prefix)}
+        yield _Candidate(place, prefix, names, state_dict)
 
 
 def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
@@ -226,8 +238,6 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
     channels, kernel_px = stem.shape[0], stem.shape[-1]
-    if stem.shape[1] != 3:
-        raise UnsupportedEncoderError(f'the encoder takes images of {stem.shape[1]} channels; RGB has 3')
     if kernel_px not in (3, 7):
         raise UnsupportedEncoderError(f'the stem convolution is {kernel_px}x{kernel_px}; known are 7x7 '
                                       '(ImageNet) and 3x3 (CIFAR)')
@@ -249,6 +259,7 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
         'stem': 'imagenet' if kernel_px == 7 else 'cifar',
         # Bottlenecks need a projection there, since the channels change.
         'project_first_shortcut': num_convs == 2 and 'layer1.0.downsample.0.weight' in tensors,
+        **({} if stem.shape[1] == 3 else {'in_channels': stem.shape[1]}),
     }
 
 

@@ -21,6 +21,7 @@ from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import build_backbone
 from mmsimclr.errors import MissingFileError, did_you_mean
 from mmsimclr.files import read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
@@ -143,9 +144,8 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     module, settings = unwrap_model(backbone), weights.settings
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
     tensors = _matching_tensors(module, offered, weights.path, (
-        f'The file was read as: {weights.layout}, a ResNet-{settings.get("depth", "?")} of width '
-        f'{settings.get("width_multiplier", "?")} with the {settings.get("stem", "?")} stem. Build the '
-        'backbone as the encoder is, or name the right file or the right encoder in it (select)'))
+        f'The file was read as: {weights.layout}, {weights.kind}. Build the backbone as the encoder is, '
+        'or name the right file or the right encoder in it (select)'))
     setters = _numerics(module, settings, weights.path)
     _fill(module, tensors, setters)
     if weights.input.stated:
@@ -157,18 +157,20 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     return report
 
 
-def build_encoder(source: str | Path | EncoderWeights, select: str | None = None,
+def build_encoder(source: str | Path | EncoderWeights, select: str | None = None, stages: Sequence[str] = (),
                   **arguments) -> tuple[nn.Module, LoadReport]:
-    """Build the ResNet that a checkpoint holds, and fill it; return it, in eval mode, and the report.
+    """Build the encoder that a checkpoint holds, and fill it; return it, in eval mode, and the report.
 
-    ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises. Further arguments
-    are those of :class:`mmsimclr.models.ResNet`, such as ``out_indices``.
+    ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises; ``stages`` as for
+    :func:`~mmsimclr.encoders.build_backbone`. Further arguments are those of the encoder, such as
+    ``out_indices`` of our ResNet.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
-    settings = {**weights.settings, 'zero_init_residual': False, **arguments}
-    backbone = MODELS.build(dict(type='mmsimclr.ResNet', **settings))
+    quick = {} if 'type' in weights.settings else {'zero_init_residual': False}
+    backbone = build_backbone({**weights.settings, **quick, **arguments}, stages)
     backbone.view_px = weights.input.view_px
-    return backbone.eval(), load_encoder(backbone, weights)
+    backbone.eval()                                          # which of mmpretrain's returns nothing
+    return backbone, load_encoder(backbone, weights)
 
 
 def build_projection_head(source: str | Path | EncoderWeights, select: str | None = None) -> nn.Module:
@@ -278,9 +280,19 @@ def _matching_tensors(module: nn.Module, offered: Mapping[str, Tensor], origin: 
 def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: object
               ) -> dict[str, Callable[[], object]]:
     """Return, by setting, what makes a backbone compute as the encoder did; raise if nothing can."""
+    own = getattr(backbone, 'settings', {})
+    if 'type' in settings:
+        # Equal names and shapes of tensors do not make equal encoders: an activation has none.
+        if different := [f'{key} is {settings.get(key)!r} in {origin} and {own.get(key)!r} here'
+                         for key in sorted({*settings, *own} - {'stages', 'out_indices'})
+                         if own and own.get(key) != settings.get(key)]:
+            raise UnsupportedEncoderError(f'the backbone is another encoder: {"; ".join(different)}. '
+                                          'Build the backbone as the encoder is')
+        return {}
     setters = {}
     kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
-    block = backbone.layer2[0] if hasattr(backbone, 'layer2') else None
+    stage = getattr(backbone, 'layer2', None)
+    block = stage[0] if isinstance(stage, nn.Sequential) else None
     if hasattr(block, 'conv3') and block.conv1.stride != (1, 1):
         raise UnsupportedEncoderError(
             f"{kind} strides in the 1x1 convolution of a block (style='caffe'), the encoder in the 3x3: its "
@@ -305,6 +317,10 @@ def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: objec
 def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
     """Raise UnsupportedEncoderError if a model's preprocessor scales images not as the file states."""
     preprocessor = getattr(model, 'data_preprocessor', None)
+    if scale.stated and (own := getattr(model, 'reading', None)) != scale.reading:
+        read, given = ('8-bit RGB' if each is None else str(dict(each)) for each in (scale.reading, own))
+        raise UnsupportedEncoderError(f'the encoder of {origin} was trained on images read as {read}, and '
+                                      f'the model gets {given}: other images are not scaled to look alike')
     if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
         return
     own = [tuple(round(value, 3) for value in tensor.flatten().tolist())

@@ -5,22 +5,33 @@ dict (an attribute that torch saves along), in the metadata of safetensors and O
 pickled dict of a Detectron2 file.
 """
 
+import re
 from collections.abc import Mapping
 
 from torch import nn
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsupportedEncoderError
+from mmsimclr.encoders import OF_TRAINING, RESNET, registered
 from mmsimclr.errors import InputError
 from mmsimclr.files import parse_json
+from mmsimclr.registry import SCOPE
 
 RECORD_KEY = 'mmsimclr'
-VERSION = 1
+VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)
+MAX_CHANNELS = 10_000                        # of images
 MAX_NUMBER = 1_000_000                       # of any setting, so that nothing huge is built
+MAX_DEPTH, MAX_ITEMS = 6, 1000               # of settings within settings
+MODULE = re.compile(r'[A-Za-z_][\w.]{0,99}')
+# Arguments by which libraries read files or the network when they build a network.
+FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
+            'load_from', 'weights', 'init')
 # Arguments of ResNet that change what it computes, and of NonLinearNeck; JSON knows no other types.
 ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 'stem_pool': (str,),
-                 'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER}
+                 'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER,
+                 'in_channels': (int,)}
+READING_TYPES = {'channels': (int,), 'dtype': (str, type(None)), 'value_range': (str, list, tuple)}
 NECK_TYPES = {'in_channels': (int,), 'hid_channels': (int,), 'out_channels': (int,), 'num_layers': (int,),
               'with_bias': (bool,), 'with_last_bn': (bool,), 'with_last_bn_affine': (bool, str),
               'with_last_bias': (bool,), 'with_avg_pool': (bool,), 'norm_cfg': (dict,)}
@@ -29,16 +40,20 @@ NECK_TYPES = {'in_channels': (int,), 'hid_channels': (int,), 'out_channels': (in
 def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, object]:
     """Return the record of an encoder, with or without its projection head.
 
-    It has ``version``, ``encoder`` (arguments of ResNet), ``input`` (mean and std of RGB on the 0-255 scale,
-    whether the source stated them, and, where known, ``view_px``, the side of its views), ``neck`` (arguments
-    of NonLinearNeck, where there is one), and ``converted_from`` (layout, sha256 and file name, of an encoder
-    that was read from a file).
+    It has ``version``, ``encoder`` (its registered ``type`` and arguments), ``module`` (where a type that is
+    not ours was defined), ``input`` (mean and std of RGB on the 0-255 scale, whether the source stated them,
+    where known ``view_px``, the side of its views, and of other images than 8-bit RGB ``reading``, arguments
+    of LoadChannels that read them), ``neck`` (arguments of NonLinearNeck, if there is one), and
+    ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
     """
     scale = encoder.input
     record = dict(
-        version=VERSION, encoder=_arguments('encoder', encoder.settings, ENCODER_TYPES),
+        version=VERSION, encoder={'type': RESNET, **_encoder(encoder.settings)},
         input=dict(mean=list(map(float, scale.mean)), std=list(map(float, scale.std)), stated=scale.stated,
-                   **({'view_px': scale.view_px} if scale.view_px else {})))
+                   **({'view_px': scale.view_px} if scale.view_px else {}),
+                   **({'reading': dict(scale.reading)} if scale.reading else {})))
+    if kind := registered(record['encoder']['type']):
+        record['module'] = kind.__module__
     if encoder.path:
         record['converted_from'] = dict(layout=encoder.layout, sha256=encoder.sha256, file=encoder.path.name)
     if encoder.neck and with_neck:
@@ -47,9 +62,13 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
 
 
 def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale, dict[str, object]]:
-    """Check a record, a mapping or JSON text; return arguments of ResNet, input scale, arguments of a neck.
+    """Check a record, a mapping or JSON text; return settings of its encoder, input scale, neck's arguments.
 
-    Raise UnsupportedEncoderError if it has another version, DamagedCheckpointError if it is malformed.
+    The settings are those of :func:`~mmsimclr.encoders.build_backbone`: without a type, of our ResNet.
+
+    Raises:
+        UnsupportedEncoderError: If it has a later version, or a type in it is not registered.
+        DamagedCheckpointError: If it is malformed, or would have more done than a network built.
     """
     if isinstance(record, str):
         try:
@@ -58,12 +77,58 @@ def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale,
             raise DamagedCheckpointError(str(error)) from error
     if not isinstance(record, Mapping):
         raise _malformed('record', 'a dict', record)
-    if record.get('version') != VERSION:
+    if record.get('version') not in (1, VERSION):
         raise UnsupportedEncoderError(
             f"the file's {RECORD_KEY!r} record has version {record.get('version')!r}, this mmsimclr reads "
-            f'version {VERSION}: install the mmsimclr that wrote the file, or a newer one')
-    return (_arguments('encoder', record.get('encoder'), ENCODER_TYPES), _scale(record.get('input')),
-            _arguments('neck', record.get('neck', {}), NECK_TYPES))
+            f'versions 1 and {VERSION}: install the mmsimclr that wrote the file, or a newer one')
+    settings = _encoder(record.get('encoder'))
+    if 'type' in settings:
+        _require_registered(settings, settings['type'].rpartition('.')[0], record.get('module'))
+    return settings, _scale(record.get('input')), _arguments('neck', record.get('neck', {}), NECK_TYPES)
+
+
+def _encoder(settings: object) -> dict[str, object]:
+    """Check the settings of an encoder, and return them, of our ResNet without the type."""
+    if not isinstance(settings, Mapping):
+        raise _malformed('encoder', 'a dict', settings)
+    arguments = {key: value for key, value in settings.items() if key != 'type'}
+    if (kind := settings.get('type', RESNET)) == RESNET:
+        return _arguments('encoder', arguments, ENCODER_TYPES)
+    if type(kind) is not str:
+        raise _malformed('encoder.type', 'the name of a registered class', kind)
+    if not _is_plain(arguments):
+        raise _malformed('encoder', f'numbers, texts, lists and dicts, up to {MAX_NUMBER}', settings)
+    return {'type': kind, **arguments}
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    if isinstance(value, Mapping):
+        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
+            type(key) is str and key not in (*OF_TRAINING, *FETCHING) and _is_plain(each, depth + 1)
+            for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
+            _is_plain(each, depth + 1) for each in value)
+    if type(value) in NUMBER:
+        return abs(value) <= MAX_NUMBER
+    return value is None or type(value) is bool or (type(value) is str and len(value) <= MAX_ITEMS)
+
+
+def _require_registered(value: object, scope: str, module: object) -> None:
+    """Raise unless every type in the settings of an encoder is a registered class of modules."""
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _require_registered(each, scope, module)
+    name = value.get('type') if isinstance(value, Mapping) else None
+    if name is None:
+        return
+    kind = registered(name, (scope, 'mmengine', SCOPE)) if isinstance(name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
+        source = module if isinstance(module, str) and MODULE.fullmatch(module) else 'MODULE'
+        raise UnsupportedEncoderError(
+            f'the encoder needs {name!r}, which is not registered here; nothing else is built from a file. It'
+            f' was defined in {source}; if you trust that, import it first: custom_imports=dict(imports='
+            f'[{source!r}]) in a config, MMSIMCLR_IMPORTS={source} before a command, import {source} in '
+            'Python')
 
 
 def _arguments(name: str, values: object, types: Mapping[str, tuple[type, ...]]) -> dict[str, object]:
@@ -85,21 +150,25 @@ def _scale(values: object) -> InputScale:
     if not isinstance(values, Mapping):
         raise _malformed('input', 'a dict', values)
     mean, std, stated = values.get('mean'), values.get('std'), values.get('stated', True)
-    if not _are_three_numbers(mean):
-        raise _malformed('input.mean', 'three numbers', mean)
-    if not _are_three_numbers(std) or min(std) <= 0:
-        raise _malformed('input.std', 'three numbers > 0', std)
+    if (reading := values.get('reading')) is not None:
+        reading = _arguments('input.reading', reading, READING_TYPES)
+        if reading.keys() != READING_TYPES.keys():
+            raise _malformed('input.reading', f'a dict of {", ".join(READING_TYPES)}', reading)
+    if not _are_numbers(mean) or len(mean) != (reading or {}).get('channels', len(mean)):
+        raise _malformed('input.mean', 'a number for each channel', mean)
+    if not _are_numbers(std) or len(std) != len(mean) or min(std) <= 0:
+        raise _malformed('input.std', 'a number > 0 for each channel', std)
     if type(stated) is not bool:
         raise _malformed('input.stated', 'bool', stated)
     view_px = values.get('view_px')
     if view_px is not None and (type(view_px) is not int or not 0 < view_px <= MAX_NUMBER):
         raise _malformed('input.view_px', 'an integer > 0', view_px)
-    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px)
+    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px, reading)
 
 
-def _are_three_numbers(values: object) -> bool:
-    return isinstance(values, list | tuple) and [
-        type(value) in NUMBER and abs(value) <= MAX_NUMBER for value in values] == [True] * 3
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and 0 < len(values) <= MAX_CHANNELS and all(
+        type(value) in NUMBER and abs(value) <= MAX_NUMBER for value in values)
 
 
 def _malformed(name: str, accepted: str, value: object) -> DamagedCheckpointError:
@@ -108,11 +177,11 @@ def _malformed(name: str, accepted: str, value: object) -> DamagedCheckpointErro
 
 
 def describe_model(model: nn.Module) -> dict[str, object] | None:
-    """Return the record of a model's encoder; None if it is not :class:`mmsimclr.models.ResNet`."""
+    """Return the record of a model's encoder; None if it was not built from a config of registered types."""
     settings = getattr(getattr(model, 'backbone', None), 'settings', None)
     scale = getattr(model, 'data_preprocessor', None)
-    if settings is None or not hasattr(scale, 'mean'):
+    if not isinstance(settings, Mapping) or not hasattr(scale, 'mean') or not _is_plain(settings):
         return None
     return pack_record(EncoderWeights({}, settings, InputScale(
         tuple(scale.mean.flatten().tolist()), tuple(scale.std.flatten().tolist()), stated=True,
-        view_px=getattr(model, 'view_px', None))))
+        view_px=getattr(model, 'view_px', None), reading=getattr(model, 'reading', None))))

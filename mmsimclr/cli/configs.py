@@ -1,16 +1,17 @@
-"""``mmsimclr configs``: list, show and copy the configs that come with the package."""
+"""``mmsimclr configs`` and ``doctor``: what comes with the package, and what works here."""
 
 import ast
 import fnmatch
 import shutil
+import sys
 from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import command
+from mmsimclr.cli.options import HELP, command
 
 
-@click.group(context_settings={'help_option_names': ['-h', '--help']})
+@click.group(context_settings=HELP)
 def configs() -> None:
     """List, show and copy the configs that come with it."""
 
@@ -68,3 +69,13 @@ def copy(name: str, folder: str) -> None:
 
 for each in (list_, show, copy):
     configs.add_command(each)
+
+
+@click.command()
+def doctor() -> None:
+    """Print what is installed and what works.
+
+    It exits with 1 if pre-training is unusable.
+    """
+    from mmsimclr.doctor import main
+    sys.exit(main())

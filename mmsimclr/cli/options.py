@@ -6,12 +6,15 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 KEY_VALUE = re.compile(r'[A-Za-z_][\w.]*=')
+HELP = {'help_option_names': ['-h', '--help']}
+GOES_ON = 'interrupted; the same command goes on from here'
 
 
 class Several(click.Option):
@@ -28,8 +31,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, interrupted: str = 'interrupted', **settings: Any) -> None:
         self.interrupted = interrupted
-        shown = {'help_option_names': ['-h', '--help'], 'show_default': True}
-        super().__init__(*args, **{'context_settings': shown, **settings})
+        super().__init__(*args, **{'context_settings': {**HELP, 'show_default': True}, **settings})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse words in which KEY=VALUE may stand anywhere and some options have several values."""
@@ -64,6 +66,8 @@ class Command(click.Command):
         """Run the command; exit with status 1 and one line at a user's error, with 130 at Ctrl-C."""
         from mmsimclr.runner.failures import plain_errors
         with plain_errors(self.interrupted):
+            for module in filter(None, os.environ.get('MMSIMCLR_IMPORTS', '').split(',')):
+                import_module(module)                        # which registers components of the user's own
             return super().invoke(ctx)
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import command
+from mmsimclr.cli.options import GOES_ON, HELP, command
 
-HELP = {'help_option_names': ['-h', '--help']}
-GOES_ON = 'interrupted; the same command goes on from here'
 say = partial(print, flush=True)
 timeout_option = click.option('--timeout', type=float, default=30.0,
                               help='Seconds without a byte after which a download counts as stalled.')
@@ -72,12 +70,21 @@ def _check_devkit(name: str, *folders: str, allow_missing: bool) -> None:
         raise UserError(f'{error}\nneeded: {devkits.WHERE[name]}') from error
 
 
-@command()
-@data_root_option('data/VOCdevkit')
-@allow_missing_option
-def voc(data_root: str, allow_missing: bool) -> None:
-    """Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing."""
-    _check_devkit('voc', data_root, allow_missing=allow_missing)
+def _devkit(name: str, default: str, about: str) -> click.Command:
+    """Return the command that checks a dataset in one folder."""
+    @command(name, help=about)
+    @data_root_option(default)
+    @allow_missing_option
+    def check(data_root: str, allow_missing: bool) -> None:
+        _check_devkit(name, data_root, allow_missing=allow_missing)
+    return check
+
+
+voc = _devkit('voc', 'data/VOCdevkit',
+              'Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing.')
+coco = _devkit('coco', 'data/coco', 'Check COCO 2017 for detection, and say what is missing.')
+cityscapes = _devkit('cityscapes', 'data/cityscapes',
+                     'Write the training labels of Cityscapes, check it, and say what is missing.')
 
 
 @command()
@@ -87,22 +94,6 @@ def voc(data_root: str, allow_missing: bool) -> None:
 def voc12aug(data_root: str, sbd: str, allow_missing: bool) -> None:
     """Merge SBD's masks into VOC2012 (VOC12aug), check them, and say what is missing."""
     _check_devkit('voc12aug', data_root, sbd, allow_missing=allow_missing)
-
-
-@command()
-@data_root_option('data/coco')
-@allow_missing_option
-def coco(data_root: str, allow_missing: bool) -> None:
-    """Check COCO 2017 for detection, and say what is missing."""
-    _check_devkit('coco', data_root, allow_missing=allow_missing)
-
-
-@command()
-@data_root_option('data/cityscapes')
-@allow_missing_option
-def cityscapes(data_root: str, allow_missing: bool) -> None:
-    """Write the training labels of Cityscapes, check it, and say what is missing."""
-    _check_devkit('cityscapes', data_root, allow_missing=allow_missing)
 
 
 @command()
@@ -175,7 +166,22 @@ def _report_shards(out: Path, found) -> None:
     click.echo(f'{out}: {len(found.offsets)} images in {len(found.names)} shards')
 
 
-for each in (cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, places205, shapes, shards):
+@command(interrupted=GOES_ON)
+@click.argument('folder')
+@click.option('--out', default='stats', help='Path of what is written: OUT.json and the histogram OUT.png.')
+@click.option('--workers', type=int, help='Processes.  [default: one for each core]')
+def stats(folder: str, out: str, workers: int | None) -> None:
+    """Tell what images FOLDER holds: channels, types, sizes, values; and print the lines for a config."""
+    from mmsimclr.files import ProgressLine
+    from mmsimclr.prepare.statistics import folder_statistics, report_lines, write_statistics
+    with ProgressLine() as line:
+        found = folder_statistics(folder, out, workers, line)
+    for text in report_lines(found):
+        click.echo(text)
+    click.echo('\nwritten: ' + ', '.join(map(str, write_statistics(found, out))))
+
+
+for each in (stats, cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, places205, shapes, shards):
     prepare.add_command(each)
 for each in (write, index):
     shards.add_command(each)

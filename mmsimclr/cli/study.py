@@ -4,8 +4,6 @@ import click
 
 from mmsimclr.cli.options import command, config_options
 
-SHARD = '0/1'
-
 
 @command(interrupted='interrupted; the same command goes on where it stopped')
 @click.argument('config')
@@ -15,7 +13,7 @@ SHARD = '0/1'
               'may share it.')
 @click.option('--dry-run', is_flag=True, help='List the cells and estimate the time.')
 @click.option('--jobs', default=1, help='Cells at a time; the cores are dealt out among them.')
-@click.option('--shard', default=SHARD, metavar='K/N', help='Run each N-th cell only, from the K-th on '
+@click.option('--shard', default='0/1', metavar='K/N', help='Run each N-th cell only, from the K-th on '
               '(counted from 0).')
 @click.option('--submit', type=click.Choice(['slurm', 'local']), help='Run as an array of jobs, as many as '
               '--num-tasks, through submitit.')
@@ -93,6 +91,6 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     results, note = worker.run()
     click.echo((out / 'README.md').read_text(encoding='utf-8'))
-    click.echo(f'{out}/study.json, README.md, study.html' + (f'\n{note}' if note else ''))
+    click.echo(f'{out}/study.json, README.md' + (f'\n{note}' if note else ''))
     if failed := [each for each in results if each.failure]:
         raise click.ClickException(f'{len(failed)} cells failed; --retry-failed runs them again')

@@ -1,17 +1,22 @@
-"""``mmsimclr train``: pre-train a model."""
+"""``mmsimclr train``, ``explore`` and ``quickstart``: pre-train a model."""
 
 import copy
+import sys
+import webbrowser
 from pathlib import Path
 
 import click
 
 from mmsimclr.cli.options import (
+    GOES_ON,
     allow_changed_option,
     command,
     command_line,
     config_options,
     launcher_options,
 )
+
+QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
 
 
 @command()
@@ -66,7 +71,49 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
     pretrain(settings, settings.filename, command_line())
     if distributed.rank() == 0 and pictures:
-        from mmsimclr.reporting.run_pictures import save_run_pictures
+        from mmsimclr.reporting.figures import save_run_pictures
         for picture in save_run_pictures(settings.work_dir, images):
             click.echo(picture)
     distributed.stop()
+
+
+@command(interrupted=GOES_ON)
+@click.argument('images')
+@click.option('--minutes', type=float, default=10, help='Time for pre-training.')
+@click.option('--labels', metavar='CSV', help='Labels of some images, columns path and label: then their '
+              'accuracy is printed, with an interval.')
+@click.option('--checkpoint', help='Weights to use in the place of pre-training: a file, an address or a '
+              'model-zoo name.')
+@click.option('--work-dir', help='Folder of all that is written.  [default: work_dirs/explore_FOLDER]')
+@click.option('--open/--no-open', 'opens', default=None, help='Open the page in the browser.  [default: on a '
+              'terminal]')
+def explore(images: str, minutes: float, labels: str | None, checkpoint: str | None, work_dir: str | None,
+            opens: bool | None) -> None:
+    """Pre-train on a folder of images for some minutes, and show a map of them.
+
+    The page has a map, nearest neighbours, duplicates, outliers and a diverse subset. The same command again
+    goes on where it stopped, or shows what is there.
+    """
+    from mmsimclr.exploration import explore as run
+    from mmsimclr.quickstart import limit_threads
+    limit_threads()
+    page = run(images, minutes, labels=labels, checkpoint=checkpoint, work_dir=work_dir, say=click.echo)
+    if opens or (opens is None and sys.stdout.isatty()):
+        webbrowser.open(Path(page).resolve().as_uri())
+
+
+@command()
+@click.argument('config', default=QUICKSTART)
+@click.option('--work-dir', default='work_dirs/quickstart', help='Folder of results and pictures.')
+@click.option('--seed', type=click.IntRange(0, 2**32 - 1),
+              help="Seed of weights and views.  [default: the config's]")
+@click.option('--deterministic', is_flag=True, help='Deterministic algorithms only.')
+@config_options
+def quickstart(config: str, work_dir: str, seed: int | None, deterministic: bool, cfg_options: dict) -> None:
+    """Pre-train on built-in images, show the gain."""
+    from mmsimclr.quickstart import limit_threads
+    from mmsimclr.quickstart import quickstart as run
+    limit_threads()
+    if deterministic:
+        cfg_options['randomness.deterministic'] = True
+    run(config, work_dir, cfg_options, seed)

@@ -1,13 +1,13 @@
-"""``mmsimclr zoo``: list, describe, fetch and verify the models of the zoo."""
+"""``mmsimclr zoo``, ``convert`` and ``publish``: checkpoints, fetched and written for others."""
 
 import sys
 
 import click
 
-from mmsimclr.cli.options import command
+from mmsimclr.cli.options import HELP, Command, command
 
 
-@click.group(context_settings={'help_option_names': ['-h', '--help']})
+@click.group(context_settings=HELP)
 def zoo() -> None:
     """List, describe, fetch and verify the models of the zoo."""
 
@@ -53,3 +53,51 @@ def verify(file: str) -> None:
 
 for each in (list_, info, download, verify):
     zoo.add_command(each)
+
+
+class _WithFormats(Command):
+    """A command whose help ends with the formats."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the formats and the endings of their files."""
+        from mmsimclr.checkpoints.export import FORMATS
+        with formatter.section('Formats'):
+            formatter.write_dl([(name, f'{chosen.holds} ({" or ".join(chosen.suffixes)})')
+                                for name, chosen in FORMATS.items()])
+
+
+def _known_format(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    from mmsimclr.checkpoints.export import FORMATS
+    return click.Choice(list(FORMATS)).convert(name, param, ctx)
+
+
+@command(cls=_WithFormats)
+@click.argument('source')
+@click.argument('destination')
+@click.option('--to', required=True, metavar='FORMAT', callback=_known_format, help='Format to write.')
+@click.option('--select', help='Address of the encoder, where the source has several.')
+@click.option('--overwrite', is_flag=True, help='Replace the destination if it exists.')
+def convert(source: str, destination: str, to: str, select: str | None, overwrite: bool) -> None:
+    """Write the encoder of a checkpoint for another library.
+
+    SOURCE is a checkpoint of any library that is read, an address, or a model-zoo name; DESTINATION the file
+    to write.
+    """
+    from mmsimclr.checkpoints.export import convert_checkpoint
+    convert_checkpoint(source, destination, to, select=select, overwrite=overwrite, say=click.echo)
+
+
+@command()
+@click.argument('source')
+@click.argument('destination')
+def publish(source: str, destination: str) -> None:
+    """Write the model of a run for others.
+
+    The file has no optimizer and is named by its hash.
+
+    SOURCE is a checkpoint of a run, or its work directory; DESTINATION an existing folder, or a path to which
+    -0123abcd.pth is added.
+    """
+    from mmsimclr.checkpoints.publish import publish_checkpoint
+    path = publish_checkpoint(source, destination)
+    click.echo(f'wrote {path} ({path.stat().st_size / 1e6:.1f} MB)')

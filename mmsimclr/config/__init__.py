@@ -5,6 +5,3 @@ from .check import check_config
 from .errors import ConfigError
 from .load import load_config, parse_options, parse_value
 from .short_names import SHORT_NAMES, set_precision
-
-__all__ = ['SHORT_NAMES', 'ConfigError', 'canonical', 'check_config', 'config_sha256', 'differences',
-           'load_config', 'parse_options', 'parse_value', 'set_precision']

@@ -10,7 +10,3 @@ from .metrics import (
     top_1_accuracy,
 )
 from .significance import mcnemar_test, permutation_test
-
-__all__ = ['average_precision', 'eleven_point_map', 'fit_logistic_regression', 'knn_accuracy', 'knn_votes',
-           'linear_accuracy', 'mcnemar_test', 'mean_average_precision', 'mean_class_accuracy',
-           'nearest_neighbours', 'permutation_test', 'regression_path', 'top_1_accuracy']

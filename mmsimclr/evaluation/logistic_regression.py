@@ -1,6 +1,5 @@
 """L2-regularised logistic regression on features, by L-BFGS along their principal axes."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,6 @@ from torch import Tensor
 
 from mmsimclr.errors import InputError
 
-SUFFICIENT_DECREASE = 1e-4                                                  # Nocedal & Wright, Eq. 3.6a
-HALVINGS = 20
 CHUNK_VALUES = 2 ** 25                                                  # numbers in memory at a time
 LEAST_VARIANCE = 1e-12                                                  # of the largest; below is rounding
 # On the squared gradient, in coordinates of curvature about 1: the objective is then within about 1e-6 of
@@ -22,54 +19,28 @@ TOLERANCE = 1e-8
 
 def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, tolerance: float,
              max_iterations: int) -> tuple[Tensor, bool]:
-    """Return where a function is least, and whether the search converged.
+    """Return where a function is least, by scipy's L-BFGS, and whether the search converged.
 
-    ``function`` returns value and gradient at a point; it is convex, positive, of curvatures about 1, since
-    the first step is the negative gradient. The search has converged when the squared norm of the gradient is
-    at most ``tolerance`` times the value, or when no step lowers the value any more, for lack of digits.
-
-    Source:
-        Nocedal & Wright 2006, Numerical Optimization, algorithms 7.4 and 7.5, with backtracking.
+    ``function`` returns value and gradient at a point; it is convex, positive, of curvatures about 1. The
+    search has converged when the squared norm of the gradient is at most ``tolerance`` times the value, or
+    when no step lowers the value any more, for lack of digits.
     """
-    point, (value, gradient) = start, function(start)
-    pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=10)
-    for _ in range(max_iterations):
-        if _dot(gradient, gradient) <= tolerance * value:
-            return point, True
-        direction = -_times_inverse_hessian(gradient, pairs)
-        slope, length = _dot(gradient, direction), 1.0
-        for _ in range(HALVINGS):
-            new_value, new_gradient = function(point + length * direction)
-            excess = new_value - value - length * slope
-            if new_value <= value + SUFFICIENT_DECREASE * length * slope:
-                break
-            # The least point of the parabola through both values and the slope.
-            length *= min(max(-slope * length / (2 * excess), 0.1), 0.5)
-        else:
-            return point, True
-        step, change = length * direction, new_gradient - gradient
-        curvature = _dot(step, change)
-        if curvature > 0:
-            pairs.append((step, change, curvature))
-        point, value, gradient = point + step, new_value, new_gradient
-    return point, False
+    from scipy.optimize import minimize  # here, since every training imports this package
+    has_converged = False
 
+    def on_host(point: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal has_converged
+        value, gradient = function(torch.from_numpy(point).to(start).view_as(start))
+        has_converged = gradient.square().sum().item() <= tolerance * value
+        return value, gradient.cpu().numpy().ravel()
 
-def _times_inverse_hessian(vector: Tensor, pairs: deque[tuple[Tensor, Tensor, float]]) -> Tensor:
-    shares = []
-    for step, change, curvature in reversed(pairs):
-        shares.append(_dot(step, vector) / curvature)
-        vector = vector - shares[-1] * change
-    if pairs:
-        _, change, curvature = pairs[-1]
-        vector = vector * (curvature / _dot(change, change))
-    for (step, change, curvature), share in zip(pairs, reversed(shares), strict=True):
-        vector = vector + (share - _dot(change, vector) / curvature) * step
-    return vector
+    def stop(point: np.ndarray) -> None:
+        if has_converged:
+            raise StopIteration
 
-
-def _dot(left: Tensor, right: Tensor) -> float:
-    return (left * right).sum().item()
+    found = minimize(on_host, start.cpu().numpy().ravel(), jac=True, method='L-BFGS-B', callback=stop,
+                     options=dict(maxiter=max_iterations, maxfun=20 * max_iterations, ftol=0, gtol=0))
+    return torch.from_numpy(found.x).to(start).view_as(start), found.status != 1
 
 
 def row_chunks(features: Tensor | np.ndarray, rows: np.ndarray | None = None
@@ -155,15 +126,16 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
                     max_iterations: int = 1000) -> Iterator[LinearClassifier]:
     """Yield a linear classifier for each regularisation, the strongest first; a fit begins at the one before.
 
-    For classes [N] in [0, num_classes) it minimises the mean cross-entropy + l2 / 2 * |W|^2; scikit-learn's
-    ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not count, it is K
-    binary regressions, each the mean over the images that count of log(1 + exp(-y s)) + l2 / 2 * |w_k|^2;
-    there ``C`` is 1 / (l2 * N_k). Biases are not penalised. ``rows`` names those of ``features``, float
-    [N, C], which may be memory-mapped, to fit to; for ``tolerance`` see :func:`minimise`.
+    For classes [N] in [0, num_classes) it minimises the mean cross-entropy + ``l2 / 2 * |W|^2``;
+    scikit-learn's ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not
+    count, it is K binary regressions, each the mean over the images that count of
+    ``log(1 + exp(-y s)) + l2 / 2 * |w_k|^2``; there ``C`` is 1 / (l2 * N_k). Biases are not penalised.
+    ``rows`` names those of ``features``, float [N, C], which may be memory-mapped, to fit to; for ``tolerance``
+    see :func:`minimise`.
 
     The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
-    centring (the bias takes it up) nor rotating features (|W| stays) changes the objective. What is computed
-    with the rotated features is in double precision.
+    centring (the bias takes it up) nor rotating features (``|W|`` stays) changes the objective. What is
+    computed with the rotated features is in double precision.
 
     Raises:
         ValueError: If an argument is out of range, shapes disagree, a class of labels [N, K] has only

@@ -4,7 +4,3 @@ from .embedder import Embedder, describe_stage, extract_features, of_projection_
 from .extraction import FeatureFiles, extract_to_files, extraction_sha256, read_features
 from .fingerprint import ImageList, list_images, settings_sha256, weights_sha256
 from .images import ImageFolder, Preparation, named_images
-
-__all__ = ['Embedder', 'FeatureFiles', 'ImageFolder', 'ImageList', 'Preparation', 'describe_stage',
-           'extract_features', 'extract_to_files', 'extraction_sha256', 'list_images', 'named_images',
-           'of_projection_head', 'read_features', 'settings_sha256', 'weights_sha256']

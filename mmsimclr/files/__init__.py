@@ -1,12 +1,11 @@
 """Files: downloads that resume, digests, atomic writing, guarded reading, leases, locks and progress."""
 
-from .archives import unpack
 from .arrays import map_npy, map_npz, read_npz
-from .download import DownloadError, UnreachableError, download
+from .download import DownloadError, UnreachableError, download, locked_file, unpack
 from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
-from .locks import locked_file
 from .progress import ProgressLine
+from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, is_tiff, picture_values, raster_of
 from .reading import (
     check_fields,
     open_regular,
@@ -20,11 +19,4 @@ from .reading import (
 )
 from .remote import MEMORY, RemoteError, RemoteFolder, is_remote
 from .shipped import find_config, shipped_configs, shipped_root
-from .verified import atomic_writer, difference, file_digest
-
-__all__ = ['MAX_IMAGE_BYTES', 'MAX_PIXELS', 'MEMORY', 'DownloadError', 'HeldError', 'Lease',
-           'LostLeaseError', 'ProgressLine', 'RemoteError', 'RemoteFolder', 'UnreachableError',
-           'atomic_writer', 'check_fields', 'difference', 'download', 'file_digest', 'find_config',
-           'is_remote', 'leased', 'locked_file', 'map_npy', 'map_npz', 'open_regular', 'opened_image',
-           'parse_json', 'read_csv', 'read_if_whole', 'read_json', 'read_npz', 'read_regular', 'read_text',
-           'read_xml', 'shipped_configs', 'shipped_root', 'unpack']
+from .verified import atomic_writer, difference, file_digest, write_json

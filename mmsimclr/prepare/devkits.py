@@ -10,9 +10,13 @@ from PIL import Image
 from scipy.io import loadmat
 
 from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc, read_mask
-from mmsimclr.datasets.places205 import IMAGES, LIST, read_places205_list
-from mmsimclr.datasets.places205 import SITE as PLACES205_SITE
-from mmsimclr.datasets.voc_multilabel import CLASSES
+from mmsimclr.datasets.published import (
+    PLACES205_IMAGES,
+    PLACES205_LIST,
+    PLACES205_SITE,
+    VOC_CLASSES,
+    read_places205_list,
+)
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer, read_regular, read_text
 from mmsimclr.prepare.shapes import indexed_image
@@ -73,7 +77,7 @@ def prepare_voc(root: str | Path, report: Report = print, allow_missing: bool = 
     """
     folders = {year: Path(root, f'VOC{year}') for year, _ in VOC_SPLITS}
     return _compare(((f'VOC{year} {split}', official, check_voc(
-        folders[year] / f'ImageSets/Main/{split}.txt', folders[year], CLASSES))
+        folders[year] / f'ImageSets/Main/{split}.txt', folders[year], VOC_CLASSES))
         for (year, split), official in VOC_SPLITS.items()), report, allow_missing)
 
 
@@ -91,11 +95,11 @@ def prepare_places205(root: str | Path, report: Report = print, allow_missing: b
     ``root`` is the folder of ``trainvalsplit_places205`` and ``images256``. No image is opened.
     """
     def present(split: str) -> dict[str, int]:
-        listed = read_places205_list(Path(root, LIST.format(split=split)))
-        absent = [path for path, _ in listed if not os.path.isfile(Path(root, IMAGES, path))]
+        listed = read_places205_list(Path(root, PLACES205_LIST.format(split=split)))
+        absent = [path for path, _ in listed if not os.path.isfile(Path(root, PLACES205_IMAGES, path))]
         classes = len({label for _, label in listed})
         report(f'Places205 {split}: {len(listed):,} images of {classes} classes are listed, and '
-               f'{len(absent):,} of them are not in {Path(root, IMAGES)}'
+               f'{len(absent):,} of them are not in {Path(root, PLACES205_IMAGES)}'
                + (f', the first is {absent[0]}' if absent else ''))
         return dict(images=len(listed) - len(absent))
 

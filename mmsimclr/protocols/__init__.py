@@ -2,16 +2,15 @@
 
 from mmsimclr.evaluation import knn_accuracy
 
-from .annotation_check import check_annotations
 from .base import Benchmark, EncoderSource, Protocol, run_benchmark
-from .downstream import Detection, Segmentation, check_benchmark
+from .downstream import Detection, Segmentation, check_annotations, check_benchmark
 from .health import Health
 from .knn import KNN, knn_metrics
 from .linear import LinearEvaluation, LinearPerLayer
 from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
 from .representation import Representation
-from .result import Predictions, Result, portable_path, read_predictions, read_result, sha256
+from .result import Predictions, Result, portable_path, read_predictions, read_result
 from .retrieval import Retrieval
 from .semi_supervised import SemiSupervised, Supervised
 from .shape_bias import ShapeBias
@@ -20,11 +19,3 @@ from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning
 from .transform_prediction import TransformPrediction
-
-__all__ = ['KNN', 'SVM', 'Benchmark', 'Detection', 'EncoderSource', 'Evaluation', 'Health',
-           'LinearEvaluation', 'LinearPerLayer', 'LowShotSVM', 'Predictions', 'Protocol', 'Representation',
-           'Result', 'Retrieval', 'Segmentation', 'SemiSupervised', 'ShapeBias', 'Supervised',
-           'TrainedClassifier', 'TransferFineTuning', 'TransferLinear', 'TransformPrediction',
-           'check_annotations', 'check_benchmark', 'evaluate', 'knn_accuracy', 'knn_metrics',
-           'portable_path', 'pretrain', 'read_predictions', 'read_result', 'run_benchmark', 'sha256',
-           'train_classifier']

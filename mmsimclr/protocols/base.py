@@ -1,5 +1,6 @@
 """Running a protocol on an encoder: the encoder, the benchmark, the base class of protocols."""
 
+import csv
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from torch import nn
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
+from mmsimclr.encoders import build_backbone, registered_name
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
 from mmsimclr.features import (
@@ -30,10 +32,10 @@ from mmsimclr.features import (
     extraction_sha256,
     of_projection_head,
 )
-from mmsimclr.files import ProgressLine, leased
-from mmsimclr.models.backbones.resnet import MAP_INDICES
-from mmsimclr.protocols.result import Predictions, Result, sha256
-from mmsimclr.registry import DATASETS, MODELS, PROTOCOLS
+from mmsimclr.files import ProgressLine, file_digest, leased
+from mmsimclr.models import POOLED_FEATURES
+from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
 
@@ -83,7 +85,7 @@ class EncoderSource:
 
     checkpoint: str | Path | None               # as of run_benchmark; None for random initialisation
     select: str | None = None                   # as of run_benchmark
-    # Arguments of mmsimclr.models.ResNet and a seed, for random initialisation only.
+    # Arguments of mmsimclr.models.ResNet, or of another type, and a seed; for random initialisation only.
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
 
@@ -91,6 +93,8 @@ class EncoderSource:
         if self.checkpoint is None and not self.settings:
             raise InputError('random initialisation needs the architecture: put '
                              'random_encoder=dict(depth=50, ...) in the config')
+        if callable(kind := self.settings.get('type')):          # named as text, for the result
+            object.__setattr__(self, 'settings', {**self.settings, 'type': registered_name(kind)})
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
@@ -130,15 +134,13 @@ class EncoderSource:
 
     @cached_property
     def _built(self) -> tuple[nn.Module, LoadReport | None]:
-        return self.build(out_indices=MAP_INDICES)
-
-    def build(self, **arguments: object) -> tuple[nn.Module, LoadReport | None]:
-        """Return a new encoder with these further arguments, in eval mode, and the report of its loading."""
         with torch.random.fork_rng(devices=[]):                  # the global random state stays as it is
             if self.weights is not None:
-                return checkpoints.build_encoder(self.weights, **arguments)
+                return checkpoints.build_encoder(self.weights, stages=POOLED_FEATURES)
             torch.manual_seed(self.seed)
-            return MODELS.build(dict(type='mmsimclr.ResNet', **self.settings, **arguments)).eval(), None
+            backbone = build_backbone(self.settings, POOLED_FEATURES)
+            backbone.eval()
+            return backbone, None
 
 
 @dataclass
@@ -158,6 +160,7 @@ class Benchmark:
     missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
+    splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -194,8 +197,15 @@ class Benchmark:
         return self.work_dir / name
 
     def note_missing(self, dataset: Any) -> None:
-        """Note, for the result, the images that a dataset, or one inside of it, lists and does not have."""
+        """Note, for the result, images that a dataset, or one inside of it, does not have, and its split.
+
+        A split that was made here is written to ``split.csv`` beside the result.
+        """
         while dataset is not None:
+            if rule := getattr(dataset, 'split_rule', None):
+                self.notes['split'] = rule
+                self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
+                                              for index in range(len(dataset))]
             if count := getattr(dataset, 'num_missing', 0):
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
                 self.missing[name] = count
@@ -208,8 +218,9 @@ class Benchmark:
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
-                                                stated=scale.stated)},
+            settings={**settings, 'input': dict(
+                mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
+                **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
@@ -227,7 +238,12 @@ class Benchmark:
             with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
                 if predictions is not None:
                     path = predictions.write(self.path_beside_result('predictions.npz').parent)
-                    result.predictions, result.predictions_sha256 = path.name, sha256(path)
+                    result.predictions, result.predictions_sha256 = path.name, file_digest(path)
+                if self.splits:
+                    with open(self.path_beside_result('split.csv'), 'w', newline='', encoding='utf-8',
+                              errors='surrogateescape') as file:
+                        csv.writer(file).writerows([('part', 'image'), *(
+                            (part, path) for part, paths in self.splits.items() for path in paths)])
                 result.write(self.work_dir / 'result.json')
         barrier()
         return result
@@ -251,9 +267,7 @@ def clear_dataset_errors() -> Iterator[None]:
             raise
         raise MissingFileError(
             f'{error.filename} does not exist: the config says where the images are, in data_root and in its '
-            'datasets (another place: --cfg-options data_root=PATH)'
-            + ('. A folder of labelled images is laid out as train/CLASS/IMAGE and val/CLASS/IMAGE'
-               if Path(error.filename).name in ('train', 'val') else '')) from error
+            'datasets (another place: --cfg-options data_root=PATH)') from error
     except RuntimeError as error:
         if not str(error).startswith('Found 0 files'):
             raise

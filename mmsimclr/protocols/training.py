@@ -20,16 +20,20 @@ from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import labels_of, list_sha256
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import described, features_by_stage
 from mmsimclr.engine import FrozenEncoderHook
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
 from mmsimclr.features import of_projection_head, weights_sha256
+from mmsimclr.features.images import preparation_for
 from mmsimclr.models import Classifier
-from mmsimclr.models.backbones.resnet import MAP_INDICES, STAGE_INDICES, out_indices_of
+from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
 from mmsimclr.protocols.pretraining import history, num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
 from mmsimclr.runner import build_runner
+from mmsimclr.runner.adapt import is_of_type
+from mmsimclr.transforms import LoadChannels, LoadImage, LoadImageForCrops
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     """
     needed = 'model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'
     config = training_config(benchmark, needed, options, name)
+    for part in (config.train_dataloader, config.test_dataloader):
+        _read_as(part, benchmark.encoder.input.reading)
     tested = {key: value for key, value in canonical(config).items() if key.startswith('test_dataloader.')}
     with clear_dataset_errors():
         test = _build_test(config, benchmark.seed)
@@ -69,6 +75,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         runner = build_runner(config)
     model = unwrap_model(runner.model)
     model.backbone.load_state_dict(benchmark.encoder.backbone.state_dict())
+    model.backbone.is_init = True               # or mmpretrain's would be drawn anew when training begins
     if model.neck is not None:
         model.neck.load_state_dict(benchmark.encoder.projection_head.state_dict())
     runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}
@@ -87,7 +94,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                          f'{", ".join(unchanged) or "no weights"} stayed as drawn; what it answers says '
                          'nothing about the encoder. Set train_cfg.max_epochs >= 1 and a learning rate > 0')
     _warn_of_guessing(runner, len(test.dataset.metainfo['classes']) ** len(model.heads))
-    settings = dict(epochs=runner.max_epochs, **training_settings(runner, config),
+    settings = dict(epochs=runner.max_epochs, image_px=list(test.dataset[0]['inputs'].shape[-2:]),
+                    **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
     for part in (train_set, test.dataset):
         benchmark.note_missing(part)
@@ -113,6 +121,8 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
         raise ConfigError(f'a protocol that trains needs {", ".join(lacking)} in the config')
     if options:
         config.merge_from_dict(dict(options))
+    for loader in ('train_dataloader', 'test_dataloader'):
+        _fill_sizes((config.get(loader) or {}).get('dataset') or {}, benchmark.encoder)
     config.work_dir = str(benchmark.work_dir / name if name else benchmark.work_dir)
     config.setdefault('experiment_name', '-'.join(Path(config.work_dir).absolute().parts[-2:]))
     # MMEngine's Runner takes the GPU wherever there is one.
@@ -122,6 +132,17 @@ def training_config(benchmark: Benchmark, needed: Sequence[str], options: Mappin
                          f'{benchmark.device!r}; to train on the CPU of a machine with a GPU set '
                          'CUDA_VISIBLE_DEVICES= (empty)')
     return config
+
+
+def _fill_sizes(part: Any, encoder: EncoderSource) -> None:
+    """Fill in ``size=None`` of the transforms of a dataset: the size of the encoder's views."""
+    for each in part.values() if isinstance(part, Mapping) else part:
+        if isinstance(each, list | tuple | Mapping):
+            _fill_sizes(each, encoder)
+    if isinstance(part, Mapping) and 'size' in part and part['size'] is None:
+        expected = preparation_for(encoder.backbone)
+        resizes = getattr(part['type'], '__name__', part['type']).rpartition('.')[2] == 'ResizeShortSide'
+        part['size'] = expected.resize_px if resizes else expected.crop_px
 
 
 def training_settings(runner: Runner, config: Config) -> dict[str, Any]:
@@ -169,23 +190,36 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     """Fill in the encoder, the scale of its images, and the inputs and outputs of the heads."""
     backbone, heads, scale = encoder.backbone, config.model.heads, encoder.input
     height, width = test_set[0]['inputs'].shape[-2:]
-    image = torch.zeros(1, 3, height, width, device=next(backbone.parameters()).device)
-    maps = dict(zip(MAP_INDICES, backbone(image), strict=True))
-    maps = {name: maps[index] for name, index in STAGE_INDICES.items()}
+    image = torch.zeros(1, len(scale.mean), height, width, device=next(backbone.parameters()).device)
+    maps = features_by_stage(backbone, image)
     stages = [head.get('feature', 'pooled') for head in heads.values()]
     if of_projection_head(stages):
         layers = encoder.projection_head.to(image.device).named_layers(maps['pooled'])
-        maps |= {name: rows[:, :, None, None] for name, rows in layers.items()}
+        maps |= layers
         config.model.neck = dict(type='mmsimclr.NonLinearNeck', **encoder.weights.neck_settings)
     for head, stage in zip(heads.values(), stages, strict=True):
         if stage not in maps:
-            raise ConfigError(f'the feature of a head must be one of {", ".join(maps)}, got {stage!r}'
-                              + did_you_mean(stage, maps))
-        head.update(map_shape=tuple(maps[stage].shape[1:]), num_classes=len(test_set.metainfo['classes']))
-    out_indices = out_indices_of(stage if stage in STAGE_INDICES else 'pooled' for stage in stages)
-    config.model.backbone = dict(type='mmsimclr.ResNet', **backbone.settings, out_indices=out_indices)
+            raise ConfigError(f'the feature of a head must be one of {", ".join(maps)}, which this encoder '
+                              f'offers, got {stage!r}' + did_you_mean(stage, maps))
+        shape = (*maps[stage].shape[1:], 1, 1)[:3]
+        head.update(map_shape=shape, num_classes=len(test_set.metainfo['classes']))
+    stages = [stage if stage in STAGE_INDICES else 'pooled' for stage in stages]
+    config.model.backbone = described(backbone.settings, stages)
     preprocessor = config.model.get('data_preprocessor') or dict(type='mmsimclr.ViewPreprocessor')
     config.model.data_preprocessor = {**preprocessor, 'mean': scale.mean, 'std': scale.std}
+
+
+def _read_as(node: Any, reading: Mapping[str, Any] | None) -> None:
+    """Have a loader's config read images as the encoder's were; refuse one that reads others for RGB."""
+    parts = node.values() if isinstance(node, Mapping) else node
+    for child in parts if isinstance(node, Mapping | list | tuple) else ():
+        if reading is None and is_of_type(child, LoadChannels):
+            raise ConfigError('the encoder was trained on 8-bit RGB, and the config reads images by '
+                              'LoadChannels: take LoadImage')
+        if reading is not None and any(is_of_type(child, kind) for kind in (LoadImage, LoadImageForCrops)):
+            child.clear()
+            child.update(type='mmsimclr.LoadChannels', **reading)
+        _read_as(child, reading)
 
 
 def _check_classes(train_set: Any, test_set: Any) -> None:

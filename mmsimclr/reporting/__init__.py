@@ -12,7 +12,3 @@ from .figures import (
 from .results_page import results_page
 from .summary import PublishedValue, Summary, published_values, result_text, summarize
 from .table import text_table
-
-__all__ = ['Comparison', 'PublishedValue', 'Summary', 'compare_results', 'original_and_views',
-           'published_values', 'read_scalars', 'result_text', 'results_page', 'save_neighbour_sheet',
-           'save_shape_bias_figure', 'save_training_curves', 'save_views_sheet', 'summarize', 'text_table']

@@ -11,7 +11,7 @@ INTRODUCTION = """# Model zoo
 Written by `python tools/make_model_zoo_page.py` from `configs/simclr/metafile.yml`; nothing here is typed by
 hand. The results were published by others, in percent unless the metric's name says otherwise; what was
 measured with this code is in [results.md](results.md). How to fetch and use the models is told in
-[configs/simclr/README.md](../configs/simclr/README.md).
+[configs/simclr/README.md](../../configs/simclr/README.md).
 """
 
 
@@ -20,7 +20,7 @@ def models_table(entries: Sequence[ModelEntry], markdown: bool = False) -> str:
     header = ['model', 'epochs', 'batch', 'parameters', 'FLOPs', 'linear top-1', 'weights']
     rows = []
     for entry in entries:
-        name = f'[{entry.name}](../configs/simclr/{entry.config.name})' if markdown else entry.name
+        name = f'[{entry.name}](../../configs/simclr/{entry.config.name})' if markdown else entry.name
         linear = [f"{result.metrics['Top 1 Accuracy']} % ({result.source})" for result in entry.results
                   if result.protocol == 'linear']
         rows.append([name, str(entry.epochs), str(entry.batch_size), f'{entry.parameters / 1e6:.1f} M',

@@ -1,6 +1,8 @@
 """Predictions of a fine-tuned detector or segmenter, drawn on images."""
 
+import colorsys
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, VISUALIZERS, DefaultScope
+from mmengine.structures import PixelData
+from PIL import Image
 
 from mmsimclr.checkpoints import CheckpointError, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
@@ -19,9 +23,10 @@ from mmsimclr.datasets.annotations import UnreadableImageError, image_size
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols.downstream import complete_model
-from mmsimclr.reporting.drawing import Colour, distinct_colours, draw_classes, draw_objects
 
-SCOPES = ('mmdet', 'mmseg')
+DRAWN_BY = {'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
+LEAST_SIDE_PX = 480                          # of the longer side; smaller images are enlarged to it
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Predictor:
@@ -39,9 +44,9 @@ class Predictor:
 
     def __init__(self, config: Config, checkpoint: str | Path, device: str = 'auto') -> None:
         self.scope = config.get('default_scope')
-        if self.scope not in SCOPES:
+        if self.scope not in DRAWN_BY:
             raise ConfigError('pictures are drawn of detection and segmentation, and the default_scope of '
-                              f'this config is {self.scope!r}; it must be one of {", ".join(SCOPES)}')
+                              f'this config is {self.scope!r}; it must be one of {", ".join(DRAWN_BY)}')
         file = read_checkpoint(find_checkpoint(checkpoint))
         meta = file.tree.get('meta') or {}
         self.classes = (meta.get('dataset_meta') or {}).get('classes')
@@ -56,7 +61,8 @@ class Predictor:
             self.model = MODELS.build(model).eval()
             self.pipeline = Compose([step for step in dataset.pipeline
                                      if 'LoadAnnotations' not in str(step['type'])])
-            self.colours = _colours(dataset, self.classes)
+            self.visualizer = VISUALIZERS.build(dict(type=DRAWN_BY[self.scope], name=str(id(self)), alpha=.5))
+        self.visualizer.dataset_meta = dict(classes=self.classes, palette=_colours(dataset, self.classes))
         fill_model(self.model, file.tree, file.path)
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -86,15 +92,24 @@ class Predictor:
         if not 0 <= score <= 1:
             raise InputError(f'score must be in [0, 1], got {score}')
         sample, pixels = self.predict(path), _pixels(path)
+        factor = math.ceil(LEAST_SIDE_PX / max(pixels.shape[:2]))          # for names that can be read
         if self.scope == 'mmseg':
-            drawn = draw_classes(pixels, sample.pred_sem_seg.data[0].numpy(), self.classes, self.colours)
+            sample.pred_sem_seg = PixelData(data=_enlarged(sample.pred_sem_seg.data, factor))
         else:
-            found = sample.pred_instances[sample.pred_instances.scores >= score]
-            masks = found.masks.numpy() if 'masks' in found else None
-            drawn = draw_objects(pixels, found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy(),
-                                 self.classes, self.colours, masks)
+            sample.pred_instances = found = sample.pred_instances[sample.pred_instances.scores >= score]
+            found.bboxes *= factor
+            if 'masks' in found:
+                found.masks = _enlarged(found.masks, factor)
+        pixels = _enlarged(torch.from_numpy(pixels.copy()).permute(2, 0, 1), factor).permute(1, 2, 0).numpy()
+        self.visualizer.add_datasample('', pixels, sample, draw_gt=False,
+                                       **({} if self.scope == 'mmseg' else dict(pred_score_thr=-1)))
         with atomic_writer(picture) as file:
-            drawn.save(file, format='PNG')
+            Image.fromarray(self.visualizer.get_image()).save(file, format='PNG')
+
+
+def _enlarged(maps: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return maps [n, H, W] with each pixel repeated."""
+    return maps.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
 
 
 def _pixels(path: str | Path) -> np.ndarray:
@@ -126,7 +141,8 @@ def picture_paths(images: Sequence[Path], root: Path, out: Path) -> list[Path]:
     return pictures
 
 
-def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]:
+def _colours(dataset: Mapping[str, Any], classes: Sequence[str]
+             ) -> list[tuple[int, int, int]]:
     """Return the colours of published pictures of a dataset, or others that are distinct."""
     kind = dataset['type']
     # Not those of the checkpoint: mmseg draws colours by lot for data that have none.
@@ -134,4 +150,7 @@ def _colours(dataset: Mapping[str, Any], classes: Sequence[str]) -> list[Colour]
     # A user's dataset in the layout of a published one has other classes.
     if known.get('palette') and tuple(known.get('classes', ())) == tuple(classes):
         return [tuple(colour) for colour in known['palette']]
-    return distinct_colours(len(classes))
+    # The hue comes near to itself after 8 steps; the next ones are paler.
+    parts = [colorsys.hsv_to_rgb(i * GOLDEN_RATIO % 1, (0.85, 0.45)[i // 8 % 2], 0.95)
+             for i in range(len(classes))]
+    return [tuple(round(255 * part) for part in colour) for colour in parts]

@@ -6,13 +6,11 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from importlib.resources import files
 from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -26,11 +24,10 @@ from mmsimclr.features.thumbnails import thumbnail
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
-from mmsimclr.reporting.atlas import data_uri, make_atlas
-from mmsimclr.reporting.export import write_parquet, write_projector
+from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
 from mmsimclr.reporting.figures import original_and_views, read_scalars
 from mmsimclr.reporting.summary import Summary, summarize
-from mmsimclr.reporting.table import metric_title
+from mmsimclr.reporting.table import asset, metric_title, template
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
 NUM_VIEW_ROWS, NUM_DRAWS, VIEW_PX = 4, 3, 96
@@ -222,17 +219,12 @@ def _views(folder: Path) -> dict[str, Any]:
 
 def render(content: dict[str, Any], atlas: dict[str, Any] | None) -> bytes:
     """Return the page, in UTF-8, of what its template names and what its script shows."""
-    assets = files('mmsimclr.reporting') / 'assets'
-    text = {name: (assets / name).read_text(encoding='utf-8')
-            for name in ('report.html', 'report.css', 'report.js', 'map.min.js')}
-    scripts = [text['map.min.js'], text['report.js']] if atlas else [text['report.js']]
+    style, scripts = asset('report.css'), [asset('map.min.js'), asset('report.js')][0 if atlas else 1:]
     # Of JSON in a script element only "<" could end it.
     data = json.dumps(atlas, allow_nan=False).replace('<', '\\u003c')
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        text['report.html'])
-    page = template.render(
-        **content, data=data, style=text['report.css'], scripts=scripts,
-        hashes=dict(script=' '.join(map(_csp_hash, scripts)), style=_csp_hash(text['report.css'])))
+    page = template('report.html').render(
+        **content, data=data, style=style, scripts=scripts,
+        hashes=dict(script=' '.join(map(_csp_hash, scripts)), style=_csp_hash(style)))
     return page.encode('utf-8', 'replace')                              # of paths that are no text
 
 

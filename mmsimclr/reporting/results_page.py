@@ -14,7 +14,7 @@ INTRODUCTION = """# Results
 
 Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
 headers of the configs. Nothing here is typed by hand; what was not run says so. What the small sets of images
-are: [results/README.md](../results/README.md).
+are: [results/README.md](../../results/README.md).
 """
 ENCODERS = 'pre-trained', 'random initialisation'
 # Longer settings, such as the AP of each class, are left to the file.

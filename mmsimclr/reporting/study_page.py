@@ -1,14 +1,11 @@
-"""A study's table, figure and claims, as Markdown and as a page."""
+"""A study's table, figure and claims, as a page in Markdown."""
 
-import base64
 import shlex
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jinja2 import Environment
 
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.reporting import study_figures
@@ -21,7 +18,7 @@ FIGURES = ('Table', 'Bars', 'HeatMap', 'Representation')
 
 def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
                 only_json: bool = False) -> None:
-    """Write ``study.json``, ``README.md``, ``study.html`` and the figure into a folder.
+    """Write ``study.json``, ``README.md`` and the figure into a folder.
 
     With ``only_json`` the results alone, as ``NAME.json``: what a repository keeps.
     """
@@ -32,18 +29,15 @@ def write_study(study: Study, results: Sequence[CellResult], out: str | Path,
     write_records(out / (f'{study.name}.json' if only_json else 'study.json'), head, results)
     if only_json:
         return
-    figure = draw_figure(study, results, out / study.name)
-    (out / 'README.md').write_text(study_text(study, results, figure), encoding='utf-8')
-    (out / 'study.html').write_text(study_html(study, results, out / figure if figure else None),
-                                    encoding='utf-8')
+    write_page(study, results, out, 'README')
 
 
-def write_page(study: Study, results: Sequence[CellResult], folder: str | Path) -> Path:
-    """Write a study's page, ``NAME.md``, and its figure into a folder; return the page's path."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure = draw_figure(study, results, folder / study.name)
-    page = folder / f'{study.name}.md'
+def write_page(study: Study, results: Sequence[CellResult], folder: str | Path, name: str | None = None
+               ) -> Path:
+    """Write a study's page, by default ``STUDY.md``, and its figure into a folder; return the page's path."""
+    page = Path(folder) / f'{name or study.name}.md'
+    page.parent.mkdir(parents=True, exist_ok=True)
+    figure = draw_figure(study, results, page.with_name(study.name))
     page.write_text(study_text(study, results, figure), encoding='utf-8')
     return page
 
@@ -88,20 +82,26 @@ def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paper's numbers."""
     table = published_table(study.published, len(study.axes))
     columns = list(next(iter(table.values())))
+    places = {column: max(len(f'{values[column]:g}'.partition('.')[2]) for values in table.values()
+                          if values.get(column) is not None) for column in columns}
     return ([' × '.join(study.axes), *(column or 'published' for column in columns)],
-            [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:g}'
+            [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:.{places[column]}f}'
                                 for column in columns)] for at, values in table.items()])
 
 
 def study_text(study: Study, results: Sequence[CellResult], figure: str | None) -> str:
     """Return a study's page in Markdown."""
-    parts = [f'# {study.title or study.name}', '', study.text.strip(), '',
+    original = '**In the paper.** ' if study.source else ''
+    parts = [f'# {study.title or study.name}', '', original + study.text.strip(), '',
+             *([f'**Here.** {study.finding.strip()}', '']
+               if study.finding and study.preset == 'cpu' and results else []),
              *([f'![{study.title}]({figure})', ''] if figure else []),
-             f'Ours: {_setting(study, results)}', '',
+             f'Measured here: {_setting(study, results)}', '',
              text_table(*table_of(study, results), markdown=True), '']
     if study.published:
-        parts += [f'Published ({study.source or "Chen et al. 2020"}; ImageNet, another setting, so compare '
-                  'directions):', '', text_table(*published_rows(study), markdown=True), '']
+        source = study.source or 'Chen et al. 2020'
+        parts += [f'Published ({source}; another setting, so compare directions):', '',
+                  text_table(*published_rows(study), markdown=True), '']
     if study.claims:
         parts += ['| claim | verdict | numbers |', '|---|---|---|',
                   *(f'| {each.text} | **{each.verdict}** | {each.detail.replace("|", "×")} |'
@@ -117,14 +117,16 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
 def _setting(study: Study, results: Sequence[CellResult]) -> str:
     done = [each for each in results if not each.failure]
     seconds = seconds_of(done)
-    hardware = sorted({f'{each.provenance.get("hardware", {}).get("cpu", "")}, '
-                       f'{each.provenance.get("hardware", {}).get("cores", "?")} cores'
-                       + ''.join(f', {gpu}' for gpu in each.provenance.get('hardware', {}).get('gpus', ()))
-                       for each in done})
+    hardware = sorted({_hardware(**each.provenance.get('hardware', {})) for each in done})
     tuning = sum(each.tuning for each in done)
-    return (f'mean ± standard deviation (seeds) of {study.metric}; {len(done)} cells'
+    about = f'{study.setting.strip()} ' if study.setting and study.preset == 'cpu' else ''
+    return (f'{about}Mean ± standard deviation (seeds); compared by {study.metric}; {len(done)} cells'
             + (f', {tuning} of them for tuning' if tuning else '')
             + (f', {seconds:.0f} s each on {" and ".join(hardware)}' if seconds else '') + '.')
+
+
+def _hardware(cpu: str = '', cores: int | None = None, gpus: Sequence[str] = (), **_: object) -> str:
+    return ', '.join([cpu, *([f'{cores} core{"s" * (cores > 1)}'] if cores else []), *gpus])
 
 
 def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str | None:
@@ -187,14 +189,3 @@ def _draw_representation(study: Study, numbers: Sequence[CellResult], path: Path
     study_figures.save_figure(
         study_figures.representation(first[study.figure['cell']], spectra, study.title), path)
     return f'{path.name}.png'
-
-
-def study_html(study: Study, results: Sequence[CellResult], figure: Path | None) -> str:
-    """Return a study's page, in one file."""
-    template = (files('mmsimclr.reporting') / 'assets' / 'study.html').read_text(encoding='utf-8')
-    return Environment(autoescape=True, trim_blocks=True).from_string(template).render(
-        study=study, title=study.title or study.name, setting=_setting(study, results),
-        picture=base64.b64encode(figure.read_bytes()).decode() if figure else None,
-        ours=table_of(study, results), published=published_rows(study) if study.published else None,
-        claims=[(each.text, each.verdict, each.detail) for each in verdicts(study, results)],
-        command=command_of(study))

@@ -1,6 +1,5 @@
 """Summary of all results below some folders, beside published values."""
 
-import html
 import json
 import re
 import shlex
@@ -9,14 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
 from mmsimclr.protocols import Result, read_result
-from mmsimclr.reporting.table import markdown_text, metric_title, text_table
+from mmsimclr.reporting.table import markdown_text, metric_title, template, text_table
 
 # Datasets of the transfer benchmark, as the paper's tables shorten them.
 FULL_NAMES = {'Food': 'Food-101', 'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Cars': 'Stanford Cars',
@@ -78,20 +76,6 @@ NOT_OF_THE_ROW = re.compile(
     r'(.*\.)?(seed|num_workers|persistent_workers|dataset_name|work_dir)|encoder(\..*)?')
 EXPLANATION = ('Percent. Where a cell holds several runs it shows mean ± standard deviation (runs). '
                'Published numbers are those of others, for the same protocol, data and metric.')
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --muted: #777; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; }
-p, td.published, small { color: var(--muted); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); }
-thead th { max-width: 16rem; overflow-wrap: break-word; }
-tbody th { font-weight: 400; }
-tbody th, th:nth-child(2), .published { text-align: left; }
-tr.group th { font-weight: 600; background: var(--soft); }
-td.best { font-weight: 600; }
-""".strip()
 
 
 @dataclass(frozen=True)
@@ -106,52 +90,34 @@ class Summary:
     def markdown(self) -> str:
         """Return the table in Markdown, with a title."""
         header = ['protocol and data', 'metric', *map(markdown_text, self.encoders), 'published']
-        rows = []
-        for title, row in zip(self._titles(), self.rows, strict=True):
-            cells = [_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders]
-            rows.append([markdown_text(title), markdown_text(metric_title(row[3])), *cells,
-                         '<br>'.join(map(markdown_text, self.published[row]))])
+        rows = [[markdown_text(row['title']), markdown_text(row['metric']), *row['cells'],
+                 '<br>'.join(map(markdown_text, row['published']))] for row in self.records()]
         return f'# {TITLE}\n\n{EXPLANATION}\n\n{text_table(header, rows, markdown=True)}\n'
 
     def html(self) -> str:
         """Return a page that needs no other file."""
-        heads = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in ('metric', *self.encoders))
-        body = []
-        for title, row in zip(self._titles(), self.rows, strict=True):
-            if title:
-                body.append(f'<tr class="group"><th colspan="{len(self.encoders) + 3}">'
-                            f'{html.escape(title)}</th></tr>')
-            body.append(self._html_row(row))
-        page = (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>\n'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                f'<style>\n{STYLE}\n</style></head>\n<body><h1>{TITLE}</h1><p>{EXPLANATION} '
-                f'Bold is the best of a row. {date.today():%-d %B %Y}.</p>\n'
-                f'<div class="scroll"><table>\n<thead><tr><th></th>{heads}'
-                '<th scope="col" class="published">published</th></tr></thead>\n<tbody>\n'
-                + '\n'.join(body) + '\n</tbody></table></div></body></html>\n')
+        page = template('summary.html').render(title=TITLE, explanation=EXPLANATION, encoders=self.encoders,
+                                               rows=self.records(), today=f'{date.today():%-d %B %Y}')
         return page.encode('utf-8', 'replace').decode()                 # of paths that are no text
 
-    def _html_row(self, row: Row) -> str:
-        values = {encoder: self.cells.get((row, encoder), ()) for encoder in self.encoders}
-        means = {encoder: statistics.mean(found) for encoder, found in values.items() if found}
-        # Of deviations none is the best.
-        best = max(means, key=means.get) if len(means) > 1 and not row[3].endswith('_std_percent') else None
-        cells = ''.join(f'<td{" class=best" if encoder == best else ""}>{_cell(found)}</td>'
-                        for encoder, found in values.items())
-        published = '<br>'.join(html.escape(str(value)) for value in self.published[row])
-        return (f'<tr><th></th><th scope="row">{html.escape(metric_title(row[3]))}</th>{cells}'
-                f'<td class="published">{published}</td></tr>')
-
     def records(self) -> list[dict[str, Any]]:
-        """Return the rows for a page: title, metric, texts of the cells, and published numbers."""
-        return [dict(title=title, metric=metric_title(row[3]), published=[*map(str, self.published[row])],
-                     cells=[_cell(self.cells.get((row, encoder), ())) for encoder in self.encoders])
-                for title, row in zip(self._titles(), self.rows, strict=True)]
+        """Return the rows for a page: title, metric, texts of the cells, the best's place, published numbers.
 
-    def _titles(self) -> list[str]:
-        """Return protocol, data and config of each row, once for rows that have the same."""
-        titles = [', '.join(filter(None, row[:2])) + (f' ({row[2]})' if row[2] else '') for row in self.rows]
-        return ['' if place and titles[place - 1] == title else title for place, title in enumerate(titles)]
+        Rows of one protocol, data and config have their title once.
+        """
+        records, before = [], None
+        for row in self.rows:
+            title = ', '.join(filter(None, row[:2])) + (f' ({row[2]})' if row[2] else '')
+            values = [self.cells.get((row, encoder), ()) for encoder in self.encoders]
+            means = {place: statistics.mean(found) for place, found in enumerate(values) if found}
+            # Of deviations none is the best.
+            is_order = len(means) > 1 and not row[3].endswith('_std_percent')
+            records.append(dict(
+                title='' if title == before else title, metric=metric_title(row[3]),
+                cells=[*map(_cell, values)], best=max(means, key=means.get) if is_order else None,
+                published=[*map(str, self.published[row])]))
+            before = title
+        return records
 
 
 def summarize(folders: Sequence[str | Path]) -> Summary:
@@ -199,8 +165,7 @@ def _config(result: Result) -> str:
         words = shlex.split(result.command or '')
     except ValueError:                          # a lone quote
         words = result.command.split()
-    options = words[words.index('--cfg-options') + 1:] if '--cfg-options' in words else []
-    options = list(takewhile(lambda word: not word.startswith('--'), options))
+    options = [word for word in words if re.match(r'[A-Za-z_][\w.]*=', word)]
     has_name = any(option.startswith('dataset_name=') for option in options)
     different = [option for option in options if not NOT_OF_THE_ROW.fullmatch(option.partition('=')[0])
                  and not (has_name and option.startswith('data_root='))]

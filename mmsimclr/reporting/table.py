@@ -1,7 +1,10 @@
-"""Small tables, for the terminal and for Markdown."""
+"""Small tables, for the terminal and for Markdown; texts in Markdown; templates of pages."""
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, Template
 
 from mmsimclr.errors import InputError
 
@@ -57,3 +60,13 @@ def metric_title(name: str) -> str:
     for plain, usual in _USUAL:
         title = re.sub(plain, usual, title)
     return title
+
+
+def asset(name: str) -> str:
+    """Return the text of a file of ``assets``."""
+    return (files('mmsimclr.reporting') / 'assets' / name).read_text(encoding='utf-8')
+
+
+def template(name: str) -> Template:
+    """Return a template of ``assets``, which escapes what it is given."""
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(asset(name))

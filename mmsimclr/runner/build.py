@@ -11,12 +11,11 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError, canonical
-from mmsimclr.config.check import check_trains
-from mmsimclr.config.values import check_values
+from mmsimclr.config.check import check_trains, check_values
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
-from mmsimclr.runner.console import show_little
+from mmsimclr.runner.log import show_little
 from mmsimclr.runner.profile import ProfileHook
 from mmsimclr.runner.runner import PretrainRunner
 

@@ -1,13 +1,17 @@
-"""Log of a run: scalars read without waiting for the device, one line per interval."""
+"""Log of a run, its scalars read without waiting for the device, and a console of few lines."""
 
+import logging
+import shutil
 import sys
+import time
 from collections import OrderedDict, defaultdict
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
 from torch import Tensor
@@ -23,72 +27,12 @@ USUAL_VALUES = 10_000
 MAX_WAITING = 1000                  # scalars on the device
 
 
-class RecentHistory(HistoryBuffer):
-    """MMEngine's history of a scalar, for the last ``max_length`` values, written in place.
-
-    MMEngine's copies the whole history at each step. Here a value costs the same at any step: when the arrays
-    are full, what counts moves to the start of arrays with as much room again.
-    """
-
-    def __init__(self, values: np.ndarray, counts: np.ndarray, max_length: int = USUAL_VALUES) -> None:
-        # Not empty slices: [-0:] is all.
-        super().__init__(values[max(0, len(values) - max_length):], counts[max(0, len(counts) - max_length):],
-                         max_length)
-
-    def update(self, log_val: float, count: int = 1) -> None:
-        """Add a value that stands for ``count`` of them."""
-        if not isinstance(log_val, int | float) or not isinstance(count, int | float):
-            raise TypeError(f'a value and its count must be numbers, got {log_val!r} and {count!r}')
-        for arrays, value in ((self._values, log_val), (self._counts, count)):
-            arrays.append(value, self.max_length)
-
-    @property
-    def _log_history(self) -> np.ndarray:
-        return self._values.recent(self.max_length)
-
-    @_log_history.setter
-    def _log_history(self, values: np.ndarray) -> None:
-        self._values = _Tail(values)
-
-    @property
-    def _count_history(self) -> np.ndarray:
-        return self._counts.recent(self.max_length)
-
-    @_count_history.setter
-    def _count_history(self, counts: np.ndarray) -> None:
-        self._counts = _Tail(counts)
-
-    def plain(self) -> HistoryBuffer:
-        """Return a copy of MMEngine's class, as checkpoints have it."""
-        return HistoryBuffer(self._log_history, self._count_history)
-
-
-class _Tail:
-    """The end of a growing array."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self._array, self._end = np.array(values), len(values)
-
-    def append(self, value: float, max_length: int) -> None:
-        # The type is that which numpy.append would give: integers become floats with the first float.
-        kind = np.result_type(self._array.dtype, np.asarray(value).dtype)
-        if self._end == len(self._array) or kind != self._array.dtype:
-            kept = self.recent(max_length)
-            array = np.empty(len(kept) + max(64, len(kept)), kind)
-            array[:len(kept)] = kept
-            self._array, self._end = array, len(kept)
-        self._array[self._end] = value
-        self._end += 1
-
-    def recent(self, max_length: int) -> np.ndarray:
-        return self._array[max(0, self._end - max_length):self._end]
-
-
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub, whose scalars stay on the device until a log line or a checkpoint needs them.
 
     MMEngine's reads the losses at once, so that the host waits for the device at each step, and keeps a
-    million values of each. This one keeps the last ``num_values``, also of a checkpoint that has more.
+    million values of each, which it copies with every new one. This one keeps the last ``num_values``, also
+    of a checkpoint that has more.
     """
 
     num_values = USUAL_VALUES
@@ -128,12 +72,9 @@ class DeferredMessageHub(MessageHub):
         return self._log_scalars[key] if key in self._log_scalars else super().get_scalar(key)
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint keeps, in MMEngine's classes."""
+        """Return what a checkpoint keeps."""
         self._read(*self._waiting)
-        state = super().state_dict()
-        state['log_scalars'] = OrderedDict((key, history.plain() if isinstance(history, RecentHistory) else
-                                            history) for key, history in state['log_scalars'].items())
-        return state
+        return super().state_dict()
 
     def load_state_dict(self, state_dict: MessageHub | dict) -> None:
         """Load what a checkpoint has, and keep as much of each scalar as this hub does."""
@@ -152,8 +93,9 @@ class DeferredMessageHub(MessageHub):
         self._shorten(key)
 
     def _shorten(self, key: str) -> None:
-        if type(history := self._log_scalars[key]) is HistoryBuffer:
-            self._log_scalars[key] = RecentHistory(*history.data, self.num_values)
+        if (history := self._log_scalars[key]).max_length != self.num_values:
+            self._log_scalars[key] = HistoryBuffer(
+                *(part[-self.num_values:] for part in history.data), self.num_values)
 
 
 def numbers_in(tensors: list[Tensor]) -> list[float | int]:
@@ -208,3 +150,87 @@ class PretrainLogProcessor(LogProcessor):
         parts += [f'MFU {tag["mfu_percent"]:.1f} %'] if 'mfu_percent' in tag else []
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
         return tag, '  '.join(parts)
+
+
+PACKAGE = str(Path(__file__).parents[1])
+# Warnings of MMEngine about what it does itself.
+NOISE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Could not import')
+TERMINAL_S = 10.0
+# In a file: seconds between lines, and the share of the whole run after which the next is due.
+FILE_S, FILE_SHARE = 30.0, 0.01
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Whether a record is for the console.
+
+    That is a warning which is no noise; what our code logs by ``logger.info``; and the figures of validations
+    and tests. What goes through MMEngine's ``print_log``, also from us, is for the log file.
+    """
+    if record.levelno >= logging.WARNING:
+        return not record.getMessage().startswith(NOISE)
+    return record.pathname.startswith(PACKAGE) or (
+        record.module == 'logger_hook' and record.funcName.startswith(('after_val', 'after_test')))
+
+
+class Console(logging.Handler):
+    """Prints what :func:`is_shown` passes, without time and place, and a line of progress that is refreshed.
+
+    It writes to whatever ``sys.stdout`` is at the time.
+    """
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        super().__init__(level)
+        self.addFilter(is_shown)
+        self._has_line = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a warning says that it is one."""
+        kind = '' if record.levelno < logging.WARNING else f'{record.levelname.lower()}: '
+        self.print(f'{kind}{record.getMessage()}')
+
+    def print(self, text: str, is_progress: bool = False) -> None:
+        """Print a text; on a terminal, progress stays on one line, and other texts take its place."""
+        refreshed = is_progress and sys.stdout.isatty()
+        start, end = '\r\x1b[K' if self._has_line else '', '' if refreshed else '\n'
+        if refreshed:
+            text = text[:shutil.get_terminal_size().columns - 1]
+        try:
+            print(f'{start}{text}', end=end, flush=True)
+        except OSError:                                  # a terminal that has gone; the log file has it
+            end = '\n'
+        self._has_line = not end
+
+
+def show_little(logger: logging.Logger) -> Console | None:
+    """Put a :class:`Console` in the place of the handlers that print to the terminal, and return it."""
+    console = None
+    for number, handler in enumerate(logger.handlers):
+        if type(handler) is logging.StreamHandler:
+            console = logger.handlers[number] = Console(handler.level)
+    return console
+
+
+class ConsoleHook(Hook):
+    """Show the line of the log after the first step and the last, and by time between them.
+
+    On a terminal a line is refreshed every ten seconds; in a file lines are half a minute apart, or a
+    hundredth of the run. The interval of the log and its file do not matter.
+    """
+
+    priority = 'BELOW_NORMAL'                            # after the timer, whose estimate the line has
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def before_train(self, runner) -> None:
+        self._started, self._next = time.monotonic(), 0.0
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        elapsed, is_last = time.monotonic() - self._started, runner.iter + 1 == runner.max_iters
+        if elapsed < self._next and not is_last:
+            return
+        left = runner.message_hub.runtime_info.get('eta', 0.0)
+        sparse = max(FILE_S, FILE_SHARE * (elapsed + left))
+        self._next = elapsed + (TERMINAL_S if sys.stdout.isatty() else sparse)
+        self.console.print(runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')[1],
+                           is_progress=not is_last)

@@ -25,8 +25,9 @@ from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import feature_dim
 from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.files import HeldError, Lease, leased
 from mmsimclr.models import SimCLR
 from mmsimclr.registry import LOOPS
@@ -42,10 +43,9 @@ from mmsimclr.runner.checkpointing import (
     save_whole,
     write_text,
 )
-from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.graph import graph_steps
-from mmsimclr.runner.log import DeferredMessageHub
+from mmsimclr.runner.log import ConsoleHook, DeferredMessageHub, show_little
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
 from mmsimclr.runner.profile import ProfileHook, peak_flops, step_flops
 from mmsimclr.runner.resume import (
@@ -59,6 +59,7 @@ from mmsimclr.runner.resume import (
     schedules,
     state_of,
 )
+from mmsimclr.transforms import LoadChannels
 
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
@@ -93,19 +94,16 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 def check_widths(model: nn.Module) -> None:
     """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
-    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, under
-    heads with a first layer ``fc0`` on pooled features.
+    Checked are heads with a first layer ``fc0`` on pooled features, if the encoder takes a usual image.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
-    width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
     first = getattr(neck, 'fc0', None)
-    if not (isinstance(first, nn.Linear) and getattr(neck, 'with_avg_pool', True)
-            and isinstance(width, int) and indices):
+    if not isinstance(first, nn.Linear) or not getattr(neck, 'with_avg_pool', True):
         return
-    if stages := [index for index in indices if isinstance(index, int)]:
-        width //= 2**(getattr(encoder, 'num_stages', 4) - 1 - max(stages))
-    else:                                                                       # the stem alone
-        width = encoder.conv1.out_channels
+    try:
+        width = feature_dim(encoder, model.data_preprocessor.mean.numel())
+    except (InputError, InputTypeError, AttributeError):
+        return
     if first.in_features != width:
         raise ConfigError(
             f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {width} "
@@ -431,6 +429,13 @@ class PretrainRunner(Runner):
                                                     *([device_views] if device_views else [])]}
         if len(sizes) == 1 and isinstance(size := sizes.pop(), int):
             unwrap_model(self.model).view_px = size               # for the record of checkpoints
+        dataset = loader.dataset
+        while hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+            if isinstance(step, LoadChannels):
+                step.fix_dtype(map(dataset.get_data_info, range(len(dataset))))
+                unwrap_model(self.model).reading = step.reading   # for the same
         if len(loader) == 0:
             raise InputError(
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '

@@ -37,7 +37,8 @@ class _Pack(Transform):
 class PackViews(_Pack):
     """Pack the views that :class:`MultiView` made: ``dict(inputs=[view_1, view_2, …], data_samples={…})``.
 
-    Each view is a contiguous uint8 tensor [3, H, W]. Torch's default collation stacks each over the batch.
+    Each view is a contiguous tensor, uint8 [3, H, W] or float32 [C, H, W]. Torch's default collation stacks
+    each over the batch.
 
     Args:
         keys: Entries of ``results`` to carry in ``data_samples`` when present; none by default, since the
@@ -57,7 +58,7 @@ class PackViews(_Pack):
 
 @TRANSFORMS.register_module()
 class PackImage(_Pack):
-    """Pack one image, as :class:`PackViews`: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``.
+    """Pack one image, as :class:`PackViews`: ``dict(inputs=tensor [C, H, W], data_samples={…})``.
 
     ``keys`` are ``sample_idx`` and ``gt_label`` by default.
     """
@@ -70,9 +71,9 @@ class PackImage(_Pack):
 
 
 def image_to_tensor(img: np.ndarray) -> Tensor:
-    """Return uint8 [H, W, 3] as a new contiguous tensor [3, H, W]."""
+    """Return uint8 [H, W, 3] or float32 [H, W, C] as a new contiguous tensor [C, H, W]."""
     check_image(img, 'image_to_tensor')
-    if img.size < _SMALL:
+    if img.size < _SMALL or img.dtype != np.uint8:
         return torch.from_numpy(img.transpose(2, 0, 1).copy())
     planes = np.empty((3, *img.shape[:2]), np.uint8)
     cv2.split(img, (planes[0], planes[1], planes[2]))

@@ -112,7 +112,8 @@ def test_name_and_model_are_of_the_protocol(path):
             dataset.get('fraction') == float(share[:-1]) / 100
     assert list(config.model.heads) == (['stem', 'layer1', 'layer2', 'layer3', 'layer4']
                                         if name['protocol'] == 'linear-per-layer' else ['pooled'])
-    assert all(head.get('norm', False) == ('per-layer' in path.stem) for head in config.model.heads.values())
+    assert all(head.get('norm', False) == ('per-layer' in path.stem or path.stem.endswith('_folder'))
+               for head in config.model.heads.values())
     assert 'random' not in path.read_text().replace('random_encoder = dict', '')
     assert path.read_text().count(path.name) == 1, 'the header says the command'
 

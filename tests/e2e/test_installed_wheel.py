@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,20 @@ def test_configs_are_listed_shown_and_copied(installed, tmp_path):
     base.write_text(base.read_text().replace("log_level = 'INFO'", "log_level = 'ERROR'"))
     script = f"from mmsimclr.config import load_config; print(load_config({copied.strip()!r}).log_level)"
     assert call(installed, 'python', '-c', script, cwd=tmp_path) == 'ERROR\n'
+
+
+def test_the_doctor_of_a_wheel_has_one_command_that_builds_the_ops(installed, tmp_path):
+    script = ('import sys; sys.modules["mmcv.ops"] = None; from mmsimclr import doctor; '
+              'print(doctor.examine()["detection"][2])')
+    prepare, build = call(installed, 'python', '-c', script, cwd=tmp_path).strip().split(' && ')
+    from pip._internal.commands import create_command
+    for command in (prepare, build):
+        tool, words = command.split(' install ')
+        assert tool == f'{installed}/bin/python -m pip'                    # seen in the environment beside it
+        options, named = create_command('install').parse_args(words.split())
+    assert named == [f'onedl-mmcv=={metadata.version("onedl-mmcv")}']
+    assert not options.build_isolation and options.ignore_dependencies and not options.cache_dir
+    assert options.force_reinstall
 
 
 def test_mmengine_finds_configs_of_the_package(installed, tmp_path):

@@ -45,8 +45,8 @@ def test_nothing_is_installed_without_comparing_hashes():
                   and '$@' not in line]
     assert len(installing) >= 6
     for line in installing:
-        # This package itself, and the wheel that was built here.
-        assert '--require-hashes' in line or '-e .' in line or '"$wheels"/*.whl' in line, line
+        # This package itself, the wheel that was built here, and the index that the user names.
+        assert any(part in line for part in ('--require-hashes', '-e .', '"$wheels"/*.whl', '"$INDEX"')), line
         assert '--no-deps' in line, line
 
 

@@ -3,7 +3,7 @@
 Command: python tools/benchmark.py configs/benchmarks/classification/transfer-random-init_folder.py
 --init random data_root=PATH dataset_name=NAME
 Hardware: two CPU cores and a small encoder, some minutes.
-Deviations from the paper: crops of 64 pixels for encoders of small images, 600 steps, a small grid with
+Deviations from the paper: crops of the size of the views, 600 steps, a small grid with
 learning rates to match, a fifth of the training images held out to choose from it.
 """
 
@@ -19,9 +19,6 @@ with read_base():
     from ..._base_.runtime_benchmark import *
     from ..._base_.schedules.classification.fine_tuning_transfer import *
 
-train_pipeline[1].transforms[0].update(size=64)
-test_pipeline[1].update(size=72)
-test_pipeline[2].update(size=64)
 protocol = dict(
     type=TransferFineTuning,
     tasks=[dict(name=dataset_name, metric='top_1_accuracy_percent', train=train, test=test)],

@@ -12,20 +12,22 @@ from mmsimclr.checkpoints.encoder_weights import EncoderWeights
 from mmsimclr.checkpoints.errors import CheckpointError, UnsupportedEncoderError
 from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
+from mmsimclr.encoders import image_side, last_features, pooled
 from mmsimclr.errors import MachineError
 
 # Largest error allowed, as a share of the largest value. Measured with ResNet-152: 5e-6 for the features, in
 # which rounding averages out, and 1.1e-5 for the map.
 TOLERANCES = {'features': 1e-5, 'map': 1e-4}
 PROTOBUF_BYTES = 2**31                                       # the largest message
-CHECKED_SHAPES = ((1, 3, 96, 128), (5, 3, 75, 97))           # two batch sizes, even and odd sides
+CHECKED_SIDES = ((1, 96, 128), (5, 75, 97))                  # two batch sizes, even and odd sides
 
 
 def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder as an ONNX graph with any number and size of images.
 
-    The input ``images``, float32 [N, 3, H, W], is scaled as the record in the model's metadata says. Outputs
-    are ``features`` [N, C], the last map averaged over its area, and ``map`` [N, C, H/32, W/32] (CIFAR: H/8).
+    The input ``images``, float32 [N, C, H, W], is scaled as the record in the model's metadata says. Outputs
+    are ``features`` [N, C], and of an encoder with maps ``map`` [N, C, H/32, W/32] (CIFAR: H/8), whose
+    average they are. H and W are fixed where the encoder takes one size only.
     Raise a UserError if a package is missing, the encoder is too large for one file (2 GiB), or onnxruntime's
     results differ from the encoder's by more than ``TOLERANCES``.
     """
@@ -41,35 +43,48 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
                                       "bytes; write 'safetensors'")
     backbone, _ = build_encoder(encoder)
     backbone.warns_of_small_images = False
-    model = _PooledEncoder(backbone).eval()
+    model = _PooledEncoder(backbone, len(encoder.input.mean)).eval()
     record = json.dumps(pack_record(encoder, with_neck=False))
-    content = _graph(onnx, model, record).SerializeToString()
-    _compare(onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider']), model)
+    side = image_side(backbone)
+    try:
+        content = _graph(onnx, model, record, side).SerializeToString()
+    except (torch.onnx.OnnxExporterError, ValueError) as error:
+        if side or not encoder.input.view_px:
+            reason = str(error).strip().partition('\n')[0]
+            raise UnsupportedEncoderError(f'torch cannot write {encoder.kind} as ONNX: {reason}') from error
+        side = encoder.input.view_px                         # of any size it cannot be written
+        content = _graph(onnx, model, record, side).SerializeToString()
+    _compare(onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider']), model, side)
     file.write(content)
 
 
 class _PooledEncoder(nn.Module):
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: nn.Module, channels: int = 3):
         super().__init__()
         self.backbone = backbone
+        self.channels = channels
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        last = self.backbone(images)[-1]                     # [N, C, H/32, W/32]
-        return last.mean(dim=(2, 3)), last
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        last = last_features(self.backbone, images)          # [N, C, H/32, W/32], or [N, C]
+        return (pooled(last), last) if last.ndim == 4 else (last,)
 
 
-def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
-    """Return the ``onnx.ModelProto`` of a model, with a record in its metadata."""
-    pads_as_tensorflow = model.backbone.stem_pool == 'same'
+def _graph(onnx: ModuleType, model: _PooledEncoder, record: str, side: int | None):
+    """Return the ``onnx.ModelProto`` of a model, of images of any size or this one; with a record."""
+    pads_as_tensorflow = getattr(model.backbone, 'stem_pool', None) == 'same'
     if pads_as_tensorflow:
         # Its padding depends on the size, which tracing would fix. ONNX has an attribute for it.
         model.backbone.set_stem_pool('torch')
-    sizes = {place: torch.export.Dim(name) for place, name in ((0, 'batch'), (2, 'height'), (3, 'width'))}
+    free = ((0, 'batch'),) if side else ((0, 'batch'), (2, 'height'), (3, 'width'))
+    sizes = {place: torch.export.Dim(name) for place, name in free}
+    images = torch.zeros(2, model.channels, *((side, side) if side else (128, 160)))
+    with torch.no_grad():
+        names = ['features', 'map'][:len(model(images))]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')                      # of torch, about its own parts
         program = torch.onnx.export(
-            model, (torch.zeros(2, 3, 128, 160),), dynamo=True, verbose=False, external_data=False,
-            input_names=['images'], output_names=['features', 'map'], dynamic_shapes=(sizes,))
+            model, (images,), dynamo=True, verbose=False, external_data=False, input_names=['images'],
+            output_names=names, dynamic_shapes=(sizes,))
     if pads_as_tensorflow:
         model.backbone.set_stem_pool('same')
     graph = program.model_proto
@@ -84,18 +99,18 @@ def _graph(onnx: ModuleType, model: _PooledEncoder, record: str):
     return graph
 
 
-def _compare(session, model: _PooledEncoder) -> None:
+def _compare(session, model: _PooledEncoder, side: int | None = None) -> None:
     """Refuse the graph if onnxruntime does not compute what the encoder does."""
     generator = torch.Generator().manual_seed(0)
-    for shape in CHECKED_SHAPES:
-        images = torch.randn(shape, generator=generator)
+    for batch, *sides in CHECKED_SIDES:
+        images = torch.randn(batch, model.channels, *((side, side) if side else sides), generator=generator)
         with torch.no_grad():
             expected = model(images)
-        outputs = session.run(list(TOLERANCES), {'images': images.numpy()})
-        for (name, tolerance), want, got in zip(TOLERANCES.items(), expected, outputs, strict=True):
+        outputs = session.run(None, {'images': images.numpy()})
+        for (name, tolerance), want, got in zip(TOLERANCES.items(), expected, outputs):     # noqa: B905
             difference, largest = (want - torch.from_numpy(got)).abs().max(), want.abs().max()
             if not difference <= tolerance * largest:        # also where either is NaN
                 raise CheckpointError(
                     f'the ONNX graph differs from the encoder by {difference:.2e} in its {name} of images '
-                    f'{list(shape)}, the largest of which is {largest:.2e}; nothing was written. Another '
-                    'version of torch, onnxscript or onnxruntime may do better')
+                    f'{list(images.shape)}, the largest of which is {largest:.2e}; nothing was written. '
+                    'Another version of torch, onnxscript or onnxruntime may do better')

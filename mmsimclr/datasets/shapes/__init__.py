@@ -2,5 +2,3 @@
 
 from .dataset import OBJECTS, Shapes, ShapesImage
 from .geometry import CLASSES
-
-__all__ = ['CLASSES', 'OBJECTS', 'Shapes', 'ShapesImage']

@@ -28,7 +28,7 @@ MEASURES = ('rankme', 'alpha_req', 'effective_dimensions', 'uniformity', 'deviat
             'dead_share', 'lidar', 'alignment')
 STAGES = {'pooled': 'h', 'projection': 'g(h)'}
 MIN_IMAGES = 16
-# Of alarms, explained in docs/health.md: RankMe below the first and below this share of that at the start, or
+# Of alarms (docs/how_to/health.md): RankMe below the first and below this share of that at the start, or
 # below the third; growth of the features; accuracy as a multiple of chance, and what is left when it is lost.
 FEW, OF_START, ONE, GROWN, LEARNT, LOST = 3.0, 0.6, 1.05, 1e4, 5.0, 0.25
 CAUSES = dict(

@@ -29,7 +29,8 @@ class RunSummaryHook(Hook):
         runner.message_hub.update_info('started_at_iteration', runner.iter)
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         encoder = getattr(model, 'backbone', None)
-        depth = f"-{encoder.settings['depth']}" if hasattr(encoder, 'settings') else ''
+        settings = getattr(encoder, 'settings', {})
+        depth = f"-{settings['depth']}" if 'depth' in settings else ''
         split = f' = {per_device} on each of {world_size()} processes' if world_size() > 1 else ''
         times = f', {accumulated} accumulated' if accumulated > 1 else ''
         facts = {

@@ -3,5 +3,3 @@
 from .autocast import BFloat16OptimWrapper, native_bfloat16
 from .constructor import LARSOptimWrapperConstructor, is_skipped
 from .lars import LARS
-
-__all__ = ['LARS', 'BFloat16OptimWrapper', 'LARSOptimWrapperConstructor', 'is_skipped', 'native_bfloat16']

@@ -1,5 +1,3 @@
 """Learning-rate schedules and scaling rules."""
 
 from .warmup_cosine import WarmupCosineLR, scaled_lr, warmup_cosine_lr
-
-__all__ = ['WarmupCosineLR', 'scaled_lr', 'warmup_cosine_lr']

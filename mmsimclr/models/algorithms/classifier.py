@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmsimclr.encoders import build_backbone, features_by_stage, require_stages
 from mmsimclr.errors import InputError
 from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.registry import MODELS, in_own_scope
@@ -22,7 +23,7 @@ class Classifier(BaseModel):
     No head sees another's loss, so on a frozen encoder each learns as it would alone.
 
     Args:
-        backbone: Config of the encoder, whose ``out_indices`` name the maps of the heads' features.
+        backbone: Config of the encoder, which returns the maps of the heads' features.
         heads: Configs of the heads by name, such as :class:`LinearHead`; each has a ``feature``.
         frozen: Whether the encoder stays as it is: in eval mode, without gradients.
         neck: Config of the projection head, for heads on one of its layers; it belongs to the encoder.
@@ -36,15 +37,16 @@ class Classifier(BaseModel):
                          in_own_scope(init_cfg))
         if not heads:
             raise InputError("heads must name at least one head, e.g. dict(pooled=dict(type='LinearHead'))")
-        self.backbone = MODELS.build(backbone)
+        self.backbone = build_backbone(backbone)
         self.heads = nn.ModuleDict({name: MODELS.build(head) for name, head in heads.items()})
         self.neck = MODELS.build(neck) if neck else None
         self.frozen = frozen
         for name, head in self.heads.items():
             index = STAGE_INDICES.get(head.feature, STAGE_INDICES['pooled'])
-            if index not in self.backbone.out_indices:
+            returned = self.backbone.out_indices if hasattr(self.backbone, 'stage_names') else (index,)
+            if index not in returned:
                 raise InputError(f'the head {name!r} needs the map of {head.feature!r}, and the encoder '
-                                 f'returns {self.backbone.out_indices}; put {index!r} in its out_indices')
+                                 f'returns {returned}; put {index!r} in its out_indices')
             layers = self.neck.layer_names if self.neck else []
             if head.feature not in (*STAGE_INDICES, *layers):
                 raise InputError(f'the head {name!r} needs {head.feature!r}, and the projection head has '
@@ -77,11 +79,10 @@ class Classifier(BaseModel):
         if mode not in MODES:
             raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            maps = dict(zip(self.backbone.out_indices, self.backbone(inputs), strict=True))
-            features = {name: maps[index] for name, index in STAGE_INDICES.items() if index in maps}
+            features = features_by_stage(self.backbone, inputs)
             if self.neck is not None:
-                features |= {name: rows[:, :, None, None]
-                             for name, rows in self.neck.named_layers(features['pooled']).items()}
+                features |= self.neck.named_layers(features['pooled'])
+        require_stages(self.backbone, features, [head.feature for head in self.heads.values()])
         logits = {name: head(features[head.feature]) for name, head in self.heads.items()}
         if mode == 'tensor':
             return logits

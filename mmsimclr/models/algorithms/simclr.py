@@ -8,6 +8,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmsimclr import distributed
+from mmsimclr.encoders import build_backbone, feature_dim, last_features, pooled
 from mmsimclr.errors import InputError
 from mmsimclr.models.algorithms.chunked import project_in_chunks
 from mmsimclr.registry import MODELS, in_own_scope
@@ -20,9 +21,9 @@ class SimCLR(BaseModel):
     """A simple framework for contrastive learning of visual representations.
 
     Args:
-        backbone, neck, head: The encoder f(.), of whose maps the last is projected, the projection head g(.)
-            and the contrastive head; each a config or a module. An encoder may be any module that takes
-            images [N, 3, H, W] to features [N, C], to a map [N, C, H, W] or to several.
+        backbone, neck, head: The encoder f(.), any of :mod:`mmsimclr.encoders`, of whose maps the last is
+            projected, the projection head g(.) and the contrastive head; each a config or a module. A config
+            of the neck need not give ``in_channels``: one image shows them.
         data_preprocessor: Config of what moves and scales the views; :class:`ViewPreprocessor` by default.
         chunk_size: Images of a batch that go through the encoder at a time; None for all. Chunks need less
             memory, with the same negatives and gradient; see :func:`project_in_chunks` for their price.
@@ -50,9 +51,13 @@ class SimCLR(BaseModel):
         if chunk_size is not None and chunk_size < 1:
             raise InputError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
         self.chunk_size = chunk_size
-        self.backbone, self.neck, self.head = (
+        self.backbone = backbone if isinstance(backbone, nn.Module) else build_backbone(backbone)
+        if not isinstance(neck, nn.Module) and neck.get('in_channels') is None:
+            channels = getattr(data_preprocessor, 'mean', torch.empty(3)).numel()
+            neck = {**neck, 'in_channels': feature_dim(self.backbone, channels)}
+        self.neck, self.head = (
             part if isinstance(part, nn.Module) else MODELS.build(part)
-            for part in (backbone, neck, head or dict(type='mmsimclr.ContrastiveHead')))
+            for part in (neck, head or dict(type='mmsimclr.ContrastiveHead')))
         # Weights laid out as the images are, so that no convolution converts them at every step.
         self.to(memory_format=getattr(data_preprocessor, 'memory_format', torch.preserve_format))
 
@@ -90,15 +95,10 @@ class SimCLR(BaseModel):
 
     def project(self, images: Tensor) -> Tensor:
         """Return the projections [M, D] of images, float [M, 3, H, W]."""
-        return self.neck(self._last_map(images))[0]
-
-    def _last_map(self, images: Tensor) -> tuple[Tensor]:
-        maps = self.backbone(images)
-        return (maps,) if isinstance(maps, Tensor) else tuple(maps[-1:])
+        return self.neck((last_features(self.backbone, images),))[0]
 
     def predict(self, images: Tensor) -> list[BaseDataElement]:
         """Return the pooled feature and the projection of each image."""
-        last, = maps = self._last_map(images)
-        features = last.mean(dim=(2, 3)) if last.ndim == 4 else last
-        rows = zip(features, self.neck(maps)[0], strict=True)
+        last = last_features(self.backbone, images)
+        rows = zip(pooled(last), self.neck((last,))[0], strict=True)
         return [BaseDataElement(feature=feature, projection=projection) for feature, projection in rows]

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsimclr.encoders import pooled
 from mmsimclr.errors import InputError
 from mmsimclr.models.heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
 from mmsimclr.registry import MODELS
@@ -16,8 +17,8 @@ class LinearHead(BaseModule):
     """Pool the maps of a feature and classify them linearly.
 
     Args:
-        map_shape, num_classes: (channels, height, width) of the feature's maps, and the number of classes,
-            >= 1; a protocol fills them in.
+        map_shape, num_classes: (channels, height, width) of the feature's maps, (channels, 1, 1) of vectors,
+            and the number of classes, >= 1; a protocol fills them in.
         feature: ``'pooled'``, the last map averaged over its positions; one of ``POOLED_FEATURES``, see
             :func:`pool_feature`; or a layer of the projection head, ``'projection'``, ...
         norm: Whether a batch norm without parameters, per channel, stands between pooling and classifier.
@@ -45,8 +46,8 @@ class LinearHead(BaseModule):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return logits, [N, num_classes], of the feature's maps, float [N, C, H, W]."""
-        rows = pool_feature(maps, self.feature) if self.on_grid else maps.mean(dim=(2, 3))
+        """Return logits, [N, num_classes], of the feature's maps [N, C, H, W], or vectors [N, C]."""
+        rows = pool_feature(maps, self.feature) if self.on_grid else pooled(maps)
         rows = self.norm(rows.unflatten(1, (self.channels, -1))).flatten(1)
         return self.fc(rows)
 

@@ -22,7 +22,8 @@ class NonLinearNeck(BaseModule):
     ``num_layers=3, hid_channels=in_channels, with_last_bn_affine='scale'``.
 
     Args:
-        in_channels, hid_channels, out_channels: Width of the features, the hidden layers, the projection.
+        in_channels, hid_channels, out_channels: Width of the features, which :class:`SimCLR` finds where a
+            config gives none; of the hidden layers, by default the same; of the projection.
         num_layers: Number of fully connected layers; 0 is the identity, 1 a linear projection.
         with_bias, with_last_bias: Whether the hidden fc layers, and whether the last one has a bias.
         with_last_bn: Whether a norm follows the last fc.
@@ -42,11 +43,16 @@ class NonLinearNeck(BaseModule):
         Chen et al. 2020, section 2.1; google-research/simclr, tf2/model.py, ``ProjectionHead``.
     """
 
-    def __init__(self, in_channels: int, hid_channels: int, out_channels: int, num_layers: int = 2,
+    def __init__(self, in_channels: int | None = None, hid_channels: int | None = None,
+                 out_channels: int = 128, num_layers: int = 2,
                  with_bias: bool = False, with_last_bn: bool = True, with_last_bn_affine: bool | str = True,
                  with_last_bias: bool = False, with_avg_pool: bool = True, norm_cfg: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg)
+        if in_channels is None:
+            raise InputError("in_channels must be the length of the encoder's features; a config of SimCLR "
+                             'may leave it out')
+        hid_channels = hid_channels or in_channels
         for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
                             ('out_channels', out_channels)):
             if width < 1:

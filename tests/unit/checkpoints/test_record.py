@@ -53,9 +53,9 @@ def test_an_encoder_without_a_head_has_no_neck():
     assert 'neck' not in record and unpack_record(record)[2] == {}
 
 
-@pytest.mark.parametrize('version', [0, 2, '1', None])
+@pytest.mark.parametrize('version', [0, 3, '1', None])
 def test_another_version_is_refused(version):
-    with pytest.raises(UnsupportedEncoderError, match=f'version {version!r}, this mmsimclr reads version 1'):
+    with pytest.raises(UnsupportedEncoderError, match=f'version {version!r}, this mmsimclr reads .* 1 and 2'):
         unpack_record({**pack_record(encoder()), 'version': version})
 
 
@@ -66,8 +66,13 @@ def test_another_version_is_refused(version):
     ('encoder', {**SETTINGS, 'init_cfg': {}}, "encoder .* knows no 'init_cfg'"),
     ('neck', {**NECK, 'with_bias': 1}, 'neck.with_bias .* must be bool, got 1'),
     ('neck', [], 'neck .* must be a dict'),
-    ('input', {'mean': [1, 2, 3]}, 'input.std .* must be three numbers > 0, got None'),
-    ('input', {'mean': [1, 2], 'std': [1, 1, 1]}, r'input.mean .* got \[1, 2\]'),
+    ('input', {'mean': [1, 2, 3]}, 'input.std .* must be a number > 0 for each channel, got None'),
+    ('input', {'mean': [1, 2], 'std': [1, 1, 1]}, r'input.std .* got \[1, 1, 1\]'),
+    ('input', {'mean': [1, 2], 'std': [1, 1], 'reading': dict(channels=3, dtype=None, value_range='dtype')},
+     r'input.mean .* got \[1, 2\]'),
+    ('input', {'mean': [1, 2], 'std': [1, 1], 'reading': {'channels': 2}}, r'input.reading .* dtype'),
+    ('input', {'mean': [1], 'std': [1], 'reading': {'channels': '1'}}, r'input.reading.channels .* int'),
+    ('input', {'mean': [1], 'std': [1], 'reading': {'path': 'x'}}, r'input.reading .* knows no .path.'),
     ('input', {'mean': [0, 0, 0], 'std': [1, 0, 1]}, r'input.std .* got \[1, 0, 1\]'),
     ('input', {'mean': '123', 'std': [1, 1, 1]}, "input.mean .* got '123'"),
     ('input', {'mean': [0, 0, 0], 'std': [1, 1, 1], 'stated': 'no'}, "input.stated .* got 'no'"),

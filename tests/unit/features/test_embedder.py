@@ -224,16 +224,15 @@ def test_a_feature_that_is_not_finite_is_refused_by_the_number_of_its_image(tiny
     (dict(resize_px=100), ValueError, 'crop_px must be at most resize_px, got 224 and 100'),
     (dict(crop_px=0), ValueError, 'got 0'),
     (dict(input=None), TypeError, 'give input'),
-    (dict(stages='layer2'), ValueError, r"does not return the map of 'layer2': it returns the last one only; "
-                                        r'build it with out_indices=\(1,\)')])
+    (dict(stages='layer2'), ValueError, "does not return the map of 'layer2'; .* offers layer4, pooled. ")])
 def test_arguments_are_checked(arguments, error, message):
     with pytest.raises(error, match=message):
         Embedder(PlainMaps(), **{'device': 'cpu', 'input': UNIT_RANGE, **arguments})
 
 
-def test_an_encoder_that_returns_no_maps_is_refused():
-    with pytest.raises(TypeError, match=r'must return a tuple of maps \[N, C, H, W\], got \[\[1, 150528\]\]'):
-        Embedder(nn.Flatten(), 'cpu', input=UNIT_RANGE)
+def test_an_encoder_that_returns_no_features_is_refused():
+    with pytest.raises(TypeError, match=r'must return maps \[N, C, H, W\].*, got \[1, 3, 224, 32, 7\]'):
+        Embedder(nn.Unflatten(3, (32, 7)), 'cpu', input=UNIT_RANGE)
 
 
 def test_nothing_is_embedded_with_a_file_that_holds_no_encoder(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from mmsimclr.datasets import Shapes
-from mmsimclr.datasets.voc_multilabel import CLASSES
+from mmsimclr.datasets.published import VOC_CLASSES as CLASSES
 from mmsimclr.prepare import devkits
 from mmsimclr.prepare.devkits import (
     TRAIN_ID,

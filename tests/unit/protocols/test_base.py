@@ -106,17 +106,6 @@ def test_the_encoder_is_built_once_and_leaves_the_random_state_alone(is_random, 
     assert len(builds) == 1 and torch.equal(after, torch.get_rng_state())
 
 
-def test_what_is_built_anew_has_the_same_weights_and_is_another_network(checkpoint):
-    source = EncoderSource(checkpoint)
-    fresh, report = source.build(out_indices=(1,))
-    assert fresh is not source.backbone and report.matched == source.report.matched == 120
-    for name, tensor in fresh.state_dict().items():
-        assert torch.equal(tensor, source.backbone.state_dict()[name])
-    image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(fresh(image)[0], source.backbone(image)[2])
-
-
 def test_a_checkpoint_that_does_not_load_measures_nothing(tmp_path):
     torch.save({'model': {'weight': torch.ones(2)}}, tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match='no ResNet was recognised'):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tiny_probe import TINY, benchmark_of, probe_config, save_encoder, shapes
 
 from mmsimclr.config import ConfigError, load_config
@@ -351,3 +352,25 @@ def test_folders_that_are_not_laid_out_by_class_are_told_the_layout(checkpoint, 
     config = load_config('knn_folder', dict(data_root=str(tmp_path / 'photos')), tmp_path / 'run')
     with pytest.raises(MissingFileError, match=r'train/CLASS/IMAGE and val/CLASS/IMAGE'):
         run_benchmark(config, str(checkpoint))
+
+
+def test_the_leaf_for_folders_splits_them_and_takes_the_size_of_the_views(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        name = ('dark', 'light')[number % 2]
+        (tmp_path / 'photos' / name).mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 120, (40, 52, 3), np.uint8) + np.uint8(120 * (number % 2))
+        Image.fromarray(image).save(tmp_path / 'photos' / name / f'{number}.png')
+    encoder = ResNet(**TINY).eval()
+    path = tmp_path / 'encoder.pth'
+    torch.save(encoder.state_dict(), path)
+    config = load_config('linear_1xb64-coslr-40e_folder', dict(
+        data_root=str(tmp_path / 'photos'), epochs=4, batch_size=8, work_dir=str(tmp_path / 'work'),
+        **{'train_dataloader.num_workers': 0, 'test_dataloader.num_workers': 0}))
+    result = run_benchmark(config, str(path))
+    assert result.num_images == dict(train=32, test=8)
+    assert result.settings['image_px'] == [32, 32]        # of CIFAR's stem
+    assert result.settings['split'] == dict(held_out_share=0.2, seed=0)
+    lines = (tmp_path / 'work/split.csv').read_text().splitlines()
+    assert len(lines) == 41 and sum(line.startswith('val,') for line in lines) == 8
+    assert result.metrics['top_1_accuracy_percent'] == 100.0

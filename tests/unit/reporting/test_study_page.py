@@ -1,29 +1,11 @@
 """A study's page holds its numbers, whatever characters its texts have."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from mmsimclr.reporting.study_page import study_html
+from mmsimclr.reporting.study_page import study_text, write_page
 from mmsimclr.studies import CellResult, Study
-
-
-class Cells(HTMLParser):
-    """Collects the texts of elements by tag."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open, self.texts, self.attributes = [], {}, {}
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
-        self.attributes.setdefault(tag, dict(attrs))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.setdefault(self.open[-1], []).append(data.strip())
 
 
 @pytest.fixture
@@ -38,12 +20,23 @@ def test_the_page_has_the_table_the_claims_and_the_picture(study, tmp_path):
     results = [CellResult('0', at, seed, '', None, {}, {'knn.top_1_percent': value})
                for at, values in ((('low',), (10, 20)), (('high',), (61, 63)))
                for seed, value in enumerate(values)]
-    picture = tmp_path / 'picture.png'
-    picture.write_bytes(b'picture')
-    found = Cells(study_html(study, results, picture))
-    assert found.texts['h1'] == ['a < b'] and 'Why & how.' in found.texts['p']
-    assert found.texts['td'][:4] == ['low', '15.00 ± 7.07 (2)', 'high', '62.00 ± 1.41 (2)']
-    assert found.texts['td'][4:6] == ['high > low', 'confirmed']
-    assert found.texts['h2'] == ['Ours', 'Claims']
-    assert found.attributes['img']['src'] == 'data:image/png;base64,cGljdHVyZQ=='
-    assert 'img' not in Cells(study_html(study, results, None)).attributes
+    page = study_text(study, results, 'small.png')
+    assert page.startswith('# a < b\n\nWhy & how.\n') and '![a < b](small.png)' in page
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in page.splitlines()
+             if line[:1] == '|']
+    assert cells[2:4] == [['low', '15.00 ± 7.07 (2)'], ['high', '62.00 ± 1.41 (2)']]
+    assert cells[6][:2] == ['high > low', '**confirmed**'] and '+47.00' in cells[6][2]
+    assert '![' not in study_text(study, results, None)
+    assert write_page(study, results, tmp_path).read_text() == study_text(study, results, None)
+    assert write_page(study, results, tmp_path / 'new', 'README') == tmp_path / 'new/README.md'
+
+
+def test_setting_and_finding_are_of_the_preset_that_was_run(study):
+    study.setting, study.finding, study.source = 'Ten images.', 'Nothing.', 'a book'
+    results = [CellResult('0', ('low',), 0, '', None, {}, {'knn.top_1_percent': 1.0})]
+    page = study_text(study, results, None)
+    assert '**In the paper.** Why' in page and '**Here.** Nothing.' in page and 'Ten images.' in page
+    study.preset = 'smoke'
+    page = study_text(study, results, None)
+    assert 'Nothing.' not in page and 'Ten images.' not in page
+    assert 'Nothing.' not in study_text(study, [], None)

@@ -74,11 +74,13 @@ def test_results_of_different_configs_have_rows_of_their_own(folder):
 @pytest.mark.parametrize('options, title', [
     ('protocol.k=[1, 5] protocol.temperature=1', 'one with protocol.k=[1, 5], protocol.temperature=1'),
     ('data_root=x', 'one with data_root=x'), ('dataset_name=ImageNet-1k data_root=x', 'one'),
-    ('randomness.seed=3', 'one'), ('encoder.depth=18 train_dataloader.num_workers=0', 'one')])
-def test_other_options_are_another_measurement_and_seeds_are_further_runs(options, title, folder):
+    ('randomness.seed=3', 'one'), ('batch_size=8', 'one with batch_size=8'),
+    ('encoder.depth=18 train_dataloader.num_workers=0', 'one')])
+@pytest.mark.parametrize('before', [['--cfg-options'], []])
+def test_other_options_are_another_measurement_and_seeds_are_further_runs(before, options, title, folder):
     words = re.split(' (?=[a-z])', options)
     write(folder / '7', 61, command=shlex.join(
-        ['python', 'tools/benchmark.py', 'c.py', 'x', '--cfg-options', *words, '--work-dir', 'y']))
+        ['python', 'tools/benchmark.py', 'c.py', 'x', *before, *words, '--work-dir', 'y']))
     text = summarize([folder]).markdown()
     assert len([line for line in text.splitlines() if line.startswith('| linear')]) == 1 + (title != 'one')
     cells = row_of(text, f'linear, ImageNet-1k ({title})')

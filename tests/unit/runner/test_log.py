@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmsimclr.engine import warmup_cosine_lr
 from mmsimclr.runner import DeferredMessageHub, PretrainRunner, log
-from mmsimclr.runner.log import RecentHistory
 
 BACKENDS = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 SCALARS = ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr', 'images_per_second')
@@ -161,29 +160,6 @@ class GrowingHubForLogTest(DeferredMessageHub):
 
     def _shorten(self, key):
         pass
-
-
-@pytest.mark.parametrize('kept', [1, 7, 64, 1000])
-def test_a_bounded_history_says_what_mmengines_does(kept):
-    """Of integers, floats and counts, at windows within what is kept; MMEngine's is the oracle."""
-    rng = np.random.default_rng(kept)
-    want, got = HistoryBuffer([3], [1], max_length=kept), RecentHistory(np.array([3]), np.array([1]), kept)
-    for number in range(1, 500):
-        value = int(rng.integers(9)) if number < 100 else float(rng.normal())
-        count = int(rng.integers(1, 4))
-        for history in (want, got):
-            history.update(value, count)
-        if number % 7 == 0 or number < 10:
-            for left, right in zip(want.data, got.data, strict=True):
-                np.testing.assert_array_equal(left, right)
-                assert left.dtype == right.dtype
-            for window in {1, 3, kept, min(number, kept), None}:
-                for statistic in ('mean', 'max', 'min'):
-                    assert got.statistics(statistic, window) == want.statistics(statistic, window)
-            assert got.current() == want.current() and type(got.current()) is type(want.current())
-    assert type(got.plain()) is HistoryBuffer and got.plain().data[0].tolist() == want.data[0].tolist()
-    with pytest.raises(TypeError):
-        got.update('1')
 
 
 def test_logged_scalars_are_those_of_mmengines_histories(monkeypatch, tmp_path):

@@ -5,7 +5,7 @@ from mmdet.datasets import XMLDataset
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip, Resize
 from mmengine.config import read_base
 
-from mmsimclr.datasets.voc_multilabel import CLASSES as VOC_CLASSES
+from mmsimclr.datasets.published import VOC_CLASSES
 from mmsimclr.engine import VOCBoxMetric
 
 with read_base():
