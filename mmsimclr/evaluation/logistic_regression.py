@@ -25,7 +25,7 @@ def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, 
     search has converged when the squared norm of the gradient is at most ``tolerance`` times the value, or
     when no step lowers the value any more, for lack of digits.
     """
-    from scipy.optimize import minimize         # here, since every training imports this package
+    from scipy.optimize import minimize  # here, since every training imports this package
     has_converged = False
 
     def on_host(point: np.ndarray) -> tuple[float, np.ndarray]:
