@@ -19,6 +19,10 @@ machine; ratios carry over.
 
 ## How to make a run fast
 
+* **Look first.** `mmsimclr train CONFIG --profile 20` profiles twenty steps: a trace for
+  [Perfetto](https://ui.perfetto.dev) and a table of data wait, copy, views, forward, backward, optimizer and
+  communication, in `WORK_DIR/profile`. On a GPU whose bfloat16 peak is known (`runner/profile.py`), each line
+  of the log has the share of it that the encoder's arithmetic reaches (MFU).
 * **Loading.** Give each core a loader process (`train_dataloader.num_workers`); the configs keep OpenCV from
   starting threads of its own in them. A GPU that waits for the loader shows in the log: `data_time` is then
   not small beside `time`.
@@ -30,7 +34,16 @@ machine; ratios carry over.
   laid out channels-last in the configs.
 * **Compiling.** `--cfg-options compile=True` puts the encoder through `torch.compile`; a dict gives it
   arguments, as `compile.mode=max-autotune` does. It costs a minute or so at the start and is off unless asked
-  for. Whether it works on a machine is tried before training.
+  for. Whether it works on a machine is tried before training. On several GPUs it gains less: torch breaks the
+  graph at each `SyncBatchNorm`, whose forward pass reads sizes from the device, so an encoder of 53 norms is
+  compiled in 54 pieces. `sync_bn=None` (statistics of each process) or a norm without statistics of the batch
+  (`model.backbone.norm_cfg.type=GN`) has no such breaks, and is another method than the paper's.
+* **Launching.** `graph=True` captures forward pass, loss, backward pass and LARS as a CUDA graph on one GPU
+  and replays it; views are made before it. Of views on the device, `model.data_preprocessor.views.fused=True`
+  makes the colours in one Triton kernel, and `...views.matmul=tf32` crops and blurs in TF32. These three have
+  not run on a GPU yet, so they are off unless asked for.
+* **Many GPUs.** `gradients=bf16` sends gradients in bfloat16: half the bytes, added up in bfloat16.
+* **Evaluations.** `OnlineKNNHook(as_trained=True)` evaluates through the compiled encoder, in its precision.
 * **Batch.** The loss never stores the similarity matrix, so its size is no limit. Where the encoder's
   activations are, `model.chunk_size` takes the batch through it in pieces, with the whole batch's negatives,
   for up to one more forward pass. MMEngine's `accumulative_counts` is no substitute: it adds no negatives.
@@ -48,6 +61,8 @@ machine; ratios carry over.
 * **LARS** on a GPU gives each operation all tensors at once (but for the two that scale each by a number of
   its own) and never waits for a norm. On a CPU a step is bound by memory, so it goes through all operations
   with about a mebibyte of tensors before the next: they stay in the cache.
+* **The next batch** of a GPU is fetched by a thread and copied on a stream of its own while the device
+  computes, where the loader has processes or the images lie on the device.
 * **A step** of this library asks its device for no value. Losses are read where a log line or a checkpoint
   needs them, and whether they are finite at every tenth step; what the ranks must agree on (that their
   batches are equal, that one was told to stop) travels between the hosts over gloo. Torch asks in two places:

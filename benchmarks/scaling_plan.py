@@ -30,8 +30,8 @@ def parts(width: int = 1) -> tuple[int, int, int]:
 
 
 def loss_bytes(gpus: int, images: int) -> int:
-    """Bytes a rank sends to gather both views, their sums, and the second view again for the log."""
-    return (gpus - 1) * images * (3 * WIDTH + 2) * FLOAT_BYTES
+    """Bytes a rank sends to gather both views, of which the log takes the second, and their sums."""
+    return (gpus - 1) * images * (2 * WIDTH + 2) * FLOAT_BYTES
 
 
 def norm_bytes(gpus: int, num_norms: int, channels: int) -> float:

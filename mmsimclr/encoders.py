@@ -43,9 +43,13 @@ def build_backbone(config: Mapping[str, Any], stages: Sequence[str] = ()) -> nn.
     if not hasattr(backbone, 'settings'):
         arguments = {key: value for key, value in config.items() if key not in ('type', *OF_TRAINING)}
         name = registered_name(kind)
-        with suppress(TypeError):                       # of what JSON does not know
-            backbone.settings = name and {'type': name, **json.loads(json.dumps(arguments))}
-        if not getattr(backbone, 'settings', None):
+        try:
+            plain = name and json.loads(json.dumps(arguments))
+        except TypeError:                               # of what JSON does not know
+            name = None
+        if name:
+            backbone.settings = {'type': name, **plain}
+        else:
             print_log(f'{kind} has arguments that are no plain values, or is not registered '
                       '(@MODELS.register_module()): checkpoints will not say how to build it, and nothing '
                       'can rebuild the encoder from them', 'current', logging.WARNING)
@@ -179,8 +183,9 @@ def feature_dim(backbone: nn.Module, channels: int = 3) -> int:
     """Return the length of an encoder's pooled feature, which one black image shows."""
     side, was_training = image_side(backbone) or USUAL_PX, backbone.training
     weight = next(backbone.parameters(), torch.empty(0))
+    backbone.eval()                                     # which of mmpretrain's returns nothing
     try:
-        features = last_features(backbone.eval(), torch.zeros(1, channels, side, side, device=weight.device))
+        features = last_features(backbone, torch.zeros(1, channels, side, side, device=weight.device))
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         raise InputError(
             f'{type(backbone).__name__} does not take an image of {channels} x {side} x {side} ({error}), so '

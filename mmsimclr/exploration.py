@@ -1,6 +1,5 @@
 """Exploring a folder of images: a look at it, minutes of pre-training, and the page of what it shows."""
 
-import json
 import math
 import time
 import warnings
@@ -17,7 +16,7 @@ from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
 from mmsimclr.features import Embedder
-from mmsimclr.files import atomic_writer, opened_image, read_csv, read_json
+from mmsimclr.files import opened_image, read_csv, read_json, write_json
 from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR
 from mmsimclr.reporting.report import write_report
 from mmsimclr.run import pretrain
@@ -109,8 +108,7 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     max_images = max(2, min(len(dataset), num_seen // MIN_EPOCHS))
     epochs = max(1, min(MAX_EPOCHS, num_seen // max_images))
     plan = dict(minutes=minutes, view_size=view_px, width=width, epochs=epochs, max_images=max_images)
-    with atomic_writer(path) as file:
-        file.write((json.dumps(plan, indent=2) + '\n').encode())
+    write_json(path, plan)
     left_out = f' of {max_images:,} of them' if max_images < len(dataset) else ''
     say(f'{1 / seconds:.0f} images a second: {epochs} epochs{left_out} in about '
         f'{epochs * max_images * seconds / 60:.0f} minutes, views of {view_px} pixels, ResNet-18 with '

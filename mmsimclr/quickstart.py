@@ -17,8 +17,8 @@ from mmsimclr.environment import cpu_name, num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation import knn_accuracy, linear_accuracy
 from mmsimclr.features import extract_features
-from mmsimclr.files import ProgressLine
-from mmsimclr.protocols import Result, portable_path, sha256
+from mmsimclr.files import ProgressLine, file_digest
+from mmsimclr.protocols import Result, portable_path
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import (
     read_scalars,
@@ -96,7 +96,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
                           max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))
         results = Result(metrics=metrics[0], **common), Result(
             metrics={**metrics[1], 'pretraining_s': training_s}, checkpoint=str(checkpoint),
-            checkpoint_sha256=sha256(checkpoint), **common)
+            checkpoint_sha256=file_digest(checkpoint), **common)
         trained_on = runner.train_dataloader.dataset
         pictures = [
             save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),

@@ -14,8 +14,8 @@ from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.errors import InputError
 from mmsimclr.features import Embedder, named_images
 from mmsimclr.protocols import Result, read_result, run_benchmark
+from mmsimclr.reporting.figures import save_run_pictures
 from mmsimclr.reporting.report import write_report
-from mmsimclr.reporting.run_pictures import save_run_pictures
 
 CONFIG = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
 PROTOCOLS = dict(knn='knn_folder', linear='linear_1xb64-coslr-40e_folder', health='health_folder')

@@ -6,6 +6,7 @@ Source:
 
 from typing import TypeVar
 
+import numpy as np
 from numpy import ndarray
 
 Bits = TypeVar('Bits', int, ndarray)                           # an array is uint64, of at least one dimension
@@ -23,3 +24,13 @@ def mix(state: Bits) -> Bits:
 def next_bits(state: Bits) -> Bits:
     """Return what the generator gives in a state."""
     return mix(state + WEYL & MASK)
+
+
+def uniforms(seeds: ndarray, num: int) -> ndarray:
+    """Return the first ``num`` numbers, uniform in [0, 1), of the streams of seeds [N]: float64 [N, num].
+
+    Source:
+        SplitMix64 (Steele, Lea and Flood 2014): output i is a hash of the seed plus i times an odd constant.
+    """
+    counters = np.arange(1, num + 1, dtype=np.uint64) * WEYL
+    return (mix(seeds[:, None] + counters) >> np.uint64(11)) * 2.0**-53

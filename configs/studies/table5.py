@@ -10,6 +10,9 @@ study = dict(
     source='Chen et al. 2020, Table 5: ImageNet, ResNet-50, batch 4096, 100 epochs',
     text='With unit-length projections the temperature sets how much hard negatives count. Without '
          'normalisation the contrastive task is solved better, and the representation is worse.',
+    finding='The temperature matters as in the paper, and 1 is the worst; 0.05 and 0.1 cannot be told apart. '
+            'What the paper says of training without normalisation does not show in so short a training: it '
+            'costs no accuracy, and the contrastive task is not solved better by it.',
     axes={'loss': {
         'norm, 0.05': {'model.head.temperature': 0.05},
         'norm, 0.1': {'model.head.temperature': 0.1},

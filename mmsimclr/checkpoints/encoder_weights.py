@@ -20,17 +20,21 @@ BASIC_DEPTHS = (18, 34)                                      # blocks of two con
 
 @dataclass(frozen=True)
 class InputScale:
-    """Scale of an encoder's images: (x - mean) / std for RGB x of 0 to 255, by channel."""
+    """Scale of an encoder's images: (x - mean) / std for x of 0 to 255, by channel, of RGB or ``reading``."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     stated: bool = False                 # by the file; else it is what files of this layout usually mean
     view_px: int | None = field(default=None, compare=False)     # side of the views of its training, if known
+    # Arguments of LoadChannels that read the images: channels, value_range, dtype; None of 8-bit RGB.
+    reading: Mapping[str, object] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         mean, std = (' '.join(f'{value:g}' for value in values) for values in (self.mean, self.std))
         assumed = '' if self.stated else ' (assumed: the file does not say)'
-        return f'RGB of 0 to 255, less {mean}, by {std}{assumed}'
+        images = 'RGB of' if self.reading is None else (
+            '{channels} channels of {dtype}, of which {value_range} become'.format(**self.reading))
+        return f'{images} 0 to 255, less {mean}, by {std}{assumed}'
 
 
 UNIT_RANGE = InputScale(mean=(0., 0., 0.), std=(255., 255., 255.), stated=True)

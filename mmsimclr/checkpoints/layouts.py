@@ -94,6 +94,9 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
             raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its encoder, '
                                          f'whose tensors show {value!r}')
     settings |= stated
+    if (channels := settings.get('in_channels', 3)) != len(scale.mean) and 'type' not in settings:
+        raise UnsupportedEncoderError(f'{checkpoint.path}: the encoder takes images of {channels} channels, '
+                                      f'their scale has {len(scale.mean)} (RGB, unless the file states it)')
     head_names, neck_settings = _find_projection_head(chosen.state_dict, chosen.prefix)
     used = {*chosen.names.values(), *head_names.values()}
     others = Counter((name if place == chosen.place else place).split('.')[0]
@@ -235,8 +238,6 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
     channels, kernel_px = stem.shape[0], stem.shape[-1]
-    if stem.shape[1] != 3:
-        raise UnsupportedEncoderError(f'the encoder takes images of {stem.shape[1]} channels; RGB has 3')
     if kernel_px not in (3, 7):
         raise UnsupportedEncoderError(f'the stem convolution is {kernel_px}x{kernel_px}; known are 7x7 '
                                       '(ImageNet) and 3x3 (CIFAR)')
@@ -258,6 +259,7 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
         'stem': 'imagenet' if kernel_px == 7 else 'cifar',
         # Bottlenecks need a projection there, since the channels change.
         'project_first_shortcut': num_convs == 2 and 'layer1.0.downsample.0.weight' in tensors,
+        **({} if stem.shape[1] == 3 else {'in_channels': stem.shape[1]}),
     }
 
 

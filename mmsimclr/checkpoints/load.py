@@ -169,7 +169,8 @@ def build_encoder(source: str | Path | EncoderWeights, select: str | None = None
     quick = {} if 'type' in weights.settings else {'zero_init_residual': False}
     backbone = build_backbone({**weights.settings, **quick, **arguments}, stages)
     backbone.view_px = weights.input.view_px
-    return backbone.eval(), load_encoder(backbone, weights)
+    backbone.eval()                                          # which of mmpretrain's returns nothing
+    return backbone, load_encoder(backbone, weights)
 
 
 def build_projection_head(source: str | Path | EncoderWeights, select: str | None = None) -> nn.Module:
@@ -279,9 +280,19 @@ def _matching_tensors(module: nn.Module, offered: Mapping[str, Tensor], origin: 
 def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: object
               ) -> dict[str, Callable[[], object]]:
     """Return, by setting, what makes a backbone compute as the encoder did; raise if nothing can."""
+    own = getattr(backbone, 'settings', {})
+    if 'type' in settings:
+        # Equal names and shapes of tensors do not make equal encoders: an activation has none.
+        if different := [f'{key} is {settings.get(key)!r} in {origin} and {own.get(key)!r} here'
+                         for key in sorted({*settings, *own} - {'stages', 'out_indices'})
+                         if own and own.get(key) != settings.get(key)]:
+            raise UnsupportedEncoderError(f'the backbone is another encoder: {"; ".join(different)}. '
+                                          'Build the backbone as the encoder is')
+        return {}
     setters = {}
     kind = f'{type(backbone).__module__}.{type(backbone).__name__}'
-    block = backbone.layer2[0] if hasattr(backbone, 'layer2') else None
+    stage = getattr(backbone, 'layer2', None)
+    block = stage[0] if isinstance(stage, nn.Sequential) else None
     if hasattr(block, 'conv3') and block.conv1.stride != (1, 1):
         raise UnsupportedEncoderError(
             f"{kind} strides in the 1x1 convolution of a block (style='caffe'), the encoder in the 3x3: its "
@@ -306,6 +317,10 @@ def _numerics(backbone: nn.Module, settings: Mapping[str, object], origin: objec
 def check_scale(model: nn.Module, scale: InputScale, origin: object) -> None:
     """Raise UnsupportedEncoderError if a model's preprocessor scales images not as the file states."""
     preprocessor = getattr(model, 'data_preprocessor', None)
+    if scale.stated and (own := getattr(model, 'reading', None)) != scale.reading:
+        read, given = ('8-bit RGB' if each is None else str(dict(each)) for each in (scale.reading, own))
+        raise UnsupportedEncoderError(f'the encoder of {origin} was trained on images read as {read}, and '
+                                      f'the model gets {given}: other images are not scaled to look alike')
     if not scale.stated or not isinstance(getattr(preprocessor, 'mean', None), Tensor):
         return
     own = [tuple(round(value, 3) for value in tensor.flatten().tolist())

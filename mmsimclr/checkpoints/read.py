@@ -65,7 +65,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if path.stat().st_size == 0:
         raise DamagedCheckpointError(f'{path} is empty (0 bytes): fetch or save it again')
     for _ in range(ATTEMPTS):
-        before, sha256 = path.stat(), file_digest(path, 'sha256')
+        before, sha256 = path.stat(), file_digest(path)
         found = _checked_content(path, sha256)
         # A run may have put another file in its place meanwhile.
         if all(getattr(before, name) == getattr(path.stat(), name)

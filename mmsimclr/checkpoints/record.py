@@ -20,6 +20,7 @@ from mmsimclr.registry import SCOPE
 RECORD_KEY = 'mmsimclr'
 VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)
+MAX_CHANNELS = 10_000                        # of images
 MAX_NUMBER = 1_000_000                       # of any setting, so that nothing huge is built
 MAX_DEPTH, MAX_ITEMS = 6, 1000               # of settings within settings
 MODULE = re.compile(r'[A-Za-z_][\w.]{0,99}')
@@ -28,7 +29,9 @@ FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_o
             'load_from', 'weights', 'init')
 # Arguments of ResNet that change what it computes, and of NonLinearNeck; JSON knows no other types.
 ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 'stem_pool': (str,),
-                 'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER}
+                 'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER,
+                 'in_channels': (int,)}
+READING_TYPES = {'channels': (int,), 'dtype': (str, type(None)), 'value_range': (str, list, tuple)}
 NECK_TYPES = {'in_channels': (int,), 'hid_channels': (int,), 'out_channels': (int,), 'num_layers': (int,),
               'with_bias': (bool,), 'with_last_bn': (bool,), 'with_last_bn_affine': (bool, str),
               'with_last_bias': (bool,), 'with_avg_pool': (bool,), 'norm_cfg': (dict,)}
@@ -39,15 +42,16 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
 
     It has ``version``, ``encoder`` (its registered ``type`` and arguments), ``module`` (where a type that is
     not ours was defined), ``input`` (mean and std of RGB on the 0-255 scale, whether the source stated them,
-    and, where known, ``view_px``, the side of its views), ``neck`` (arguments of NonLinearNeck, if there is
-    one), and ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
-    Whatever else prepares images has its place in ``input``.
+    where known ``view_px``, the side of its views, and of other images than 8-bit RGB ``reading``, arguments
+    of LoadChannels that read them), ``neck`` (arguments of NonLinearNeck, if there is one), and
+    ``converted_from`` (layout, sha256 and file name, of an encoder that was read from a file).
     """
     scale = encoder.input
     record = dict(
         version=VERSION, encoder={'type': RESNET, **_encoder(encoder.settings)},
         input=dict(mean=list(map(float, scale.mean)), std=list(map(float, scale.std)), stated=scale.stated,
-                   **({'view_px': scale.view_px} if scale.view_px else {})))
+                   **({'view_px': scale.view_px} if scale.view_px else {}),
+                   **({'reading': dict(scale.reading)} if scale.reading else {})))
     if kind := registered(record['encoder']['type']):
         record['module'] = kind.__module__
     if encoder.path:
@@ -146,21 +150,25 @@ def _scale(values: object) -> InputScale:
     if not isinstance(values, Mapping):
         raise _malformed('input', 'a dict', values)
     mean, std, stated = values.get('mean'), values.get('std'), values.get('stated', True)
-    if not _are_three_numbers(mean):
-        raise _malformed('input.mean', 'three numbers', mean)
-    if not _are_three_numbers(std) or min(std) <= 0:
-        raise _malformed('input.std', 'three numbers > 0', std)
+    if (reading := values.get('reading')) is not None:
+        reading = _arguments('input.reading', reading, READING_TYPES)
+        if reading.keys() != READING_TYPES.keys():
+            raise _malformed('input.reading', f'a dict of {", ".join(READING_TYPES)}', reading)
+    if not _are_numbers(mean) or len(mean) != (reading or {}).get('channels', len(mean)):
+        raise _malformed('input.mean', 'a number for each channel', mean)
+    if not _are_numbers(std) or len(std) != len(mean) or min(std) <= 0:
+        raise _malformed('input.std', 'a number > 0 for each channel', std)
     if type(stated) is not bool:
         raise _malformed('input.stated', 'bool', stated)
     view_px = values.get('view_px')
     if view_px is not None and (type(view_px) is not int or not 0 < view_px <= MAX_NUMBER):
         raise _malformed('input.view_px', 'an integer > 0', view_px)
-    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px)
+    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px, reading)
 
 
-def _are_three_numbers(values: object) -> bool:
-    return isinstance(values, list | tuple) and [
-        type(value) in NUMBER and abs(value) <= MAX_NUMBER for value in values] == [True] * 3
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and 0 < len(values) <= MAX_CHANNELS and all(
+        type(value) in NUMBER and abs(value) <= MAX_NUMBER for value in values)
 
 
 def _malformed(name: str, accepted: str, value: object) -> DamagedCheckpointError:
@@ -176,4 +184,4 @@ def describe_model(model: nn.Module) -> dict[str, object] | None:
         return None
     return pack_record(EncoderWeights({}, settings, InputScale(
         tuple(scale.mean.flatten().tolist()), tuple(scale.std.flatten().tolist()), stated=True,
-        view_px=getattr(model, 'view_px', None))))
+        view_px=getattr(model, 'view_px', None), reading=getattr(model, 'reading', None))))

@@ -89,7 +89,7 @@ def verify_file(path: str | Path) -> Verdict:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f'no file at {path}')
-    sha256 = files.file_digest(path, 'sha256')
+    sha256 = files.file_digest(path)
     entry = next((entry for entry in model_entries()
                   if entry.known_sha256 and sha256.startswith(entry.known_sha256)), None)
     model, identity = entry and entry.name, 'no file of the model zoo'

@@ -33,13 +33,15 @@ QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
 @click.option('--deterministic', is_flag=True,
               help='Deterministic algorithms only: equal losses, bit by bit, when run again.')
+@click.option('--profile', type=click.IntRange(1), metavar='N',
+              help='Profile N steps: a trace and a table of the parts of a step, in WORK_DIR/profile.')
 @click.option('--pictures/--no-pictures', default=True,
               help='Draw curves, views and nearest neighbours at the end.')
 @config_options
 @launcher_options
 def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
-          amp: str | None, auto_scale_lr: bool, deterministic: bool, pictures: bool, cfg_options: dict,
-          launcher: str) -> None:
+          amp: str | None, auto_scale_lr: bool, deterministic: bool, profile: int | None, pictures: bool,
+          cfg_options: dict, launcher: str) -> None:
     """Pre-train the model of a config.
 
     CONFIG is a file, or a name of `mmsimclr configs list simclr`.
@@ -51,7 +53,7 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
-    settings.go_on, settings.longer = resume_command(command_line()), longer
+    settings.go_on, settings.longer, settings.profile = resume_command(command_line()), longer, profile
     if amp:
         set_precision(settings, amp)
     if resume:
@@ -69,7 +71,7 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
     pretrain(settings, settings.filename, command_line())
     if distributed.rank() == 0 and pictures:
-        from mmsimclr.reporting.run_pictures import save_run_pictures
+        from mmsimclr.reporting.figures import save_run_pictures
         for picture in save_run_pictures(settings.work_dir, images):
             click.echo(picture)
     distributed.stop()

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from mmengine.logging import print_log
 
 from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MachineError, MissingFileError
-from mmsimclr.files import opened_image
+from mmsimclr.files import is_tiff, opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
+#: Of what LoadChannels reads besides; looked for in a folder without images of the others.
+ARRAY_EXTENSIONS = ('.npy', '.dcm')
 MIN_HELD_OUT = 16
 NUM_PROBED = 256  # Almost always the first one will do.
 
@@ -90,6 +93,8 @@ def _leads_to(is_kind: Callable[[], bool]) -> bool:
 def is_image(path: str) -> bool:
     """Return whether a file begins like an image that can be decoded; reads the header only."""
     try:
+        if is_tiff(path):                               # of more bands than Pillow knows, perhaps
+            return True
         with opened_image(path):
             return True
     except Exception:                                   # decoders of foreign bytes raise almost anything
@@ -110,7 +115,8 @@ class UnlabeledImageFolder(FileDataset):
 
     Args:
         data_root: The folder.
-        extensions: Endings of the files to take, upper or lower case alike.
+        extensions: Endings of the files to take, upper or lower case alike; by default of images, or, where
+            there are none, of ``.npy`` and ``.dcm``.
         recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
         split: 'all' images, or 'train' without the 'held_out' ones. A hash of an image's path below
@@ -130,11 +136,13 @@ class UnlabeledImageFolder(FileDataset):
         torch.Size([3, 32, 32])
     """
 
-    def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
+    def __init__(self, data_root: str, extensions: Sequence[str] | None = None, recursive: bool = True,
                  max_images: int | None = None, split: str = 'all', held_out_share: float = 0.05,
                  **kwargs) -> None:
         if max_images is not None and max_images < 1:
             raise InputError(f'max_images must be >= 1 (None for all), got {max_images}')
+        self._fallback = ARRAY_EXTENSIONS if extensions is None else ()
+        extensions = DEFAULT_EXTENSIONS if extensions is None else extensions
         if isinstance(extensions, str) or not extensions:
             raise InputError(f"extensions must be a list such as ['.jpg'], got {extensions!r}")
         if not str(data_root):
@@ -149,7 +157,15 @@ class UnlabeledImageFolder(FileDataset):
     def full_init(self) -> None:
         if self._fully_initialized:
             return
-        paths = find_images(Path(self.data_root), self.extensions, self.recursive)
+        try:
+            paths = find_images(Path(self.data_root), self.extensions, self.recursive)
+        except MissingFileError:
+            paths = ()
+            with suppress(MissingFileError):
+                paths = self._fallback and find_images(Path(self.data_root), self._fallback, self.recursive)
+            if not paths:
+                raise
+            self.extensions = self._fallback
         if self.split != 'all':
             held_out = {path for path in paths if is_held_out(path, self.held_out_share)}
             if len(held_out) < MIN_HELD_OUT:

@@ -2,14 +2,13 @@
 
 from .hooks.atomic_checkpoint import AtomicCheckpointHook
 from .hooks.batch_norm_momentum import BatchNormMomentumHook
-from .hooks.early_stopping import EarlyStoppingHook
-from .hooks.finite_loss import FiniteLossHook
-from .hooks.frozen_encoder import FrozenEncoderHook
+from .hooks.clipped_images import ClippedImagesHook
+from .hooks.guards import FiniteLossHook, FrozenEncoderHook, UnreadableImagesHook
+from .hooks.held_out import EarlyStoppingHook
 from .hooks.online_knn import OnlineKNNHook
 from .hooks.preemption import PREEMPTED, Preempted, PreemptionHook
 from .hooks.representation_health import RepresentationHealthHook
 from .hooks.run_summary import RunSummaryHook
-from .hooks.unreadable_images import UnreadableImagesHook
 from .metrics import SegmentationMetric, VOCBoxMetric
 from .optimizers import LARS, BFloat16OptimWrapper, LARSOptimWrapperConstructor
 from .samplers.seeded_sampler import SampleIndex, SeededSampler

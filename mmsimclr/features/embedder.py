@@ -121,7 +121,7 @@ def extract_features(model: nn.Module, dataset: Dataset, batch_size: int = 256, 
 class Embedder:
     """A pre-trained encoder as a function from images to features.
 
-    Images are read as RGB, resized and cut (see :class:`Preparation`), and scaled as the checkpoint says. The
+    Images are read as the checkpoint says, by default as RGB, resized and cut (see :class:`Preparation`). The
     encoder's last map is averaged over its positions. Convolutions are in full float32 and deterministic.
 
     Args:
@@ -184,13 +184,19 @@ class Embedder:
                 raise InputError(f'{", ".join(self.stages)}: a backbone alone has no projection head; give '
                                  'projection_head, or the checkpoint of the pre-training run')
             self.projection_head = projection_head.to(self.device).eval()
-        self.backbone = backbone.to(self.device).eval()
+        self.backbone = backbone.to(self.device)
+        self.backbone.eval()                                 # which of mmpretrain's returns nothing
         self.input = input if input is not None else self.report.input
-        self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash)
+        if len(self.input.mean) != 3 and self.input.reading is None:
+            raise InputError(f'the encoder takes images of {len(self.input.mean)} channels, and nothing says '
+                             'how they are read: give input=InputScale(mean, std, reading=dict(channels=..., '
+                             'value_range=..., dtype=None))')
+        self.preparation = preparation_for(self.backbone, resize_px, crop_px, interpolation, squash,
+                                           self.input.reading)
         self._scale = ViewPreprocessor(self.input.mean, self.input.std).to(self.device)
         side = self.preparation.crop_px
         height, width = side if isinstance(side, list) else (side, side)
-        probe = self.embed_batch(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+        probe = self.embed_batch(torch.zeros(1, len(self.input.mean), height, width, dtype=torch.uint8))
         self.feat_dims = {stage: rows.shape[1] for stage, rows in probe.items()}
 
     @classmethod
@@ -222,11 +228,12 @@ class Embedder:
         """Return the features of images, float32 [N, C]; a dict of them where there are several stages.
 
         ``images`` are a path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
-        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. Raise TypeError if they are something else, ValueError if
+        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. Of an encoder of other images they have its channels, and
+        the values and the type of its files. Raise TypeError if they are something else, ValueError if
         there are none or a feature is not finite, and ImageReadError, which names the file, if one cannot be
         read.
         """
-        items, batches = _as_items(images), []
+        items, batches = _as_items(images, self.input.reading), []
         with kept_memory(self.device) if len(items) > self.batch_size else nullcontext():
             for start in range(0, len(items), self.batch_size):
                 batch = items[start:start + self.batch_size]
@@ -238,7 +245,7 @@ class Embedder:
                                  for stage in self.stages})
 
     def embed_batch(self, inputs: Tensor) -> dict[str, Tensor]:
-        """Return features by stage, float32 [N, C] on the CPU, of prepared images, uint8 [N, 3, H, W]."""
+        """Return features by stage, float32 [N, C] on the CPU, of prepared images [N, C, H, W]."""
         with torch.inference_mode(), torch.backends.cudnn.flags(
                 enabled=True, deterministic=True, allow_tf32=False):
             images = self._scale({'inputs': inputs})['inputs']
@@ -255,7 +262,8 @@ class Embedder:
             encoder=dict(path=str(report.path) if report else None,
                          **{key: getattr(report, name, None) for key, name in attributes.items()},
                          weights_sha256=weights_sha256(self.backbone)),
-            input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated),
+            input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated,
+                       **({'reading': dict(self.input.reading)} if self.input.reading else {})),
             preparation=asdict(self.preparation), stages=self.feat_dims, pooling=self.pooling,
             normalised=self.normalise, **(dict(mirrored=True) if self.mirrored else {}),
             **({} if self.projection_head is None else dict(projection_head=dict(
@@ -269,10 +277,10 @@ class Embedder:
         return by_stage[self.stages[0]] if len(self.stages) == 1 else by_stage
 
 
-def _as_items(images: Any) -> list[dict]:
-    """Return one dict for each image, as LoadImage takes it."""
-    if isinstance(images, Tensor) and images.dtype == torch.uint8 and images.ndim == 4 and \
-            images.shape[1] == 3:
+def _as_items(images: Any, reading: Mapping[str, Any] | None) -> list[dict]:
+    """Return one dict for each image, as LoadImage or LoadChannels takes it."""
+    if isinstance(images, Tensor) and images.ndim == 4 and (
+            reading or (images.dtype == torch.uint8 and images.shape[1] == 3)):
         images = list(images.permute(0, 2, 3, 1).cpu().numpy())
     elif isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
@@ -280,19 +288,19 @@ def _as_items(images: Any) -> list[dict]:
         images = [images]
     if not images:
         raise InputError('there are no images: the list is empty')
-    return [_as_item(image, f'image {number} of {len(images)}' if len(images) > 1 else 'images')
+    return [_as_item(image, f'image {number} of {len(images)}' if len(images) > 1 else 'images', reading)
             for number, image in enumerate(images)]
 
 
-def _as_item(image: Any, name: str) -> dict:
+def _as_item(image: Any, name: str, reading: Mapping[str, Any] | None) -> dict:
     if isinstance(image, str | os.PathLike):
         if os.path.isdir(image):
             raise InputTypeError(f'{image} is a folder; list its images, or use tools/extract_features.py')
         return {'img_path': os.fspath(image)}
     if isinstance(image, Image.Image):
         return {'img': ImageOps.exif_transpose(image)}          # as it is done with files
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and \
-            image.shape[2] == 3 and image.size:
+    if isinstance(image, np.ndarray) and image.size and (
+            reading or (image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3)):
         return {'img': image}
     got = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray | Tensor) \
         else type(image).__name__

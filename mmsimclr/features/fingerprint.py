@@ -95,7 +95,7 @@ def _file_identity(path: str, verify: bool) -> str:
     try:
         stat = os.stat(path)
         if verify:
-            return f'{stat.st_size} sha256 {file_digest(path, "sha256")}'
+            return f'{stat.st_size} sha256 {file_digest(path)}'
         return f'{stat.st_size} {stat.st_mtime_ns}'
     except (OSError, InputError):
         return 'unreadable'                 # whether that is an error is decided where the image is read

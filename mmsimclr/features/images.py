@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,20 @@ from mmsimclr.datasets.replace_unreadable import SHORTAGES
 from mmsimclr.encoders import image_side
 from mmsimclr.errors import InputError
 from mmsimclr.registry import DATASETS
-from mmsimclr.transforms import CenterCrop, ImageReadError, LoadImage, PackImage, Resize, ResizeShortSide
+from mmsimclr.transforms import (
+    CenterCrop,
+    ImageReadError,
+    LoadChannels,
+    LoadImage,
+    PackImage,
+    Resize,
+    ResizeShortSide,
+)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Read as RGB, resize the short side, cut the centre out.
+    """Read as RGB, or by ``reading`` (arguments of LoadChannels); resize the short side, cut the centre out.
 
     Attributes:
         resize_px: Length of the short side after resizing.
@@ -35,18 +43,20 @@ class Preparation:
     crop_px: int | Sequence[int] = 224
     interpolation: str = 'bicubic'
     squash: bool = False
+    reading: InitVar[Mapping[str, Any] | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, reading: Mapping[str, Any] | None) -> None:
         steps = [Resize(self.crop_px, self.interpolation) if self.squash else CenterCrop(self.crop_px)]
         if not isinstance(self.crop_px, Sequence):
             steps.insert(0, ResizeShortSide(self.resize_px, self.interpolation))
             if self.crop_px > self.resize_px:
                 raise InputError('crop_px must be at most resize_px, got '
                                  f'{self.crop_px} and {self.resize_px}')
-        object.__setattr__(self, '_transforms', (LoadImage(), *steps, PackImage()))
+        load = LoadImage() if reading is None else LoadChannels(**reading)
+        object.__setattr__(self, '_transforms', (load, *steps, PackImage()))
 
     def __call__(self, image: dict) -> Tensor:
-        """Return uint8 [3, H, W] of an item with ``img_path`` or ``img``."""
+        """Return uint8 [3, H, W], or float32 [C, H, W], of an item with ``img_path`` or ``img``."""
         for transform in self._transforms:
             image = transform(image)
         return image['inputs']
@@ -54,7 +64,7 @@ class Preparation:
 
 def preparation_for(backbone: nn.Module, resize_px: int | None = None,
                     crop_px: int | Sequence[int] | None = None, interpolation: str = 'bicubic',
-                    squash: bool = False) -> Preparation:
+                    squash: bool = False, reading: Mapping[str, Any] | None = None) -> Preparation:
     """Return the preparation an encoder expects: a crop of the size of its views.
 
     Where its checkpoint does not say that size, it is the only one that the encoder takes, or else 224
@@ -66,10 +76,10 @@ def preparation_for(backbone: nn.Module, resize_px: int | None = None,
     if crop_px is None:
         crop_px = getattr(backbone, 'view_px', None) or image_side(backbone) or usual_crop_px
     if isinstance(crop_px, Sequence):
-        return Preparation(None, [*crop_px], interpolation, squash=True)
+        return Preparation(None, [*crop_px], interpolation, squash=True, reading=reading)
     if resize_px is None:
         resize_px = round(crop_px * usual_resize_px / usual_crop_px)
-    return Preparation(resize_px, crop_px, interpolation, squash)
+    return Preparation(resize_px, crop_px, interpolation, squash, reading)
 
 
 class ImageFolder:
@@ -140,7 +150,7 @@ def named_images(source: str | Path, key: str | None = None,
 
 
 class PreparedImages(Dataset):
-    """Items as the encoder takes them, uint8 [3, H, W]; of an unreadable one, the reason as text."""
+    """Items as the encoder takes them, [C, H, W]; of an unreadable one, the reason as text."""
 
     def __init__(self, dataset: Any, preparation: Preparation) -> None:
         self.dataset, self.preparation = dataset, preparation
@@ -158,7 +168,7 @@ class PreparedImages(Dataset):
 
 
 def collate(items: list[Tensor | str]) -> tuple[Tensor | None, dict[int, str]]:
-    """Return the readable images [n, 3, H, W], None if there are none; and the others' reasons by place."""
+    """Return the readable images [n, C, H, W], None if there are none; and the others' reasons by place."""
     reasons = {place: item for place, item in enumerate(items) if isinstance(item, str)}
     readable = [item for item in items if not isinstance(item, str)]
     return torch.stack(readable) if readable else None, reasons

@@ -1,7 +1,6 @@
 """Feature files: manifest, rows, progress, checksums, npz."""
 
 import io
-import json
 import logging
 import mmap
 import os
@@ -32,11 +31,11 @@ from mmsimclr.files import (
     parse_json,
     read_json,
     read_npz,
+    write_json,
 )
 
 MANIFEST = 'manifest.json'
 FORMAT = 'mmsimclr features 2'
-FIRST_FORMAT = 'mmsimclr features 1'            # without checksums and times of writing
 KIND = 'features of mmsimclr'
 # Keys of a manifest that say where the features come from, and not what they are.
 PROVENANCE = ('command', 'encoder.path', 'images.source', 'images.root', 'images.num_unreadable',
@@ -45,7 +44,7 @@ DECISIVE_VERSIONS = ('versions.torch', 'versions.opencv-python-headless')
 # What may change of an image while its row is not final: the row is made again.
 OF_SINGLE_IMAGES = ('images.sha256', 'images.identity')
 EXPLAINED = {
-    'images.list_sha256': ' (paths or labels)', 'format': ' (of an older version)',
+    'images.list_sha256': ' (paths or labels)',
     'images.sha256': ' (paths, labels, sizes, times of writing or contents of the images)',
     'images.identity': ' (--verify compares contents, and times are compared without it)'}
 
@@ -91,19 +90,13 @@ def read_manifest(place: Path) -> dict[str, Any]:
     for stage, length in manifest['stages'].items():
         if type(length) is not int or length < 1 or stage in ('', 'paths', 'labels') or '/' in stage:
             raise InputError(f'{place} is not {KIND}: it has {length!r:.80} features of {stage!r:.80}')
-    if manifest['format'] not in (FORMAT, FIRST_FORMAT):
+    if manifest['format'] != FORMAT:
         raise InputError(f'{place} has the format {manifest["format"]!r:.80}, and {FORMAT!r} is read here')
     if manifest['batch_size'] < 1 or not manifest['stages'] or not all(
             isinstance(name, str) for name in manifest['images']['classes']):
         raise InputError(f'{place} is not {KIND}: batch_size must be >= 1, stages not empty, and '
                          'images.classes texts')
     return manifest
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a manifest into a folder, whole or not at all."""
-    with atomic_writer(folder / MANIFEST) as file:
-        file.write((json.dumps(manifest, indent=2, allow_nan=False) + '\n').encode())
 
 
 ALIGNMENT = 64              # of each member's first byte, and so, by the .npy format, of its array
@@ -172,10 +165,6 @@ def check_arrays(place: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
         if array is not None and (
                 array.ndim not in dims or array.dtype.kind != kind or len(array) != num_rows):
             raise InputError(f'{place} is damaged: {name} is {array.dtype} {list(array.shape)}')
-    if manifest['format'] == FIRST_FORMAT:
-        print_log(f'{place} was written by an older version, without checksums: what it holds is not '
-                  'verified', 'current', logging.WARNING)
-        return
     checksums = check_fields(manifest, str(place), f'complete {KIND}', dict(checksums=(dict,)))['checksums']
     names = {name for name in arrays if name != 'manifest'}
     if set(checksums) != names:
@@ -241,13 +230,10 @@ class FeatureStore:
             for block in self._sound_blocks(images, skip_unreadable):
                 done[block['images']] = True
         else:
-            if (self.folder / MANIFEST).is_file():
-                print_log(f'{self.folder} was begun by an older version: it is begun anew', 'current',
-                          logging.WARNING)
             self._remove()                                      # if it was stopped at the very beginning
             self.folder.mkdir(parents=True)
             self._need_room(manifest, images)
-        write_manifest(self.folder, manifest)
+        write_json(self.folder / MANIFEST, manifest)
         with atomic_writer(self.folder / IDENTITIES) as file:   # last: with it the folder counts as begun
             np.save(file, images.identities)
         size = manifest['batch_size']
@@ -303,7 +289,7 @@ class FeatureStore:
             np.save(result / 'paths.npy', np.array(paths, f'<U{images.longest_path}'))
         left_out = [reason for reason in reasons if reason]
         files = sorted(result.glob('*.npy'))
-        write_manifest(result, {
+        write_json(result / MANIFEST, {
             **manifest, 'images': {**manifest['images'], 'num_unreadable': len(left_out),
                                    'unreadable': left_out},
             'checksums': {path.stem: block_checksums(map_npy(path)) for path in files}})

@@ -1,14 +1,18 @@
 """Thumbnails of images: small squares for pages, and smaller ones to compare pixels by."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy import ndarray
 
+from mmsimclr.errors import MachineError
 from mmsimclr.features.extraction import FeatureFiles
-from mmsimclr.transforms.load import EncodedImage, LoadImageForCrops
+from mmsimclr.files import is_raster, raster_of
+from mmsimclr.transforms import as_rgb, read_raster, shown_limits
+from mmsimclr.transforms.load import EncodedImage, LoadImageForCrops, read_bytes
 
 #: What 10,000 thumbnails of 64 pixels a side have; more images get smaller ones.
 MAX_PIXELS = 10_000 * 64 ** 2
@@ -41,7 +45,7 @@ def thumbnail(item: Mapping[str, Any], side: int) -> tuple[ndarray, int]:
 
     ``item`` has ``img_path`` or ``img``, as :class:`~mmsimclr.transforms.LoadImage` takes them.
     """
-    image = LoadImageForCrops().transform(dict(item))['img']
+    image = _shown(item)
     square = min(image.shape[:2])
     if isinstance(image, EncodedImage):
         image = image.decode(max(r for r in (1, 2, 4, 8) if r == 1 or square >= 2 * r * side))
@@ -50,6 +54,19 @@ def thumbnail(item: Mapping[str, Any], side: int) -> tuple[ndarray, int]:
     cut = image[top:top + size, left:left + size]
     return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
                       ), square
+
+
+def _shown(item: Mapping[str, Any]) -> ndarray | EncodedImage:
+    """Return an image as LoadImageForCrops does; one of other channels or more bits in full contrast."""
+    image, name = item.get('img'), item.get('img_path', '<bytes>')
+    image = read_bytes(name) if image is None else image
+    if isinstance(image, bytes) and is_raster(image):
+        with suppress(MachineError):                        # without tifffile, Pillow may yet read it
+            image = read_raster(name, data=image).values
+    if isinstance(image, ndarray) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
+        image = raster_of(image).values
+        image = as_rgb(image, limits=shown_limits(image))
+    return LoadImageForCrops().transform({**item, 'img': image})['img']
 
 
 def resized(thumbnails: ndarray, side: int) -> ndarray:

@@ -1,12 +1,11 @@
 """Files: downloads that resume, digests, atomic writing, guarded reading, leases, locks and progress."""
 
-from .archives import unpack
 from .arrays import map_npy, map_npz, read_npz
-from .download import DownloadError, UnreachableError, download
+from .download import DownloadError, UnreachableError, download, locked_file, unpack
 from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
-from .locks import locked_file
 from .progress import ProgressLine
+from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, is_tiff, picture_values, raster_of
 from .reading import (
     check_fields,
     open_regular,
@@ -19,4 +18,4 @@ from .reading import (
     read_xml,
 )
 from .shipped import find_config, shipped_configs, shipped_root
-from .verified import atomic_writer, difference, file_digest
+from .verified import atomic_writer, difference, file_digest, write_json

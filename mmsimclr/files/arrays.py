@@ -75,6 +75,11 @@ def map_npy(path: str | Path) -> ndarray:
             raise InputError(f'{path} is damaged: {error}') from error
 
 
+def array_of_npy(data: bytes) -> ndarray:
+    """Return the array in the bytes of a .npy file; raise InputError as :func:`map_npy` does."""
+    return _Layout(data[:_MAX_START], len(data)).array(data)
+
+
 def map_npz(path: str | Path, kind: str) -> dict[str, ndarray]:
     """Return the arrays of an uncompressed .npz by name, memory-mapped and read-only.
 

@@ -1,23 +1,80 @@
-"""Files fetched over HTTP: resumed where they broke off, and verified."""
+"""Files fetched over HTTP: resumed where they broke off, and verified; archives unpacked."""
 
+import errno
 import http.client
 import json
+import lzma
 import os
 import queue
 import re
 import shutil
+import tarfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
 
 from mmsimclr.errors import InputError, UserError
-from mmsimclr.files.locks import locked_file
 from mmsimclr.files.reading import check_fields, read_json
 from mmsimclr.files.verified import difference, sync_folder
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Wait for the lock ``<path>.lock``, and hold it during the block."""
+    lock = FileLock(f'{path}.lock')
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.ENOLCK):            # file systems without locks
+            raise
+    try:
+        yield
+    finally:
+        # Whoever waits notices that the file he has locked is no longer there (st_nlink is 0), and opens the
+        # new one: filelock >= 4.1, _unix.py.
+        with suppress(OSError):                     # Windows keeps files that are open
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+# Keeps a malicious archive from filling the disk; the files taken from archives have 31 MB at most.
+MAX_MEMBER_BYTES = 64_000_000
+
+
+def unpack(archive: Path, folder: Path, file_names: Sequence[str]) -> None:
+    """Write the members of a tar archive that have one of ``file_names`` into an existing folder, flat.
+
+    Raise InputError if the archive cannot be read to its end, or a member would lie or point outside of the
+    folder, is a device, or has more than 64 MB.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = PurePosixPath(member.name.replace('\\', '/'))
+                tarfile.data_filter(member.replace(name=str(name)), folder)
+                if name.is_absolute():
+                    raise tarfile.AbsolutePathError(member)
+                if member.isreg() and name.name in file_names:
+                    if member.size > MAX_MEMBER_BYTES:
+                        raise InputError(f'{archive} is refused: its member {member.name!r} has '
+                                         f'{member.size} bytes')
+                    tar.extract(member.replace(name=name.name), folder, set_attrs=False, filter='data')
+    except tarfile.FilterError as error:
+        raise InputError(f'{archive} is refused: its member {error.tarinfo.name!r} is a device, or lies or '
+                         'points outside of the folder it is unpacked to') from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if getattr(error, 'errno', None) is not None:
+            raise                                   # no fault of the archive: a full disk, missing rights
+        raise InputError(f'{archive} is truncated or no tar archive: {error} '
+                         f'({archive.stat().st_size} bytes)') from error
+
 
 CHUNK_BYTES = 1 << 16
 RANGE = re.compile('bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})')

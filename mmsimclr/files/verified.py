@@ -1,17 +1,18 @@
 """Verified and atomic files: digests, and writing that is whole or not there."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mmsimclr.errors import InputError
 from mmsimclr.files.reading import open_regular
 
 
-def file_digest(path: str | Path, algorithm: str = 'md5') -> str:
+def file_digest(path: str | Path, algorithm: str = 'sha256') -> str:
     """Return the hexadecimal digest of a file by an algorithm of :mod:`hashlib`."""
     # FIPS builds of OpenSSL refuse md5 for security; these sums are against damage, not against an attacker.
     digest = hashlib.new(algorithm, usedforsecurity=False)
@@ -57,6 +58,13 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 2) -> Path:
+    """Write a value as JSON, whole or not at all, and return the path; ValueError at NaN and infinity."""
+    with atomic_writer(path) as file:
+        file.write((json.dumps(content, indent=indent, allow_nan=False) + '\n').encode())
+    return Path(path)
 
 
 def sync_folder(folder: Path) -> None:

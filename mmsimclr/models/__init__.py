@@ -2,7 +2,7 @@
 
 from .algorithms.classifier import Classifier
 from .algorithms.simclr import SimCLR
-from .backbones.downstream_resnet import DownstreamResNet, Stage4Head
+from .backbones.downstream_resnet import DownstreamResNet, Stage4Head, StageMaps
 from .backbones.resnet import ResNet
 from .backbones.timm_encoder import TimmEncoder
 from .heads.contrastive_head import ContrastiveHead
@@ -16,5 +16,5 @@ from .preprocessors.view_preprocessor import ViewPreprocessor
 
 __all__ = ['POOLED_FEATURES', 'Classifier', 'ContrastiveHead', 'DownstreamResNet', 'KNNClassifier',
            'LinearHead', 'MarginTripletLoss', 'NTLogisticLoss', 'NTXentLoss', 'NonLinearNeck', 'ResNet',
-           'SimCLR', 'Stage4Head', 'TimmEncoder', 'ViewPreprocessor', 'contrastive_metrics', 'nt_xent_loss',
-           'pool_feature', 'pooled_side']
+           'SimCLR', 'Stage4Head', 'StageMaps', 'TimmEncoder', 'ViewPreprocessor', 'contrastive_metrics',
+           'nt_xent_loss', 'pool_feature', 'pooled_side']

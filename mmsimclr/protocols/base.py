@@ -32,9 +32,9 @@ from mmsimclr.features import (
     extraction_sha256,
     of_projection_head,
 )
-from mmsimclr.files import ProgressLine, leased
+from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
-from mmsimclr.protocols.result import Predictions, Result, sha256
+from mmsimclr.protocols.result import Predictions, Result
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
@@ -138,7 +138,9 @@ class EncoderSource:
             if self.weights is not None:
                 return checkpoints.build_encoder(self.weights, stages=POOLED_FEATURES)
             torch.manual_seed(self.seed)
-            return build_backbone(self.settings, POOLED_FEATURES).eval(), None
+            backbone = build_backbone(self.settings, POOLED_FEATURES)
+            backbone.eval()
+            return backbone, None
 
 
 @dataclass
@@ -216,8 +218,9 @@ class Benchmark:
         scale, report = self.encoder.input, self.encoder.report
         result = Result(
             protocol=protocol, metrics=dict(metrics), num_images=dict(num_images), seed=self.seed,
-            settings={**settings, 'input': dict(mean=list(scale.mean), std=list(scale.std),
-                                                stated=scale.stated)},
+            settings={**settings, 'input': dict(
+                mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
+                **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
@@ -235,7 +238,7 @@ class Benchmark:
             with leased(self.work_dir, 'benchmark'):         # unless another run has taken over meanwhile
                 if predictions is not None:
                     path = predictions.write(self.path_beside_result('predictions.npz').parent)
-                    result.predictions, result.predictions_sha256 = path.name, sha256(path)
+                    result.predictions, result.predictions_sha256 = path.name, file_digest(path)
                 if self.splits:
                     with open(self.path_beside_result('split.csv'), 'w', newline='', encoding='utf-8',
                               errors='surrogateescape') as file:

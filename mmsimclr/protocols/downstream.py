@@ -1,13 +1,13 @@
 """Detection and segmentation: fine-tuning a detector of mmdet or a segmenter of mmseg."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -15,17 +15,88 @@ from mmsimclr import distributed
 from mmsimclr.checkpoints import InputScale
 from mmsimclr.config import ConfigError
 from mmsimclr.datasets import list_sha256
+from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine.metrics import ImageWiseMetric
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.files import atomic_writer
-from mmsimclr.models import DownstreamResNet
-from mmsimclr.protocols.annotation_check import check_annotations, classes_of
+from mmsimclr.models import DownstreamResNet, StageMaps
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import training_config, training_settings
 from mmsimclr.registry import MODELS, PROTOCOLS
 from mmsimclr.runner import build_runner
+
+
+def check_annotations(config: Config) -> dict[str, dict[str, int]]:
+    """Read the annotations and open the images of train and test; in a process group each rank a share.
+
+    Returns the counts ``images`` and ``objects`` of ``train`` and ``test``, as of
+    :mod:`mmsimclr.datasets.annotations`, whose errors it raises; ConfigError if a dataset is of a kind that
+    cannot be checked, or train and test have other classes.
+    """
+    share = slice(distributed.rank(), None, distributed.world_size())
+    classes = classes_of(config)
+    has_masks = bool((config.model.get('roi_head') or {}).get('mask_head'))
+    counts = {part: dict(images=0, objects=0) for part in ('train', 'test')}
+    for part in counts:
+        for dataset in _datasets(config[f'{part}_dataloader'].dataset, config.default_scope):
+            named = dataset.metainfo.get('classes')
+            if tuple(named or ()) != classes:
+                raise ConfigError('the datasets of train and test must have the same classes: one has '
+                                  f'{named}, another {classes}')
+            for name, count in _check(dataset, share, has_masks).items():
+                counts[part][name] += count
+    return counts
+
+
+def classes_of(config: Config) -> tuple[str, ...]:
+    """Return the names of the classes of a config's test."""
+    dataset = next(_datasets(config.test_dataloader.dataset, config.default_scope))
+    classes = dataset.metainfo.get('classes')
+    if not classes:
+        raise ConfigError(f'{type(dataset).__name__} does not say its classes; give it '
+                          'metainfo=dict(classes=...)')
+    return tuple(classes)
+
+
+def _datasets(config: Mapping[str, Any], scope: str) -> Iterator[Any]:
+    """Yield the datasets inside of wrappers, nothing of them loaded."""
+    if 'datasets' in config or 'dataset' in config:
+        for inner in config.get('datasets') or [config['dataset']]:
+            yield from _datasets(inner, scope)
+        return
+    with DefaultScope.overwrite_default_scope(scope):
+        try:
+            yield DATASETS.build({**config, 'pipeline': [], 'lazy_init': True})
+        except AssertionError as error:             # of mmseg's VOC dataset, without a message
+            raise MissingFileError(f'no {config.get("ann_file")} or no images below '
+                                   f'{config.get("data_root")}') from error
+
+
+def _check(dataset: Any, share: slice, has_masks: bool) -> dict[str, int]:
+    # By name, so that neither mmdet nor mmseg is needed where there is none.
+    kinds = {cls.__name__ for cls in type(dataset).__mro__}
+    classes = dataset.metainfo['classes']
+    if 'XMLDataset' in kinds:
+        return check_voc(dataset.ann_file, dataset.sub_data_root, classes, dataset.img_subdir,
+                         dataset.ann_subdir, share)
+    if 'CocoDataset' in kinds:
+        return check_coco(dataset.ann_file, dataset.data_prefix['img'], classes, masks=has_masks, share=share)
+    if 'BaseSegDataset' not in kinds:
+        raise ConfigError(f'the annotations of a {type(dataset).__name__} cannot be checked; use an '
+                          'XMLDataset or CocoDataset of mmdet, or a BaseSegDataset of mmseg')
+    try:
+        items = dataset.load_data_list()
+    except AssertionError as error:
+        raise MissingFileError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{dataset.ann_file} is not UTF-8 text: {error}') from error
+    pairs = [(item['img_path'], item['seg_map_path']) for item in items]
+    origin = dataset.ann_file or dataset.data_prefix['img_path']
+    return check_segmentation(pairs, len(classes), origin, dataset.ignore_index, dataset.reduce_zero_label,
+                              share)
+
 
 NEEDED = ('model', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper', 'train_cfg',
           'test_cfg')
@@ -133,18 +204,25 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
 
     It is the config of mmdet's ``FasterRCNN`` or ``MaskRCNN``, with an FPN or with
     :class:`~mmsimclr.models.Stage4Head` as shared head (C4), or of mmseg's ``EncoderDecoder``, and its
-    backbone is a :class:`~mmsimclr.models.DownstreamResNet`. ConfigError if not, or of another encoder.
+    backbone is a :class:`~mmsimclr.models.DownstreamResNet`, in whose place an encoder of another kind gets
+    :class:`~mmsimclr.models.StageMaps`. ConfigError if not, or of another encoder.
     """
     if model.backbone.get('init_cfg') or model.get('pretrained') or model.get('init_cfg'):
         raise ConfigError('the encoder comes from the CHECKPOINT argument and from nowhere else: take '
                           'init_cfg and pretrained out of the model')
-    _require_same_encoder(model.backbone, encoder)
-    model.backbone.update(encoder)
-    with torch.device('meta'):
+    if 'type' in encoder:
+        _take_stages(model, encoder)
         backbone = MODELS.build(model.backbone)
-    if not isinstance(backbone, DownstreamResNet):
+    else:
+        _require_same_encoder(model.backbone, encoder)
+        model.backbone.update(encoder)
+        with torch.device('meta'):
+            backbone = MODELS.build(model.backbone)
+    if not isinstance(backbone, DownstreamResNet | StageMaps):
         raise ConfigError('model.backbone must be a mmsimclr.models.DownstreamResNet, which can be what the '
                           f'encoder is; got {type(backbone).__name__}')
+    if scale.reading is not None:
+        raise ConfigError(f'detection and segmentation read 8-bit RGB, and the encoder takes {scale}')
     model.data_preprocessor.update(mean=scale.mean, std=scale.std)
     if 'decode_head' in model:
         for name in ('decode_head', 'auxiliary_head'):
@@ -164,6 +242,20 @@ def complete_model(model: ConfigDict, encoder: Mapping[str, Any], scale: InputSc
     for name in ('bbox_head', 'mask_head'):
         if model.roi_head.get(name):
             model.roi_head[name].update(num_classes=num_classes)
+
+
+def _take_stages(model: ConfigDict, encoder: Mapping[str, Any]) -> None:
+    """Put the stages of an encoder of another kind in the backbone's place; refuse what it cannot be."""
+    lacking = [key for key, value in model.backbone.items()
+               if key not in ('type', 'out_indices', 'encoder') and value is not None]
+    if (model.get('roi_head') or {}).get('shared_head'):
+        raise ConfigError(f'C4 takes the last stage of a ResNet apart, and the encoder is {encoder["type"]}: '
+                          'take a detector with a feature pyramid (mask-rcnn-fpn...)')
+    if lacking:
+        raise ConfigError(f'model.backbone has {", ".join(lacking)}, which only our ResNet knows, and the '
+                          f'encoder is {encoder["type"]}: set model.backbone.{lacking[0]}=None')
+    model.backbone = dict(type='mmsimclr.StageMaps', encoder=dict(encoder),
+                          out_indices=model.backbone.get('out_indices', (0, 1, 2, 3)))
 
 
 def _require_same_encoder(backbone: ConfigDict, encoder: Mapping[str, Any]) -> None:
@@ -212,4 +304,4 @@ def put_encoder_in(model: nn.Module, encoder: nn.Module) -> None:
     if shared_head is not None:
         stage_4 = [key for key in tensors if key.startswith(STAGE_4)]
         shared_head.layer4.load_state_dict({key.removeprefix(STAGE_4): tensors.pop(key) for key in stage_4})
-    model.backbone.load_state_dict(tensors)
+    getattr(model.backbone, 'encoder', model.backbone).load_state_dict(tensors)

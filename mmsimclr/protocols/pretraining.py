@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.engine.hooks.held_out import recorded
-from mmsimclr.files import leased
-from mmsimclr.protocols.result import Result, sha256
+from mmsimclr.files import file_digest, leased
+from mmsimclr.protocols.result import Result
 from mmsimclr.runner import build_runner, working_in
 
 
@@ -76,7 +76,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
             **(dict(alarms=info['alarms']) if info.get('alarms') else {})),
         series=series_of(recorded(runner)),
         checkpoint=str(checkpoint) if checkpoint else None,
-        checkpoint_sha256=sha256(checkpoint) if checkpoint and distributed.rank() == 0 else None,
+        checkpoint_sha256=file_digest(checkpoint) if checkpoint and distributed.rank() == 0 else None,
         config=str(config_path), command=command, wall_time_s=wall_time_s)
 
 
@@ -91,9 +91,11 @@ def series_of(evaluations: list[dict]) -> dict[str, list[float]]:
 
 
 def num_unreadable(runner: Runner) -> dict[str, int]:
-    """Return how many training images were replaced, where ``bad_images`` allows it; else nothing."""
+    """Return how many training images were replaced, and how many clipped, where they are counted."""
     places = runner.message_hub.runtime_info.get('unreadable_images')
-    return {} if places is None else dict(train_unreadable=len(places))
+    clipped = runner.message_hub.runtime_info.get('clipped_images')
+    return {**({} if places is None else dict(train_unreadable=len(places))),
+            **({} if clipped is None else dict(train_clipped=clipped))}
 
 
 def history(runner: Runner) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Results and predictions of a protocol, and their files."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from mmsimclr.environment import flags, hardware, versions
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.files import atomic_writer, check_fields, file_digest, read_json, read_npz, shipped_root
+from mmsimclr.files import atomic_writer, check_fields, read_json, read_npz, shipped_root, write_json
 
 
 @dataclass(frozen=True)
@@ -110,10 +109,7 @@ class Result:
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
-        content = json.dumps(asdict(self), indent=2, allow_nan=False) + '\n'
-        with atomic_writer(path) as file:
-            file.write(content.encode())
-        return Path(path)
+        return write_json(path, asdict(self))
 
 
 _TEXT, _NUMBER, _NONE = (str,), (int, float), (type(None),)
@@ -155,8 +151,3 @@ def portable_path(path: str | Path) -> str:
     """Return a path relative to the current folder if it lies below it, else as it is."""
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    return file_digest(path, 'sha256')

@@ -32,6 +32,8 @@ from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_erro
 from mmsimclr.protocols.pretraining import history, num_unreadable
 from mmsimclr.protocols.result import Predictions, names_below
 from mmsimclr.runner import build_runner
+from mmsimclr.runner.adapt import is_of_type
+from mmsimclr.transforms import LoadChannels, LoadImage, LoadImageForCrops
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     """
     needed = 'model', 'train_dataloader', 'test_dataloader', 'optim_wrapper', 'train_cfg'
     config = training_config(benchmark, needed, options, name)
+    for part in (config.train_dataloader, config.test_dataloader):
+        _read_as(part, benchmark.encoder.input.reading)
     tested = {key: value for key, value in canonical(config).items() if key.startswith('test_dataloader.')}
     with clear_dataset_errors():
         test = _build_test(config, benchmark.seed)
@@ -71,6 +75,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
         runner = build_runner(config)
     model = unwrap_model(runner.model)
     model.backbone.load_state_dict(benchmark.encoder.backbone.state_dict())
+    model.backbone.is_init = True               # or mmpretrain's would be drawn anew when training begins
     if model.neck is not None:
         model.neck.load_state_dict(benchmark.encoder.projection_head.state_dict())
     runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}
@@ -185,7 +190,7 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     """Fill in the encoder, the scale of its images, and the inputs and outputs of the heads."""
     backbone, heads, scale = encoder.backbone, config.model.heads, encoder.input
     height, width = test_set[0]['inputs'].shape[-2:]
-    image = torch.zeros(1, 3, height, width, device=next(backbone.parameters()).device)
+    image = torch.zeros(1, len(scale.mean), height, width, device=next(backbone.parameters()).device)
     maps = features_by_stage(backbone, image)
     stages = [head.get('feature', 'pooled') for head in heads.values()]
     if of_projection_head(stages):
@@ -202,6 +207,19 @@ def _complete_model(config: Config, encoder: EncoderSource, test_set: Any) -> No
     config.model.backbone = described(backbone.settings, stages)
     preprocessor = config.model.get('data_preprocessor') or dict(type='mmsimclr.ViewPreprocessor')
     config.model.data_preprocessor = {**preprocessor, 'mean': scale.mean, 'std': scale.std}
+
+
+def _read_as(node: Any, reading: Mapping[str, Any] | None) -> None:
+    """Have a loader's config read images as the encoder's were; refuse one that reads others for RGB."""
+    parts = node.values() if isinstance(node, Mapping) else node
+    for child in parts if isinstance(node, Mapping | list | tuple) else ():
+        if reading is None and is_of_type(child, LoadChannels):
+            raise ConfigError('the encoder was trained on 8-bit RGB, and the config reads images by '
+                              'LoadChannels: take LoadImage')
+        if reading is not None and any(is_of_type(child, kind) for kind in (LoadImage, LoadImageForCrops)):
+            child.clear()
+            child.update(type='mmsimclr.LoadChannels', **reading)
+        _read_as(child, reading)
 
 
 def _check_classes(train_set: Any, test_set: Any) -> None:

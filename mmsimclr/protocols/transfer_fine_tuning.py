@@ -1,7 +1,6 @@
 """Transfer to other classification datasets by fine-tuning over a grid."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mmsimclr.config import ConfigError, canonical, differences
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import list_images
-from mmsimclr.files import atomic_writer, check_fields, read_if_whole, read_json
+from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
 from mmsimclr.protocols.base import Benchmark, count_classes
 from mmsimclr.protocols.result import Result
 from mmsimclr.protocols.training import check_model, train_classifier, training_config
@@ -85,8 +84,7 @@ class TransferFineTuning(Transfer):
                 _, answers = train_classifier(benchmark, options, name).answers()
                 score = METRICS[task.metric](answers.labels, answers.predicted)
                 if distributed.rank() == 0:
-                    with atomic_writer(point) as file:
-                        file.write(json.dumps(dict(validation=score, identity=identity)).encode())
+                    write_json(point, dict(validation=score, identity=identity))
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
             rows.append({**pair, 'validation': round(score, 4)})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])

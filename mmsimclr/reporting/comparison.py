@@ -8,7 +8,8 @@ import numpy as np
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS, MULTI_LABEL_METRICS
 from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
-from mmsimclr.protocols import Predictions, Result, read_predictions, read_result, sha256
+from mmsimclr.files import file_digest
+from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
 from mmsimclr.reporting.table import text_table
 
 ACCURACY = 'multi_label_accuracy_percent'
@@ -98,7 +99,7 @@ def _predictions_of(path: Path, result: Result) -> Predictions:
         raise InputError(f'{path} has no predictions; repeat the benchmark that made it: {result.command}')
     predictions = path.parent / result.predictions
     expected = result.predictions_sha256
-    if expected and predictions.is_file() and (found := sha256(predictions)) != expected:
+    if expected and predictions.is_file() and (found := file_digest(predictions)) != expected:
         raise InputError(f'{predictions} does not belong to {path}: its SHA-256 is {found}, and the result '
                          f'names {expected}; repeat the benchmark')
     return read_predictions(predictions)

@@ -1,17 +1,23 @@
 """Figures of a run: training curves, views, nearest neighbours."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from mmengine.dataset import BaseDataset, Compose
+from mmengine.logging import print_log
 from numpy import ndarray
 
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.shape_bias import Decisions, category_classes
+from mmsimclr.features import Embedder
+from mmsimclr.features.thumbnails import thumbnail
 from mmsimclr.files import check_fields, parse_json, read_text
-from mmsimclr.transforms import MultiView
+from mmsimclr.registry import DATASETS
+from mmsimclr.transforms import MultiView, as_rgb, shown_limits
 
 MAX_LOG_BYTES = 1_000_000_000
 RIGHT, WRONG = '#2a9d55', '#d1495b'                          # frames of neighbours
@@ -61,7 +67,7 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
 
 
 def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[ndarray]]:
-    """Return an image as its ``MultiView`` step receives it, RGB, uint8 [H, W, 3]; and the views.
+    """Return an image as its ``MultiView`` step receives it, [H, W, C]; and the views.
 
     Raises:
         ValueError: If the pipeline has no ``MultiView`` step.
@@ -80,7 +86,8 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
 
 
 def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
-                     num_draws: int = 4) -> Path:
+                     num_draws: int = 4, bands: Sequence[int] | None = None,
+                     colormap: str | None = None) -> Path:
     """Draw images beside several random draws of their views; return the path.
 
     Args:
@@ -88,11 +95,16 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
         path: Picture to write.
         indices: Images to show, one a row.
         num_draws: Draws of the whole set of views per image, >= 1.
+        bands: Of :func:`~mmsimclr.transforms.as_rgb`. Other images than 8-bit RGB, and their views, are shown
+            with the contrast of the image.
+        colormap: Of the same.
     """
     rows = []
     for index in indices:
         draws = [original_and_views(dataset, index) for _ in range(num_draws)]
-        rows.append([draws[-1][0], *(view for _, views in draws for view in views)])
+        limits = shown_limits(draws[-1][0])
+        rows.append([as_rgb(image, bands, colormap, limits) for image in (
+            draws[-1][0], *(view for _, views in draws for view in views))])
     columns = max(map(len, rows))
     figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -174,3 +186,47 @@ def _save(figure: Figure, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, bbox_inches='tight', facecolor='white')
     return path
+
+
+NUM_ROWS, NUM_NEIGHBOURS, NUM_DRAWS = 8, 8, 4
+MAX_BANK, SIDE_PX = 500, 96
+
+
+def save_run_pictures(work_dir: str | Path, dataset: Mapping[str, Any]) -> list[Path]:
+    """Draw ``curves.png``, ``views.png`` and ``neighbours.png`` of a run; return those that could be drawn.
+
+    Neighbours are the nearest of up to :data:`MAX_BANK` training images. Of one that cannot be drawn, such as
+    the views of a pipeline without ``MultiView``, the log says why.
+
+    Args:
+        work_dir: Where the run has left its log and its checkpoint.
+        dataset: Config of the training images, with the pipeline that makes the views.
+    """
+    folder, images = Path(work_dir), DATASETS.build(dataset)
+    rows = np.unique(np.linspace(0, len(images) - 1, NUM_ROWS).astype(int)).tolist()
+
+    def neighbours(path: Path) -> Path:
+        bank = np.unique(np.linspace(0, len(images) - 1, MAX_BANK).astype(int))
+        items = [images.get_data_info(int(index)) for index in bank]
+        pixels = [each.get('img_path', each.get('img')) for each in items]
+        features = Embedder(folder, normalise=True)(pixels)
+        shown = [thumbnail(item, SIDE_PX)[0] for item in items]
+        queries = np.unique(np.linspace(0, len(bank) - 1, NUM_ROWS).astype(int))
+        similarity = features[queries] @ features.T
+        similarity[np.arange(len(queries)), queries] = -np.inf              # not its own
+        nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :min(NUM_NEIGHBOURS, len(bank) - 1)]
+        return save_neighbour_sheet(path, [shown[query] for query in queries], [None] * len(queries), {
+            'nearest neighbours': ([[shown[index] for index in row] for row in nearest],
+                                   [[None] * len(row) for row in nearest])}, ())
+
+    pictures = {
+        'curves.png': lambda path: save_training_curves(read_scalars(folder), path),
+        'views.png': lambda path: save_views_sheet(images, path, rows, NUM_DRAWS),
+        'neighbours.png': neighbours}
+    saved = []
+    for name, draw in pictures.items():
+        try:
+            saved.append(draw(folder / name))
+        except (UserError, OSError) as error:
+            print_log(f'{name} is not drawn: {error}', 'current', logging.WARNING)
+    return saved

@@ -24,8 +24,7 @@ from mmsimclr.features.thumbnails import thumbnail
 from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
-from mmsimclr.reporting.atlas import data_uri, make_atlas
-from mmsimclr.reporting.export import write_parquet, write_projector
+from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
 from mmsimclr.reporting.figures import original_and_views, read_scalars
 from mmsimclr.reporting.summary import Summary, summarize
 from mmsimclr.reporting.table import asset, metric_title, template

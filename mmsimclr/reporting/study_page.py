@@ -82,20 +82,26 @@ def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the paper's numbers."""
     table = published_table(study.published, len(study.axes))
     columns = list(next(iter(table.values())))
+    places = {column: max(len(f'{values[column]:g}'.partition('.')[2]) for values in table.values()
+                          if values.get(column) is not None) for column in columns}
     return ([' × '.join(study.axes), *(column or 'published' for column in columns)],
-            [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:g}'
+            [[' × '.join(at), *('–' if values.get(column) is None else f'{values[column]:.{places[column]}f}'
                                 for column in columns)] for at, values in table.items()])
 
 
 def study_text(study: Study, results: Sequence[CellResult], figure: str | None) -> str:
     """Return a study's page in Markdown."""
-    parts = [f'# {study.title or study.name}', '', study.text.strip(), '',
+    original = '**In the paper.** ' if study.source else ''
+    parts = [f'# {study.title or study.name}', '', original + study.text.strip(), '',
+             *([f'**Here.** {study.finding.strip()}', '']
+               if study.finding and study.preset == 'cpu' and results else []),
              *([f'![{study.title}]({figure})', ''] if figure else []),
-             f'Ours: {_setting(study, results)}', '',
+             f'Measured here: {_setting(study, results)}', '',
              text_table(*table_of(study, results), markdown=True), '']
     if study.published:
-        parts += [f'Published ({study.source or "Chen et al. 2020"}; ImageNet, another setting, so compare '
-                  'directions):', '', text_table(*published_rows(study), markdown=True), '']
+        source = study.source or 'Chen et al. 2020'
+        parts += [f'Published ({source}; another setting, so compare directions):', '',
+                  text_table(*published_rows(study), markdown=True), '']
     if study.claims:
         parts += ['| claim | verdict | numbers |', '|---|---|---|',
                   *(f'| {each.text} | **{each.verdict}** | {each.detail.replace("|", "×")} |'
@@ -111,14 +117,16 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
 def _setting(study: Study, results: Sequence[CellResult]) -> str:
     done = [each for each in results if not each.failure]
     seconds = seconds_of(done)
-    hardware = sorted({f'{each.provenance.get("hardware", {}).get("cpu", "")}, '
-                       f'{each.provenance.get("hardware", {}).get("cores", "?")} cores'
-                       + ''.join(f', {gpu}' for gpu in each.provenance.get('hardware', {}).get('gpus', ()))
-                       for each in done})
+    hardware = sorted({_hardware(**each.provenance.get('hardware', {})) for each in done})
     tuning = sum(each.tuning for each in done)
-    return (f'mean ± standard deviation (seeds) of {study.metric}; {len(done)} cells'
+    about = f'{study.setting.strip()} ' if study.setting and study.preset == 'cpu' else ''
+    return (f'{about}Mean ± standard deviation (seeds); compared by {study.metric}; {len(done)} cells'
             + (f', {tuning} of them for tuning' if tuning else '')
             + (f', {seconds:.0f} s each on {" and ".join(hardware)}' if seconds else '') + '.')
+
+
+def _hardware(cpu: str = '', cores: int | None = None, gpus: Sequence[str] = (), **_: object) -> str:
+    return ', '.join([cpu, *([f'{cores} core{"s" * (cores > 1)}'] if cores else []), *gpus])
 
 
 def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str | None:

@@ -12,9 +12,8 @@ from .checkpointing import (
     save_whole,
     write_text,
 )
-from .console import Console, show_little
 from .failures import RunError, plain_errors, resume_command
-from .log import DeferredMessageHub, PretrainLogProcessor
+from .log import Console, DeferredMessageHub, PretrainLogProcessor, show_little
 from .loop import ResumableTrainLoop, random_state, set_random_state
 from .runner import PretrainRunner, compile_encoder
 

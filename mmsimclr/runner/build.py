@@ -11,12 +11,12 @@ from mmengine.runner import Runner
 
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError, canonical
-from mmsimclr.config.check import check_trains
-from mmsimclr.config.values import check_values
+from mmsimclr.config.check import check_trains, check_values
 from mmsimclr.files import Lease, leased
 from mmsimclr.registry import RUNNERS
 from mmsimclr.runner.adapt import adapt
-from mmsimclr.runner.console import show_little
+from mmsimclr.runner.log import show_little
+from mmsimclr.runner.profile import ProfileHook
 from mmsimclr.runner.runner import PretrainRunner
 
 
@@ -39,7 +39,7 @@ def build_runner(config: Config) -> Runner:
     One config serves one CPU process and many GPUs: without GPUs, groups use gloo and batch norm stays per
     process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
     dumped into the work directory is what ran. A list ``allow_changed`` in it becomes the Runner's
-    ``allowed_changes``, and a text ``go_on`` its ``go_on``.
+    ``allowed_changes``, a text ``go_on`` its ``go_on``, and so many steps as ``profile`` are profiled.
 
     Raises:
         InputError, InputTypeError: If the config lacks a part that training needs, names a Runner that is not
@@ -57,11 +57,13 @@ def build_runner(config: Config) -> Runner:
     canonical(config)                                   # what has no name would fail at the first save
     adapt(config)
     allowed_changes, go_on = config.pop('allow_changed', ()), config.pop('go_on', None)
-    longer = config.pop('longer', 'stretch')
+    longer, profile = config.pop('longer', 'stretch'), config.pop('profile', None)
     kind = config.get('runner_type')
     with working_in(config.work_dir, 'start of a training'):        # a Runner writes there when it is built
         runner = _build(config, kind)
     runner.allowed_changes, runner.go_on, runner.longer = allowed_changes, go_on, longer
+    if profile:
+        runner.register_hook(ProfileHook(profile))
     return runner
 
 

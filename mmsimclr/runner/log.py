@@ -1,11 +1,17 @@
-"""Log of a run: scalars read without waiting for the device, one line per interval."""
+"""Log of a run, its scalars read without waiting for the device, and a console of few lines."""
 
+import logging
+import shutil
 import sys
+import time
 from collections import OrderedDict, defaultdict
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import LogProcessor
 from torch import Tensor
@@ -77,9 +83,10 @@ class DeferredMessageHub(MessageHub):
             self._shorten(key)
 
     def _read(self, *keys: str) -> None:
-        for key in keys:
-            for value in self._waiting.pop(key, ()):
-                self._add(key, *value)
+        waiting = [(key, *each) for key in keys for each in self._waiting.pop(key, ())]
+        numbers = numbers_in([value for _, value, *_ in waiting])
+        for (key, _, *counts), number in zip(waiting, numbers, strict=True):
+            self._add(key, number, *counts)
 
     def _add(self, key: str, *value: Any) -> None:
         super().update_scalar(key, *value)
@@ -91,6 +98,19 @@ class DeferredMessageHub(MessageHub):
                 *(part[-self.num_values:] for part in history.data), self.num_values)
 
 
+def numbers_in(tensors: list[Tensor]) -> list[float | int]:
+    """Return the numbers in tensors of one element each, with one wait for each device and type."""
+    alike = defaultdict(list)
+    for place, tensor in enumerate(tensors):
+        alike[tensor.device, tensor.dtype].append(place)
+    found: list[float | int] = [0] * len(tensors)
+    for places in alike.values():
+        for place, number in zip(places, torch.stack([tensors[each].reshape(()) for each in places]).tolist(),
+                                 strict=True):
+            found[place] = number
+    return found
+
+
 # Whoever asks MMEngine for the hub of a name, or for the current one, gets this.
 DeferredMessageHub._instance_dict = MessageHub._instance_dict
 
@@ -98,7 +118,7 @@ DeferredMessageHub._instance_dict = MessageHub._instance_dict
 # Names in a line of the log, in this order; whatever else the model logs follows under its own.
 SHORT_NAMES = {'loss': 'loss', 'contrastive_accuracy': 'accuracy', 'contrastive_entropy': 'entropy'}
 NOT_REPEATED = {*SHORT_NAMES, 'lr', 'base_lr', 'time', 'data_time', 'images_per_second', 'epoch', 'iter',
-                'memory'}
+                'memory', 'mfu_percent'}
 
 
 @LOG_PROCESSORS.register_module()
@@ -112,6 +132,8 @@ class PretrainLogProcessor(LogProcessor):
             return tag, line
         images = runner.train_dataloader.batch_sampler.batch_size * distributed.world_size()
         tag['images_per_second'] = images / max(tag['time'], 1e-9)
+        if seconds := getattr(runner, 'seconds_at_peak', None):
+            tag['mfu_percent'] = 100 * seconds / max(tag['time'], 1e-9)
 
         parts, steps = [], runner.max_iters
         if self.by_epoch:
@@ -125,5 +147,90 @@ class PretrainLogProcessor(LogProcessor):
                   if key not in NOT_REPEATED and isinstance(value, float) and not key.endswith('/lr')]
         parts += [f'lr {tag["lr"]:.4g}'] if 'lr' in tag else []
         parts += [f'{tag["images_per_second"]:,.0f} images/s']
+        parts += [f'MFU {tag["mfu_percent"]:.1f} %'] if 'mfu_percent' in tag else []
         parts += [f'{tag["memory"]} MiB'] if 'memory' in tag else []
         return tag, '  '.join(parts)
+
+
+PACKAGE = str(Path(__file__).parents[1])
+# Warnings of MMEngine about what it does itself.
+NOISE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Could not import')
+TERMINAL_S = 10.0
+# In a file: seconds between lines, and the share of the whole run after which the next is due.
+FILE_S, FILE_SHARE = 30.0, 0.01
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Whether a record is for the console.
+
+    That is a warning which is no noise; what our code logs by ``logger.info``; and the figures of validations
+    and tests. What goes through MMEngine's ``print_log``, also from us, is for the log file.
+    """
+    if record.levelno >= logging.WARNING:
+        return not record.getMessage().startswith(NOISE)
+    return record.pathname.startswith(PACKAGE) or (
+        record.module == 'logger_hook' and record.funcName.startswith(('after_val', 'after_test')))
+
+
+class Console(logging.Handler):
+    """Prints what :func:`is_shown` passes, without time and place, and a line of progress that is refreshed.
+
+    It writes to whatever ``sys.stdout`` is at the time.
+    """
+
+    def __init__(self, level: int = logging.INFO) -> None:
+        super().__init__(level)
+        self.addFilter(is_shown)
+        self._has_line = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a warning says that it is one."""
+        kind = '' if record.levelno < logging.WARNING else f'{record.levelname.lower()}: '
+        self.print(f'{kind}{record.getMessage()}')
+
+    def print(self, text: str, is_progress: bool = False) -> None:
+        """Print a text; on a terminal, progress stays on one line, and other texts take its place."""
+        refreshed = is_progress and sys.stdout.isatty()
+        start, end = '\r\x1b[K' if self._has_line else '', '' if refreshed else '\n'
+        if refreshed:
+            text = text[:shutil.get_terminal_size().columns - 1]
+        try:
+            print(f'{start}{text}', end=end, flush=True)
+        except OSError:                                  # a terminal that has gone; the log file has it
+            end = '\n'
+        self._has_line = not end
+
+
+def show_little(logger: logging.Logger) -> Console | None:
+    """Put a :class:`Console` in the place of the handlers that print to the terminal, and return it."""
+    console = None
+    for number, handler in enumerate(logger.handlers):
+        if type(handler) is logging.StreamHandler:
+            console = logger.handlers[number] = Console(handler.level)
+    return console
+
+
+class ConsoleHook(Hook):
+    """Show the line of the log after the first step and the last, and by time between them.
+
+    On a terminal a line is refreshed every ten seconds; in a file lines are half a minute apart, or a
+    hundredth of the run. The interval of the log and its file do not matter.
+    """
+
+    priority = 'BELOW_NORMAL'                            # after the timer, whose estimate the line has
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def before_train(self, runner) -> None:
+        self._started, self._next = time.monotonic(), 0.0
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        elapsed, is_last = time.monotonic() - self._started, runner.iter + 1 == runner.max_iters
+        if elapsed < self._next and not is_last:
+            return
+        left = runner.message_hub.runtime_info.get('eta', 0.0)
+        sparse = max(FILE_S, FILE_SHARE * (elapsed + left))
+        self._next = elapsed + (TERMINAL_S if sys.stdout.isatty() else sparse)
+        self.console.print(runner.log_processor.get_log_after_iter(runner, batch_idx, 'train')[1],
+                           is_progress=not is_last)

@@ -1,11 +1,17 @@
 """Training loop by epochs that can resume inside one."""
 
+import queue
 import random
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import torch
 from mmengine.runner import EpochBasedTrainLoop
+
+from mmsimclr.datasets import InMemoryImages
+from mmsimclr.engine import SeededSampler
 
 
 def random_state() -> dict:
@@ -27,6 +33,56 @@ def set_random_state(state: dict) -> None:
         torch.cuda.set_rng_state(state['cuda'])
 
 
+def is_fetched_ahead(loader, device: torch.device) -> bool:
+    """Whether a thread is to fetch batches: for a GPU, where that draws from no generator of the process."""
+    return device.type == 'cuda' and (loader.num_workers > 0 or (
+        isinstance(loader.dataset, InMemoryImages) and isinstance(loader.sampler, SeededSampler)))
+
+
+def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
+    """Yield batches whose ``inputs`` a thread has copied to a device, on a stream of its own, one ahead."""
+    waiting: queue.Queue = queue.Queue(1)
+    stopped = threading.Event()
+    stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+
+    def moved(inputs):
+        return inputs.to(device, non_blocking=True) if isinstance(inputs, torch.Tensor) else [
+            moved(each) for each in inputs]
+
+    def put(item) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                return waiting.put(item, timeout=0.1)
+
+    def fetch() -> None:
+        try:
+            with torch.cuda.stream(stream) if stream else nullcontext():
+                for batch in batches:
+                    batch = {**batch, 'inputs': moved(batch['inputs'])}
+                    put((batch, stream.record_event() if stream else None))
+                    if stopped.is_set():
+                        return
+            put((None, None))
+        except BaseException as error:                         # raised where the batch is asked for
+            put((error, None))
+
+    thread = threading.Thread(target=fetch, name='batches', daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get())[0] is not None:
+            batch, is_there = item
+            if isinstance(batch, BaseException):
+                raise batch
+            if is_there:
+                torch.cuda.current_stream(device).wait_event(is_there)
+                for tensor in torch.utils._pytree.tree_leaves(batch['inputs']):
+                    tensor.record_stream(torch.cuda.current_stream(device))
+            yield batch
+    finally:
+        stopped.set()
+        thread.join(timeout=5)
+
+
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop by epochs; a resumed one begins at the batch after the last that was trained on.
 
@@ -42,12 +98,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         done = self._iter - self._epoch * len(self.dataloader)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for idx, data_batch in enumerate(self._batches_after(done), start=done):
+        for idx, data_batch in enumerate(self.batches_after(done), start=done):
             self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _batches_after(self, done: int) -> Iterator:
+    def batches_after(self, done: int) -> Iterator:
+        """Return the batches of an epoch after so many."""
         state, self.random_state = self.random_state, None
         if state and not done:
             set_random_state(state)
@@ -65,4 +122,5 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             next(batches)
         if state and done:                        # an iterator draws a seed, as the interrupted one did
             set_random_state(state)
-        return batches
+        device = next(self.runner.model.parameters()).device
+        return fetched_ahead(batches, device) if is_fetched_ahead(self.dataloader, device) else batches

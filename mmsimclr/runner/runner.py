@@ -13,8 +13,10 @@ import mmengine
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from mmsimclr import distributed
 from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
@@ -23,8 +25,9 @@ from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
+from mmsimclr.encoders import feature_dim
 from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.files import HeldError, Lease, leased
 from mmsimclr.models import SimCLR
 from mmsimclr.registry import LOOPS
@@ -40,10 +43,11 @@ from mmsimclr.runner.checkpointing import (
     save_whole,
     write_text,
 )
-from mmsimclr.runner.console import ConsoleHook, show_little
 from mmsimclr.runner.failures import explained_failures
-from mmsimclr.runner.log import DeferredMessageHub
+from mmsimclr.runner.graph import graph_steps
+from mmsimclr.runner.log import ConsoleHook, DeferredMessageHub, show_little
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
+from mmsimclr.runner.profile import ProfileHook, peak_flops, step_flops
 from mmsimclr.runner.resume import (
     check_place,
     compare_runs,
@@ -55,6 +59,7 @@ from mmsimclr.runner.resume import (
     schedules,
     state_of,
 )
+from mmsimclr.transforms import LoadChannels
 
 
 def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = None) -> None:
@@ -89,19 +94,16 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
 def check_widths(model: nn.Module) -> None:
     """Raise ConfigError if a projection head takes other channels than the encoder's last map has.
 
-    Checked are encoders with ``feat_dim`` and ``out_indices``, as our ResNet and those of MMPretrain, under
-    heads with a first layer ``fc0`` on pooled features.
+    Checked are heads with a first layer ``fc0`` on pooled features, if the encoder takes a usual image.
     """
     encoder, neck = getattr(model, 'backbone', None), getattr(model, 'neck', None)
-    width, indices = getattr(encoder, 'feat_dim', None), getattr(encoder, 'out_indices', None)
     first = getattr(neck, 'fc0', None)
-    if not (isinstance(first, nn.Linear) and getattr(neck, 'with_avg_pool', True)
-            and isinstance(width, int) and indices):
+    if not isinstance(first, nn.Linear) or not getattr(neck, 'with_avg_pool', True):
         return
-    if stages := [index for index in indices if isinstance(index, int)]:
-        width //= 2**(getattr(encoder, 'num_stages', 4) - 1 - max(stages))
-    else:                                                                       # the stem alone
-        width = encoder.conv1.out_channels
+    try:
+        width = feature_dim(encoder, model.data_preprocessor.mean.numel())
+    except (InputError, InputTypeError, AttributeError):
+        return
     if first.in_features != width:
         raise ConfigError(
             f"model.neck.in_channels is {first.in_features}, and the encoder's last map has {width} "
@@ -178,6 +180,25 @@ class PretrainRunner(Runner):
         check_widths(model)
         return model
 
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap a model for many processes; gradients lie in the buckets they are sent in.
+
+        With ``gradients='bf16'`` in the config they are sent in bfloat16, and added up in it.
+        """
+        gradients = self.cfg.get('gradients') or 'float32'
+        if gradients not in ('float32', 'bf16'):
+            raise InputError(f"gradients must be 'float32' or 'bf16', got {gradients!r}")
+        if self.distributed and (model_wrapper_cfg or {}).get('type', 'MMDistributedDataParallel') in (
+                'MMDistributedDataParallel', MMDistributedDataParallel):
+            model_wrapper_cfg = {
+                'broadcast_buffers': False, 'gradient_as_bucket_view': True,
+                'find_unused_parameters': self.cfg.get('find_unused_parameters', False),
+                **(model_wrapper_cfg or {})}
+        model = super().wrap_model(model_wrapper_cfg, model)
+        if gradients == 'bf16' and isinstance(model, MMDistributedDataParallel):
+            model.register_comm_hook(None, default_hooks.bf16_compress_hook)
+        return model
+
     def build_logger(self, log_level='INFO', log_file=None, **kwargs) -> MMLogger:
         """Return the run's logger: everything to the file, little to the console."""
         logger = super().build_logger(log_level, log_file, **{'logger_name': 'mmsimclr', **kwargs})
@@ -190,6 +211,13 @@ class PretrainRunner(Runner):
         if self._console and self.rank == 0:
             self.register_hook(ConsoleHook(self._console))
 
+    @cached_property
+    def seconds_at_peak(self) -> float | None:
+        """Seconds that a step would take at the device's peak; None where one of them is not known."""
+        peak = peak_flops(next(self.model.parameters()).device)
+        flops = step_flops(self) if peak else None
+        return flops / peak if flops else None
+
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         """Return the run's message hub, which does not wait for the device at each step."""
         hub = DeferredMessageHub.get_instance(**{'name': self.experiment_name, **(message_hub or {})})
@@ -201,6 +229,10 @@ class PretrainRunner(Runner):
         if options := self.cfg.get('compile'):
             compile_encoder(self.model, {} if options is True else options)
             self.logger.info('the encoder is compiled: the first steps take a minute or so longer')
+        if self.cfg.get('graph'):
+            if any(isinstance(hook, ProfileHook) for hook in self.hooks):
+                raise InputError('--profile looks into a step, and a captured one is a whole: graph=False')
+            graph_steps(self.model, self.optim_wrapper)
 
     def load_or_resume(self) -> None:
         """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself."""
@@ -397,6 +429,13 @@ class PretrainRunner(Runner):
                                                     *([device_views] if device_views else [])]}
         if len(sizes) == 1 and isinstance(size := sizes.pop(), int):
             unwrap_model(self.model).view_px = size               # for the record of checkpoints
+        dataset = loader.dataset
+        while hasattr(dataset, 'dataset'):
+            dataset = dataset.dataset
+        for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+            if isinstance(step, LoadChannels):
+                step.fix_dtype(map(dataset.get_data_info, range(len(dataset))))
+                unwrap_model(self.model).reading = step.reading   # for the same
         if len(loader) == 0:
             raise InputError(
                 f'an epoch would have no steps: {len(loader.dataset)} images on {self.world_size} '

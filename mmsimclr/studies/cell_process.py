@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from mmsimclr.errors import InputError, UserError
-from mmsimclr.files import HeldError, Lease, LostLeaseError, atomic_writer, file_digest, read_if_whole
+from mmsimclr.files import HeldError, Lease, LostLeaseError, file_digest, read_if_whole, write_json
 from mmsimclr.protocols import Result, pretrain, read_result, run_benchmark
 from mmsimclr.studies.record import CellResult, read_cell
 from mmsimclr.studies.study import Cell
@@ -52,7 +52,7 @@ def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
                 raise InputError(f'{cell.title} was planned as {folder.name} and is now {cell.name}: its '
                                  'configs or its images changed meanwhile; start the study again')
             if read_cell(folder / cell.record, cell.name) is None:
-                _write(folder / cell.record, asdict(run_cell(cell, folder)))
+                write_json(folder / cell.record, asdict(run_cell(cell, folder)))
         except SystemExit as error:                          # preempted
             status = error.code if isinstance(error.code, int) else FAILED
         except (HeldError, LostLeaseError):
@@ -60,7 +60,7 @@ def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
         except Exception as error:
             traceback.print_exc()
             reason = error.explanation if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
-            _write(folder / 'failed.json', dict(reason=reason))
+            write_json(folder / 'failed.json', dict(reason=reason))
             status = FAILED
     sys.stdout.flush()
     os._exit(status)
@@ -104,16 +104,11 @@ def _checkpoint(folder: Path, result: Result) -> Path | None:
 
 
 def _digest(checkpoint: Path | None) -> str | None:
-    return file_digest(checkpoint, 'sha256') if checkpoint and checkpoint.is_file() else None
+    return file_digest(checkpoint) if checkpoint and checkpoint.is_file() else None
 
 
 def _plain(options: dict) -> dict:
     return json.loads(json.dumps(options, default=lambda value: getattr(value, '__name__', repr(value))))
-
-
-def _write(path: Path, content: dict) -> None:
-    with atomic_writer(path) as file:
-        file.write((json.dumps(content, indent=1, allow_nan=False) + '\n').encode())
 
 
 def _end_with_the_parent() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmsimclr.engine.hooks.preemption import PREEMPTED
 from mmsimclr.errors import InputError, MachineError
-from mmsimclr.files import check_fields, read_if_whole, read_json
+from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
 from mmsimclr.studies.cell_process import FAILED, HELD_ELSEWHERE, work
 from mmsimclr.studies.record import CellResult, merged, read_cell, read_records
 from mmsimclr.studies.study import Cell, Study, load_study
@@ -150,7 +150,7 @@ class Worker:
                         + (', and is started again' if kills < MAX_KILLS else ''))
             if kills >= MAX_KILLS:
                 reason = f'its process ended with status {code}, {kills} times; memory may have run out'
-                (self.cells_dir / cell.name / 'failed.json').write_text(f'{{"reason": "{reason}"}}\n')
+                write_json(self.cells_dir / cell.name / 'failed.json', dict(reason=reason))
 
     def _stop(self) -> None:
         """Have running cells save and stop, and wait for them."""

@@ -128,7 +128,9 @@ class Study:
     """A sweep, as the ``study`` of a config describes it; paths are relative to its file, keys dotted.
 
     Attributes:
-        name, title, source, text: Name of its files; its heading; where the original is; a paragraph.
+        name, title, source, text: Name of its files; its heading; where the original is; a paragraph, with a
+            source on what it found there.
+        setting, finding: What is trained on what; what we read from our numbers. Both are for the page.
         base, options: Config of the pre-training, and values to override in it for every cell.
         axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own and
             ``measure``, the names of the measurements that it gets.
@@ -166,6 +168,8 @@ class Study:
     published: str | None = None
     claims: list[dict] = field(default_factory=list)
     text: str = ''
+    setting: str = ''
+    finding: str = ''
     path: Path = Path('study.py')
     preset: str = 'cpu'
     _cells: dict = field(default_factory=dict, repr=False)

@@ -1,4 +1,6 @@
-"""One image on the CPU: reading, random views, packing. RGB uint8 H×W×3 throughout.
+"""One image on the CPU: reading, random views, packing.
+
+RGB uint8 H×W×3 throughout, or, of :class:`LoadChannels`, float32 H×W×C.
 
 In the workers of a data loader call ``cv2.setNumThreads(0)``: OpenCV's own threads do not pay at this size.
 """
@@ -6,6 +8,7 @@ In the workers of a data loader call ``cv2.setNumThreads(0)``: OpenCV's own thre
 from .base import Transform
 from .batch.device_views import DeviceViews, PackForDevice
 from .blur import GaussianBlur, gaussian_blur
+from .channels import LoadChannels, as_rgb, read_raster, shown_limits
 from .color import (
     ColorJitter,
     PCALighting,
@@ -19,16 +22,16 @@ from .color import (
 from .crop import RandomHorizontalFlip, RandomResizedCrop, resized_crop
 from .format import PackImage, PackViews, image_to_tensor
 from .load import ImageReadError, LoadImage, LoadImageForCrops, decode_image, read_image
-from .operators import Cutout, GaussianNoise, Rotate90, Sobel
+from .operators import ChannelDropout, ChannelJitter, Cutout, GaussianNoise, Rotate90, Sobel
 from .policy import AutoAugment, SimCLRView, simclr_view
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed, simclr_views
 
-__all__ = ['AutoAugment', 'CenterCrop', 'ColorJitter', 'Cutout', 'DeviceViews', 'GaussianBlur',
-           'GaussianNoise', 'ImageReadError', 'LoadImage', 'LoadImageForCrops', 'MultiView', 'PCALighting',
-           'PackForDevice', 'PackImage', 'PackViews', 'RandomGrayscale', 'RandomHorizontalFlip',
-           'RandomResizedCrop', 'RandomSolarize', 'RandomView', 'Resize', 'ResizeShortSide', 'Rotate90',
-           'SimCLRView', 'Sobel', 'Transform', 'adjust_color', 'adjust_hue', 'decode_image', 'gaussian_blur',
-           'image_to_tensor', 'read_image', 'resize', 'resized_crop', 'sample_seed', 'simclr_view',
-           'simclr_views',
-           'solarize', 'to_grayscale']
+__all__ = ['AutoAugment', 'CenterCrop', 'ChannelDropout', 'ChannelJitter', 'ColorJitter', 'Cutout',
+           'DeviceViews', 'GaussianBlur', 'GaussianNoise', 'ImageReadError', 'LoadChannels', 'LoadImage',
+           'LoadImageForCrops', 'MultiView', 'PCALighting', 'PackForDevice', 'PackImage', 'PackViews',
+           'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop', 'RandomSolarize', 'RandomView',
+           'Resize', 'ResizeShortSide', 'Rotate90', 'SimCLRView', 'Sobel', 'Transform', 'adjust_color',
+           'adjust_hue', 'as_rgb', 'decode_image', 'gaussian_blur', 'image_to_tensor', 'read_image',
+           'read_raster', 'resize', 'resized_crop', 'sample_seed', 'shown_limits', 'simclr_view',
+           'simclr_views', 'solarize', 'to_grayscale']

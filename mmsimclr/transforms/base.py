@@ -14,8 +14,9 @@ class Transform:
     """A step of a pipeline: takes a dictionary about one image, returns it changed.
 
     The protocol is MMCV's (``transform(results) -> results``, the image under ``img``), so its
-    transforms and ours mix in one pipeline. Images are RGB, uint8, H×W×3. A step must not write
-    into the array it is given: several views start from the same one.
+    transforms and ours mix in one pipeline. Images are RGB, uint8, H×W×3, or of any channels, float32
+    H×W×C on the same scale of 0 to 255. A step must not write into the array it is given: several views
+    start from the same one.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -32,21 +33,32 @@ class Transform:
 class ImageTransform(Transform):
     """A step that changes ``img`` alone, by :meth:`apply`."""
 
+    _needs_rgb = False
+
     def transform(self, results: dict) -> dict:
-        results['img'] = self.apply(check_image(results['img'], type(self).__name__))
+        results['img'] = self.apply(check_image(results['img'], type(self).__name__, self._needs_rgb))
         return results
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        """Return the image, uint8 [H, W, 3], after the step."""
+        """Return the image, uint8 [H, W, 3] or float32 [H, W, C] as it came, after the step."""
         raise NotImplementedError
 
 
-def check_image(img: Any, owner: str) -> np.ndarray:
-    """Return ``img`` if it is uint8 H×W×3, else raise an error that says what it is."""
-    if isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3 and img.shape[2] == 3:
+def check_image(img: Any, owner: str, needs_rgb: bool = False) -> np.ndarray:
+    """Return ``img`` if it is uint8 H×W×3 or, where not RGB is needed, float32 H×W×C; else raise."""
+    if isinstance(img, np.ndarray) and img.ndim == 3 and (
+            (img.dtype == np.uint8 and img.shape[2] == 3) or (img.dtype == np.float32 and not needs_rgb)):
         return img
     got = f'{img.dtype} array of shape {img.shape}' if isinstance(img, np.ndarray) else type(img).__name__
-    raise InputTypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3, got {got}')
+    accepted = ('; it is for colours, and ChannelJitter is for other channels' if needs_rgb else
+                ', or float32 H×W×C of LoadChannels')
+    raise InputTypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3{accepted}, got {got}')
+
+
+def as_type_of(img: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return values clipped to 0 to 255, in the shape of an image, rounded where the image is uint8."""
+    values = (np.rint(values) if img.dtype == np.uint8 else values).clip(0, 255)
+    return values.astype(img.dtype, copy=False).reshape(img.shape)
 
 
 def check_probability(value: float, name: str) -> float:

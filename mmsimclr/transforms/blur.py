@@ -61,4 +61,4 @@ def gaussian_blur(img: np.ndarray, sigma: float, kernel_size: int) -> np.ndarray
         return img
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
-    return cv2.sepFilter2D(img, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.sepFilter2D(img, -1, taps, taps, borderType=cv2.BORDER_REFLECT_101).reshape(img.shape)

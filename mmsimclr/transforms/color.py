@@ -180,6 +180,7 @@ class ColorJitter(ImageTransform):
         neutral = {'hue': 0.0, 'brightness_shift': 0.0}
         self._orders = list(itertools.permutations(
             (name, *bounds) for name, bounds in ranges.items() if bounds != (neutral.get(name, 1.0),) * 2))
+        self._needs_rgb = prob > 0 and self._orders != [()]
 
     def get_params(self) -> list[tuple[str, float]]:
         """Draw the factors, in the order in which they are to be applied."""
@@ -206,6 +207,7 @@ class RandomGrayscale(ImageTransform):
 
     def __init__(self, prob: float = 0.2) -> None:
         self.prob = check_probability(prob, 'RandomGrayscale.prob')
+        self._needs_rgb = prob > 0
 
     def apply(self, img: np.ndarray) -> np.ndarray:
         return to_grayscale(img) if random.random() < self.prob else img
@@ -214,6 +216,8 @@ class RandomGrayscale(ImageTransform):
 @TRANSFORMS.register_module()
 class RandomSolarize(ImageTransform):
     """Invert the values of at least ``threshold`` with probability ``prob`` (Grill et al. 2020)."""
+
+    _needs_rgb = True
 
     def __init__(self, prob: float = 0.2, threshold: int = 128) -> None:
         self.prob = check_probability(prob, 'RandomSolarize.prob')
@@ -230,6 +234,8 @@ class PCALighting(ImageTransform):
     Source:
         Krizhevsky et al. 2012, section 4.1.
     """
+
+    _needs_rgb = True
 
     def __init__(self, alpha_std: float = 0.1) -> None:
         if not 0 <= alpha_std < math.inf:

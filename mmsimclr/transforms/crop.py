@@ -146,4 +146,4 @@ class RandomHorizontalFlip(ImageTransform):
         self.prob = check_probability(prob, 'RandomHorizontalFlip.prob')
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        return cv2.flip(img, 1) if random.random() < self.prob else img
+        return cv2.flip(img, 1).reshape(img.shape) if random.random() < self.prob else img

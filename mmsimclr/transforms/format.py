@@ -19,7 +19,10 @@ _SMALL = 64 * 64 * 3
 class _Pack(Transform):
     """Packing with the entries of ``results`` named by ``keys``, where present, as ``data_samples``."""
 
-    def __init__(self, keys: Sequence[str] = ('sample_idx', 'gt_label')) -> None:
+    KEYS: tuple[str, ...] = ('sample_idx', 'gt_label')
+
+    def __init__(self, keys: Sequence[str] | None = None) -> None:
+        keys = self.KEYS if keys is None else keys
         if isinstance(keys, str):
             raise InputTypeError(f'{type(self).__name__}.keys must be a sequence of names, got the '
                                  f'string {keys!r}; write ({keys!r},)')
@@ -34,11 +37,15 @@ class _Pack(Transform):
 class PackViews(_Pack):
     """Pack the views that :class:`MultiView` made: ``dict(inputs=[view_1, view_2, …], data_samples={…})``.
 
-    Each view is a contiguous uint8 tensor [3, H, W]. Torch's default collation stacks each over the batch.
+    Each view is a contiguous tensor, uint8 [3, H, W] or float32 [C, H, W]. Torch's default collation stacks
+    each over the batch.
 
     Args:
-        keys: Entries of ``results`` to carry in ``data_samples`` when present.
+        keys: Entries of ``results`` to carry in ``data_samples`` when present; none by default, since the
+            contrastive loss reads none.
     """
+
+    KEYS = ()
 
     def transform(self, results: dict) -> dict:
         views = results['img']
@@ -51,7 +58,10 @@ class PackViews(_Pack):
 
 @TRANSFORMS.register_module()
 class PackImage(_Pack):
-    """Pack one image, as :class:`PackViews`: ``dict(inputs=uint8 tensor [3, H, W], data_samples={…})``."""
+    """Pack one image, as :class:`PackViews`: ``dict(inputs=tensor [C, H, W], data_samples={…})``.
+
+    ``keys`` are ``sample_idx`` and ``gt_label`` by default.
+    """
 
     def transform(self, results: dict) -> dict:
         if isinstance(results['img'], list | tuple):
@@ -61,9 +71,9 @@ class PackImage(_Pack):
 
 
 def image_to_tensor(img: np.ndarray) -> Tensor:
-    """Return uint8 [H, W, 3] as a new contiguous tensor [3, H, W]."""
+    """Return uint8 [H, W, 3] or float32 [H, W, C] as a new contiguous tensor [C, H, W]."""
     check_image(img, 'image_to_tensor')
-    if img.size < _SMALL:
+    if img.size < _SMALL or img.dtype != np.uint8:
         return torch.from_numpy(img.transpose(2, 0, 1).copy())
     planes = np.empty((3, *img.shape[:2]), np.uint8)
     cv2.split(img, (planes[0], planes[1], planes[2]))

@@ -54,7 +54,7 @@ class LoadImage(Transform):
             img = _pil_to_rgb(img)
         elif isinstance(img, np.ndarray) and img.ndim == 2:
             img = cv2.cvtColor(img, cv2.COLOR_GRAY2RGB)
-        results['img'] = check_image(img, 'LoadImage')
+        results['img'] = check_image(img, 'LoadImage', needs_rgb=True)
         results['ori_shape'] = img.shape[:2]
         return results
 

@@ -1,4 +1,4 @@
-"""The augmentations that SimCLR's policy leaves out: rotation, cutout, noise and Sobel's filter.
+"""The augmentations that SimCLR's policy leaves out: rotation, cutout, noise, Sobel, changes of channels.
 
 Their parameters are a function of uniform numbers. :mod:`mmsimclr.transforms.batch` takes them from the same
 function, so that an image and a batch have the same distribution.
@@ -17,7 +17,14 @@ from numpy import ndarray
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
+from mmsimclr.splitmix64 import uniforms
+from mmsimclr.transforms.base import (
+    ImageTransform,
+    as_type_of,
+    check_int,
+    check_probability,
+    check_range,
+)
 
 ANGLES = (0, 90, 180, 270)
 
@@ -36,7 +43,7 @@ class Operator(ImageTransform):
         raise NotImplementedError
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        """Return an image, uint8 [H, W, C], changed; itself where the parameter says so."""
+        """Return an image of a pipeline, [H, W, C], changed; itself where the parameter says so."""
         raise NotImplementedError
 
 
@@ -135,7 +142,7 @@ class GaussianNoise(Operator):
         generator = np.random.default_rng(random.getrandbits(64))
         noise = generator.standard_normal(img.shape, np.float32)
         noise *= np.float32(parameter)
-        return np.rint(noise + img).clip(0, 255).astype(np.uint8)
+        return as_type_of(img, noise + img)
 
 
 @TRANSFORMS.register_module()
@@ -156,8 +163,80 @@ class Sobel(Operator):
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
         if not parameter:
             return img
-        across, down = (cv2.Sobel(img, cv2.CV_16S, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
+        depth = cv2.CV_16S if img.dtype == np.uint8 else cv2.CV_32F
+        across, down = (cv2.Sobel(img, depth, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
                         for orders in ((1, 0), (0, 1)))
         # Exact up to the root. OpenCV's magnitude depends in its last digit on where its input lies.
         squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
-        return np.rint(np.sqrt(squares) / 4).clip(max=255).astype(np.uint8).reshape(img.shape)
+        return as_type_of(img, np.sqrt(squares) / 4)
+
+
+@TRANSFORMS.register_module()
+class ChannelJitter(Operator):
+    """Change each channel by an exponent, a gain and an offset of its own; with x from 0 to 1, g·x^e + o.
+
+    For images without colours, where the paper has colour jitter: of any number of channels, each as likely
+    brighter as darker. What leaves 0 to 1 is clipped.
+
+    Args:
+        gain: Strength s: gains are uniform in [1 - s, 1 + s], 0 <= s <= 1.
+        offset: Offsets are uniform in [-offset, offset], a fraction of the full range, >= 0.
+        gamma: Exponents are uniform by their logarithm in [1 / gamma, gamma], gamma >= 1.
+        prob: Probability that the image is changed at all.
+    """
+
+    num_draws = 2
+
+    def __init__(self, gain: float = 0.4, offset: float = 0.1, gamma: float = 1.5, prob: float = 0.8) -> None:
+        (_, self.gain), (_, self.offset) = (check_range((0, value), f'ChannelJitter.{name}', high=1)
+                                            for name, value in (('gain', gain), ('offset', offset)))
+        _, self.gamma = check_range((1, gamma), 'ChannelJitter.gamma', low=1)
+        self.prob = check_probability(prob, 'ChannelJitter.prob')
+
+    def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
+        """Return whether each image is changed, and the number that its factors follow from: [N, 2]."""
+        return np.stack([draws[:, 0] < self.prob, draws[:, 1]], axis=1)
+
+    def factors(self, parameters: ndarray, channels: int) -> ndarray:
+        """Return exponents, gains and offsets of N images, float64 [N, 3, channels]."""
+        draws = 2 * _more(parameters[:, 1], 3 * channels).reshape(-1, 3, channels) - 1
+        return np.stack([self.gamma ** draws[:, 0], 1 + self.gain * draws[:, 1], self.offset * draws[:, 2]],
+                        axis=1)
+
+    def change(self, img: ndarray, parameter: ndarray) -> ndarray:
+        if not parameter[0]:
+            return img
+        exponents, gains, offsets = self.factors(parameter[None], img.shape[2])[0].astype(np.float32)
+        return as_type_of(img, np.power(img / np.float32(255), exponents) * (255 * gains) + 255 * offsets)
+
+
+@TRANSFORMS.register_module()
+class ChannelDropout(Operator):
+    """Set one channel, or up to ``max_channels`` but never all, to 0.
+
+    So views agree in what several channels show together, not in one alone.
+    """
+
+    num_draws = 3
+
+    def __init__(self, max_channels: int = 1, prob: float = 0.2) -> None:
+        self.max_channels = check_int(max_channels, 'ChannelDropout.max_channels')
+        self.prob = check_probability(prob, 'ChannelDropout.prob')
+
+    def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
+        """Return how many channels each image loses, and the number that they follow from: [N, 2]."""
+        count = (1 + np.floor(draws[:, 1] * self.max_channels)) * (draws[:, 0] < self.prob)
+        return np.stack([count, draws[:, 2]], axis=1)
+
+    def kept(self, parameters: ndarray, channels: int) -> ndarray:
+        """Return whether each channel of N images is kept, bool [N, channels]."""
+        order = _more(parameters[:, 1], channels).argsort(axis=1).argsort(axis=1)
+        return order >= parameters[:, :1].clip(max=channels - 1)
+
+    def change(self, img: ndarray, parameter: ndarray) -> ndarray:
+        return img * self.kept(parameter[None], img.shape[2])[0].astype(img.dtype) if parameter[0] else img
+
+
+def _more(draws: ndarray, count: int) -> ndarray:
+    """Return more uniform numbers, float64 [N, count], that follow from one of each image, [N] in [0, 1)."""
+    return uniforms((draws * 2.0**53).astype(np.uint64), count)

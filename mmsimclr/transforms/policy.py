@@ -21,13 +21,15 @@ from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCro
 def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
                 antialias: bool = True, style: str = 'torchvision',
-                additive_brightness: bool = False, crop_style: str = 'torchvision') -> list[dict]:
+                additive_brightness: bool = False, crop_style: str = 'torchvision',
+                grey_prob: float = 0.2) -> list[dict]:
     """Return the configs of SimCLR's view of ``size`` pixels: crop, flip, colour jitter, grey, blur.
 
     ``strength`` s of the jitter (0.8s, 0.8s, 0.8s, 0.2s) is 1 on ImageNet, 0.5 on CIFAR-10, where ``blur`` (p
     0.5, sigma 0.1–2.0, kernel 10 % of the side) is off. The crop has ``scale``, ``interpolation``,
     ``antialias`` and ``crop_style`` of :class:`RandomResizedCrop`, the jitter ``style`` and
-    ``additive_brightness`` of :class:`ColorJitter`.
+    ``additive_brightness`` of :class:`ColorJitter`. With ``strength`` and ``grey_prob`` 0 the view is one of
+    images of any channels.
     """
     if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
         raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
@@ -39,7 +41,7 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
         dict(type=ColorJitter, brightness=0.8 * strength, contrast=0.8 * strength,
              saturation=0.8 * strength, hue=0.2 * strength, prob=0.8, style=style,
              additive_brightness=additive_brightness),
-        dict(type=RandomGrayscale, prob=0.2),
+        dict(type=RandomGrayscale, prob=grey_prob),
     ]
     if blur:
         steps.append(dict(type=GaussianBlur, sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1))
@@ -53,10 +55,11 @@ class SimCLRView(Transform):
     def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
                  scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
                  antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False, crop_style: str = 'torchvision') -> None:
+                 additive_brightness: bool = False, crop_style: str = 'torchvision',
+                 grey_prob: float = 0.2) -> None:
         self.steps = [TRANSFORMS.build(step) for step in simclr_view(
             size, strength, blur, scale, interpolation, antialias, style, additive_brightness,
-            crop_style)]
+            crop_style, grey_prob)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -83,6 +86,8 @@ class AutoAugment(ImageTransform):
     Source:
         Cubuk et al. 2019, AutoAugment, table 9.
     """
+
+    _needs_rgb = True
 
     def __init__(self, fill: int = 128) -> None:
         self.fill = check_int(fill, 'AutoAugment.fill', 0, 255)

@@ -25,7 +25,7 @@ _ANTIALIASED = {
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic',
            antialias: bool = True) -> np.ndarray:
-    """Return ``img``, uint8 [H, W, 3], resized to ``size``, (height, width); itself if it has that size.
+    """Return ``img``, [H, W, C], resized to ``size``, (height, width); itself if it has that size.
 
     With ``antialias`` the bilinear and bicubic filters widen when shrinking, as in Pillow (equal to it within
     2 grey levels), torchvision and OpenMMLab. Without, OpenCV's filters have a fixed width, as TensorFlow's
@@ -35,15 +35,16 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic
     if img.shape[:2] == (height, width):
         return np.ascontiguousarray(img)
     if not antialias or interpolation not in _ANTIALIASED:
-        return cv2.resize(img, (width, height), interpolation=_CV2_INTERPOLATIONS[interpolation])
-    result = np.empty((height, width, 3), np.uint8)
+        result = cv2.resize(img, (width, height), interpolation=_CV2_INTERPOLATIONS[interpolation])
+        return result if img.dtype == np.uint8 else result.reshape(height, width, -1).clip(0, 255)
+    result = np.empty((height, width, img.shape[2]), img.dtype)
     _ANTIALIASED[interpolation](_as_batch(np.ascontiguousarray(img)), [height, width], False,
                                 out=_as_batch(result))
-    return result
+    return result if img.dtype == np.uint8 else result.clip(0, 255)        # bicubic overshoots at edges
 
 
 def _as_batch(img: np.ndarray) -> torch.Tensor:
-    """Return [H, W, 3] as a view [1, 3, H, W], in the layout that torch's kernel is fastest in."""
+    """Return [H, W, C] as a view [1, C, H, W], in the layout that torch's kernel is fastest in."""
     return torch.from_numpy(img.transpose(2, 0, 1)[None])
 
 

@@ -15,7 +15,8 @@ from mmsimclr.config import load_config
 from mmsimclr.registry import MODELS, PARAM_SCHEDULERS
 
 leaf = pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
-DATASETS = {'in1k': 'ImageNet', 'cifar10': 'CIFAR10', 'shapes': 'Shapes', 'folder': 'UnlabeledImageFolder'}
+DATASETS = {'in1k': 'ImageNet', 'cifar10': 'CIFAR10', 'shapes': 'Shapes', 'folder': 'UnlabeledImageFolder',
+            'multiband': 'UnlabeledImageFolder'}
 HEADER = ('Command', 'Hardware', 'Expected', 'Deviations')
 REQUIRED = {
     'simclr_resnet50_8xb32-coslr-200e_in1k', 'simclr_resnet50_16xb256-coslr-200e_in1k',
@@ -62,7 +63,7 @@ def test_the_promised_leaves_are_there():
              if name.dataset == 'in1k' and name.depth == 50 and name.global_batch == 4096]
     assert {1, 2, 4} <= {name.width for name in paper}
     assert {name.depth for name in map(parse_name, stems) if name.dataset == 'cifar10'} >= {18, 50}
-    assert {'shapes', 'folder'} <= {parse_name(stem).dataset for stem in stems}
+    assert {'shapes', 'folder', 'multiband'} <= {parse_name(stem).dataset for stem in stems}
 
 
 @pytest.mark.parametrize('stem', [
@@ -155,7 +156,7 @@ def test_recipe_is_one_of_the_two_presets(path):
     assert config.optim_wrapper.optimizer.get('trust_ratio', 'official') == (
         'openmmlab' if openmmlab else 'official')
     assert config.model.head.loss.get('gradient', 'exact') == ('openmmlab' if openmmlab else 'exact')
-    assert ('mean' in config.model.data_preprocessor) == openmmlab
+    assert ('mean' in config.model.data_preprocessor) == (openmmlab or name.dataset == 'multiband')
     views, = (step for step in config.train_dataloader.dataset.pipeline if 'transforms' in step)
     paper = name.epochs in (100, 1000)
     assert views.transforms[0].get('crop_style', 'torchvision') == ('official' if paper else 'torchvision')

@@ -60,7 +60,7 @@ def test_leaf_trains_a_step(path, images, tmp_path):
             hook.num_images = 16
             if name.dataset in ('cifar10', 'shapes'):
                 hook.held_out.num_images = 16
-            elif name.dataset == 'folder':
+            elif name.dataset in ('folder', 'multiband'):
                 hook.held_out = dict(split='all', data_root=str(images / 'val'))
     runner = build_runner(config)
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}

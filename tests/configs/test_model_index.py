@@ -14,7 +14,7 @@ from torch import nn
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings, sources
 from mmsimclr.config import load_config
 from mmsimclr.registry import MODELS
-from mmsimclr.studies.published import paper_tables
+from mmsimclr.studies.record import paper_tables
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((ROOT / 'tests' / 'data' / 'published.json').read_text())
@@ -201,7 +201,8 @@ def test_entry_agrees_with_its_config(entry):
     assert entry.batch_size == config.train_dataloader.batch_size * name.gpus
     assert entry.batch_size == config.auto_scale_lr.base_batch_size
     assert entry.training_data == {'in1k': 'ImageNet-1k', 'cifar10': 'CIFAR-10', 'shapes': 'Shapes',
-                                   'folder': "the user's own images"}[name.dataset]
+                                   'folder': "the user's own images",
+                                   'multiband': "the user's own images"}[name.dataset]
 
 
 @each

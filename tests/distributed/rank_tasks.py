@@ -297,6 +297,7 @@ def train_config(config_path: str, options: dict, work_dir: str) -> dict:
     logged = {name: torch.as_tensor(runner.message_hub.get_scalar(f'train/{name}').data[0])
               for name in ('loss', 'contrastive_accuracy', 'contrastive_entropy', 'lr')}
     return dict(start=start, weights={name: value.clone() for name, value in model.state_dict().items()},
+                in_buckets=getattr(runner.model, 'gradient_as_bucket_view', None),
                 knn=runner.message_hub.get_info('knn_accuracy'), logged=logged)
 
 

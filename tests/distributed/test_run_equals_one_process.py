@@ -49,5 +49,20 @@ def test_two_processes_with_half_the_batch_each_train_the_model_of_one_process(
         assert torch.equal(value, two[1]['weights'][name]), f'the ranks drifted apart in {name}'
 
 
+def test_gradients_sent_in_bfloat16_train_nearly_the_same_model(quickstart_config, tmp_path):
+    options = {**OPTIONS, 'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1}
+    plain, half = (run_ranks(
+        rank_tasks.train_config, 2, str(quickstart_config), {**options, 'gradients': gradients},
+        str(tmp_path / gradients), folder=tmp_path / f'ranks_{gradients}')
+                   for gradients in ('float32', 'bf16'))
+    assert all(of_rank['in_buckets'] for of_rank in plain + half)
+    for name, value in half[0]['weights'].items():
+        assert torch.equal(value, half[1]['weights'][name]), name
+    assert torch.equal(half[0]['logged']['loss'][:1], plain[0]['logged']['loss'][:1])
+    assert_close(half[0]['logged']['loss'], plain[0]['logged']['loss'], rtol=0.02, atol=0)
+    moved = distance(plain[0]['weights'], plain[0]['start'], 'conv')
+    assert 0 < distance(half[0]['weights'], plain[0]['weights'], 'conv') < 0.1 * moved
+
+
 def distance(left: dict, right: dict, part: str) -> float:
     return sum((left[name] - right[name]).square().sum() for name in left if part in name).sqrt().item()

@@ -39,7 +39,7 @@ def proof(tmp_path):
 
 
 MANIFEST = json.dumps(dict(
-    format='mmsimclr features 1', stages={'pooled': 4}, encoder={}, dtype='float32', batch_size=4,
+    format='mmsimclr features 2', stages={'pooled': 4}, encoder={}, dtype='float32', batch_size=4,
     images=dict(root='', num=3, sha256='', classes=[], num_unreadable=0, unreadable=[])))
 
 

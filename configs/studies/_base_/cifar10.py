@@ -9,6 +9,8 @@ _classification = '../benchmarks/classification/'
 _no_hooks = [dict(type='RunSummaryHook'), dict(type='FiniteLossHook')]
 
 study = dict(
+    setting='A ResNet-18 a quarter as wide, 10,000 images of CIFAR-10, 6 epochs at a batch of 128; linear '
+            'evaluation by logistic regression on the frozen features, on all 10,000 test images.',
     base='../simclr/simclr_resnet18-w16_1xb128-coslr-20e_cifar10.py',
     options={
         'train_cfg.max_epochs': 6,

@@ -100,7 +100,7 @@ def _account(encoder: EncoderWeights, destination: Path, to: str) -> str:
 wrote  {destination}
        format           {to}: {FORMATS[to].holds}
        size             {destination.stat().st_size / 1e6:.1f} MB
-       sha256           {file_digest(destination, 'sha256')}"""
+       sha256           {file_digest(destination)}"""
 
 
 def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
@@ -108,9 +108,12 @@ def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
     lacks = tensor_files.lacking('OpenMMLab', encoder)
     mean, std = (', '.join(f'{value / 255:.6g}' for value in values)
                  for values in (encoder.input.mean, encoder.input.std))
+    reading = encoder.input.reading
+    scaled = 'after scaling images to 0-1 (ToTensor): ' if reading is None else (
+        f'images as LoadChannels(**{dict(reading)}) reads them, divided by 255, then ')
     return USAGE[to].format(
         path=path, depth=encoder.settings.get('depth'),
         detectron2_config=detectron2_config(encoder, str(path)) if to == 'detectron2' else '',
         only_here=f"\nonly with mmsimclr's ResNet; another's lacks {'; '.join(lacks)}" if lacks else '',
-        normalize='after scaling images to 0-1 (ToTensor): '
-                  f'torchvision.transforms.Normalize([{mean}], [{std}])')
+        channels=len(encoder.input.mean),
+        normalize=f'{scaled}torchvision.transforms.Normalize([{mean}], [{std}])')

@@ -25,7 +25,7 @@ CHECKED_SIDES = ((1, 96, 128), (5, 75, 97))                  # two batch sizes, 
 def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder as an ONNX graph with any number and size of images.
 
-    The input ``images``, float32 [N, 3, H, W], is scaled as the record in the model's metadata says. Outputs
+    The input ``images``, float32 [N, C, H, W], is scaled as the record in the model's metadata says. Outputs
     are ``features`` [N, C], and of an encoder with maps ``map`` [N, C, H/32, W/32] (CIFAR: H/8), whose
     average they are. H and W are fixed where the encoder takes one size only.
     Raise a UserError if a package is missing, the encoder is too large for one file (2 GiB), or onnxruntime's
@@ -43,7 +43,7 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
                                       "bytes; write 'safetensors'")
     backbone, _ = build_encoder(encoder)
     backbone.warns_of_small_images = False
-    model = _PooledEncoder(backbone).eval()
+    model = _PooledEncoder(backbone, len(encoder.input.mean)).eval()
     record = json.dumps(pack_record(encoder, with_neck=False))
     side = image_side(backbone)
     try:
@@ -59,9 +59,10 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
 
 
 class _PooledEncoder(nn.Module):
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: nn.Module, channels: int = 3):
         super().__init__()
         self.backbone = backbone
+        self.channels = channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         last = last_features(self.backbone, images)          # [N, C, H/32, W/32], or [N, C]
@@ -76,7 +77,7 @@ def _graph(onnx: ModuleType, model: _PooledEncoder, record: str, side: int | Non
         model.backbone.set_stem_pool('torch')
     free = ((0, 'batch'),) if side else ((0, 'batch'), (2, 'height'), (3, 'width'))
     sizes = {place: torch.export.Dim(name) for place, name in free}
-    images = torch.zeros(2, 3, *((side, side) if side else (128, 160)))
+    images = torch.zeros(2, model.channels, *((side, side) if side else (128, 160)))
     with torch.no_grad():
         names = ['features', 'map'][:len(model(images))]
     with warnings.catch_warnings():
@@ -102,7 +103,7 @@ def _compare(session, model: _PooledEncoder, side: int | None = None) -> None:
     """Refuse the graph if onnxruntime does not compute what the encoder does."""
     generator = torch.Generator().manual_seed(0)
     for batch, *sides in CHECKED_SIDES:
-        images = torch.randn(batch, 3, *((side, side) if side else sides), generator=generator)
+        images = torch.randn(batch, model.channels, *((side, side) if side else sides), generator=generator)
         with torch.no_grad():
             expected = model(images)
         outputs = session.run(None, {'images': images.numpy()})

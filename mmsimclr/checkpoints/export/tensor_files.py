@@ -16,13 +16,13 @@ from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 def lacking(library: str, encoder: EncoderWeights) -> list[str]:
     """Return what the ResNet of 'torchvision', 'timm', 'Detectron2' or 'OpenMMLab' lacks for an encoder."""
-    settings = encoder.settings
+    settings, reading = encoder.settings, encoder.input.reading
+    lacks = [] if reading is None else [f'images read as {dict(reading)} (its images are 8-bit RGB)']
     if 'type' in settings:
-        return [f'the type {settings["type"]}'] if library != 'OpenMMLab' else []
+        return lacks + ([f'the type {settings["type"]}'] if library != 'OpenMMLab' else [])
     basic = settings['depth'] in BASIC_DEPTHS
     width = settings.get('width_multiplier', 1)
     eps = settings.get('norm_eps', 1e-5)
-    lacks = []
     if settings.get('stem', 'imagenet') == 'cifar':
         lacks.append("stem='cifar' (its stem is a 7x7 convolution and a max pool)")
     elif settings.get('stem_padding', 3) != 3:
@@ -34,6 +34,8 @@ def lacking(library: str, encoder: EncoderWeights) -> list[str]:
     # OpenMMLab has base_channels; of Detectron2's blocks, bottlenecks take any width (build_resnet_backbone).
     if width != 1 and (library in ('torchvision', 'timm') or (library == 'Detectron2' and basic)):
         lacks.append(f'width_multiplier={width} (its ResNet-{settings["depth"]} has width 1 only)')
+    if (channels := settings.get('in_channels', 3)) != 3 and library not in ('OpenMMLab', 'timm'):
+        lacks.append(f'in_channels={channels} (its stem takes RGB)')
     if eps != 1e-5:
         lacks.append(f'norm_eps={eps} (its norms use 1e-05)')
     return lacks

@@ -1,4 +1,4 @@
-"""Held-out images during training: the model on all ranks, and a record of what hooks measure on them."""
+"""Held-out images during training: the model on all ranks, what hooks measure, and stopping early by it."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,23 +6,28 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from mmengine.hooks import EarlyStoppingHook as OfMMEngine
 from torch import Tensor, nn
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.registry import HOOKS
 
 #: Parts of names of figures of which more is better, besides MMEngine's.
 GREATER = ('rankme', 'lidar')
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have a model evaluate without gradients; afterwards each part is in the mode it was in."""
+def evaluating(model: nn.Module, compiled: bool = False) -> Iterator[None]:
+    """Have a model evaluate without gradients; afterwards each part is in the mode it was in.
+
+    ``compiled``: through its compiled encoder, if it has one; batches should then have one size.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     # A compiled encoder would be compiled again for batches of other sizes, and then for any size.
     try:
-        with torch.no_grad(), torch.compiler.set_stance('force_eager'):
+        with torch.no_grad(), torch.compiler.set_stance('default' if compiled else 'force_eager'):
             yield
     finally:
         for module, mode in modes.items():
@@ -84,3 +89,27 @@ def require_measured(runner, names: Sequence[str], argument: str) -> None:
         if runner._val_loop is None and name not in measured:
             raise InputError(f'{argument} must be one of {", ".join(measured) or "nothing"}, which the hooks '
                              f'of this run measure, got {name!r}{did_you_mean(name, measured)}')
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(OfMMEngine):
+    """MMEngine's ``EarlyStoppingHook`` (same arguments), also by what hooks measure after an epoch.
+
+    ``monitor`` is a name such as ``'health/pooled_rankme'`` or ``'knn_accuracy'``. A resumed run counts on
+    from what was measured before. The last epoch is saved.
+    """
+
+    priority = 80                                            # after what measures, before CheckpointHook
+    _default_greater_keys = [*OfMMEngine._default_greater_keys, *GREATER]
+
+    def before_train(self, runner) -> None:
+        require_measured(runner, [self.monitor], 'monitor of EarlyStoppingHook')
+        self._look(runner, recorded(runner))
+
+    def after_train_epoch(self, runner) -> None:
+        self._look(runner, recorded(runner, of_now=True))
+
+    def _look(self, runner, evaluations: list[dict]) -> None:
+        for figures in evaluations:
+            if figures['iteration'] and self.monitor in figures:
+                self.after_val_epoch(runner, figures)

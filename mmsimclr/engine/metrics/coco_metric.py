@@ -9,7 +9,7 @@ from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmsimclr.engine.metrics.image_wise_metric import ImageWiseMetric
+from mmsimclr.engine.metrics.image_wise import ImageWiseMetric
 from mmsimclr.errors import InputError
 from mmsimclr.registry import METRICS
 

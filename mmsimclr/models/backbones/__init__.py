@@ -1,7 +1,7 @@
 """Encoders."""
 
-from .downstream_resnet import DownstreamResNet
+from .downstream_resnet import DownstreamResNet, StageMaps
 from .resnet import ResNet
 from .timm_encoder import TimmEncoder
 
-__all__ = ['DownstreamResNet', 'ResNet', 'TimmEncoder']
+__all__ = ['DownstreamResNet', 'ResNet', 'StageMaps', 'TimmEncoder']

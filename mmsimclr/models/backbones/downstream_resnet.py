@@ -1,10 +1,13 @@
 """The encoder as backbone of a detector or segmenter, and its last stage as C4 head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsimclr.encoders import build_backbone, features_by_stage, require_stages
 from mmsimclr.errors import InputError
 from mmsimclr.models.backbones.resnet import ResNet
 from mmsimclr.registry import MODELS
@@ -57,6 +60,42 @@ def _dilate(stage: nn.Sequential, dilation: int) -> None:
             spread = dilation // 2 if conv.stride != (1, 1) else dilation
             conv.dilation = conv.padding = (spread, spread)
         conv.stride = (1, 1)
+
+
+@MODELS.register_module()
+class StageMaps(nn.Module):
+    """The maps of the stages of any encoder that has four, each half as long as the one before.
+
+    Args:
+        encoder: Its config.
+        out_indices: Stages whose maps are returned, 0 to 3.
+
+    Attributes:
+        channels, strides: As of :class:`DownstreamResNet`.
+        settings: Those of the encoder.
+
+    Raises:
+        InputError: If the encoder has no such stages, with the name of what is missing.
+    """
+
+    names = 'layer1', 'layer2', 'layer3', 'layer4'
+
+    def __init__(self, encoder: Mapping[str, Any], out_indices: Sequence[int] = (0, 1, 2, 3)) -> None:
+        super().__init__()
+        self.encoder = build_backbone(encoder, self.names)
+        self.settings, self.out_indices = self.encoder.settings, tuple(out_indices)
+        self.encoder.eval()
+        with torch.no_grad():
+            maps = features_by_stage(self.encoder, torch.zeros(1, 3, side := 128, side))
+        self.encoder.train()
+        require_stages(self.encoder, maps, self.names)
+        self.channels = tuple(maps[name].shape[1] for name in self.names)
+        self.strides = tuple(side // maps[name].shape[-1] for name in self.names)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of the stages of images, float [N, 3, H, W], at least 64 pixels long."""
+        maps = features_by_stage(self.encoder, x)
+        return tuple(maps[self.names[index]] for index in self.out_indices)
 
 
 @MODELS.register_module()

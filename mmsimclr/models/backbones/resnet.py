@@ -84,6 +84,7 @@ class ResNet(BaseModule):
         project_first_shortcut: Give layer1.0 a 1x1 projection shortcut where depth 18 and 34 have none in
             torchvision; official checkpoints need it.
         norm_eps: Epsilon of the norms, unless ``norm_cfg`` gives its own ``eps``.
+        in_channels: Channels of the images.
         stem_padding: Padding of the stem's convolution, half its kernel by default; solo-learn's CIFAR
             checkpoints need 2.
         init_cfg: MMEngine initialisation; ``dict(type='Pretrained', checkpoint=...)`` fills all or raises.
@@ -102,7 +103,8 @@ class ResNet(BaseModule):
                  base_channels: int = 64, out_indices: Sequence[int | str] = (3,), frozen_stages: int = -1,
                  norm_eval: bool = False, norm_cfg: dict | None = None, zero_init_residual: bool = True,
                  stem_pool: str = 'torch', project_first_shortcut: bool = False, norm_eps: float = 1e-5,
-                 stem_padding: int | None = None, init_cfg: dict | list[dict] | None = None):
+                 stem_padding: int | None = None, in_channels: int = 3,
+                 init_cfg: dict | list[dict] | None = None):
         super().__init__(in_own_scope(init_cfg))
         _check('depth', depth, tuple(ARCHITECTURES))
         _check('stem', stem, ('imagenet', 'cifar'))
@@ -132,7 +134,9 @@ class ResNet(BaseModule):
             norm_eps=self.norm_cfg['eps'])
         kernel, stride = (7, 2) if stem == 'imagenet' else (3, 1)
         padding = kernel // 2 if stem_padding is None else stem_padding
-        self.conv1 = nn.Conv2d(3, width, kernel, stride, padding, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, kernel, stride, padding, bias=False)
+        if in_channels != 3:
+            self.settings['in_channels'] = in_channels
         if stem_padding is not None:
             self.settings['stem_padding'] = stem_padding
         self.bn1 = self._norm(width)
@@ -156,7 +160,7 @@ class ResNet(BaseModule):
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps named by ``out_indices`` for the images ``x``, float [N, 3, H, W]."""
+        """Return the maps named by ``out_indices`` for the images ``x``, float [N, C, H, W]."""
         if self.warns_of_small_images and min(x.shape[-2:]) <= SMALL_IMAGE_PX:
             self.warns_of_small_images = False
             warnings.warn(f'the 7x7 stem leaves little of images of {x.shape[-2]}x{x.shape[-1]} '

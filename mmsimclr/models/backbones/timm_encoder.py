@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.model import BaseModule, initialize
-from torch import Tensor
+from mmengine.model import initialize
+from torch import Tensor, nn
 
 from mmsimclr.errors import InputError, MachineError, did_you_mean
 from mmsimclr.registry import MODELS, in_own_scope
@@ -13,7 +13,7 @@ POOLS = {None: None, 'class': 'token', 'mean': 'avg'}          # as timm names t
 
 
 @MODELS.register_module()
-class TimmEncoder(BaseModule):
+class TimmEncoder(nn.Module):
     """A model of timm by its name, without its classifier; it returns pooled features [N, C].
 
     Args:
@@ -36,7 +36,8 @@ class TimmEncoder(BaseModule):
     def __init__(self, name: str, pretrained: bool = False, tokens: str | None = None,
                  frozen_patch_embedding: bool = False, stages: bool = False,
                  init_cfg: dict | list[dict] | None = None, **arguments: Any) -> None:
-        super().__init__(in_own_scope(init_cfg))
+        super().__init__()
+        self.init_cfg = in_own_scope(init_cfg)
         try:
             import timm
         except ImportError as error:

@@ -18,8 +18,8 @@ class ContrastiveHead(BaseModule):
     Args:
         loss: Config of the loss, a module called as ``loss(view_1, view_2, temperature)``. If it has a
             method ``metrics`` with the same arguments, what that returns is logged too. If it has a method
-            ``all_pairs(views, temperature)``, more than two views go there: it returns a dict with the
-            ``loss`` averaged over all pairs and the metrics of the first two views.
+            ``all_pairs(views, temperature)``, the views go there instead: it returns a dict with the ``loss``
+            averaged over all pairs and the metrics of the first two views, for which it gathers once.
         temperature: Softmax temperature, dimensionless, > 0; None for a loss that has none, with
             ``has_temperature = False``, such as MarginTripletLoss.
     """
@@ -47,7 +47,7 @@ class ContrastiveHead(BaseModule):
             raise InputError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
                              'MultiView(num_views=2, ...) in the pipeline')
         module, temperature = self.loss_module, self.temperature
-        if len(views) > 2 and getattr(module, 'all_pairs', None):
+        if getattr(module, 'all_pairs', None):
             metrics = module.all_pairs(views, temperature)
             loss = metrics.pop('loss')
         else:

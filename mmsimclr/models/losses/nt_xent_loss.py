@@ -90,7 +90,7 @@ class NTXentLoss(BaseModule):
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
-        if 'forward' in vars(cls):             # another loss of a pair: ``all_pairs`` here is not its sum
+        if {'forward', 'metrics'} & {*vars(cls)}:       # ``all_pairs`` here is not of that loss
             cls.all_pairs = vars(cls).get('all_pairs')
 
     def forward(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> Tensor:

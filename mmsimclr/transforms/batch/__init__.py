@@ -4,10 +4,12 @@ A loader ships each image once, as it is (:class:`PackForDevice`); :class:`Devic
 the batch. Images and views are floats on the 0-255 scale, never rounded in between.
 """
 
+from mmsimclr.splitmix64 import uniforms
+
 from .color import adjust_batch, to_grey, turn_hue
 from .device_views import DeviceViews, PackForDevice
 from .operators import normals, operate
-from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds, uniforms
+from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds
 from .separable import blur_matrices, crop_matrices, filter_rows_and_columns
 
 __all__ = ['JITTER', 'DeviceViews', 'PackForDevice', 'ViewParameters', 'adjust_batch', 'blur_matrices',

@@ -1,7 +1,8 @@
 """SimCLR views of a whole batch on the device, and the packing of images for them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_image, check_int
+from mmsimclr.transforms.base import Transform, check_choice, check_image, check_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
+from mmsimclr.transforms.batch.fused_color import adjust_fused, triton
 from mmsimclr.transforms.batch.operators import OPERATIONS, operate
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
@@ -27,7 +29,7 @@ _CHUNK_PIXELS = 128 * 512 ** 2
 class PackForDevice(Transform):
     """Pack the whole image, on a canvas of the same size for all images, for :class:`DeviceViews`.
 
-    The result is ``dict(inputs=uint8 tensor [canvas_px, canvas_px, 3], data_samples={…})``: the image in
+    The result is ``dict(inputs=tensor [canvas_px, canvas_px, C], data_samples={…})``: the image in
     the upper left corner, its ``image_size`` (height, width), and ``seed``, ``epoch`` and ``sample_idx``,
     of which the views are a function. An image whose longer side exceeds the canvas is first reduced to it.
     An index without a seed, from another sampler than ours, gets one drawn from ``random``.
@@ -46,12 +48,14 @@ class PackForDevice(Transform):
             height, width = (max(1, round(side * self.canvas_px / longer)) for side in img.shape[:2])
             img = resize(img, (height, width))
         height, width = img.shape[:2]
-        canvas = np.zeros((self.canvas_px, self.canvas_px, 3), np.uint8)
+        canvas = np.zeros((self.canvas_px, self.canvas_px, img.shape[2]), img.dtype)
         canvas[:height, :width] = img
         index = results.get('sample_idx', 0)
         samples = {'sample_idx': int(index), 'epoch': getattr(index, 'epoch', 0),
                    'seed': index.seed if hasattr(index, 'seed') else random.getrandbits(63),
                    'image_size': torch.tensor((height, width))}
+        if 'clipped' in results:
+            samples['clipped'] = results['clipped']
         return {'inputs': torch.from_numpy(canvas), 'data_samples': samples}
 
 
@@ -70,14 +74,17 @@ class DeviceViews:
         size, strength, blur, scale, ...: As for :class:`SimCLRView`; of its variants, only antialiased
             bilinear or bicubic crops and the colour operations of torchvision are here.
         operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,
-            :class:`GaussianNoise` and :class:`Sobel`.
+            :class:`GaussianNoise`, :class:`Sobel`, :class:`ChannelJitter` and :class:`ChannelDropout`.
+        fused: Whether colours are made by one Triton kernel in the place of some hundred; on a GPU only.
+        matmul: Precision of crops and blurs on a GPU: 'float32', or 'tf32', some hundredths of a grey level.
     """
 
     def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
                  strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
                  interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
                  additive_brightness: bool = False, crop_style: str = 'torchvision',
-                 operators: Sequence[dict | Operator] = ()) -> None:
+                 grey_prob: float = 0.2, operators: Sequence[dict | Operator] = (), fused: bool = False,
+                 matmul: str = 'float32') -> None:
         self.num_views = check_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_int(
             chunk_size, 'DeviceViews.chunk_size')
@@ -93,7 +100,12 @@ class DeviceViews:
             if got not in accepted:
                 raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
                                  f"{got!r}; make these views in the loader (views='loader')")
-        self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style)
+        if fused and triton is None:
+            raise InputError('fused=True needs the package triton, which is not installed; fused=False makes '
+                             'the same colours')
+        self.fused, self.matmul = fused, check_choice(matmul, 'DeviceViews.matmul', ('float32', 'tf32'))
+        self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style,
+                                 grey_prob=grey_prob)
         self.interpolation = interpolation
         self.size, _ = self.policy.size
         self.radius = 0
@@ -103,11 +115,14 @@ class DeviceViews:
 
     def __call__(self, images: Tensor, sizes: Tensor, seed: Tensor, epoch: Tensor,
                  index: Tensor) -> list[Tensor]:
-        """Return ``num_views`` views, float32 [N, 3, size, size] on the 0-255 scale, on the images' device.
+        """Return ``num_views`` views, float32 [N, C, size, size] on the 0-255 scale, on the images' device.
 
-        ``images`` are uint8 [N, H, W, 3], each in the upper left corner of its canvas; ``sizes`` their
-        (height, width), int64 [N, 2]. Sizes, seeds, epochs and indices, int64 [N], lie on the CPU.
+        ``images`` are uint8 or float32 [N, H, W, C], each in the upper left corner of its canvas; ``sizes``
+        their (height, width), int64 [N, 2]. Sizes, seeds, epochs and indices, int64 [N], lie on the CPU.
         """
+        if images.dtype != torch.uint8 and any(step._needs_rgb for step in self.policy.steps[2:4]):
+            raise InputError('SimCLRView changes colours, which need 8-bit RGB: for other images give it '
+                             'strength=0, grey_prob=0, and ChannelJitter after it')
         seeds = sample_seeds(*(values.numpy() for values in (seed, epoch, index)))
         parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)
         height, width = sizes.amax(dim=0).tolist()
@@ -118,21 +133,25 @@ class DeviceViews:
             stop = min(start + chunk_size, len(images))
             own = slice(start * self.num_views, stop * self.num_views)
             # MMEngine's step is inside of autocast already, and bfloat16 has no half grey levels.
-            with torch.autocast(images.device.type, enabled=False):
+            with torch.autocast(images.device.type, enabled=False), _matmul_in(self.matmul):
                 made = self.render(images[start:stop], parameters[own])
                 chunks.append(self._operate(made, seeds[start:stop]))
-        # [N · V, h, 3, w] -> V times [N, 3, h, w]
+        # [N · V, h, C, w] -> V times [N, C, h, w]
         views = torch.cat(chunks).unflatten(0, (len(images), self.num_views)).transpose(2, 3)
         return list(views.unbind(dim=1))
 
     @torch.no_grad()
     def render(self, images: Tensor, parameters: ViewParameters) -> Tensor:
-        """Return M = N · V views of images, uint8 [N, H, W, 3]: float32 [M, size, 3, size]."""
+        """Return M = N · V views of images, [N, H, W, C]: float32 [M, size, C, size]."""
         images = images.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
         views = self._crop(images, parameters)
-        views = adjust_batch(views, parameters.order, parameters.factors)
+        fused = self.fused and views.shape[2] == 3
+        if fused:
+            views = adjust_fused(views, parameters.order, parameters.factors, parameters.grey)
+        else:
+            views = adjust_batch(views, parameters.order, parameters.factors)
         grey = np.flatnonzero(parameters.grey)
-        if len(grey):
+        if len(grey) and not fused:
             rows = on_device(grey, views, torch.int64)
             views.index_copy_(0, rows, to_grey(views[rows]))
         blurred = np.flatnonzero(parameters.sigma_px)
@@ -144,7 +163,7 @@ class DeviceViews:
         return views
 
     def _operate(self, views: Tensor, seeds: np.ndarray) -> Tensor:
-        """Return views [N · V, h, 3, w] of images with seeds [N] after the operators."""
+        """Return views [N · V, h, C, w] of images with seeds [N] after the operators."""
         images = np.repeat(seeds, self.num_views).view(np.int64)
         numbers = np.tile(np.arange(self.num_views), len(seeds))
         for place, step in enumerate(self.operators):
@@ -160,3 +179,14 @@ class DeviceViews:
         columns = crop_matrices(left, width, self.size, images.shape[3], self.interpolation, flipped)
         rows, columns = (matrices.unflatten(0, (len(images), -1)) for matrices in (rows, columns))
         return filter_rows_and_columns(images, rows, columns).clamp_(0, 255)     # bicubic overshoots at edges
+
+
+@contextmanager
+def _matmul_in(precision: str) -> Iterator[None]:
+    """Multiply matrices of float32 on GPUs in 'float32' or 'tf32'."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == 'tf32'
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

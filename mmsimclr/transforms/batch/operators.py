@@ -1,4 +1,4 @@
-"""Rotation, cutout, noise and Sobel's filter of a batch, random for each image.
+"""Rotation, cutout, noise, Sobel's filter and changes of channels of a batch, random for each image.
 
 Images are float [N, C, H, W] on the 0-255 scale, of any number of channels. What an image becomes is a
 function of its seed, whatever the batch and the device.
@@ -13,9 +13,17 @@ from numpy import ndarray
 from torch import Tensor
 
 from mmsimclr.errors import InputError
+from mmsimclr.splitmix64 import uniforms
 from mmsimclr.transforms.batch.color import on_device
-from mmsimclr.transforms.batch.parameters import uniforms
-from mmsimclr.transforms.operators import Cutout, GaussianNoise, Operator, Rotate90, Sobel
+from mmsimclr.transforms.operators import (
+    ChannelDropout,
+    ChannelJitter,
+    Cutout,
+    GaussianNoise,
+    Operator,
+    Rotate90,
+    Sobel,
+)
 
 # SplitMix64's as signed integers: torch multiplies int64 and lets it overflow.
 _WEYL, _FIRST, _SECOND = (int(np.uint64(value).view(np.int64)) for value in (
@@ -69,6 +77,21 @@ def sobel_batch(step: Sobel, images: Tensor, chosen: ndarray, seeds: ndarray) ->
     return images.index_copy(0, rows, (torch.hypot(across, down) / 4).clamp_(max=255))
 
 
+def jitter_channels_batch(step: ChannelJitter, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+    """Return images with exponent, gain and offset of each channel, clipped to [0, 255]."""
+    chosen = np.flatnonzero(parameters[:, 0])
+    rows = on_device(chosen, images, torch.int64)
+    exponents, gains, offsets = on_device(
+        step.factors(parameters[chosen], images.shape[1]), images)[..., None, None].unbind(dim=1)
+    changed = (images[rows] / 255) ** exponents * (255 * gains) + 255 * offsets
+    return images.index_copy(0, rows, changed.clamp_(0, 255))
+
+
+def drop_channels_batch(step: ChannelDropout, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+    """Return images without the channels that the step drops."""
+    return images * on_device(step.kept(parameters, images.shape[1]), images)[..., None, None]
+
+
 def normals(seeds: ndarray, count: int, skipped: int, device: torch.device) -> Tensor:
     """Return normal numbers, float32 [N, count], from the streams of seeds behind ``skipped`` numbers.
 
@@ -85,7 +108,7 @@ def normals(seeds: ndarray, count: int, skipped: int, device: torch.device) -> T
 
 
 def _mix(state: Tensor) -> Tensor:
-    """Return SplitMix64's finaliser, as :func:`mmsimclr.transforms.batch.uniforms` has it."""
+    """Return SplitMix64's finaliser, as :func:`mmsimclr.splitmix64.uniforms` has it."""
     state = (state ^ _shifted(state, 30)) * _FIRST
     state = (state ^ _shifted(state, 27)) * _SECOND
     return state ^ _shifted(state, 31)
@@ -98,4 +121,5 @@ def _shifted(values: Tensor, bits: int) -> Tensor:
 
 #: What does a step of the CPU for a batch, by the step's type: (step, images, parameters, seeds) -> images.
 OPERATIONS: dict[type[Operator], Callable[[Operator, Tensor, ndarray, ndarray], Tensor]] = {
-    Rotate90: rotate_batch, Cutout: cut_out_batch, GaussianNoise: add_noise_batch, Sobel: sobel_batch}
+    Rotate90: rotate_batch, Cutout: cut_out_batch, GaussianNoise: add_noise_batch, Sobel: sobel_batch,
+    ChannelJitter: jitter_channels_batch, ChannelDropout: drop_channels_batch}

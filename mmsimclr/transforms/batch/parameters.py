@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy import ndarray
 
-from mmsimclr.splitmix64 import WEYL, mix, next_bits
+from mmsimclr.splitmix64 import next_bits, uniforms
 from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop, official_boxes
 from mmsimclr.transforms.policy import SimCLRView
 
@@ -23,16 +23,6 @@ def sample_seeds(seed: ndarray, epoch: ndarray, index: ndarray) -> ndarray:
     for value in (seed, epoch, index):
         state = next_bits(state ^ np.asarray(value, np.int64).view(np.uint64))
     return state
-
-
-def uniforms(seeds: ndarray, num: int) -> ndarray:
-    """Return the first ``num`` numbers, uniform in [0, 1), of the streams of seeds [N]: float64 [N, num].
-
-    Source:
-        SplitMix64 (Steele, Lea and Flood 2014): output i is a hash of the seed plus i times an odd constant.
-    """
-    counters = np.arange(1, num + 1, dtype=np.uint64) * WEYL
-    return (mix(seeds[:, None] + counters) >> np.uint64(11)) * 2.0**-53
 
 
 @dataclass(frozen=True)

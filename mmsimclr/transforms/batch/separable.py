@@ -1,6 +1,6 @@
 """Crop, resize, flip and blur as two matrix products: one over an image's rows, one over its columns.
 
-Images lie as [M, H, 3, W], so that both products are plain batched ones, without a copy between them.
+Images lie as [M, H, C, W], so that both products are plain batched ones, without a copy between them.
 """
 
 import torch
@@ -14,7 +14,7 @@ _CUBIC_A = -0.5
 def filter_rows_and_columns(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return ``rows @ image @ columns^T`` of every channel, V results for each image.
 
-    From images [N, H, 3, W], rows [N, V, h, H] and columns [N, V, w, W] it makes [N · V, h, 3, w]; the
+    From images [N, H, C, W], rows [N, V, h, H] and columns [N, V, w, W] it makes [N · V, h, C, w]; the
     results of one image lie next to each other.
     """
     num_images, height, channels, width = images.shape

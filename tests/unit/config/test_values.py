@@ -9,7 +9,7 @@ from refused_starts import refusal
 from tiny_run import tiny_config
 
 from mmsimclr.config import check_config
-from mmsimclr.config.values import VALUES, check_values
+from mmsimclr.config.check import VALUES, check_values
 from mmsimclr.errors import InputError, UserError
 from mmsimclr.runner import build_runner
 

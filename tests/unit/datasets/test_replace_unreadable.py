@@ -44,7 +44,7 @@ def named(folder, max_fraction=0.2):
 def views_of(folder):
     return dict(type='UnlabeledImageFolder', data_root=str(folder), pipeline=[
         dict(type=LoadImage), dict(type=MultiView, transforms=[dict(type=RandomResizedCrop, size=16)]),
-        dict(type=PackViews)])
+        dict(type=PackViews, keys=['sample_idx'])])
 
 
 def test_only_unreadable_images_are_replaced_and_by_readable_ones(folder):
@@ -193,7 +193,7 @@ def test_ranks_count_together(folder, monkeypatch):
         assert op == 'max' and found.tolist() == [int(i in (3, 4)) for i in range(NUM_IMAGES)]
         found[17] = 1
 
-    monkeypatch.setattr('mmsimclr.engine.hooks.unreadable_images.all_reduce', with_another_rank)
+    monkeypatch.setattr('mmsimclr.engine.hooks.guards.all_reduce', with_another_rank)
     with pytest.raises(RuntimeError, match='3 of 20'):
         hook.after_train_epoch(Runner)
     assert Runner.message_hub.runtime_info['unreadable_images'] == [3, 4, 17]

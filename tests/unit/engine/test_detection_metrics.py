@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmsimclr.engine.metrics import SegmentationMetric, VOCBoxMetric, eleven_point_and_area, match_detections
-from mmsimclr.engine.metrics.voc_box_metric import THRESHOLDS
+from mmsimclr.engine.metrics.image_wise import THRESHOLDS
 
 CLASSES = ('cat', 'dog', 'bird')
 

@@ -289,3 +289,23 @@ def test_sparse_gradients_are_refused():
 
 def test_is_found_by_name():
     assert isinstance(OPTIMIZERS.build(dict(type='LARS', params=parameters(), lr=0.1)), LARS)
+
+
+@pytest.mark.parametrize('options', [{}, dict(nesterov=True), dict(trust_ratio='openmmlab'),
+                                     dict(momentum_style='popular'), dict(lars_exclude=True)])
+def test_a_rate_in_a_tensor_makes_the_steps_of_the_number_and_may_be_changed_in_place(options):
+    def steps(rates):
+        torch.manual_seed(0)
+        params = [torch.randn(4, 3, requires_grad=True), torch.randn(5, requires_grad=True)]
+        optimizer = LARS(params, lr=rates[0], weight_decay=1e-2, **options)
+        for number in (0.3, 0.7):
+            if isinstance(optimizer.param_groups[0]['lr'], torch.Tensor):
+                optimizer.param_groups[0]['lr'].fill_(number)
+            else:
+                optimizer.param_groups[0]['lr'] = number
+            for param in params:
+                param.grad = torch.sin(3 * param.detach())
+            optimizer.step()
+        return params
+    for left, right in zip(steps([torch.tensor(9.0)]), steps([9.0]), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-6, atol=1e-7)

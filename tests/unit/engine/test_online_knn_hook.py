@@ -51,6 +51,28 @@ def test_accuracy_equals_scikit_learns_on_the_same_features(runner):
     assert got == pytest.approx(sklearn_accuracy(runner.model))
 
 
+def test_as_trained_features_have_its_precision_and_come_in_batches_of_one_size(tmp_path, monkeypatch):
+    runner = tiny_runner(tmp_path, optim_wrapper=dict(
+        type='BFloat16OptimWrapper', optimizer=dict(type='LARS', lr=0.3)))
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    sizes, stances, dtypes = [], [], set()
+    forward, stance = runner.model.backbone.forward, torch.compiler.set_stance
+
+    def spied(images):
+        sizes.append(len(images))
+        maps = forward(images)
+        dtypes.add(maps[-1].dtype)
+        return maps
+    monkeypatch.setattr(runner.model.backbone, 'forward', spied)
+    monkeypatch.setattr(torch.compiler, 'set_stance', lambda name: stances.append(name) or stance(name))
+    hook = started(runner, at_start=True, as_trained=True)
+    assert stances == ['default'] and dtypes == {torch.bfloat16}
+    assert sizes == [7] * (9 + 5)                                           # of 60 and of 30 images
+    got = runner.message_hub.get_info('knn_accuracy_at_start')
+    assert got == pytest.approx(sklearn_accuracy(runner.model), abs=7)
+    assert hook.evaluate(runner.model) == pytest.approx(sklearn_accuracy(runner.model))   # in float32 here
+
+
 def test_limits_take_exactly_as_many_evenly_spaced_images(runner):
     hook = started(runner, max_bank=40, max_queries=4, classifier=dict(type='KNNClassifier', k=3))
     rows = hook.datasets['bank'].indices

@@ -11,11 +11,11 @@ from mmsimclr.registry import DATA_SAMPLERS
 from mmsimclr.transforms import MultiView, PackViews, SimCLRView
 
 PIPELINE = [dict(type=MultiView, num_views=2, transforms=[dict(type=SimCLRView, size=16, blur=False)]),
-            dict(type=PackViews)]
+            dict(type=PackViews, keys=['sample_idx'])]
 # Every random step that SimCLR's view does not have, on one branch.
 ASYMMETRIC = [dict(type=MultiView, shared=[dict(type='RandomResizedCrop', size=16)], transforms=[[], [
     dict(type='AutoAugment'), dict(type='Cutout'), dict(type='Rotate90'), dict(type='Sobel', prob=0.5),
-    dict(type='GaussianNoise')]]), dict(type=PackViews)]
+    dict(type='GaussianNoise')]]), dict(type=PackViews, keys=['sample_idx'])]
 
 
 def views_by_index(num_workers: int = 0, seed: int = 7, epochs: int = 1, dataset=None) -> dict:

@@ -61,7 +61,7 @@ def test_killed_and_resumed_is_byte_for_byte_what_it_would_have_been(folder, tmp
 
 @pytest.mark.parametrize('form, name, call', [
     *((form, *stop) for form in ('feats.npz', 'feats') for stop in (
-        ('write_manifest', 1), ('write_manifest', 2), *(('block_checksums', call) for call in (1, 2, 3)),
+        ('write_json', 1), ('write_json', 2), *(('block_checksums', call) for call in (1, 2, 3)),
         # Of the manifest, the identities, the rows, the result's manifest, and the result.
         *(('os.replace', call) for call in range(1, 6)), ('shutil.rmtree', 2))),
     ('feats.npz', 'pack_npz', 1)])
@@ -375,22 +375,12 @@ def as_older_version(manifest: Path) -> None:
     manifest.write_text(json.dumps(old))
 
 
-def test_what_an_older_version_left_unfinished_is_begun_anew(folder, tmp_path):
-    want = extract_to_files(small(Means()), folder, tmp_path / 'want').stages['pooled']
-    interrupt(folder, tmp_path / 'feats')
-    as_older_version(tmp_path / 'feats.partial' / 'manifest.json')
-    (tmp_path / 'feats.partial' / 'identities.npy').unlink()
-    embedder, images = small(Means()), []
-    embedder.backbone.register_forward_hook(lambda module, inputs, output: images.append(len(inputs[0])))
-    got = extract_to_files(embedder, folder, tmp_path / 'feats').stages['pooled']
-    assert sum(images) == NUM_IMAGES and np.array_equal(got, want)
-
-
-def test_a_complete_result_of_an_older_version_can_be_read_and_is_not_used_again(folder, tmp_path):
-    want = extract_to_files(small(Means()), folder, tmp_path / 'feats').stages['pooled'].copy()
+def test_a_complete_result_of_an_older_version_is_refused(folder, tmp_path):
+    extract_to_files(small(Means()), folder, tmp_path / 'feats')
     as_older_version(tmp_path / 'feats' / 'manifest.json')
-    assert np.array_equal(read_features(tmp_path / 'feats').stages['pooled'], want)
-    with pytest.raises(ValueError, match=r'something else: format was .*older version'):
+    with pytest.raises(ValueError, match=r"has the format 'mmsimclr features 1'"):
+        read_features(tmp_path / 'feats')
+    with pytest.raises(ValueError, match=r"has the format 'mmsimclr features 1'"):
         extract_to_files(small(Means()), folder, tmp_path / 'feats')
 
 

@@ -63,7 +63,7 @@ def test_statistics_are_no_part_of_the_checkpoint():
 
 @pytest.mark.parametrize('arguments', [dict(mean=(0., 0.)), dict(std=(1., 1., 0.)), dict(std=())])
 def test_wrong_statistics_are_refused(arguments):
-    with pytest.raises(ValueError, match='three values each, std > 0'):
+    with pytest.raises(ValueError, match='a value for each channel, std > 0'):
         ViewPreprocessor(**arguments)
 
 

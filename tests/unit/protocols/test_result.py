@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from mmsimclr.protocols import Result, read_result, sha256
+from mmsimclr.files import file_digest
+from mmsimclr.protocols import Result, read_result
 
 
 def result(**changes) -> Result:
@@ -48,6 +49,6 @@ def test_another_file_is_refused_by_name(tmp_path, text):
 def test_hash_is_that_of_the_content(tmp_path):
     path = tmp_path / 'file'
     path.write_bytes(b'abc' * 100_000)
-    assert sha256(path) == hashlib.sha256(b'abc' * 100_000).hexdigest()
+    assert file_digest(path) == hashlib.sha256(b'abc' * 100_000).hexdigest()
     path.write_bytes(b'abc')
-    assert sha256(path) == 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+    assert file_digest(path) == 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'

@@ -16,8 +16,7 @@ from mmsimclr.datasets import Shapes
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.features import Embedder, ImageFolder, extract_to_files
 from mmsimclr.models import ResNet
-from mmsimclr.reporting.atlas import data_uri, make_atlas, read_columns
-from mmsimclr.reporting.export import write_parquet, write_projector
+from mmsimclr.reporting.atlas import data_uri, make_atlas, read_columns, write_parquet, write_projector
 
 NUM_IMAGES, NUM_OUTLIERS = 300, 20
 

@@ -6,8 +6,8 @@ from tiny_run import tiny_runner
 
 from mmsimclr.features import Embedder
 from mmsimclr.registry import DATASETS
-from mmsimclr.reporting import run_pictures
-from mmsimclr.reporting.run_pictures import save_run_pictures
+from mmsimclr.reporting import figures
+from mmsimclr.reporting.figures import save_run_pictures
 
 
 def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
@@ -15,7 +15,7 @@ def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
     described = dict(type='Shapes', num_images=16, image_size=16, pipeline=[])
     runner.train()
     drawn = {}
-    monkeypatch.setattr(run_pictures, 'save_neighbour_sheet', lambda path, queries, labels, blocks, names: (
+    monkeypatch.setattr(figures, 'save_neighbour_sheet', lambda path, queries, labels, blocks, names: (
         drawn.update(queries=queries, rows=blocks['nearest neighbours'][0]), path)[1])
     saved = save_run_pictures(tmp_path, described)
     # The pipeline makes no views, so there is no sheet of them.

@@ -29,3 +29,14 @@ def test_the_page_has_the_table_the_claims_and_the_picture(study, tmp_path):
     assert '![' not in study_text(study, results, None)
     assert write_page(study, results, tmp_path).read_text() == study_text(study, results, None)
     assert write_page(study, results, tmp_path / 'new', 'README') == tmp_path / 'new/README.md'
+
+
+def test_setting_and_finding_are_of_the_preset_that_was_run(study):
+    study.setting, study.finding, study.source = 'Ten images.', 'Nothing.', 'a book'
+    results = [CellResult('0', ('low',), 0, '', None, {}, {'knn.top_1_percent': 1.0})]
+    page = study_text(study, results, None)
+    assert '**In the paper.** Why' in page and '**Here.** Nothing.' in page and 'Ten images.' in page
+    study.preset = 'smoke'
+    page = study_text(study, results, None)
+    assert 'Nothing.' not in page and 'Ten images.' not in page
+    assert 'Nothing.' not in study_text(study, [], None)

@@ -9,8 +9,8 @@ import pytest
 from mmengine.logging import MMLogger, print_log
 from tiny_run import log_of, tiny_runner
 
-from mmsimclr.runner import console, resume_command, show_little
-from mmsimclr.runner.console import Console, ConsoleHook
+from mmsimclr.runner import log, resume_command, show_little
+from mmsimclr.runner.log import Console, ConsoleHook
 
 
 class Stream(io.StringIO):
@@ -24,7 +24,7 @@ class Stream(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(time=0.0)
-    monkeypatch.setattr(console.time, 'monotonic', lambda: now.time)
+    monkeypatch.setattr(log.time, 'monotonic', lambda: now.time)
     return now
 
 

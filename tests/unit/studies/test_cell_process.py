@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmsimclr.files import write_json
 from mmsimclr.protocols import Result
 from mmsimclr.studies import CellResult, cell_process
 from mmsimclr.studies.record import read_cell, write_records
@@ -99,6 +100,6 @@ def test_a_damaged_record_of_a_cell_counts_as_not_there(tmp_path, text, capfd):
 def test_the_record_of_another_cell_is_not_taken(tmp_path):
     result = CellResult('a', ('low',), 0, '', None, {}, {'knn.value': 1.0})
     write_records(tmp_path / 'all.json', dict(name='x'), [result])
-    cell_process._write(tmp_path / 'cell.json', vars(result))
+    write_json(tmp_path / 'cell.json', vars(result))
     assert read_cell(tmp_path / 'cell.json', 'a') == result
     assert read_cell(tmp_path / 'cell.json', 'b') is None

@@ -18,8 +18,8 @@ class Tagged(int):
 
 
 def test_views_become_planar_tensors_of_their_own(img):
-    packed = PackViews()({'img': [img, img[:4]], 'sample_idx': Tagged(5), 'gt_label': np.int64(2),
-                          'img_path': 'a.jpg'})
+    packed = PackViews(['sample_idx', 'gt_label'])({
+        'img': [img, img[:4]], 'sample_idx': Tagged(5), 'gt_label': np.int64(2), 'img_path': 'a.jpg'})
     assert packed['data_samples'] == {'sample_idx': 5, 'gt_label': 2}
     assert {type(v) for v in packed['data_samples'].values()} == {int}
     first, second = packed['inputs']
@@ -31,7 +31,7 @@ def test_views_become_planar_tensors_of_their_own(img):
 
 
 def test_packed_views_collate_view_by_view(img):
-    batch = default_collate([PackViews()({'img': [img, img[:4]], 'sample_idx': i})
+    batch = default_collate([PackViews(['sample_idx'])({'img': [img, img[:4]], 'sample_idx': i})
                              for i in range(3)])
     assert [tuple(view.shape) for view in batch['inputs']] == [(3, 3, 6, 9), (3, 3, 4, 9)]
     assert batch['data_samples']['sample_idx'].tolist() == [0, 1, 2]

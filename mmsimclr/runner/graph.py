@@ -1,0 +1,99 @@
+"""A training step captured as a CUDA graph: one launch in the place of hundreds."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import nn
+
+from mmsimclr.distributed import world_size
+from mmsimclr.engine import LARS
+from mmsimclr.errors import InputError
+from mmsimclr.models import SimCLR
+
+WARM_UP = 3                         # steps that set up cuDNN, the momentum and the compiled encoder
+
+
+def graph_steps(model: nn.Module, wrapper: OptimWrapper) -> None:
+    """Have a model's ``train_step`` replay a graph of forward pass, loss, backward pass and LARS.
+
+    Views are made and normalised before it, since their parameters come from the host at each step. Raise
+    InputError where a step cannot be captured.
+    """
+    optimizer, device = wrapper.optimizer, next(model.parameters()).device
+    for wrong, mend in (
+            (device.type != 'cuda', 'a GPU'), (world_size() > 1, 'one process'),
+            (not isinstance(model, SimCLR) or model.chunk_size, 'SimCLR without chunk_size'),
+            (not isinstance(optimizer, LARS), 'LARS'),
+            (isinstance(wrapper, AmpOptimWrapper), 'bfloat16 or float32, not float16'),
+            (wrapper.clip_grad_kwargs or wrapper._accumulative_counts > 1,
+             'neither clip_grad nor accumulative_counts')):
+        if wrong:
+            raise InputError(f'graph=True needs {mend}; graph=False trains without it')
+    model.train_step = GraphedStep(model, wrapper, _captured, _beside)
+
+
+class GraphedStep:
+    """A train_step that computes the first steps as usual, captures one, and replays it from then on.
+
+    ``capture`` takes a function without arguments to one that repeats it on the same tensors; ``beside`` is
+    the context of the steps before it. Batches of another shape are computed as usual.
+    """
+
+    def __init__(self, model: nn.Module, wrapper: OptimWrapper,
+                 capture: Callable[[Callable[[], None]], Callable[[], None]],
+                 beside: Callable[[], AbstractContextManager]) -> None:
+        self.model, self.wrapper, self._capture, self._beside = model, wrapper, capture, beside
+        self._plain, self._replay, self._num_plain = model.train_step, None, 0
+
+    def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+        """Train on a batch; return what is logged, in tensors that the next step overwrites."""
+        if self._num_plain < WARM_UP:
+            self._num_plain += 1
+            with self._beside():
+                return self._plain(data, optim_wrapper)
+        groups = self.wrapper.optimizer.param_groups
+        with self.wrapper.optim_context(self.model):
+            views = torch.stack(self.model.data_preprocessor(data, True)['inputs'])
+        if self._replay is None:
+            self._views = views
+            self._rates = [torch.tensor(group['lr'], device=views.device) for group in groups]
+            rates = [group['lr'] for group in groups]
+            for group, rate in zip(groups, self._rates, strict=True):
+                group['lr'] = rate
+            self._replay = self._capture(self._step)
+            for group, rate in zip(groups, rates, strict=True):         # schedules go on with numbers
+                group['lr'] = rate
+        if views.shape != self._views.shape:
+            return self._plain(data, optim_wrapper)
+        self._views.copy_(views)
+        for group, rate in zip(groups, self._rates, strict=True):
+            rate.fill_(group['lr'])
+        self._replay()
+        return self._logged
+
+    def _step(self) -> None:
+        with self.wrapper.optim_context(self.model):
+            losses = self.model.loss(list(self._views))
+        loss, self._logged = self.model.parse_losses(losses)
+        loss.backward()
+        self.wrapper.optimizer.step()
+        self.wrapper.optimizer.zero_grad()
+
+
+def _captured(step: Callable[[], None]) -> Callable[[], None]:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+@contextmanager
+def _beside():
+    """Compute on another stream: https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
