@@ -63,6 +63,12 @@ def described(config: Mapping[str, Any], stages: Sequence[str] = ()) -> dict[str
     return {**config, **(kind.arguments_for(stages) if stages and hasattr(kind, 'arguments_for') else {})}
 
 
+def with_named_type(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an encoder's config whose type, if that is a class, is its registered name."""
+    kind = config.get('type')
+    return {**config, **({'type': registered_name(kind) or kind} if callable(kind) else {})}
+
+
 def _class_of(config: Mapping[str, Any]) -> Any:
     return config['type'] if callable(config['type']) else MODELS.get(config['type'])
 

@@ -1,6 +1,5 @@
 """Exploring a folder of images: a look at it, minutes of pre-training, and the page of what it shows."""
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
 from mmsimclr.datasets import UnlabeledImageFolder
@@ -147,18 +147,7 @@ def accuracy_of_labels(labels: dict[str, str], root: Path, checkpoint: str | Pat
     truth, indices = torch.tensor([names.index(name) for name in labels.values()]), torch.arange(len(labels))
     hits = sum(int(knn_votes(rows[[i]], rows[indices != i], truth[indices != i], len(names),
                              min(K, len(rows) - 1)).argmax() == truth[i]) for i in indices.tolist())
-    low, high = wilson_interval(hits, len(rows))
+    low, high = binomtest(hits, len(rows)).proportion_ci(method='wilson')
     return (f'accuracy {100 * hits / len(rows):.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f}): '
             f'each of {len(rows)} labelled images by its {min(K, len(rows) - 1)} nearest others, '
             f'{len(names)} labels')
-
-
-def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's interval of a share, hits of total; z is the normal quantile, by default of 95 %.
-
-    Source:
-        Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
-    """
-    share, spread = hits / total, z * z / total
-    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return (share + spread / 2 - half) / (1 + spread), (share + spread / 2 + half) / (1 + spread)

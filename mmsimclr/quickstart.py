@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
+from mmsimclr import reporting
 from mmsimclr.config import load_config
 from mmsimclr.engine import OnlineKNNHook
 from mmsimclr.environment import cpu_name, num_usable_cores
@@ -20,13 +21,6 @@ from mmsimclr.features import extract_features
 from mmsimclr.files import ProgressLine, file_digest
 from mmsimclr.protocols import Result, portable_path
 from mmsimclr.registry import DATASETS
-from mmsimclr.reporting import (
-    read_scalars,
-    save_neighbour_sheet,
-    save_training_curves,
-    save_views_sheet,
-    text_table,
-)
 from mmsimclr.runner import build_runner, working_in
 
 K = 20
@@ -99,8 +93,8 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
             checkpoint_sha256=file_digest(checkpoint), **common)
         trained_on = runner.train_dataloader.dataset
         pictures = [
-            save_training_curves(read_scalars(work_dir), work_dir / 'curves.png'),
-            save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8), num_draws=4),
+            reporting.save_training_curves(reporting.read_scalars(work_dir), work_dir / 'curves.png'),
+            reporting.save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8)),
             _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after)]
         results[1].wall_time_s = time.perf_counter() - started
         results[0].write(work_dir / 'random.json')
@@ -115,7 +109,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
 def comparison(before: dict[str, float], after: dict[str, float]) -> str:
     """Return the table of accuracies of the two encoders."""
     names = ('knn_accuracy_percent', 'linear_accuracy_percent')
-    return text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], [
+    return reporting.text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], [
         ['random initialisation', *(f'{before[name]:.1f} %' for name in names)],
         ['SimCLR pre-trained', *(f'{after[name]:.1f} %' for name in names)],
         ['gain', *(f'{after[name] - before[name]:+.1f}  ' for name in names)]])
@@ -155,7 +149,8 @@ def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before
     for title, embedded in (('random initialisation', before), ('SimCLR pre-trained', after)):
         neighbours = [images_and_labels(bank, row) for row in embedded.neighbours(rows, NUM_NEIGHBOURS)]
         blocks[f'{title}: nearest neighbours'] = tuple(zip(*neighbours, strict=True))
-    return save_neighbour_sheet(path, *images_and_labels(queries, rows), blocks, queries.metainfo['classes'])
+    return reporting.save_neighbour_sheet(path, *images_and_labels(queries, rows), blocks,
+                                          queries.metainfo['classes'])
 
 
 def limit_threads() -> None:

@@ -72,7 +72,7 @@ class Run:
                             **settings)
 
 
-def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *,
+def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int = 100, *,
              work_dir: str | Path | None = None, config: str | Path = CONFIG, **options: Any) -> Run:
     """Pre-train an encoder on a folder of images of any depth, without labels.
 
@@ -81,7 +81,9 @@ def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *
 
     Args:
         images: The folder.
-        encoder: ``'resnet18'`` to ``'resnet152'``.
+        encoder: ``'resnet18'`` to ``'resnet152'``; ``'timm:convnext_atto'`` or any other name of timm; or the
+            config of any encoder, ``dict(type=..., ...)``. Those but ResNets want another ``config``, one
+            with AdamW.
         epochs: How often each image is seen.
         work_dir: Folder of logs and checkpoints; by default ``work_dirs/`` and the name of the folder.
         config: Name or path of the config; the default is meant for CPUs and small GPUs.
