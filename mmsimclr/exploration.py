@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -93,12 +93,12 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     """Return sizes and epochs that fit into the time, as measured here; what was planned before stays."""
     path = folder / 'plan.json'
     if path.is_file():
-        plan = read_json(path, 'a plan')
+        plan: dict = read_json(path, 'a plan')
         if plan['minutes'] != minutes:
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
         return plan
-    sizes = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
+    sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]
     for view_px, width in sizes:
         seconds = seconds_per_image(dataset, [*sides], view_px, width)
@@ -123,7 +123,7 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
     model = SimCLR(ResNet(18, base_channels=width), NonLinearNeck(8 * width, 8 * width, 128),
                    ContrastiveHead(temperature=0.2)).to(device)
     seen = UnlabeledImageFolder(dataset.data_root, pipeline=[simclr_views(view_px, scale=(0.2, 1.0))])
-    few = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
+    few: Subset = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
     times = [time.perf_counter()]
     for views in DataLoader(few, batch_size):
         model.loss([view.to(device) for view in views])['loss'].backward()
