@@ -13,7 +13,7 @@ NAME = 'simclr_resnet50_8xb32-coslr-200e_in1k'
 
 
 def test_the_committed_page_is_made_of_the_committed_metafile():
-    committed = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
+    committed = (ROOT / 'docs' / 'reference' / 'model_zoo.md').read_text(encoding='utf-8')
     assert committed == model_zoo_page(), 'run python tools/make_model_zoo_page.py'
 
 
