@@ -60,6 +60,7 @@ setup(
         'timm': ['timm'],
         'hub': ['huggingface_hub'],
         'studies': ['submitit'],
+        'stores': ['obstore'],
         'report': ['pacmap', 'faiss-cpu', 'pyarrow'],
         'test': ['pytest', 'pytest-timeout', 'ruff', 'import-linter', 'pycocotools', 'tensorboard', 'timm'],
     },

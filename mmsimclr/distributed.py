@@ -80,13 +80,18 @@ def _place_of_this_start() -> dict:
     early would connect to one of them, so each start has its own keys.
     """
     restarts = int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0)
-    if not restarts:
+    if not restarts or elastic_ranks():                 # whose every start has a store of its own
         return {}
     rank, ranks = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     is_master = rank == 0 and os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
     address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
     store = dist.TCPStore(address, port, ranks, is_master=is_master)
     return dict(store=dist.PrefixStore(f'start {restarts}', store), rank=rank, world_size=ranks)
+
+
+def elastic_ranks() -> int:
+    """Return the largest number of ranks that this run may have where machines come and go; else 0."""
+    return int(os.environ.get('MMSIMCLR_ELASTIC_RANKS') or 0)
 
 
 def stop() -> None:

@@ -43,7 +43,7 @@ class Run:
         """The last checkpoint."""
         return find_checkpoint(self.work_dir)
 
-    def embed(self, images: Any, **settings: Any) -> np.ndarray:
+    def embed(self, images: Any, **settings: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Return features, float32 [N, C], of a folder in its order, or of images as an Embedder takes them.
 
         ``settings`` are those of :class:`~mmsimclr.features.Embedder`. Large folders: ``mmsimclr embed``.
@@ -108,8 +108,8 @@ def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int =
         >>> run.embed('photos/').shape
         (4, 32)
     """
-    chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in
-              dict(max_images=None, split='train', held_out_share=0.05).items()}
+    given: dict[str, Any] = dict(max_images=None, split='train', held_out_share=0.05)
+    chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in given.items()}
     count = len(UnlabeledImageFolder(str(images), **chosen))
     if count < 2:
         raise InputError(f'{images} has one image, and the loss compares images: give two or more')

@@ -71,17 +71,19 @@ class HostileServer:
         if status or content is None:
             request.send_error(status or 404)
             return
-        start = 0
-        fresh = request.headers.get('If-Range') == self.etag or not self.honours_if_range
-        if requested and self.ranges and fresh:
-            start = int(re.fullmatch(r'bytes=(\d+)-', requested)[1])
+        start, stop = 0, len(content)
+        fresh = request.headers.get('If-Range', self.etag) == self.etag or not self.honours_if_range
+        is_part = bool(requested and self.ranges and fresh)
+        if is_part:
+            first, last = re.fullmatch(r'bytes=(\d+)-(\d*)', requested).groups()
+            start, stop = int(first), min(int(last) + 1, stop) if last else stop
         if start >= len(content):
             request.send_error(416)
             return
-        request.send_response(206 if start else 200)
-        if start:
-            request.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
-        body = content[start:]
+        request.send_response(206 if is_part else 200)
+        if is_part:
+            request.send_header('Content-Range', f'bytes {start}-{stop - 1}/{len(content)}')
+        body = content[start:stop]
         request.send_header('Content-Length', str(len(body)))
         if self.etag:
             request.send_header('ETag', self.etag)

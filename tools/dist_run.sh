@@ -4,18 +4,31 @@
 # On several machines run it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 # Where there is no GPU the processes are CPU processes that talk through gloo.
 # When a process dies all are started again, MAX_RESTARTS (0) times at most, and resume.
+# With NNODES=MIN:MAX machines may come and go; run the same on each, with MASTER_ADDR and PORT. Those that
+# there are share the batch that MAX would have, and go on with what the work directory holds.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' <"$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
 GPUS=$1 TOOL=$2
 # Bash's arithmetic would run what is in a text such as a[$(command)].
+case ${NNODES:-1} in
+    *[!0-9:]* | :* | *: | *:*:*) echo "NNODES must be a number of machines or MIN:MAX, got $NNODES" >&2; exit 2 ;;
+esac
 case $GPUS in
     '' | 0* | *[!0-9]*) echo "GPUS must be the number of processes on this machine, got $GPUS" >&2; exit 2 ;;
 esac
 NNODES=${NNODES:-1}
-if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
+if [[ "$NNODES" == *:* ]]; then
+    : "${MASTER_ADDR:?set it to the address of the machine that stays}"
+    RENDEZVOUS=(--nnodes "$NNODES" --rdzv-backend c10d --rdzv-endpoint "$MASTER_ADDR:${PORT:-29500}"
+                --rdzv-id "${JOB:-mmsimclr}" --rdzv-conf "last_call_timeout=${LAST_CALL:-30}"
+                ${LOCAL_ADDR:+--local-addr "$LOCAL_ADDR"})
+    MAX_RESTARTS=${MAX_RESTARTS:-100}                # that a machine went counts as one
+    export MMSIMCLR_ELASTIC_RANKS=$(( GPUS * ${NNODES#*:} ))
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1      # of which earlier starts' addresses would be read
+elif [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
     RENDEZVOUS=(--standalone)          # picks a free port
 else
     if [ "$NNODES" != 1 ]; then

@@ -4,9 +4,10 @@
 # On several machines run it on each, with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 # Where there is no GPU the processes are CPU processes that talk through gloo.
 # When a process dies all are started again, MAX_RESTARTS (0) times at most, and resume.
+# With NNODES=MIN:MAX machines may come and go; see dist_run.sh.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,6s/^# \{0,1\}//p' <"$0" >&2
+    sed -n '2,7s/^# \{0,1\}//p' <"$0" >&2
     exit 2
 fi
 export MMSIMCLR_COMMAND="bash$(printf ' %q' "$0" "$@")"  # what the result says the run was

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.files import is_remote
 from mmsimclr.registry import DATASETS
 
 
@@ -30,6 +31,18 @@ class FileDataset(BaseDataset):
         super().__init__(data_root=str(data_root), pipeline=list(pipeline), metainfo=metainfo,
                          indices=indices, test_mode=test_mode, lazy_init=lazy_init,
                          serialize_data=self.IS_SERIALIZED)
+
+    def _join_prefix(self) -> None:
+        if not is_remote(self.data_root):                       # of whose addresses MMEngine knows others
+            super()._join_prefix()
+
+    def __getitems__(self, indices: Sequence[int]) -> list:
+        """Return several items; torch's loader calls it with all indices of a batch."""
+        self.expect(indices)
+        return [self[index] for index in indices]
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Prepare for items that will be asked for next."""
 
     def keep_present(self, items: list[dict], where: str) -> list[dict]:
         """Return the items whose images are there, the others counted in a warning; refuse a split without.
@@ -134,6 +147,12 @@ class DatasetWrapper(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> list:
+        """Return several items, which the inner dataset may prepare for."""
+        if hasattr(self.dataset, 'expect'):
+            self.dataset.expect(indices)
+        return [self[index] for index in indices]
 
     def get_data_info(self, index: int) -> dict:
         """Return item ``index`` before the pipeline."""

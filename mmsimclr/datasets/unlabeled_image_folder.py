@@ -15,12 +15,13 @@ from mmengine.logging import print_log
 
 from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MachineError, MissingFileError
-from mmsimclr.files import is_tiff, opened_image
+from mmsimclr.files import RemoteFolder, is_remote, is_tiff, opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
 #: Of what LoadChannels reads besides; looked for in a folder without images of the others.
 ARRAY_EXTENSIONS = ('.npy', '.dcm')
+LIST_NAME = 'files.txt'
 MIN_HELD_OUT = 16
 NUM_PROBED = 256  # Almost always the first one will do.
 
@@ -80,6 +81,23 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     return sorted(images)
 
 
+def find_remote_images(folder: RemoteFolder, extensions: Sequence[str], recursive: bool) -> list[bytes]:
+    """List the images below an address as :func:`find_images` does; ``files.txt`` names a web server's."""
+    if folder.address.startswith('http'):
+        names = folder.read(LIST_NAME).decode().splitlines()
+    else:
+        sizes = folder.sizes()
+        folder.keep(sizes)
+        names = list(sizes)
+    names = [name.removeprefix('./') for name in names]
+    images = sorted(name.encode() for name in names if name.lower().endswith(tuple(extensions)) and not any(
+        part.startswith('.') for part in name.split('/')) and (recursive or '/' not in name))
+    if not images:
+        raise MissingFileError(f'no images at {folder.address}: looked for {", ".join(extensions)} among '
+                               f'{len(names)} files')
+    return images
+
+
 def _leads_to(is_kind: Callable[[], bool]) -> bool:
     """Ask an entry whether it is, or leads to, a file or a folder; a link to itself leads nowhere."""
     try:
@@ -90,8 +108,8 @@ def _leads_to(is_kind: Callable[[], bool]) -> bool:
         return False
 
 
-def is_image(path: str) -> bool:
-    """Return whether a file begins like an image that can be decoded; reads the header only."""
+def is_image(path: str | bytes) -> bool:
+    """Return whether a file, or its bytes, begins like an image that can be decoded, by its header."""
     try:
         if is_tiff(path):                               # of more bands than Pillow knows, perhaps
             return True
@@ -114,7 +132,8 @@ class UnlabeledImageFolder(FileDataset):
     are found as :func:`find_images` says, and ordered by their path relative to ``data_root``, byte by byte.
 
     Args:
-        data_root: The folder.
+        data_root: The folder, or an address (see :class:`mmsimclr.files.RemoteFolder`). A web server must
+            have ``files.txt`` there, one name on each line (``find . -type f > files.txt``).
         extensions: Endings of the files to take, upper or lower case alike; by default of images, or, where
             there are none, of ``.npy`` and ``.dcm``.
         recursive: Whether to look into the folders below ``data_root`` too.
@@ -157,12 +176,13 @@ class UnlabeledImageFolder(FileDataset):
     def full_init(self) -> None:
         if self._fully_initialized:
             return
+        self._remote = RemoteFolder(self.data_root) if is_remote(self.data_root) else None
         try:
-            paths = find_images(Path(self.data_root), self.extensions, self.recursive)
+            paths = self._find(self.extensions)
         except MissingFileError:
             paths = ()
             with suppress(MissingFileError):
-                paths = self._fallback and find_images(Path(self.data_root), self._fallback, self.recursive)
+                paths = self._fallback and self._find(self._fallback)
             if not paths:
                 raise
             self.extensions = self._fallback
@@ -180,11 +200,23 @@ class UnlabeledImageFolder(FileDataset):
         if len(self) and set(self.extensions) <= set(DEFAULT_EXTENSIONS):  # Your pipeline may read others.
             self._probe()
 
+    def _find(self, extensions: Sequence[str]) -> list[bytes]:
+        if self._remote:
+            return find_remote_images(self._remote, extensions, self.recursive)
+        return find_images(Path(self.data_root), extensions, self.recursive)
+
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
         """Return item ``idx`` as it enters the pipeline; a negative one counts from the end."""
-        return {'img_path': os.path.join(self.data_root, os.fsdecode(self._relative_path(idx))),
+        name = os.fsdecode(self._relative_path(idx))
+        item = {'img_path': os.path.join(self.data_root, name),
                 'sample_idx': idx if idx >= 0 else len(self) + idx}
+        return {**item, 'img': self._remote.read(name)} if self._remote else item
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Begin to read what is not on this machine."""
+        if self._fully_initialized and self._remote:
+            self._remote.read_ahead((os.fsdecode(self._relative_path(int(idx))), 0, None) for idx in indices)
 
     def __getitem__(self, idx: int) -> Any:
         """Return image ``idx`` after the pipeline; an unreadable one raises ``OSError``."""
@@ -209,11 +241,11 @@ class UnlabeledImageFolder(FileDataset):
     def _probe(self) -> None:
         """Fail now, not after an hour in a queue, where nothing at all can be read."""
         places = sorted({i * len(self) // NUM_PROBED for i in range(NUM_PROBED)})
-        paths = [self.get_data_info(place)['img_path'] for place in places]
-        if not any(map(is_image, paths)):
+        infos = (self.get_data_info(place) for place in places)
+        if not any(is_image(info.get('img') or info['img_path']) for info in infos):
             raise InputError(f'nothing readable below {self.data_root}: of {len(self)} files ending in '
-                             f'{", ".join(self.extensions)}, {len(paths)} were tried and none is an image, '
-                             f'among them {paths[0]}')
+                             f'{", ".join(self.extensions)}, {len(places)} were tried and none is an image, '
+                             f'among them {self.get_data_info(0)["img_path"]}')
 
 
 def _pack(paths: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import logging
+import os
 import re
 import tarfile
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +19,21 @@ from numpy import ndarray
 from mmsimclr.datasets.base import ArrayDataset, check_split
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, MIN_HELD_OUT, is_held_out
 from mmsimclr.errors import InputError, MissingFileError, UserError
-from mmsimclr.files import MAX_IMAGE_BYTES, atomic_writer, open_regular, read_npz, read_text
+from mmsimclr.files import (
+    MAX_IMAGE_BYTES,
+    RemoteFolder,
+    atomic_writer,
+    is_remote,
+    open_regular,
+    read_npz,
+    read_text,
+)
 from mmsimclr.registry import DATASETS
 
 INDEX_NAME = 'index.npz'
 CLASSES_NAME = 'classes.txt'
 TAR_BLOCK = tarfile.BLOCKSIZE
+MAX_OPEN = 128                              # shards of a process; 1024 files is the usual limit
 _CLASS, MAX_CLASS_BYTES = re.compile(rb'\s*[0-9]{1,9}\s*'), 64
 # As in WebDataset: the sample's key is the name up to the first dot after the folders.
 _MEMBER = re.compile(r'((?:.*/|)[^./]+)\.([^/]*)')
@@ -65,6 +77,26 @@ def read_index(folder: Path) -> ShardIndex:
         print_log(f'{folder} was written since it was indexed, or copied: the headers of all shards are '
                   f'read instead. To save the time, {mend}', 'current', logging.WARNING)
         return scan_shards(folder)
+    return index
+
+
+def read_remote_index(folder: RemoteFolder) -> ShardIndex:
+    """Return the index beside shards that are not on this machine; where they are listed it fits them."""
+    mend = 'index the shards where they are (tools/prepare_data/shards.py index), and bring index.npz there'
+    with tempfile.NamedTemporaryFile() as file:
+        try:
+            file.write(folder.read(INDEX_NAME))
+        except MissingFileError as error:
+            raise MissingFileError(f'{error}: {mend}') from None
+        file.flush()
+        index = _checked_index(read_npz(file.name, f'index of the shards at {folder.address}'))
+    sizes = dict(zip(index.names, index.sizes.tolist(), strict=True))
+    if not folder.address.startswith('http'):
+        present = folder.sizes()
+        if wrong := [name for name, size in sizes.items() if present.get(name) != size]:
+            raise InputError(f'{folder.address}/{wrong[0]} has {present.get(wrong[0], "no")} bytes, and '
+                             f'{sizes[wrong[0]]} in {INDEX_NAME}; {mend}')
+    folder.keep(sizes, index.times.tobytes().hex())
     return index
 
 
@@ -170,7 +202,8 @@ class WebDatasetShards(ArrayDataset):
 
     The arguments are those of :class:`~mmsimclr.datasets.base.FileDataset`. ``data_root``, the folder of the
     shards, may hold ``index.npz``, which ``python tools/prepare_data/shards.py index`` writes; else the
-    headers of all shards are read at the start. ``classes.txt``, if there, names the classes.
+    headers of all shards are read at the start. ``classes.txt``, if there, names the classes. It may be an
+    address (see :class:`mmsimclr.files.RemoteFolder`), and must hold the index then.
 
     ``split`` and ``held_out_share`` are as of :class:`~mmsimclr.datasets.UnlabeledImageFolder`; here an
     image's shard and place in it decide.
@@ -184,8 +217,9 @@ class WebDatasetShards(ArrayDataset):
 
     def read(self) -> None:
         root = Path(self.data_root)
-        index = read_index(root)
-        self.names = index.names
+        self._remote = RemoteFolder(self.data_root) if is_remote(self.data_root) else None
+        index = read_remote_index(self._remote) if self._remote else read_index(root)
+        self.names, self._files = index.names, {}
         for name in self.ROWS:
             setattr(self, name, getattr(index, name))
         if self.split != 'all':
@@ -195,23 +229,49 @@ class WebDatasetShards(ArrayDataset):
                 held_out[:] = False
             for name in self.ROWS:
                 setattr(self, name, getattr(self, name)[held_out == (self.split == 'held_out')])
-        if (root / CLASSES_NAME).is_file():
-            classes = read_text(root / CLASSES_NAME, 'a list of classes').splitlines()
-            self._metainfo.setdefault('classes', tuple(classes))
+        text = None
+        if self._remote:
+            with suppress(MissingFileError):
+                text = self._remote.read(CLASSES_NAME).decode()
+        elif (root / CLASSES_NAME).is_file():
+            text = read_text(root / CLASSES_NAME, 'a list of classes')
+        if text is not None:
+            self._metainfo.setdefault('classes', tuple(text.splitlines()))
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), '_files': {}}                     # another process opens its own
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Begin to read what is not on this machine."""
+        if self._fully_initialized and self._remote:
+            self._remote.read_ahead(map(self._range, map(int, indices)))
+
+    def _range(self, place: int) -> tuple[str, int, int]:
+        """Return the shard, first byte and length of an image with its header."""
+        return (self.names[self.shards[place]], int(self.offsets[place]) - TAR_BLOCK,
+                TAR_BLOCK + int(self.lengths[place]))
+
+    def _read(self, name: str, start: int, length: int) -> bytes:
+        if self._remote:
+            return self._remote.read(name, start, length)
+        file = self._files.get(name)
+        if file is None:
+            if len(self._files) >= MAX_OPEN:
+                self._files.pop(next(iter(self._files))).close()
+            # Forked processes share it, and none moves where another reads.
+            file = self._files[name] = open_regular(Path(self.data_root) / name)
+        return os.pread(file.fileno(), length, start)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
         """Return item ``idx`` as it enters the pipeline; a negative one counts from the end."""
         place = range(len(self))[idx]
-        path = Path(self.data_root) / self.names[self.shards[place]]
-        offset, label = int(self.offsets[place]), int(self.labels[place])
-        length = int(self.lengths[place])
-        if length > MAX_IMAGE_BYTES:
-            raise InputError(f'{path}: the image at {offset} has {length:,} bytes, and at most '
+        name, start, length = self._range(place)
+        path, offset, label = os.path.join(self.data_root, name), start + TAR_BLOCK, int(self.labels[place])
+        if length - TAR_BLOCK > MAX_IMAGE_BYTES:
+            raise InputError(f'{path}: the image at {offset} has {length - TAR_BLOCK:,} bytes, and at most '
                              f'{MAX_IMAGE_BYTES:,} are read')
-        with open_regular(path) as file:
-            file.seek(offset - TAR_BLOCK)
-            data = file.read(TAR_BLOCK + length)
+        data = self._read(name, start, length)
         try:
             header = tarfile.TarInfo.frombuf(data[:TAR_BLOCK], 'utf-8', 'surrogateescape')
         except tarfile.HeaderError:

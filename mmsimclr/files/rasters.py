@@ -191,7 +191,9 @@ def is_raster(data: bytes) -> bool:
         data.startswith(b'\x89PNG') and data[24:25] == b'\x10')
 
 
-def is_tiff(path: str | os.PathLike) -> bool:
-    """Whether a file begins as TIFF does."""
+def is_tiff(path: str | os.PathLike | bytes) -> bool:
+    """Whether a file, or its bytes, begins as TIFF does."""
+    if isinstance(path, bytes):
+        return path[:4] in TIFF_STARTS
     with open_regular(path) as file:
         return file.read(4) in TIFF_STARTS

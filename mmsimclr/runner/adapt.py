@@ -41,6 +41,7 @@ REPLACING = 'mmsimclr.ReplaceUnreadable'
 
 def adapt(config: Config) -> None:
     """Adapt a config that trains to its switches and to this machine, in place."""
+    share_batch(config)
     allow_bad_images(config)
     place_views(config)
     adapt_to_determinism(config)
@@ -48,6 +49,22 @@ def adapt(config: Config) -> None:
     save_atomically(config)
     scale_learning_rate(config)
     write_types_as_text(config)
+
+
+def share_batch(config: Config) -> None:
+    """Share the batch that an elastic run has on most ranks out to those that there are.
+
+    Raises:
+        ConfigError: If it does not divide by their number.
+    """
+    if most := distributed.elastic_ranks():
+        loader, ranks = config.train_dataloader, distributed.world_size()
+        batch = most * loader.batch_size
+        if batch % ranks:
+            raise ConfigError(f'the global batch of {batch} images, {loader.batch_size} on each of {most} '
+                              f'processes (train_dataloader.batch_size), cannot be shared out to {ranks}: it '
+                              'must divide by every number of processes that there may be')
+        loader.batch_size = batch // ranks
 
 
 def set_auto_scale_lr(config: Config) -> None:

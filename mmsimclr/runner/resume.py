@@ -14,6 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import LOCATIONS, canonical, differences
 from mmsimclr.config.errors import ConfigError
+from mmsimclr.distributed import elastic_ranks
 from mmsimclr.runner.loop import ResumableTrainLoop
 
 # Parts of a schedule's state that are no settings; those of the second line are of ReduceOnPlateauLR.
@@ -36,8 +37,11 @@ RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 def num_restarts() -> int:
-    """Return how often torchrun or Slurm have restarted this run, as the environment says."""
-    return sum(int(os.environ.get(name) or 0) for name in RESTARTS)
+    """Return how often torchrun or Slurm have restarted this run, as the environment says.
+
+    An elastic run counts as restarted: torchrun does not count the starts after a machine came or went.
+    """
+    return sum(int(os.environ.get(name) or 0) for name in RESTARTS) + bool(elastic_ranks())
 
 
 def may_be_restarted() -> bool:
@@ -161,8 +165,10 @@ def check_place(runner, meta: Mapping[str, Any], path: str) -> None:
             f'{type(runner.train_loop).__name__} would begin that epoch again: derive the loop from '
             'mmsimclr.runner.ResumableTrainLoop, or resume from the end of an epoch (--resume FILE)')
     if then.get('world_size', runner.world_size) != runner.world_size:
+        norms = '' if runner.cfg.get('sync_bn') else ', and batch norms see the images of one process'
         print_log(f'{path} was saved by {then["world_size"]} process(es), and there are {runner.world_size}: '
-                  'the run goes on with the same images, but not bit by bit', 'current', logging.WARNING)
+                  'weights, optimizer, schedule and the images and views of each step are kept; states of '
+                  f'random generators are not, sums are rounded otherwise{norms}', 'current', logging.WARNING)
 
 
 def schedules(runner) -> list:

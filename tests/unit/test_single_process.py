@@ -63,6 +63,8 @@ def test_a_restarted_run_meets_under_keys_of_its_own(monkeypatch):
         assert not place['store'].check(['address'])
         place['store'].set('address', restarts)
     assert server.get('start 2/address') == b'2'
+    monkeypatch.setenv('MMSIMCLR_ELASTIC_RANKS', '4')           # torchrun gives each start a store of its own
+    assert distributed._place_of_this_start() == {}
 
 
 def test_mpi_tells_mmengine_the_gpu_and_loaders_are_forked(monkeypatch):

@@ -12,7 +12,6 @@ from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_choice, check_image, check_int
 from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
-from mmsimclr.transforms.batch.fused_color import adjust_fused, triton
 from mmsimclr.transforms.batch.operators import OPERATIONS, operate
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
@@ -100,10 +99,15 @@ class DeviceViews:
             if got not in accepted:
                 raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
                                  f"{got!r}; make these views in the loader (views='loader')")
-        if fused and triton is None:
-            raise InputError('fused=True needs the package triton, which is not installed; fused=False makes '
-                             'the same colours')
-        self.fused, self.matmul = fused, check_choice(matmul, 'DeviceViews.matmul', ('float32', 'tf32'))
+        self.adjust_fused = None
+        if fused:
+            try:
+                from mmsimclr.transforms.batch.fused_color import adjust_fused
+            except ImportError as error:
+                raise InputError('fused=True needs the package triton, which is not installed; fused=False '
+                                 'makes the same colours') from error
+            self.adjust_fused = adjust_fused
+        self.matmul = check_choice(matmul, 'DeviceViews.matmul', ('float32', 'tf32'))
         self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style,
                                  grey_prob=grey_prob)
         self.interpolation = interpolation
@@ -145,9 +149,9 @@ class DeviceViews:
         """Return M = N · V views of images, [N, H, W, C]: float32 [M, size, C, size]."""
         images = images.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
         views = self._crop(images, parameters)
-        fused = self.fused and views.shape[2] == 3
+        fused = self.adjust_fused and views.shape[2] == 3
         if fused:
-            views = adjust_fused(views, parameters.order, parameters.factors, parameters.grey)
+            views = self.adjust_fused(views, parameters.order, parameters.factors, parameters.grey)
         else:
             views = adjust_batch(views, parameters.order, parameters.factors)
         grey = np.flatnonzero(parameters.grey)

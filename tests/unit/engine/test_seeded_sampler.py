@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import pytest
 import torch
@@ -37,15 +38,37 @@ def same(left: dict, right: dict) -> list[bool]:
     return [torch.equal(a, b) for i in left for a, b in zip(left[i], right[i], strict=True)]
 
 
-def test_order_is_that_of_mmengines_sampler_in_every_epoch():
-    ours, theirs = (cls(range(11), shuffle=True, seed=3) for cls in (SeededSampler, DefaultSampler))
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('round_up', [True, False])
+@pytest.mark.parametrize(('num_images', 'rank', 'ranks'), [
+    (11, 0, 1), (11, 0, 4), (11, 2, 4), (11, 3, 4), (3, 6, 7)])
+def test_order_is_that_of_mmengines_sampler_in_every_epoch(
+        monkeypatch, shuffle, round_up, num_images, rank, ranks):
+    monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, ranks))
+    ours, theirs = (cls(range(num_images), shuffle=shuffle, seed=3, round_up=round_up)
+                    for cls in (SeededSampler, DefaultSampler))
     orders = []
     for epoch in range(3):
         ours.set_epoch(epoch)
         theirs.set_epoch(epoch)
         orders.append(list(theirs))
         assert list(ours) == orders[-1]
-    assert orders[0] != orders[1]
+        ours.pass_over(2)
+        assert list(ours) == orders[-1][2:] and list(ours) == orders[-1]
+    assert (orders[0] != orders[1]) == (shuffle and len(orders[0]) > 1)
+
+
+def test_an_epoch_of_millions_takes_eight_bytes_an_image():
+    sampler = SeededSampler(range(1_000_000), shuffle=True, seed=3)
+    tracemalloc.start()
+    try:
+        indices = iter(sampler)
+        first, _ = next(indices), next(indices)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(first, SampleIndex) and 0 <= first < 1_000_000
+    assert peak < 9_000_000                                     # a list of them: 36 MB
 
 
 def test_indices_carry_seed_and_epoch():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 from tiny_run import PACK_IMAGE, tiny_config, tiny_runner
 
@@ -10,7 +11,7 @@ from mmsimclr.config import ConfigError, check_config, load_config
 from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
 from mmsimclr.runner import RunError, build_runner
-from mmsimclr.runner.adapt import adapt, place_views
+from mmsimclr.runner.adapt import adapt, place_views, share_batch
 from mmsimclr.transforms import (
     DeviceViews,
     LoadImage,
@@ -209,3 +210,22 @@ def test_a_batch_that_is_lost_between_processes_ends_the_run(tmp_path):
     config.train_dataloader.update(num_workers=1, timeout=3, collate_fn=dict(type=lose_batch))
     with pytest.raises(RunError, match=r'sent nothing for 3 s \(train_dataloader\.timeout\)'):
         build_runner(config).train()
+
+
+@pytest.mark.parametrize('ranks, own', [(1, 24), (2, 12), (3, 8), (4, 6)])
+def test_an_elastic_run_shares_its_batch_out_to_the_ranks_there_are(ranks, own, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_ELASTIC_RANKS', '4')
+    monkeypatch.setattr('mmsimclr.distributed.world_size', lambda: ranks)
+    config = Config(dict(train_dataloader=dict(batch_size=6)))
+    share_batch(config)
+    assert config.train_dataloader.batch_size == own
+
+
+def test_a_batch_that_does_not_divide_is_refused_and_another_run_keeps_its_own(monkeypatch):
+    monkeypatch.setattr('mmsimclr.distributed.world_size', lambda: 5)
+    config = Config(dict(train_dataloader=dict(batch_size=6)))
+    share_batch(config)
+    assert config.train_dataloader.batch_size == 6
+    monkeypatch.setenv('MMSIMCLR_ELASTIC_RANKS', '4')
+    with pytest.raises(ValueError, match=r'24 images, 6 on each of 4.*shared out to 5'):
+        share_batch(config)

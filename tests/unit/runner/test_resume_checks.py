@@ -237,6 +237,14 @@ def test_a_restarted_run_resumes_without_being_told(launcher, tmp_path, monkeypa
     assert runner.message_hub.get_info('started_at_iteration') == 2
 
 
+def test_an_elastic_run_resumes_though_torchrun_counts_no_restart(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSIMCLR_ELASTIC_RANKS', '1')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
+    run(tmp_path, 2)
+    again = run(tmp_path, 4, custom_hooks=[dict(type='RunSummaryHook')], experiment_name='again')
+    assert again.message_hub.get_info('started_at_iteration') == 4
+
+
 def test_a_seed_that_the_sampler_has_of_its_own_stays(tmp_path):
     first = run(tmp_path / 'a', 1, train_dataloader__sampler__seed=7)
     resumed = run(tmp_path / 'b', 2, tmp_path / 'a' / 'epoch_1.pth', train_dataloader__sampler__seed=7)

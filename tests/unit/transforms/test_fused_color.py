@@ -72,7 +72,8 @@ print(len(triton.compile(source, target=GPUTarget('cuda', 90, 32)).asm['cubin'])
 
 
 def test_without_triton_the_kernel_is_refused(monkeypatch):
-    monkeypatch.setattr(device_views, 'triton', None)
+    monkeypatch.setitem(sys.modules, 'triton', None)
+    monkeypatch.delitem(sys.modules, 'mmsimclr.transforms.batch.fused_color', raising=False)
     with pytest.raises(ValueError, match='fused=True needs the package triton'):
         DeviceViews(fused=True)
     DeviceViews()
