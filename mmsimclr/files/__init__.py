@@ -5,7 +5,7 @@ from .download import DownloadError, UnreachableError, download, locked_file, un
 from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
 from .progress import ProgressLine
-from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, is_tiff, picture_values, raster_of
+from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, picture_values, raster_of
 from .reading import (
     check_fields,
     open_regular,
