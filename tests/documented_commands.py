@@ -43,7 +43,8 @@ REHEARSED = {
     'mmsimclr benchmark linear_1xb64-coslr-40e_folder work_dirs/photos data_root=labelled': (
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
         'test_dataloader.num_workers=0'),
-    'mmsimclr benchmark knn_folder --init random data_root=labelled': _SMALL,
+    'mmsimclr benchmark knn_folder --init random random_encoder.depth=18 data_root=labelled '
+    '--work-dir work_dirs/random': _SMALL,
     'mmsimclr benchmark knn_folder resnet18.pth data_root=labelled --work-dir work_dirs/theirs': _SMALL,
     'mmsimclr compare work_dirs/knn_folder/result.json work_dirs/theirs/result.json': (),
     'mmsimclr summarize work_dirs --out summary.html': (),
