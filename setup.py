@@ -57,6 +57,8 @@ setup(
                        "tensorflow>=2.16; sys_platform != 'linux' or platform_machine != 'x86_64'"],
         'timm': ['timm'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
+        'timm': ['timm'],
+        'hub': ['huggingface_hub'],
         'studies': ['submitit'],
         'stores': ['obstore'],
         'report': ['pacmap', 'faiss-cpu', 'pyarrow'],

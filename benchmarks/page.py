@@ -85,11 +85,12 @@ benchmarks/gpu/check.sh wheels/
 benchmarks/gpu/cifar10.sh parts/
 ```
 
-The first takes nine minutes: tests that need a GPU, a profile, measurements. The second trains on CIFAR-10 and
-evaluates linearly. Both need the tree, and a folder of wheels where packages are missing, and no network. Each
-writes its JSON early, and the same command goes on with what is left. `cifar10.sh` takes the dataset in parts
-that may arrive one after the other, compares their md5 sums, and trains in a process that outlives the shell:
-call it until its status is no longer 75. `QUICK=1` rehearses both on a CPU. Neither has run on a GPU yet.
+The first takes nine minutes: tests that need a GPU, a profile, measurements. The second trains on CIFAR-10
+and evaluates linearly. Both need the tree, and a folder of wheels where packages are missing, and no network.
+Each writes its JSON early, and the same command goes on with what is left. `cifar10.sh` takes the dataset in
+parts that may arrive one after the other, compares their md5 sums, and trains in a process that outlives the
+shell: call it until its status is no longer 75. `QUICK=1` rehearses both on a CPU. Neither has run on a GPU
+yet.
 
 How views are made on the device: [decision 7](../decisions/0007-views-on-the-device.md). What a step sends
 over the wire on many GPUs: [scaling](../explanation/scaling.md).

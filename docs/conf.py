@@ -1,9 +1,9 @@
 """The site: `make docs`. Pages are Markdown; those of Python and of the commands come from the code."""
 
+import ast
 import os
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,11 +25,25 @@ nb_execution_mode = 'off'                                     # the tests execut
 # A page for each name that a room exports.
 PUBLIC = ('checkpoints', 'checkpoints.export', 'config', 'datasets', 'engine', 'evaluation', 'features',
           'files', 'models', 'protocols', 'reporting', 'runner', 'studies', 'transforms')
-EXPORTED = {f'mmsimclr.{room}': import_module(f'mmsimclr.{room}').__all__ for room in PUBLIC}
+
+
+def exported(room: str) -> list[str]:
+    """Return the names that the __init__.py of a room takes from the files beside it."""
+    tree = ast.parse((ROOT / 'mmsimclr' / room.replace('.', '/') / '__init__.py').read_text(encoding='utf-8'))
+    return sorted((alias.asname or alias.name for node in tree.body
+                   if isinstance(node, ast.ImportFrom) and node.level for alias in node.names), key=str.lower)
+
+
+EXPORTED = {f'mmsimclr.{room}': exported(room) for room in PUBLIC}
 for _name, _module in mmsimclr._LAZY.items():
     if _name not in EXPORTED.setdefault(_module, []):
         EXPORTED[_module].append(_name)
 autosummary_context = dict(exported=EXPORTED)
+# Pages of names that are gone, from an earlier build.
+for page in (ROOT / 'docs/reference/api').glob('*.rst'):
+    _room, _, _name = page.stem.rpartition('.')
+    if page.stem not in EXPORTED and _name not in EXPORTED.get(_room, [_name]):
+        page.unlink()
 autodoc_typehints = 'signature'
 autodoc_member_order = 'bysource'
 autodoc_preserve_defaults = True

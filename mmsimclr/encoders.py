@@ -63,6 +63,12 @@ def described(config: Mapping[str, Any], stages: Sequence[str] = ()) -> dict[str
     return {**config, **(kind.arguments_for(stages) if stages and hasattr(kind, 'arguments_for') else {})}
 
 
+def with_named_type(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an encoder's config whose type, if that is a class, is its registered name."""
+    kind = config.get('type')
+    return {**config, **({'type': registered_name(kind) or kind} if callable(kind) else {})}
+
+
 def _class_of(config: Mapping[str, Any]) -> Any:
     return config['type'] if callable(config['type']) else MODELS.get(config['type'])
 
@@ -154,9 +160,12 @@ def features_by_stage(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     names = getattr(backbone, 'stage_names', None)
     maps = [output for output in outputs if isinstance(output, Tensor) and output.ndim == 4]
     if names is None:
-        order = ('layer4', 'layer3', 'layer2', 'layer1', 'stem')
-        places = [round(math.log2(each.shape[-1] / maps[-1].shape[-1])) for each in maps]
-        names = [order[place] if place in range(5) else '' for place in places]
+        order, place, names = ('layer4', 'layer3', 'layer2', 'layer1', 'stem'), 0, []
+        for number, each in reversed([*enumerate(maps)]):
+            ratio = each.shape[-1] / maps[min(number + 1, len(maps) - 1)].shape[-1]
+            # Half of 3 may be 1 or 2.
+            place += max(1, int(math.log2(ratio) + 0.4)) if ratio > 1 else 0
+            names.insert(0, order[place] if place < len(order) else '')
     found = dict(zip(names, maps, strict=True))
     found.pop('', None)
     return {**found, 'pooled': _map_or_vectors(backbone, outputs)}

@@ -1,14 +1,14 @@
 """Exploring a folder of images: a look at it, minutes of pre-training, and the page of what it shows."""
 
-import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 import torch
+from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
 from mmsimclr.datasets import UnlabeledImageFolder
@@ -93,12 +93,12 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     """Return sizes and epochs that fit into the time, as measured here; what was planned before stays."""
     path = folder / 'plan.json'
     if path.is_file():
-        plan = read_json(path, 'a plan')
+        plan: dict = read_json(path, 'a plan')
         if plan['minutes'] != minutes:
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
         return plan
-    sizes = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
+    sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]
     for view_px, width in sizes:
         seconds = seconds_per_image(dataset, [*sides], view_px, width)
@@ -123,7 +123,7 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
     model = SimCLR(ResNet(18, base_channels=width), NonLinearNeck(8 * width, 8 * width, 128),
                    ContrastiveHead(temperature=0.2)).to(device)
     seen = UnlabeledImageFolder(dataset.data_root, pipeline=[simclr_views(view_px, scale=(0.2, 1.0))])
-    few = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
+    few: Subset = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
     times = [time.perf_counter()]
     for views in DataLoader(few, batch_size):
         model.loss([view.to(device) for view in views])['loss'].backward()
@@ -147,18 +147,7 @@ def accuracy_of_labels(labels: dict[str, str], root: Path, checkpoint: str | Pat
     truth, indices = torch.tensor([names.index(name) for name in labels.values()]), torch.arange(len(labels))
     hits = sum(int(knn_votes(rows[[i]], rows[indices != i], truth[indices != i], len(names),
                              min(K, len(rows) - 1)).argmax() == truth[i]) for i in indices.tolist())
-    low, high = wilson_interval(hits, len(rows))
+    low, high = binomtest(hits, len(rows)).proportion_ci(method='wilson')
     return (f'accuracy {100 * hits / len(rows):.0f} % (95 % interval {100 * low:.0f} to {100 * high:.0f}): '
             f'each of {len(rows)} labelled images by its {min(K, len(rows) - 1)} nearest others, '
             f'{len(names)} labels')
-
-
-def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's interval of a share, hits of total; z is the normal quantile, by default of 95 %.
-
-    Source:
-        Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
-    """
-    share, spread = hits / total, z * z / total
-    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return (share + spread / 2 - half) / (1 + spread), (share + spread / 2 + half) / (1 + spread)

@@ -61,7 +61,7 @@ def _find(module: str, name: str) -> Any:
     raise AttributeError(f'module {module!r} has no attribute {name!r}')
 
 
-def run_after(spec: ModuleSpec, action: Callable[[ModuleType], None]) -> ModuleSpec:
+def run_after(spec: ModuleSpec, action: Callable[[ModuleType], object]) -> ModuleSpec:
     """Have a function called with a module as soon as it is imported."""
     execute = spec.loader.exec_module
 

@@ -43,7 +43,7 @@ class Run:
         """The last checkpoint."""
         return find_checkpoint(self.work_dir)
 
-    def embed(self, images: Any, **settings: Any) -> np.ndarray:
+    def embed(self, images: Any, **settings: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Return features, float32 [N, C], of a folder in its order, or of images as an Embedder takes them.
 
         ``settings`` are those of :class:`~mmsimclr.features.Embedder`. Large folders: ``mmsimclr embed``.
@@ -72,7 +72,7 @@ class Run:
                             **settings)
 
 
-def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *,
+def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int = 100, *,
              work_dir: str | Path | None = None, config: str | Path = CONFIG, **options: Any) -> Run:
     """Pre-train an encoder on a folder of images of any depth, without labels.
 
@@ -81,7 +81,9 @@ def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *
 
     Args:
         images: The folder.
-        encoder: ``'resnet18'`` to ``'resnet152'``.
+        encoder: ``'resnet18'`` to ``'resnet152'``; ``'timm:convnext_atto'`` or any other name of timm; or the
+            config of any encoder, ``dict(type=..., ...)``. Those but ResNets want another ``config``, one
+            with AdamW.
         epochs: How often each image is seen.
         work_dir: Folder of logs and checkpoints; by default ``work_dirs/`` and the name of the folder.
         config: Name or path of the config; the default is meant for CPUs and small GPUs.
@@ -106,8 +108,8 @@ def pretrain(images: str | Path, encoder: str = 'resnet18', epochs: int = 100, *
         >>> run.embed('photos/').shape
         (4, 32)
     """
-    chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in
-              dict(max_images=None, split='train', held_out_share=0.05).items()}
+    given: dict[str, Any] = dict(max_images=None, split='train', held_out_share=0.05)
+    chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in given.items()}
     count = len(UnlabeledImageFolder(str(images), **chosen))
     if count < 2:
         raise InputError(f'{images} has one image, and the loss compares images: give two or more')

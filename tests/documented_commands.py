@@ -28,21 +28,23 @@ LAUNCHERS = {
 # Those that may be run as they stand, anywhere: they read, print and end.
 RUN = ('mmsimclr configs list', 'mmsimclr doctor', 'mmsimclr zoo list', 'mmsimclr zoo info',
        'python tools/model_zoo.py list', 'python tools/model_zoo.py info', 'python -m mmsimclr.doctor')
-# Those of the first page and of the tutorials, in the order in which a reader types them, with what makes them
-# small: the fixture `walk` of tests/e2e/test_tutorials.py runs them.
+# Those of the README's first screen and of the tutorials, with what makes them small, which
+# tests/e2e/test_tutorials.py runs in the order in which a reader comes by.
 _SMALL = ('protocol.resize_px=32', 'protocol.crop_px=32')
 REHEARSED = {
     'make quickstart': (
-        'epochs=1', 'width=4', 'train_dataloader.dataset.num_images=256', 'custom_hooks.2.bank.num_images=100',
-        'custom_hooks.2.queries.num_images=50', 'custom_hooks.3.num_images=16',
-        'custom_hooks.3.held_out.num_images=16'),
-    'mmsimclr explore photos --minutes 10': (),
-    'mmsimclr explore photos --minutes 10 --labels labels.csv': (),
+        'epochs=1', 'width=4', 'train_dataloader.dataset.num_images=256',
+        'custom_hooks.2.bank.num_images=100', 'custom_hooks.2.queries.num_images=50',
+        'custom_hooks.3.num_images=16', 'custom_hooks.3.held_out.num_images=16'),
+    'mmsimclr explore photos --minutes 10': ('--minutes', '0.02'),
+    'mmsimclr explore photos --minutes 10 --labels labels.csv': ('--minutes', '0.02'),
     'mmsimclr report work_dirs/photos --images photos': ('--map', 'pca'),
     'mmsimclr benchmark knn_folder work_dirs/photos data_root=labelled': _SMALL,
     'mmsimclr benchmark linear_1xb64-coslr-40e_folder work_dirs/photos data_root=labelled': (
-        'train_cfg.max_epochs=1', 'train_dataloader.num_workers=0', 'test_dataloader.num_workers=0'),
-    'mmsimclr benchmark knn_folder --init random data_root=labelled': _SMALL,
+        'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
+        'test_dataloader.num_workers=0'),
+    'mmsimclr benchmark knn_folder --init random random_encoder.depth=18 data_root=labelled '
+    '--work-dir work_dirs/random': _SMALL,
     'mmsimclr benchmark knn_folder resnet18.pth data_root=labelled --work-dir work_dirs/theirs': _SMALL,
     'mmsimclr compare work_dirs/knn_folder/result.json work_dirs/theirs/result.json': (),
     'mmsimclr summarize work_dirs --out summary.html': (),
@@ -77,9 +79,8 @@ def run_command(words: list[str]) -> None:
         args = [args[1].rpartition('.')[2], *args[2:]]
     elif program.startswith('python'):
         name, *args = args
-        command = next(each for each in runpy.run_path(str(ROOT / name)).values() if isinstance(each, click.Command))
-    elif program == 'make':                                  # make quickstart is tools/quickstart.py
-        pass
+        command = next(value for value in runpy.run_path(str(ROOT / name)).values()
+                       if isinstance(value, click.Command))
     done = CliRunner(catch_exceptions=False).invoke(command, args)
     assert done.exit_code == 0, (words, done.output[-2000:])
 

@@ -53,13 +53,15 @@ class _Candidate:
         return {key: self.state_dict[name] for key, name in self.names.items()}
 
 
-def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWeights:
+def find_encoder(checkpoint: Checkpoint, select: str | None = None,
+                 keys: Sequence[str] = ()) -> EncoderWeights:
     """Recognise the layout of a checkpoint and return its encoder.
 
     An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
     stem and four stages under any prefix, numbered, or under Detectron2's names. Where there are several,
     ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix; by default, the one that is no slowly moving copy.
+    its prefix; by default, the one that is no slowly moving copy. Where none is found, tensors of the names
+    ``keys`` are taken for one.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
@@ -71,13 +73,17 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None) -> EncoderWe
     find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in find(place, state_dict)]
+    of_any_kind = 'type' in stated or not candidates
+    if not candidates and keys:
+        candidates = [candidate for place, state_dict in state_dicts.items()
+                      for candidate in _of_names(place, state_dict, keys)]
     if not candidates:
         raise _nothing_found(checkpoint, state_dicts)
     chosen = _choose(checkpoint, candidates, select)
     tensors = chosen.tensors
     check_finite(tensors, checkpoint.path)
     try:
-        settings = {} if 'type' in stated else infer_architecture(tensors)
+        settings = {} if of_any_kind else infer_architecture(tensors)
     except UnsupportedEncoderError as error:
         raise UnsupportedEncoderError(f'{checkpoint.path}: {error}') from error
     layout = _layout(checkpoint, chosen)
@@ -127,6 +133,15 @@ def find_state_dicts(tree: Mapping, place: str = '', above: tuple[int, ...] = ()
             yield from find_state_dicts(value, f'{place}.{key}' if place else str(key), (*above, id(tree)))
     if tensors:
         yield place, tensors
+
+
+def _of_names(place: str, state_dict: Mapping[str, Tensor], keys: Sequence[str]) -> Iterator[_Candidate]:
+    """Yield the encoder in a state dict that has tensors of these names, under any prefix."""
+    bare = {key: key.removeprefix('model.') for key in keys}                     # of TimmEncoder
+    for prefix in _prefixes(state_dict, next(iter(bare.values()))):
+        names = {key: f'{prefix}{name}' for key, name in bare.items()}
+        if all(name in state_dict for name in names.values()):
+            yield _Candidate(place, prefix, names, state_dict, "the backbone's own names")
 
 
 def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
@@ -296,8 +311,8 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
     if 'ema_state_dict' in checkpoint.tree and 'mmengine_version' in meta:
         # MMEngine's EMAHook swaps them when it saves.
         average = ', raw weights' if place.startswith('ema_state_dict') else ', moving average'
-    if chosen.style == 'Detectron2':
-        kind = 'Detectron2'
+    if chosen.style not in ('torchvision', 'numbered'):
+        kind = chosen.style
     elif RECORD_KEY in meta and not prefix:
         kind = 'mmsimclr, encoder only'
     elif 'classy_state_dict' in place or '_feature_blocks.' in prefix:

@@ -13,7 +13,7 @@ from mmengine.model import update_init_info
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmsimclr.checkpoints import tensorflow, zoo, zoo_index
+from mmsimclr.checkpoints import hub, tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale, check_finite
 from mmsimclr.checkpoints.errors import IncompleteEncoderError, LayoutError, UnsupportedEncoderError, listed
@@ -36,13 +36,15 @@ def find_checkpoint(source: str | Path) -> Path:
     """Return the file that a source means, fetching it if it is not here.
 
     A source is a file; a work directory (its ``last_checkpoint``) or a folder with one checkpoint; a
-    TensorFlow checkpoint's prefix or folder; an ``http(s)://`` or ``file://`` address; or a name of the model
-    zoo. Raise FileNotFoundError, with the nearest name, if it is none of these, and CheckpointError if a
-    folder holds several, or fetching fails.
+    TensorFlow checkpoint's prefix or folder; an ``http(s)://`` or ``file://`` address; ``hf://owner/name`` of
+    the Hugging Face Hub; or a name of the model zoo. Raise FileNotFoundError, with the nearest name, if it is
+    none of these, and CheckpointError if a folder holds several, or fetching fails.
     """
     text = str(source)
     if re.match(r'(https?|file)://', text):
         return zoo.fetch_url(text)
+    if text.startswith('hf://'):
+        return hub.fetch_from_hub(text)
     path = Path(source).expanduser()
     if '\0' in text or len(os.fsencode(path.name)) > 240:        # with an ending, at most 255 bytes
         raise MissingFileError(f'no checkpoint at {text[:80]!r}...: no file can have that name')
@@ -78,16 +80,16 @@ def _checkpoint_in(folder: Path) -> Path:
     return min(files, key=lambda path: SUFFIXES.index(path.suffix))
 
 
-def read_encoder(source: str | Path, select: str | None = None) -> EncoderWeights:
+def read_encoder(source: str | Path, select: str | None = None, keys: Sequence[str] = ()) -> EncoderWeights:
     """Read the encoder of a source (see :func:`find_checkpoint`), whatever library wrote it.
 
-    ``select`` is the address of the encoder to take, where the file has several. Raise CheckpointError if the
-    file is damaged, would run code, or no encoder is recognised in it.
+    ``select`` is the address of the encoder to take, where the file has several. If none is recognised, it is
+    the tensors named ``keys``. Raise CheckpointError if the file is damaged, would run code, or has neither.
     """
     path = find_checkpoint(source)
     if tensorflow.is_tensorflow(path):
         return tensorflow.read_tensorflow_encoder(path, select)
-    return find_encoder(read_checkpoint(path), select)
+    return find_encoder(read_checkpoint(path), select, keys)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
 
     Args:
         backbone: A ResNet with torchvision's keys: :class:`mmsimclr.models.ResNet`, or that of mmpretrain,
-            mmdet, mmseg, torchvision (without its ``fc``) or timm.
+            mmdet, mmseg, torchvision (without its ``fc``) or timm; or any other, of a file that has its keys.
         source: See :func:`find_checkpoint`; or the result of :func:`read_encoder`.
         select: Address of the encoder to take, where the file has several.
         unused: Prefixes of tensors that may stay unused: ``('layer4.',)`` for a backbone of three stages.
@@ -140,8 +142,10 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
         UnsupportedEncoderError: If the backbone cannot do as the encoder: TensorFlow's max pool, say.
         FileNotFoundError, CheckpointError: As :func:`read_encoder`.
     """
-    weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
-    module, settings = unwrap_model(backbone), weights.settings
+    module = unwrap_model(backbone)
+    keys = [key for key in module.state_dict() if not key.endswith(COUNTER)]
+    weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select, keys)
+    settings = weights.settings
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
     tensors = _matching_tensors(module, offered, weights.path, (
         f'The file was read as: {weights.layout}, {weights.kind}. Build the backbone as the encoder is, '

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmsimclr.checkpoints import key_maps
 from mmsimclr.checkpoints.encoder_weights import UNIT_RANGE, EncoderWeights, check_finite
 from mmsimclr.checkpoints.errors import (
     CheckpointError,
@@ -22,14 +23,6 @@ from mmsimclr.checkpoints.errors import (
     LayoutError,
     UnsupportedEncoderError,
     listed,
-)
-from mmsimclr.checkpoints.key_maps import (
-    NORM_VARIABLES,
-    TensorFlow1Names,
-    TensorFlow2Names,
-    infer_depth,
-    norm_of,
-    official_convolutions,
 )
 from mmsimclr.checkpoints.layouts import infer_architecture
 from mmsimclr.errors import MissingFileError
@@ -44,7 +37,7 @@ OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 # Lists that Keras and the official SavedModels keep beside the model's own structure.
 BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
                'keras_api'}
-Names = type[TensorFlow1Names] | type[TensorFlow2Names]
+Names = type[key_maps.TensorFlow1Names] | type[key_maps.TensorFlow2Names]
 # From the key of a tensor to the name and the shape of its variable.
 Wanted = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -209,7 +202,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
     try:
         form.refuse_other_networks(names, lambda name: variables[prefix + name].shape)
-        depth = infer_depth(names)
+        depth = key_maps.infer_depth(names)
         if depth == 200:
             raise UnsupportedEncoderError('a ResNet-200')
     except UnsupportedEncoderError as error:
@@ -223,11 +216,11 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
         shapes = MODELS.build(dict(
             type='mmsimclr.ResNet', depth=depth, width_multiplier=channels / 64, project_first_shortcut=True,
             stem='cifar' if stem_px == 3 else 'imagenet')).state_dict()
-    wanted, convolutions = {}, official_convolutions(depth)
+    wanted, convolutions = {}, key_maps.official_convolutions(depth)
     for key, (conv, norm) in zip(convolutions, form.layer_names(convolutions), strict=True):
         width_out, width_in, height, width = shapes[f'{key}.weight'].shape
         wanted[f'{key}.weight'] = f'{conv}/kernel', (height, width, width_in, width_out)
-        wanted |= _norm(norm_of(key), norm, width_out)
+        wanted |= _norm(key_maps.norm_of(key), norm, width_out)
     tensors = _collect(variables, prefix, wanted, f'a ResNet-{depth}')
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':
@@ -246,7 +239,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
 def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Names, str, tuple[str, ...]]:
     """Return the form and prefix of the encoder to take, and the addresses of the others."""
     found = {}
-    for form in (TensorFlow1Names, TensorFlow2Names):
+    for form in (key_maps.TensorFlow1Names, key_maps.TensorFlow2Names):
         matches = filter(None, map(form.variable.fullmatch, variables))
         found |= dict.fromkeys(sorted({match[1] for match in matches}), form)
     if not found:
@@ -263,7 +256,7 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
 
 def _norm(key: str, name: str, channels: int) -> Wanted:
     return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
-            for ours, theirs in NORM_VARIABLES.items()}
+            for ours, theirs in key_maps.NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import (
-    allow_changed_option,
-    command,
-    command_line,
-    config_options,
-    device_option,
-    launcher_options,
-)
+from mmsimclr.cli import options
 
 
-@command()
+@options.command()
 @click.argument('config')
 @click.argument('checkpoint', required=False)
 @click.option('--init', type=click.Choice(['checkpoint', 'random']), default='checkpoint',
@@ -30,10 +23,10 @@ from mmsimclr.cli.options import (
               help='Go on with an interrupted training from the newest checkpoint in the work dir.')
 @click.option('--dedupe', is_flag=True, help='List test images that show the same picture as a training '
               'image, in duplicates.csv in the work dir.')
-@allow_changed_option
-@device_option
-@config_options
-@launcher_options
+@options.allow_changed_option
+@options.device_option
+@options.config_options
+@options.launcher_options
 def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_dir: str | None,
               select: str | None, feature_cache: str | None, resume: bool, dedupe: bool,
               allow_changed: tuple[str, ...], device: str, cfg_options: dict, launcher: str) -> None:
@@ -54,9 +47,9 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
         click.echo(check_benchmark(settings, checkpoint, select))
         return
     settings.launcher, settings.resume = launcher, resume or settings.get('resume', False)
-    settings.allow_changed, settings.go_on = list(allow_changed), resume_command(command_line())
+    settings.allow_changed, settings.go_on = list(allow_changed), resume_command(options.command_line())
     result = run_benchmark(settings, checkpoint, config_path=settings.filename, select=select,
-                           cache_dir=feature_cache, device=device, command=command_line(),
+                           cache_dir=feature_cache, device=device, command=options.command_line(),
                            dedupe=dedupe)
     if distributed.rank() == 0:
         click.echo(result_text(result))
@@ -64,14 +57,14 @@ def benchmark(config: str, checkpoint: str | None, init: str, check: bool, work_
     distributed.stop()
 
 
-@command()
+@options.command()
 @click.argument('config')
 @click.argument('checkpoint')
 @click.argument('images')
 @click.option('--out', required=True, help='Folder of the pictures.')
 @click.option('--score', type=float, default=0.3, help='Draw detections from this score on.')
-@device_option
-@config_options
+@options.device_option
+@options.config_options
 def predict(config: str, checkpoint: str, images: str, out: str, score: float, device: str,
             cfg_options: dict) -> None:
     """Draw what a fine-tuned model finds.

@@ -2,26 +2,18 @@
 
 import click
 
-from mmsimclr.cli.options import (
-    GOES_ON,
-    Several,
-    command,
-    command_line,
-    config_options,
-    device_option,
-    launcher_options,
-)
+from mmsimclr.cli import options
 
 
-@command(interrupted=GOES_ON)
+@options.command(interrupted=options.GOES_ON)
 @click.argument('source')
 @click.argument('checkpoint')
 @click.option('--out', required=True, help='FILE.npz, or a folder for memory-mapped arrays.')
 @click.option('--dataset-key', metavar='KEY', help='Place of the dataset in the config.  [default: that of '
               'test_dataloader, val_dataloader or train_dataloader, the first there is]')
-@config_options
-@click.option('--stages', cls=Several, multiple=True, default=['pooled'], help='pooled, stem, layer1 ..., '
-              'projection, projection.hidden1 ...')
+@options.config_options
+@click.option('--stages', cls=options.Several, multiple=True, default=['pooled'],
+              help='pooled, stem, layer1 ..., projection, projection.hidden1 ...')
 @click.option('--dtype', default='float32', help='float32 or float16.')
 @click.option('--normalise', is_flag=True, help='Scale each feature to length 1.')
 @click.option('--resize-px', type=int, help='Short side.  [default: 256, CIFAR stem 32]')
@@ -31,8 +23,8 @@ from mmsimclr.cli.options import (
 @click.option('--verify', is_flag=True, help='Know images by their content, not by their time of writing.')
 @click.option('--batch-size', type=int, default=64, help='Images per step of each process.')
 @click.option('--num-workers', type=int, default=2, help='Loader processes of each process.')
-@device_option
-@launcher_options
+@options.device_option
+@options.launcher_options
 def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_options: dict,
           stages: tuple[str, ...], dtype: str, normalise: bool, resize_px: int | None, crop_px: int | None,
           select: str | None, skip_unreadable: bool, verify: bool, batch_size: int, num_workers: int,
@@ -51,20 +43,20 @@ def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_o
                         resize_px=resize_px, crop_px=crop_px, select=select)
     with ProgressLine() as progress:
         features = extract_to_files(embedder, images, out, dtype=dtype, num_workers=num_workers,
-                                    command=command_line(), skip_unreadable=skip_unreadable, verify=verify,
-                                    progress=progress)
+                                    command=options.command_line(), skip_unreadable=skip_unreadable,
+                                    verify=verify, progress=progress)
     if distributed.rank() == 0:
         click.echo(f'{out}: {features}')
     distributed.stop()
 
 
-@command()
+@options.command()
 @click.argument('images', nargs=-1, required=True, metavar='IMAGE...')
 @click.option('--index', required=True, metavar='FEATURES', help='Features to search, from mmsimclr embed.')
 @click.option('--checkpoint', help='Their encoder.  [default: the path that the features name]')
 @click.option('-k', type=click.IntRange(1), default=10, help='Neighbours of each image.')
 @click.option('--out', default='search.jpg', help='Contact sheet to write.')
-@device_option
+@options.device_option
 def search(images: tuple[str, ...], index: str, checkpoint: str | None, k: int, out: str,
            device: str) -> None:
     """Find the images nearest to each IMAGE.

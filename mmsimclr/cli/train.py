@@ -7,19 +7,12 @@ from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import (
-    GOES_ON,
-    allow_changed_option,
-    command,
-    command_line,
-    config_options,
-    launcher_options,
-)
+from mmsimclr.cli import options
 
 QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
 
 
-@command()
+@options.command()
 @click.argument('config')
 @click.option('--work-dir', help='Folder of logs and checkpoints.  [default: work_dirs/CONFIG]')
 @click.option('--resume', is_flag=False, flag_value='auto', metavar='[CKPT]',
@@ -27,7 +20,7 @@ QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
 @click.option('--longer', type=click.Choice(['stretch', 'restart']), default='stretch',
               help='With --resume and more epochs than before: go on at the rate of a run of that length, or '
               'restart at a tenth of the peak.')
-@allow_changed_option
+@options.allow_changed_option
 @click.option('--amp', type=click.Choice(['bf16', 'fp16']), help='The same as precision=bf16 or fp16.')
 @click.option('--auto-scale-lr', is_flag=True,
               help='Scale the learning rate to the real global batch (see auto_scale_lr).')
@@ -37,8 +30,8 @@ QUICKSTART = 'simclr_resnet18-w16_1xb128-coslr-5e_shapes'
               help='Profile N steps: a trace and a table of the parts of a step, in WORK_DIR/profile.')
 @click.option('--pictures/--no-pictures', default=True,
               help='Draw curves, views and nearest neighbours at the end.')
-@config_options
-@launcher_options
+@options.config_options
+@options.launcher_options
 def train(config: str, work_dir: str | None, resume: str | None, longer: str, allow_changed: tuple[str, ...],
           amp: str | None, auto_scale_lr: bool, deterministic: bool, profile: int | None, pictures: bool,
           cfg_options: dict, launcher: str) -> None:
@@ -53,7 +46,8 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     from mmsimclr.runner import resume_command, set_auto_scale_lr, set_deterministic
     settings = load_config(config, cfg_options, work_dir)
     settings.launcher, settings.allow_changed = launcher, list(allow_changed)
-    settings.go_on, settings.longer, settings.profile = resume_command(command_line()), longer, profile
+    settings.go_on = resume_command(options.command_line())
+    settings.longer, settings.profile = longer, profile
     if amp:
         set_precision(settings, amp)
     if resume:
@@ -69,7 +63,7 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
         click.echo(f'no GPU here, and this config is {meant_for}. Without one:\n'
                    f'  mmsimclr train {better.stem}\n  ({hardware_of(better)})')
     images = copy.deepcopy(settings.get('train_dataloader', {}).get('dataset'))   # before it is adapted
-    pretrain(settings, settings.filename, command_line())
+    pretrain(settings, settings.filename, options.command_line())
     if distributed.rank() == 0 and pictures:
         from mmsimclr.reporting.figures import save_run_pictures
         for picture in save_run_pictures(settings.work_dir, images):
@@ -77,7 +71,7 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     distributed.stop()
 
 
-@command(interrupted=GOES_ON)
+@options.command(interrupted=options.GOES_ON)
 @click.argument('images')
 @click.option('--minutes', type=float, default=10, help='Time for pre-training.')
 @click.option('--labels', metavar='CSV', help='Labels of some images, columns path and label: then their '
@@ -102,13 +96,13 @@ def explore(images: str, minutes: float, labels: str | None, checkpoint: str | N
         webbrowser.open(Path(page).resolve().as_uri())
 
 
-@command()
+@options.command()
 @click.argument('config', default=QUICKSTART)
 @click.option('--work-dir', default='work_dirs/quickstart', help='Folder of results and pictures.')
 @click.option('--seed', type=click.IntRange(0, 2**32 - 1),
               help="Seed of weights and views.  [default: the config's]")
 @click.option('--deterministic', is_flag=True, help='Deterministic algorithms only.')
-@config_options
+@options.config_options
 def quickstart(config: str, work_dir: str, seed: int | None, deterministic: bool, cfg_options: dict) -> None:
     """Pre-train on built-in images, show the gain."""
     from mmsimclr.quickstart import limit_threads

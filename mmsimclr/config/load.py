@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from mmengine.config import Config
 
 from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check_variables
 from mmsimclr.config.errors import ConfigError
-from mmsimclr.config.short_names import SHORT_NAMES, apply_short_names, take_short_names
+from mmsimclr.config.short_names import SHORT_NAMES, apply_short_names, is_resnet, take_short_names
+from mmsimclr.encoders import with_named_type
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.files import find_config
 
@@ -48,14 +49,20 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     """
     path = find_config(path)
     config, options = read_config(path), dict(options or {})
+    if isinstance(options.get('encoder'), Mapping):
+        options['encoder'] = with_named_type(options['encoder'])
     own = _variables(path) - RUNNER_KEYS - {'data_root'}
     if changed := {name: options.pop(name) for name in [*options] if name in own}:
         config = _read_changed(path, changed)
     stated = take_short_names(config)
+    given = options | changed
+    if 'width' not in given and not is_resnet(given.get('encoder') or ''):
+        stated.pop('width', None)                            # the file's, of its ResNet
     check_variables(config)
     apply_short_names(config, stated)
     short = {name: options.pop(name) for name in SHORT_NAMES
-             if name in options and name not in config and not isinstance(options[name], dict)}
+             if name in options and name not in config
+             and not (isinstance(options[name], dict) and config.get('protocol'))}
     options = {re.sub(r'^encoder(?=\.|$)', 'random_encoder', key): value for key, value in options.items()}
     _apply(config, options)
     apply_short_names(config, short)

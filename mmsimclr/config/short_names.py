@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from mmsimclr.config.errors import ConfigError
+from mmsimclr.encoders import with_named_type
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS, TRANSFORMS
@@ -20,7 +21,9 @@ TRACKERS = dict(tensorboard='TensorboardVisBackend', wandb='WandbVisBackend', ml
 _KINDS: dict[type, tuple[Callable[[Any], bool], str]] = {
     int: (lambda value: type(value) is int and value >= 0, 'an integer >= 0'),
     float: (lambda value: type(value) in (int, float) and value >= 0, 'a number >= 0'),
-    str: (lambda value: isinstance(value, str), 'a name')}
+    str: (lambda value: isinstance(value, str), 'a name'),
+    dict: (lambda value: isinstance(value, str | Mapping), 'a name, or a dict with a type')}
+TIMM = 'timm:'                          # before the name of a model of timm
 
 
 def set_precision(config: Config, precision: str) -> None:
@@ -75,16 +78,28 @@ def _set_views(config: Config, name: str, value: float) -> None:
         view[name] = value
 
 
-def _set_encoder(config: Config, encoder: str | None = None, width: int | None = None) -> None:
-    """Set depth and width of our ResNet, and the channels that its projection head takes."""
+def is_resnet(encoder: Any) -> bool:
+    """Whether the value of the short name ``encoder`` stands for our ResNet."""
+    return isinstance(encoder, str) and not encoder.startswith(TIMM)
+
+
+def _set_encoder(config: Config, encoder: str | Mapping | None = None, width: int | None = None) -> None:
+    """Set depth and width of our ResNet and what its projection head takes, or an encoder of another kind."""
     backbone, neck = _part(config, 'model').get('backbone') or {}, config.model.get('neck') or {}
+    if encoder is not None and not is_resnet(encoder):
+        config.model.backbone = with_named_type(encoder) if isinstance(encoder, Mapping) else dict(
+            type='mmsimclr.TimmEncoder', name=encoder.removeprefix(TIMM))
+        if neck.pop('in_channels', None) == neck.get('hid_channels'):
+            neck.pop('hid_channels', None)                   # as long as the features, whatever these are
+        return
     kind = backbone.get('type')
     if (MODELS.get(kind) if isinstance(kind, str) else kind) is not ResNet:
         raise ConfigError("encoder and width are those of mmsimclr's ResNet, which model.backbone is not: "
                           'override model.backbone')
     names = [f'resnet{depth}' for depth in (18, 34, 50, 101, 152)]
     if encoder is not None and encoder not in names:
-        raise InputError(f'encoder must be one of {", ".join(names)}, got {encoder!r}')
+        raise InputError(f'encoder must be one of {", ".join(names)}, {TIMM} and a name of timm, or a dict '
+                         f'with a type, got {encoder!r}')
     if encoder is not None:
         backbone.depth = int(encoder.removeprefix('resnet'))
     if width is not None and width != backbone.get('base_channels', 64) * backbone.get('width_multiplier', 1):
@@ -109,7 +124,7 @@ _SET: dict[str, tuple[type, Callable[[Config, Any], None]]] = {
     'lr': (float, lambda config, value: _part(config, 'optim_wrapper').optimizer.update(lr=value)),
     'view_size': (int, lambda config, value: _set_views(config, 'size', value)),
     'colour_strength': (float, lambda config, value: _set_views(config, 'strength', value)),
-    'encoder': (str, _set_encoder),
+    'encoder': (dict, _set_encoder),
     'width': (int, lambda config, value: _set_encoder(config, width=value)),
     'workers': (int, lambda config, value: _part(config, 'train_dataloader').update(num_workers=value)),
     'precision': (str, lambda config, value: _part(config, 'optim_wrapper') and set_precision(config, value)),
@@ -123,7 +138,7 @@ def take_short_names(config: Config) -> dict[str, Any]:
     The file itself computes with ``epochs``, ``batch_size`` and ``lr``; in a benchmark, ``encoder`` was the
     name of ``random_encoder``.
     """
-    if isinstance(config.get('encoder'), Mapping):
+    if isinstance(config.get('encoder'), Mapping) and config.get('protocol'):
         config.random_encoder = config.pop('encoder')
     if config.get('protocol') or not isinstance(config.get('model'), Mapping):
         return {}

@@ -94,7 +94,7 @@ class Caltech101(PublishedDataset):
     are for the test.
 
     Args:
-        data_root, split, **kwargs: See :class:`PublishedDataset`.
+        data_root, split, kwargs: See :class:`PublishedDataset`.
         num_train: Training images of each class, >= 1; each class must have more.
         seed: Seed of the split.
     """
@@ -164,7 +164,7 @@ class Places205(PublishedDataset):
     all of them are there.
 
     Args:
-        data_root, split, **kwargs: See :class:`PublishedDataset`.
+        data_root, split, kwargs: See :class:`PublishedDataset`.
         allow_missing: Leave out images that are not there, with a warning; by default nobody looks for them
             before they are read.
 

@@ -15,6 +15,7 @@ from sklearn.metrics import silhouette_score
 
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import nearest_neighbours
+from mmsimclr.evaluation.retrieval import unit
 
 #: Cosine above which two images may be the same picture.
 DUPLICATE_SIMILARITY = 0.9
@@ -94,7 +95,7 @@ def clusters(features: ndarray, count: int | None = None, seed: int = 0, sample:
     Features are scaled to length 1. Without a ``count``, that of 5 to 20 with the largest silhouette, on a
     ``sample`` of the images, is taken (Rousseeuw 1987).
     """
-    rows = _reduced(_unit(features), seed)
+    rows = _reduced(unit(features), seed)
     if len(rows) < NEEDED:
         return np.zeros(len(rows), np.int64)
     rng = np.random.default_rng(seed)
@@ -124,7 +125,7 @@ def diverse_subset(features: ndarray, size: int) -> ndarray:
     Source:
         Gonzalez 1985, Clustering to minimize the maximum intercluster distance; Sener and Savarese 2018.
     """
-    rows = _unit(features)
+    rows = unit(features)
     chosen = [int((rows @ rows.mean(axis=0)).argmax())]
     nearest = rows @ rows[chosen[0]]
     while len(chosen) < min(size, len(rows)):
@@ -156,7 +157,7 @@ def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -
     method = method or default_map(len(features))
     if method not in MAPS:
         raise InputError(f'the map must be one of {", ".join(MAPS)}, got {method!r}')
-    rows = _reduced(_unit(features), seed)
+    rows = _reduced(unit(features), seed)
     try:
         points = MAPS[method](rows, seed)
     except ImportError as error:
@@ -198,8 +199,3 @@ def _reduced(rows: ndarray, seed: int) -> ndarray:
     if min(rows.shape) <= MAX_MAP_DIMS:
         return rows
     return PCA(MAX_MAP_DIMS, svd_solver='randomized', random_state=seed).fit_transform(rows)
-
-
-def _unit(features: ndarray) -> ndarray:
-    rows = np.asarray(features, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -130,8 +130,8 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
     scikit-learn's ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not
     count, it is K binary regressions, each the mean over the images that count of
     ``log(1 + exp(-y s)) + l2 / 2 * |w_k|^2``; there ``C`` is 1 / (l2 * N_k). Biases are not penalised.
-    ``rows`` names those of ``features``, float [N, C], which may be memory-mapped, to fit to; for ``tolerance``
-    see :func:`minimise`.
+    ``rows`` names those of ``features``, float [N, C], which may be memory-mapped, to fit to; for
+    ``tolerance`` see :func:`minimise`.
 
     The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
     centring (the bias takes it up) nor rotating features (``|W|`` stays) changes the objective. What is

@@ -11,9 +11,13 @@ NORMALISE = ('after', 'before', 'first')
 
 
 def unit(rows: ndarray) -> ndarray:
-    """Return rows [N, D] scaled to length 1; InputError if one is not finite."""
+    """Return rows [N, D] scaled to length 1, in single precision if theirs is no more.
+
+    InputError if one is not finite.
+    """
     if not np.isfinite(rows).all():
         raise InputError('a feature is not finite: the encoder diverged or its weights are damaged')
+    rows = rows if rows.dtype == np.float64 else np.asarray(rows, np.float32)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

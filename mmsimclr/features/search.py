@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from numpy import ndarray
 
 from mmsimclr.evaluation.knn import faiss, nearest_neighbours
+from mmsimclr.evaluation.retrieval import unit
 from mmsimclr.features.extraction import FeatureFiles
 from mmsimclr.features.fingerprint import settings_sha256
 
@@ -71,25 +72,20 @@ def make_index(rows: ndarray, kind: str) -> object:
     """Return faiss's index of the directions of rows, float [N, D], which are read piece by piece."""
     index = faiss().index_factory(rows.shape[1], kind)
     sample = np.linspace(0, len(rows) - 1, min(TRAIN_ROWS, len(rows))).astype(int)
-    index.train(_unit(rows[sample]))
+    index.train(unit(rows[sample]))
     for start in range(0, len(rows), CHUNK_ROWS):
-        index.add(_unit(rows[start:start + CHUNK_ROWS]))
+        index.add(unit(rows[start:start + CHUNK_ROWS]))
     return index
 
 
 def _reranked(index: object, rows: ndarray, queries: ndarray, k: int) -> tuple[ndarray, ndarray]:
-    unit = _unit(queries)
-    candidates = index.search(unit, min(RERANKED * k, len(rows)))[1]
-    similarity = np.empty((len(unit), k), np.float32)
-    best = np.empty((len(unit), k), np.int64)
+    queries = unit(queries)
+    candidates = index.search(queries, min(RERANKED * k, len(rows)))[1]
+    similarity = np.empty((len(queries), k), np.float32)
+    best = np.empty((len(queries), k), np.int64)
     for number, places in enumerate(candidates):
         places = np.sort(places[places >= 0])                           # -1 where a list ended
-        values = _unit(rows[places]) @ unit[number]
+        values = unit(rows[places]) @ queries[number]
         order = np.argsort(-values, kind='stable')[:k]
         similarity[number], best[number] = values[order], places[order]
     return similarity, best
-
-
-def _unit(rows: ndarray) -> ndarray:
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

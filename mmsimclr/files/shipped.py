@@ -47,11 +47,16 @@ def find_config(name: str | Path) -> Path:
     raise MissingFileError(f'no config at {path}{hint} (mmsimclr configs list has those that come with it)')
 
 
+def config_header(path: Path) -> dict[str, str]:
+    """Return the labelled paragraphs of a config's docstring: Command, Hardware, Expected, Deviations."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    fields = re.split(r'^([A-Z][\w ]*?)(?: from the paper)?: ', text, flags=re.MULTILINE)
+    return {name: ' '.join(body.split()) for name, body in zip(fields[1::2], fields[2::2], strict=False)}
+
+
 def hardware_of(path: Path) -> str:
     """Return what the header of a config says under ``Hardware``; an empty text if it says nothing."""
-    header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
-    found = re.search(r'^Hardware: (.+?)(?=\n[A-Z][\w ]+: |\Z)', header, re.MULTILINE | re.DOTALL)
-    return ' '.join(found[1].split()) if found else ''
+    return config_header(path).get('Hardware', '')
 
 
 def for_cpus(path: Path) -> Path | None:

@@ -13,8 +13,3 @@ from .losses.nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
 from .losses.pair_losses import MarginTripletLoss, NTLogisticLoss
 from .necks.nonlinear_neck import NonLinearNeck
 from .preprocessors.view_preprocessor import ViewPreprocessor
-
-__all__ = ['POOLED_FEATURES', 'Classifier', 'ContrastiveHead', 'DownstreamResNet', 'KNNClassifier',
-           'LinearHead', 'MarginTripletLoss', 'NTLogisticLoss', 'NTXentLoss', 'NonLinearNeck', 'ResNet',
-           'SimCLR', 'Stage4Head', 'StageMaps', 'TimmEncoder', 'ViewPreprocessor', 'contrastive_metrics',
-           'nt_xent_loss', 'pool_feature', 'pooled_side']

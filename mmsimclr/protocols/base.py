@@ -22,7 +22,7 @@ from torch import nn
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
-from mmsimclr.encoders import build_backbone, registered_name
+from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
 from mmsimclr.features import (
@@ -93,8 +93,7 @@ class EncoderSource:
         if self.checkpoint is None and not self.settings:
             raise InputError('random initialisation needs the architecture: put '
                              'random_encoder=dict(depth=50, ...) in the config')
-        if callable(kind := self.settings.get('type')):          # named as text, for the result
-            object.__setattr__(self, 'settings', {**self.settings, 'type': registered_name(kind)})
+        object.__setattr__(self, 'settings', with_named_type(self.settings))         # as text, for the result
 
     @cached_property
     def weights(self) -> EncoderWeights | None:

@@ -8,10 +8,9 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.health import health
-from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.transform_prediction import TransformedImages
+from mmsimclr.protocols.transform_prediction import transformed_features
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -53,10 +52,8 @@ class Health(Protocol):
         """Return features of views, [N, V, D], by stage."""
         if self.view is None:
             return {}
-        size = preparation_for(benchmark.encoder.backbone, **self.preparation)
-        parts = [benchmark.features(
-            dict(type=TransformedImages, dataset=self.images, classes=dict(view=(1.0, self.view)),
-                 seed=number, num_images=self.num_view_images, resize_px=size.resize_px,
-                 crop_px=size.crop_px),
-            self.stages, resize_px=size.crop_px, crop_px=size.crop_px) for number in range(self.num_views)]
+        parts = [transformed_features(
+            benchmark, self.stages, self.preparation, dataset=self.images, seed=number,
+            classes=dict(view=(1.0, self.view)), num_images=self.num_view_images)
+            for number in range(self.num_views)]
         return {stage: np.stack([part.stages[stage] for part in parts], axis=1) for stage in self.stages}

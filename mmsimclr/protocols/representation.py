@@ -9,11 +9,10 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.errors import InputError
-from mmsimclr.features import FeatureFiles
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.transform_prediction import TransformedImages
+from mmsimclr.protocols.transform_prediction import TransformedImages, transformed_features
 from mmsimclr.registry import PROTOCOLS
 
 STAGES = 'pooled', 'projection'
@@ -64,16 +63,10 @@ class Representation(Protocol):
         metrics: dict[str, float] = {}
         series: dict[str, list[float]] = {}
 
-        def transformed(step: str, seed: int) -> dict[str, Any]:
-            return dict(type=TransformedImages, dataset=self.images, classes={step: (1.0, self.steps[step])},
-                        seed=seed, resize_px=size.resize_px, crop_px=size.crop_px)
-
-        def views(of: Benchmark, stages: tuple[str, ...]) -> list[FeatureFiles]:
-            return [of.features(transformed('view', 2 * benchmark.seed + number), stages,
-                                resize_px=size.crop_px, crop_px=size.crop_px) for number in range(2)]
-
         for name, of, stages in (('before', before, STAGES[:1]), ('after', benchmark, STAGES)):
-            first, second = views(of, stages)
+            first, second = (transformed_features(
+                of, stages, self.preparation, dataset=self.images, seed=2 * benchmark.seed + number,
+                classes=dict(view=(1.0, self.steps['view']))) for number in range(2))
             for stage in stages:
                 for kind, values in _cosines(first.stages[stage], second.stages[stage]).items():
                     metrics[f'{kind}_cosine_{stage}_{name}'] = float(values.mean())
@@ -90,8 +83,8 @@ class Representation(Protocol):
             series[f'map_{stage}_x'], series[f'map_{stage}_y'] = points.T.round(2).tolist()
 
         for step in self.steps:
-            crops = [TransformedImages(**{key: value for key, value in transformed(step, seed).items()
-                                          if key != 'type'}) for seed in range(self.num_crops)]
+            crops = [TransformedImages(self.images, {step: (1.0, self.steps[step])}, seed, size.resize_px,
+                                       size.crop_px) for seed in range(self.num_crops)]
             series |= {f'pixels_{step}_{number}': _histogram(images.get_data_info(0)['img'], (0, 256))
                        for number, images in enumerate(crops)}
             overlaps = [_overlap(*(_histogram(images.get_data_info(int(index))['img'], (0, 256))

@@ -20,14 +20,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.linear_svm import (
-    COSTS,
-    MAX_ITERATIONS,
-    SVM_SETTINGS,
-    check_costs,
-    fit_svm,
-    svm_features,
-)
+from mmsimclr.evaluation import linear_svm
 from mmsimclr.evaluation.metrics import average_precision
 from mmsimclr.features import FeatureFiles
 from mmsimclr.files import ProgressLine, atomic_writer
@@ -61,15 +54,15 @@ class SVM(Protocol):
         Goyal et al. 2019, section 6.1; MMSelfSup for the five layers of ResNet-50.
     """
 
-    def __init__(self, train: dict, test: dict, costs: Sequence[float] = COSTS,
+    def __init__(self, train: dict, test: dict, costs: Sequence[float] = linear_svm.COSTS,
                  stages: Sequence[str] = POOLED_FEATURES, num_folds: int = 3,
                  ignored_as_negatives: bool = False, resize_px: int | None = None,
-                 crop_px: int | None = None, max_iterations: int = MAX_ITERATIONS,
+                 crop_px: int | None = None, max_iterations: int = linear_svm.MAX_ITERATIONS,
                  num_processes: int | None = None) -> None:
         if num_folds < 2:
             raise InputError(f'num_folds must be >= 2, got {num_folds} (3 is usual)')
         self.datasets = dict(train=train, test=test)
-        self.costs, self.stages, self.num_folds = check_costs(costs), tuple(stages), num_folds
+        self.costs, self.stages, self.num_folds = linear_svm.check_costs(costs), tuple(stages), num_folds
         self.ignored_as_negatives = ignored_as_negatives
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
         self.max_iterations, self.num_processes = max_iterations, num_processes
@@ -142,7 +135,7 @@ def _cross_validate(features: ndarray, labels: ndarray, num_folds: int, seed: in
     values, failed = [], 0
     for fitted, held_out in StratifiedKFold(num_folds).split(counts, truth[counts]):
         fitted, held_out = counts[fitted], counts[held_out]
-        svm, converged = fit_svm(features[fitted], truth[fitted], cost, seed, max_iterations)
+        svm, converged = linear_svm.fit_svm(features[fitted], truth[fitted], cost, seed, max_iterations)
         values.append(average_precision_score(truth[held_out], svm.decision_function(features[held_out])))
         failed += not converged
     return float(np.mean(values)), failed
@@ -151,7 +144,7 @@ def _cross_validate(features: ndarray, labels: ndarray, num_folds: int, seed: in
 def _scores(train: ndarray, labels: ndarray, test: ndarray, seed: int, max_iterations: int,
             number: int, cost: float) -> tuple[ndarray, bool]:
     """Return the scores of the test images, float32 [M], and whether the SVM converged."""
-    svm, converged = fit_svm(train, labels[:, number], cost, seed, max_iterations)
+    svm, converged = linear_svm.fit_svm(train, labels[:, number], cost, seed, max_iterations)
     return svm.decision_function(test).astype(np.float32), converged
 
 
@@ -189,7 +182,7 @@ class VOC07Features:
 
     def rows(self, stage: str) -> tuple[ndarray, ndarray]:
         """Return the scaled features of one layer, of training and of test images."""
-        return svm_features(self.train.stages[stage], self.test.stages[stage])
+        return linear_svm.svm_features(self.train.stages[stage], self.test.stages[stage])
 
     def predictions(self, scores: ndarray) -> Predictions:
         """Return scores [M, len(classes)] as predictions; no image counts for a class that was left out."""
@@ -201,7 +194,7 @@ class VOC07Features:
 
     def settings(self, max_iterations: int) -> dict[str, Any]:
         """Return what decides the values besides the protocol's own arguments."""
-        svm = SVM_SETTINGS
+        svm = linear_svm.SVM_SETTINGS
         weights = {str(sign): weight for sign, weight in svm['class_weight'].items()}
         return dict(svm={**svm, 'class_weight': weights, 'max_iter': max_iterations},
                     feature_scale='1 / (L2 norm + 1e-5)', pooling='grid of windows',

@@ -30,7 +30,7 @@ from mmsimclr.models import Classifier
 from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
 from mmsimclr.protocols.pretraining import history, num_unreadable
-from mmsimclr.protocols.result import Predictions, names_below
+from mmsimclr.protocols.result import Predictions, Result, names_below
 from mmsimclr.runner import build_runner
 from mmsimclr.runner.adapt import is_of_type
 from mmsimclr.transforms import LoadChannels, LoadImage, LoadImageForCrops
@@ -49,6 +49,12 @@ class TrainedClassifier:
         """Return metrics and predictions of a head, by default of the first."""
         head = head or next(iter(self.evaluation.ranked))
         return self.evaluation.metrics(head), self.evaluation.predictions(head, self.test_set)
+
+    def result(self, benchmark: Benchmark, protocol: str, **settings: Any) -> Result:
+        """Write and return the result of the first head; ``settings`` are further ones."""
+        metrics, predictions = self.answers()
+        settings = {**self.settings, **settings}
+        return benchmark.result(protocol, metrics, self.num_images, settings, predictions)
 
 
 def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = None,

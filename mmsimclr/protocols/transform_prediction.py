@@ -10,31 +10,24 @@ import torch.nn.functional as F
 from numpy import ndarray
 from torch import nn
 
+from mmsimclr import transforms
 from mmsimclr.datasets.base import DatasetWrapper
 from mmsimclr.engine import SampleIndex
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.features import FeatureFiles
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
 from mmsimclr.registry import PROTOCOLS, TRANSFORMS
-from mmsimclr.transforms import (
-    CenterCrop,
-    GaussianNoise,
-    LoadImage,
-    RandomGrayscale,
-    RandomView,
-    ResizeShortSide,
-    Rotate90,
-    Sobel,
-)
 
 #: By task and class: the share of the images, and the step that they go through; None for none. The colours
 #: are lost as often as in SimCLR's policy.
 TASKS: dict[str, dict[str, tuple[float, dict | None]]] = {
-    'colour': {'colour': (0.8, None), 'grey': (0.2, dict(type=RandomGrayscale, prob=1.0))},
-    'rotation': {str(angle): (0.25, dict(type=Rotate90, angles=[angle])) for angle in (0, 90, 180, 270)},
-    'noise': {'original': (0.5, None), 'noisy': (0.5, dict(type=GaussianNoise))},
-    'sobel': {'original': (0.5, None), 'filtered': (0.5, dict(type=Sobel))},
+    'colour': {'colour': (0.8, None), 'grey': (0.2, dict(type=transforms.RandomGrayscale, prob=1.0))},
+    'rotation': {str(angle): (0.25, dict(type=transforms.Rotate90, angles=[angle]))
+                 for angle in (0, 90, 180, 270)},
+    'noise': {'original': (0.5, None), 'noisy': (0.5, dict(type=transforms.GaussianNoise))},
+    'sobel': {'original': (0.5, None), 'filtered': (0.5, dict(type=transforms.Sobel))},
 }
 
 
@@ -109,12 +102,19 @@ class TransformPrediction(Protocol):
 
     def _features(self, benchmark: Benchmark, part: str, task: str) -> Any:
         """Return the features of the transformed images of a part, and their classes as labels."""
-        size = preparation_for(benchmark.encoder.backbone, **self.preparation)
         # Each task draws by itself, for training other than for the test.
         seed = np.random.SeedSequence([benchmark.seed, *f'{part} {task}'.encode()]).generate_state(1)
-        transformed = dict(type=TransformedImages, dataset=self.datasets[part], classes=self.tasks[task],
-                           seed=int(seed[0]), resize_px=size.resize_px, crop_px=size.crop_px)
-        return benchmark.features(transformed, self.stages, resize_px=size.crop_px, crop_px=size.crop_px)
+        return transformed_features(benchmark, self.stages, self.preparation, dataset=self.datasets[part],
+                                    classes=self.tasks[task], seed=int(seed[0]))
+
+
+def transformed_features(benchmark: Benchmark, stages: Sequence[str], preparation: Mapping[str, Any],
+                         **images: Any) -> FeatureFiles:
+    """Return features of :class:`TransformedImages`, which are prepared before the step as others are."""
+    size = preparation_for(benchmark.encoder.backbone, **preparation)
+    return benchmark.features(
+        dict(type=TransformedImages, resize_px=size.resize_px, crop_px=size.crop_px, **images), stages,
+        resize_px=size.crop_px, crop_px=size.crop_px)
 
 
 class TransformedImages(DatasetWrapper):
@@ -132,7 +132,8 @@ class TransformedImages(DatasetWrapper):
         self.classes, self.seed = tuple(classes), seed
         self._limits = np.cumsum([share for share, _ in classes.values()])
         self._steps = [TRANSFORMS.build(step) if step else None for _, step in classes.values()]
-        self._prepare = LoadImage(), ResizeShortSide(resize_px), CenterCrop(crop_px), RandomView([self._draw])
+        self._prepare = (transforms.LoadImage(), transforms.ResizeShortSide(resize_px),
+                         transforms.CenterCrop(crop_px), transforms.RandomView([self._draw]))
 
     @property
     def metainfo(self) -> dict:

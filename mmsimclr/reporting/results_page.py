@@ -1,29 +1,26 @@
 """The page of results, written from the result files and the configs' headers."""
 
-import ast
-import hashlib
-import re
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import quote
 
 from mmsimclr.errors import InputError
+from mmsimclr.files.shipped import config_header
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, text_table
 
 INTRODUCTION = """# Results
 
 Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
-headers of the configs. Nothing here is typed by hand; what was not run says so. What the small sets of images
-are: [results/README.md](../../results/README.md).
+headers of the configs. Nothing here is typed by hand; what was not run says so. The files have all settings,
+and versions, too. What the small sets of images are: [results/README.md](../../results/README.md).
 """
 ENCODERS = 'pre-trained', 'random initialisation'
-# Longer settings, such as the AP of each class, are left to the file.
-LONGEST_SETTING = 60
 Runs = list[tuple[Path, Result]]
 
 
 def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
-    """Return the page, in Markdown: an overview, each measurement with its circumstances, what was not run.
+    """Return the page, in Markdown: an overview, each measurement with its runs, what was not run.
 
     Result files are all ``*.json`` below ``results_dir``, but for those of studies. The configs in
     ``configs_dir`` say in their headers command, hardware and expectation.
@@ -34,28 +31,15 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
         result = read_result(path)
         if result.config is None:
             raise InputError(f'{path} does not say which config it is of')
-        measurements[Path(result.config).stem, result.dataset or ''].append((path, result))
+        key = Path(result.config).stem, result.dataset or ''
+        measurements[key].append((path.relative_to(results_dir), result))
     parts = [INTRODUCTION, _overview(measurements)]
     for (config, dataset), runs in sorted(measurements.items()):
         title = f'{config} on {dataset}' if dataset else config
         parts += [f'## {markdown_text(title)}', '', _table(runs), '']
-        # What ran in the same circumstances is said once.
-        alike: dict[str, Runs] = defaultdict(list)
-        for path, result in runs:
-            alike[_circumstances(result)].append((path, result))
-        for circumstances, entries in alike.items():
-            parts += [*(_origin(path, result) for path, result in entries), circumstances, '']
-    versions = {_versions(result) for runs in measurements.values() for _, result in runs}
-    parts += ['## Versions', '', *(f'* {name}: {text}' for text, name in sorted(versions)), '']
+        parts += [*(_origin(path, result) for path, result in runs), '']
     parts.append(_not_run({config for config, _ in measurements}, Path(configs_dir)))
     return '\n'.join(parts)
-
-
-def config_header(path: Path) -> dict[str, str]:
-    """Return the labelled paragraphs of a config's docstring: Command, Hardware, Expected, Deviations."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
-    fields = re.split(r'^(\w[\w ]*?)(?: from the paper)?: ', text, flags=re.MULTILINE)
-    return {name: ' '.join(body.split()) for name, body in zip(fields[1::2], fields[2::2], strict=False)}
 
 
 def _encoder(result: Result) -> str:
@@ -98,37 +82,20 @@ def _table(runs: Runs) -> str:
     return text_table(['metric, %' if percent else 'metric', *encoders], rows, markdown=True)
 
 
-def _circumstances(result: Result) -> str:
-    machine = result.hardware
-    gpus = machine.get('gpus')
-    devices = markdown_text(', '.join(map(str, gpus)) if gpus and isinstance(gpus, list) else
-                            f"{machine.get('cores')} cores of {machine.get('cpu')}")
-    command = re.sub(r' --seed \d+', ' --seed SEED', result.command or 'not recorded')
-    settings = {name: str(value) for name, value in result.settings.items()}
-    long = [name for name, text in settings.items() if len(text) > LONGEST_SETTING]
-    return '\n'.join([
-        '  * images: ' + markdown_text(', '.join(
-            f'{count:,} {part}' for part, count in result.num_images.items())),
-        '  * settings: ' + markdown_text(', '.join(
-            f'{name} {text}' for name, text in settings.items() if name not in long))
-        + (f'; in the file: {markdown_text(", ".join(long))}' if long else ''),
-        f'  * hardware: {devices}; versions {_versions(result)[1]}',
-        f'  * command: {markdown_code(command)}'])
-
-
 def _origin(path: Path, result: Result) -> str:
+    """Return a line for a run: its file, which has all settings and versions, and what repeats it."""
     facts = [_encoder(result), *([markdown_code(result.checkpoint)] if result.checkpoint else [])]
     if result.tensors_loaded:
         facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
     if seconds := result.metrics.get('pretraining_s'):
         facts.append(f'pre-trained in {seconds / 60:.1f} min')
-    return f'* {markdown_code(path.name)}, seed {result.seed}: {", ".join(facts)}'
-
-
-def _versions(result: Result) -> tuple[str, str]:
-    """Return the versions that a result was made with, and a short name for them."""
-    text = ', '.join(f'{name} {version}' for name, version in result.versions.items() if version)
-    return markdown_text(text), hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:4]
+    facts += [f'{count:,} {part}' for part, count in result.num_images.items()]
+    machine = result.hardware
+    gpus = machine.get('gpus')
+    facts.append(', '.join(map(str, gpus)) if gpus and isinstance(gpus, list) else
+                 f"{machine.get('cores')} cores of {machine.get('cpu')}")
+    return (f'* [{markdown_text(path.name)}](../../results/{quote(path.as_posix())}), seed {result.seed}: '
+            f'{", ".join(facts)}\n  {markdown_code(result.command or "not recorded")}')
 
 
 def _not_run(done: set[str], configs_dir: Path) -> str:

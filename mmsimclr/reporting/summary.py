@@ -130,11 +130,7 @@ def summarize(folders: Sequence[str | Path]) -> Summary:
         FileNotFoundError: If there is no such folder, or no result in any.
         ValueError: If a file is not a result.
     """
-    results: list[Result] = []
-    for path in _result_files(folders):
-        result = read_result(path)
-        if result not in results and not result.settings.get('parts'):
-            results.append(result)
+    results = read_results(folders)
     titles, cells = _encoder_titles(results), defaultdict(list)
     for result in results:
         for metric, value in result.metrics.items():
@@ -145,6 +141,16 @@ def summarize(folders: Sequence[str | Path]) -> Summary:
     rows.sort(key=lambda row: row[:3])                                  # metrics stay in the protocol's order
     published = {row: published_values(row[0], row[1], row[3]) for row in rows}
     return Summary(sorted(set(titles.values())), rows, dict(cells), published)
+
+
+def read_results(folders: Sequence[str | Path]) -> list[Result]:
+    """Return the results below some folders, each once, without those that only sum up others."""
+    results: list[Result] = []
+    for path in _result_files(folders):
+        result = read_result(path)
+        if result not in results and not result.settings.get('parts'):
+            results.append(result)
+    return results
 
 
 def _result_files(folders: Sequence[str | Path]) -> list[Path]:

@@ -16,9 +16,3 @@ from .failures import RunError, plain_errors, resume_command
 from .log import Console, DeferredMessageHub, PretrainLogProcessor, show_little
 from .loop import ResumableTrainLoop, random_state, set_random_state
 from .runner import PretrainRunner, compile_encoder
-
-__all__ = ['Console', 'DeferredMessageHub', 'PretrainLogProcessor', 'PretrainRunner', 'ResumableTrainLoop',
-           'RunError', 'SaveError', 'Search', 'build_runner', 'compile_encoder', 'folders_of_run',
-           'newest_checkpoint', 'plain_errors', 'random_state', 'remove_leftovers', 'require_any',
-           'resume_command', 'save_whole', 'set_auto_scale_lr', 'set_deterministic',
-           'set_random_state', 'show_little', 'working_in', 'write_text']

@@ -26,12 +26,3 @@ from .operators import ChannelDropout, ChannelJitter, Cutout, GaussianNoise, Rot
 from .policy import AutoAugment, SimCLRView, simclr_view
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed, simclr_views
-
-__all__ = ['AutoAugment', 'CenterCrop', 'ChannelDropout', 'ChannelJitter', 'ColorJitter', 'Cutout',
-           'DeviceViews', 'GaussianBlur', 'GaussianNoise', 'ImageReadError', 'LoadChannels', 'LoadImage',
-           'LoadImageForCrops', 'MultiView', 'PCALighting', 'PackForDevice', 'PackImage', 'PackViews',
-           'RandomGrayscale', 'RandomHorizontalFlip', 'RandomResizedCrop', 'RandomSolarize', 'RandomView',
-           'Resize', 'ResizeShortSide', 'Rotate90', 'SimCLRView', 'Sobel', 'Transform', 'adjust_color',
-           'adjust_hue', 'as_rgb', 'decode_image', 'gaussian_blur', 'image_to_tensor', 'read_image',
-           'read_raster', 'resize', 'resized_crop', 'sample_seed', 'shown_limits', 'simclr_view',
-           'simclr_views', 'solarize', 'to_grayscale']

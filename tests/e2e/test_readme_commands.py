@@ -9,7 +9,7 @@ DOCUMENTS = sorted(path for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md
 
 
 def test_each_command_is_run_rehearsed_small_or_parsed(tmp_path, monkeypatch):
-    """Those of tests/e2e/test_tutorials.py are rehearsed there; here it is counted, and what can be is run."""
+    """Those of tests/e2e/test_tutorials.py are rehearsed there, the others parsed in the next test."""
     found = {tuple(words) for document in DOCUMENTS
              for words in fenced_commands(document.read_text(encoding='utf-8'))}
     rehearsed = {words for words in found if ' '.join(words) in REHEARSED}
@@ -21,8 +21,6 @@ def test_each_command_is_run_rehearsed_small_or_parsed(tmp_path, monkeypatch):
     parsed = found - run - rehearsed
     print(f'commands of the pages: {len(run)} run, {len(rehearsed)} rehearsed small, {len(parsed)} parsed')
     assert len(run) >= 5 and len(parsed) > 100
-    for words in parsed:
-        check_command(list(words))
 
 
 @pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

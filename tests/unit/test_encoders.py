@@ -44,7 +44,7 @@ def test_pooling_of_maps_vectors_tokens_and_tuples():
     tokens = torch.tensor([[[1., 2.], [3., 5.], [7., 8.]]])
     assert pooled(tokens).tolist() == [[1., 2.]]
     assert pooled(tokens, 'mean', 1).tolist() == [[5., 6.5]]
-    assert pooled(tokens + 1, 'mean')[0, 1] == 6 and pooled(tokens[0]) is tokens[0]
+    assert pooled(tokens + 1, 'mean')[0, 1] == 6 and torch.equal(pooled(tokens[0]), tokens[0])
     with pytest.raises(TypeError, match=r'tokens \[N, T, C\].*got dict'):
         pooled({'x': maps})
     with pytest.raises(InputError, match="class, mean, got 'last'"):
@@ -89,6 +89,14 @@ def test_maps_are_named_by_their_sides():
         found = features_by_stage(small, torch.rand(1, 3, 64, 64))
     assert {name: maps.shape[-1] for name, maps in found.items()} == dict(
         stem=32, layer1=16, layer2=8, layer3=4, layer4=2, pooled=2)
+    for side in (32, 48, 75, 97):
+        with torch.no_grad():
+            by_side = features_by_stage(small, torch.rand(1, 3, side, side))
+        assert {name: maps.shape[1] for name, maps in by_side.items()} == {
+            name: maps.shape[1] for name, maps in found.items()}
+    gap = MobileNetV3('small', out_indices=(1, 12))
+    gap.eval()
+    assert list(features_by_stage(gap, torch.rand(1, 3, 64, 64))) == ['layer1', 'layer4', 'pooled']
     ours = ResNet(18, base_channels=4, stem='cifar', out_indices=('stem', 0, 3))
     assert list(features_by_stage(ours, torch.rand(2, 3, 32, 32))) == ['stem', 'layer1', 'layer4', 'pooled']
 
@@ -155,7 +163,7 @@ def test_a_frozen_patch_embedding_has_no_gradient_and_is_not_recorded():
 def test_mistakes_in_a_timm_encoder():
     with pytest.raises(InputError, match="'convnext_atom'; did you mean 'convnext_atto"):
         TimmEncoder('convnext_atom')
-    with pytest.raises(InputError, match="tokens must be 'class', 'mean'.*'first'"):
+    with pytest.raises(InputError, match=r"tokens must be 'class', 'mean'.*'first'"):
         TimmEncoder('convnext_atto', tokens='first')
     with pytest.raises(InputError, match='with flavour'):
         TimmEncoder('convnext_atto', flavour=1)

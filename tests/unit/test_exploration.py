@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.optimize import brentq
 
 import mmsimclr
 from mmsimclr import exploration
@@ -56,23 +55,6 @@ def test_what_was_planned_stays_and_other_minutes_are_refused(photos, tmp_path, 
     assert planned(photos, tmp_path / 'a', monkeypatch, of_96_32=1.0) == first
     with pytest.raises(InputError, match='begun with --minutes 10, got 3'):
         planned(photos, tmp_path / 'a', monkeypatch, minutes=3, of_96_32=1.0)
-
-
-@pytest.mark.parametrize('hits, total', [(0, 7), (3, 10), (60, 60), (500, 900)])
-def test_the_interval_is_where_a_score_test_just_accepts(hits, total):
-    """By its definition: |p - share| = z * sqrt(p (1 - p) / n), solved by bisection."""
-    share, z = hits / total, 1.959964
-    low, high = exploration.wilson_interval(hits, total)
-
-    def excess(p):
-        return (p - share) ** 2 - z * z * p * (1 - p) / total
-
-    if hits:
-        assert low == pytest.approx(brentq(excess, 1e-9, share - 1e-9 if hits == total else share), abs=1e-6)
-    else:
-        assert low == pytest.approx(0, abs=1e-12)
-    if hits < total:
-        assert high == pytest.approx(brentq(excess, share + 1e-9, 1), abs=1e-6)
 
 
 @pytest.mark.parametrize('content, error, said', [

@@ -2,5 +2,3 @@
 
 from .classifier import Classifier
 from .simclr import SimCLR
-
-__all__ = ['Classifier', 'SimCLR']

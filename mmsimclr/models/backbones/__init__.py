@@ -3,5 +3,3 @@
 from .downstream_resnet import DownstreamResNet, StageMaps
 from .resnet import ResNet
 from .timm_encoder import TimmEncoder
-
-__all__ = ['DownstreamResNet', 'ResNet', 'StageMaps', 'TimmEncoder']

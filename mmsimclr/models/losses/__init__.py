@@ -2,5 +2,3 @@
 
 from .nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
 from .pair_losses import MarginTripletLoss, NTLogisticLoss
-
-__all__ = ['MarginTripletLoss', 'NTLogisticLoss', 'NTXentLoss', 'contrastive_metrics', 'nt_xent_loss']

@@ -1,5 +1,3 @@
 """Projection heads."""
 
 from .nonlinear_neck import NonLinearNeck
-
-__all__ = ['NonLinearNeck']

@@ -1,5 +1,3 @@
 """Data preprocessors: the last step before the model, on the device."""
 
 from .view_preprocessor import ViewPreprocessor
-
-__all__ = ['ViewPreprocessor']

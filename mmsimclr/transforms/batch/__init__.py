@@ -11,7 +11,3 @@ from .device_views import DeviceViews, PackForDevice
 from .operators import normals, operate
 from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds
 from .separable import blur_matrices, crop_matrices, filter_rows_and_columns
-
-__all__ = ['JITTER', 'DeviceViews', 'PackForDevice', 'ViewParameters', 'adjust_batch', 'blur_matrices',
-           'crop_matrices', 'draw_parameters', 'filter_rows_and_columns', 'normals', 'operate',
-           'sample_seeds', 'to_grey', 'turn_hue', 'uniforms']

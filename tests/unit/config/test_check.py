@@ -119,7 +119,7 @@ def test_an_unknown_type_gets_the_nearest_name(config, place, name, nearest):
 
 
 @pytest.mark.parametrize('place, said', [
-    ('model.neck.in_channels', 'model.neck lacks in_channels'), ('randomness.seed', 'randomness lacks seed'),
+    ('randomness.seed', 'randomness lacks seed'),
     ('train_dataloader.batch_size', 'train_dataloader lacks batch_size'),
     ('model.backbone.type', 'model.backbone lacks type'), ('param_scheduler.0.type', 'lacks type'),
     ('optim_wrapper.optimizer', 'optim_wrapper lacks optimizer')])

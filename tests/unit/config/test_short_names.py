@@ -7,6 +7,7 @@ import pytest
 from mmsimclr.config import SHORT_NAMES, ConfigError, canonical, load, load_config, short_names
 from mmsimclr.errors import InputError
 from mmsimclr.files import shipped_configs
+from mmsimclr.models import TimmEncoder
 from mmsimclr.runner.adapt import write_types_as_text
 
 FOLDER = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
@@ -18,7 +19,7 @@ def test_what_a_leaf_states_at_its_top_is_what_it_builds(name, monkeypatch):
     """A leaf is right under MMEngine alone, which knows no short names."""
     ours = canonical(load_config(name))
     source = shipped_configs()[name].read_text()
-    assert all(f'\n{short} = ' in source for short in SHORT_NAMES)
+    assert all(f'\n{short} = ' in source for short in SHORT_NAMES if short != 'width' or '_resnet' in name)
     monkeypatch.setattr(load, 'apply_short_names', lambda config, values: None)
     assert canonical(load_config(name)) == ours
 
@@ -109,3 +110,20 @@ def test_encoder_of_an_old_benchmark_is_its_random_encoder(tmp_path):
     assert load_config(source).random_encoder == dict(depth=18)
     assert load_config(source, {'encoder.depth': 34}).random_encoder == dict(depth=34)
     assert canonical(load_config(source))['encoder.depth'] == 18                # so that old results stand
+
+
+@pytest.mark.parametrize(('encoder', 'wanted'), [
+    ('timm:convnext_atto', dict(type='mmsimclr.TimmEncoder', name='convnext_atto')),
+    (dict(type=TimmEncoder, name='resnet18'), dict(type='mmsimclr.TimmEncoder', name='resnet18')),
+    (dict(type='mmpretrain.MobileNetV3', arch='small_050'),
+     dict(type='mmpretrain.MobileNetV3', arch='small_050'))])
+@pytest.mark.parametrize('leaf', [FOLDER, 'simclr_resnet50_8xb32-coslr-200e_in1k'])
+def test_encoder_may_be_of_any_kind_and_its_head_is_as_wide_as_it(encoder, wanted, leaf):
+    model = load_config(leaf, dict(encoder=encoder)).model
+    assert dict(model.backbone) == wanted
+    assert not {'in_channels', 'hid_channels'} & set(model.neck) and model.neck.out_channels == 128
+
+
+def test_a_width_given_with_another_kind_of_encoder_is_refused():
+    with pytest.raises(ConfigError, match='encoder and width are those of'):
+        load_config(FOLDER, dict(encoder='timm:convnext_atto', width=8))

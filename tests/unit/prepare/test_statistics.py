@@ -132,7 +132,8 @@ def test_what_is_mixed_is_told_with_counts_and_examples(tmp_path):
     assert result.exit_code == 0, result.output
     text = result.output
     for part in ('6 images of 3 channels of uint16', '1 images of 5 channels of uint16, such as',
-                 'odd_bands.tif', '1 images of 3 channels of uint8', 'odd_type.png', 'MIXED', '1 images of 30 x 20 pixels',
+                 'odd_bands.tif', '1 images of 3 channels of uint8', 'odd_type.png', 'MIXED',
+                 '1 images of 30 x 20 pixels',
                  '1 images cannot be read', 'damaged.tif', '3 images of 12 x 12 pixels'):
         assert part in text, part
     written = json.loads((tmp_path / 'out/s.json').read_text())

@@ -37,9 +37,8 @@ def test_values_and_circumstances_come_from_the_file(folders):
     result().write(folders[0] / 'one.json')
     page = results_page(*folders)
     assert ['k-NN accuracy', '61.24'] in map(cells, page.splitlines())
-    for fact in ('* `one.json`, seed 3: pre-trained, `a.pth`, pre-trained in 1.5 min', '1,200 train', 'k 20',
-                 '2 cores of a CPU', 'torch 2.11.0', '`do --seed SEED`'):
-        assert fact in page
+    assert ('* [one.json](../../results/one.json), seed 3: pre-trained, `a.pth`, pre-trained in 1.5 min, '
+            '1,200 train, 2 cores of a CPU\n  `do --seed 3`') in page
 
 
 def test_the_overview_has_the_means_of_the_first_metric_and_the_gain_over_random_initialisation(folders):
@@ -63,21 +62,13 @@ def test_other_data_are_another_measurement(folders):
     result(dataset='Flowers').write(folders[0] / 'one.json')
     result(dataset='Birds').write(folders[0] / 'two.json')
     page = results_page(*folders)
-    assert page.index('## ran on Birds') < page.index('`two.json`') < page.index('## ran on Flowers')
+    assert page.index('## ran on Birds') < page.index('two.json') < page.index('## ran on Flowers')
 
 
-def test_runs_elsewhere_have_circumstances_of_their_own(folders):
-    result().write(folders[0] / 'cpu_0.json')
-    result(seed=4, command='do --seed 4').write(folders[0] / 'cpu_1.json')
+def test_a_run_on_a_gpu_names_it(folders):
     result(hardware={'cpu': 'a CPU', 'cores': 2, 'gpus': ['a GPU']}).write(folders[0] / 'gpu.json')
     page = results_page(*folders)
-    assert page.count('* hardware') == 2 and page.count('2 cores of a CPU') == 1
-    assert page.index('`cpu_1.json`') < page.index('2 cores of a CPU') < page.index('`gpu.json`')
-
-
-def test_settings_too_long_for_a_line_are_left_to_the_file(folders):
-    result(settings={'k': 20, 'ap': {f'class {i}': i / 3 for i in range(20)}}).write(folders[0] / 'one.json')
-    assert 'k 20; in the file: ap' in results_page(*folders)
+    assert ', a GPU\n' in page and 'a CPU' not in page
 
 
 def test_a_config_without_a_result_is_listed_as_not_run(folders):
@@ -87,5 +78,5 @@ def test_a_config_without_a_result_is_listed_as_not_run(folders):
 
 
 def test_the_committed_page_is_made_of_the_committed_files():
-    assert (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8') == results_page(
+    assert (ROOT / 'docs' / 'reference' / 'results.md').read_text(encoding='utf-8') == results_page(
         ROOT / 'results', ROOT / 'configs' / 'simclr'), 'run python tools/make_results_page.py'
