@@ -255,7 +255,7 @@ def data(args: argparse.Namespace, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def evaluate(encoder: nn.Module, scale: tuple, args: argparse.Namespace) -> dict[str, float]:
     """Return the accuracy in percent of nearest neighbours and of a linear classifier."""
-    encoder = encoder.float().eval()
+    encoder.eval()                                   # which of mmpretrain's returns nothing
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in scale)
     parts = []
     for split in ('train', 'test'):
