@@ -6,6 +6,10 @@ ResNet-18 with the stem for CIFAR and images in memory. Ours is the config for C
 memory kept from step to step as tools/train.py keeps it; mmpretrain's is its SimCLR config in float32, as it
 ships, with the encoder, the size of views and the batch of ours. Each trains in a process of its own, with as
 many loader processes.
+
+A convolution in bfloat16, as large as those of the third stage, says in the same rounds what the machine can
+do. The share of its rate is what the encoder's arithmetic reaches in a step, loading, views, loss and
+optimizer included; forward and backward pass of ResNet-18 are 3.35 GFLOP a view.
 """
 
 import argparse
@@ -13,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -29,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.engine import BFloat16OptimWrapper
 from mmsimclr.registry import MODELS, TRANSFORMS
+from mmsimclr.runner.profile import step_flops
 
 
 class Images(Dataset):
@@ -89,7 +95,39 @@ def mmpretrain(images: list[np.ndarray], args: argparse.Namespace) -> Callable[[
                    Images(images, 100 * args.images, pipeline), mmengine_collate, args)
 
 
-RUNS = {'ours': partial(ours, amp=True), 'ours, float32': partial(ours, amp=False), 'mmpretrain': mmpretrain}
+def convolution(_: list[np.ndarray], args: argparse.Namespace) -> Callable[[], None]:
+    """Return a function that convolves in bfloat16, as often as takes about as long as a step."""
+    channels, side = 4 * args.base_channels, 8
+    images, kernel = (torch.randn(shape).to(torch.bfloat16, memory_format=torch.channels_last) for shape in (
+        (2 * args.images, channels, side, side), (channels, channels, 3, 3)))
+
+    def convolve() -> None:
+        with torch.no_grad():
+            for _ in range(CONVOLUTIONS):
+                torch.nn.functional.conv2d(images, kernel, padding=1)
+    return convolve
+
+
+def convolution_flops(args: argparse.Namespace) -> float:
+    channels, side = 4 * args.base_channels, 8
+    return CONVOLUTIONS * 2.0 * 9 * channels ** 2 * side ** 2 * 2 * args.images
+
+
+def flops_of_step(args: argparse.Namespace) -> float:
+    """Return the operations of the encoder in a step of ours."""
+    init_default_scope('mmsimclr')
+    cfg = Config.fromfile(CIFAR10_CONFIG)
+    cfg.model.backbone.base_channels = args.base_channels
+    cfg.model.neck.update(in_channels=8 * args.base_channels, hid_channels=8 * args.base_channels)
+    model = MODELS.build(cfg.model)
+    model.data_preprocessor.shapes = [(args.images, 3, 32, 32)] * 2
+    return step_flops(SimpleNamespace(model=model, cfg=cfg))
+
+
+CONVOLUTIONS = 20
+CONVOLUTION = 'convolution in bfloat16'
+RUNS = {'ours': partial(ours, amp=True), 'ours, float32': partial(ours, amp=False), 'mmpretrain': mmpretrain,
+        CONVOLUTION: convolution}
 
 
 def main() -> None:
@@ -113,11 +151,15 @@ def main() -> None:
     names = [name for name in RUNS if name != 'mmpretrain' or find_spec('mmpretrain')]
     seconds = alternate_processes(__file__, {name: [*sizes, '--only', name] for name in names}, args.rounds)
     rows = ratios(seconds, 'ours')
+    rate = convolution_flops(args) / rows.pop(CONVOLUTION)['median_s'] / 1e9
+    reached = flops_of_step(args) * args.steps / rows['ours']['median_s'] / 1e9
     for row in rows.values():
         row['images_per_s'] = args.images * args.steps / row.pop('median_s')
     write(args.out, benchmark='step', images=args.images, base_channels=args.base_channels,
           workers=args.workers, steps=args.steps, rounds=args.rounds, threads=torch.get_num_threads(),
-          rows=rows, peers=peer_versions())
+          gflop_per_s_of_a_convolution=rate, gflop_per_s_of_ours=reached,
+          share_of_a_convolution=reached / rate, rows=rows, peers=peer_versions())
+    print(f'{reached:,.0f} GFLOP/s of the {rate:,.0f} that a convolution reaches: {reached / rate:.0%}')
 
 
 if __name__ == '__main__':

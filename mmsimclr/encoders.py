@@ -160,9 +160,12 @@ def features_by_stage(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     names = getattr(backbone, 'stage_names', None)
     maps = [output for output in outputs if isinstance(output, Tensor) and output.ndim == 4]
     if names is None:
-        order = ('layer4', 'layer3', 'layer2', 'layer1', 'stem')
-        places = [round(math.log2(each.shape[-1] / maps[-1].shape[-1])) for each in maps]
-        names = [order[place] if place in range(5) else '' for place in places]
+        order, place, names = ('layer4', 'layer3', 'layer2', 'layer1', 'stem'), 0, []
+        for number, each in reversed([*enumerate(maps)]):
+            ratio = each.shape[-1] / maps[min(number + 1, len(maps) - 1)].shape[-1]
+            # Half of 3 may be 1 or 2.
+            place += max(1, int(math.log2(ratio) + 0.4)) if ratio > 1 else 0
+            names.insert(0, order[place] if place < len(order) else '')
     found = dict(zip(names, maps, strict=True))
     found.pop('', None)
     return {**found, 'pooled': _map_or_vectors(backbone, outputs)}

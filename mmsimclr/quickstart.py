@@ -3,9 +3,9 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from mmsimclr import reporting
 from mmsimclr.config import load_config
+from mmsimclr.datasets import labels_of
 from mmsimclr.engine import OnlineKNNHook
 from mmsimclr.environment import cpu_name, num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation import knn_accuracy, linear_accuracy
+from mmsimclr.evaluation.knn import nearest_neighbours
 from mmsimclr.features import extract_features
 from mmsimclr.files import ProgressLine, file_digest
 from mmsimclr.protocols import Result, portable_path
@@ -27,27 +29,8 @@ K = 20
 NUM_NEIGHBOURS = 6
 
 
-@dataclass
-class Embedded:
-    """Features of the labelled bank [B, C] and of the held-out queries [Q, C] by one encoder."""
-
-    bank: Tensor
-    bank_labels: Tensor
-    queries: Tensor
-    query_labels: Tensor
-    num_classes: int
-
-    def metrics(self) -> dict[str, float]:
-        """Return k-NN and linear-probe top-1 accuracy of the queries, in percent."""
-        parts = (self.bank, self.bank_labels, self.queries, self.query_labels, self.num_classes)
-        return dict(knn_accuracy_percent=knn_accuracy(*parts, k=K),
-                    linear_accuracy_percent=linear_accuracy(*parts))
-
-    def neighbours(self, rows: list[int], count: int) -> list[list[int]]:
-        """Return, for some queries, the indices of the nearest images of the bank, nearest first."""
-        unit = nn.functional.normalize
-        similarity = unit(self.queries[rows], dim=1) @ unit(self.bank, dim=1).T
-        return similarity.topk(count, dim=1).indices.tolist()
+#: Features of the labelled bank [B, C], its classes [B]; the same of held-out queries; the number of classes.
+Embedded = tuple[Tensor, Tensor, Tensor, Tensor, int]
 
 
 def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quickstart',
@@ -79,7 +62,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
         say('[3/4] features of the pre-trained encoder')
         after = _embed(runner.model, bank, queries)
         say('[4/4] linear probes and pictures')
-        metrics = before.metrics(), after.metrics()
+        metrics = _metrics(before), _metrics(after)
         checkpoint = runner.message_hub.runtime_info['last_ckpt']
         given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
         common = dict(
@@ -94,7 +77,7 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
         trained_on = runner.train_dataloader.dataset
         pictures = [
             reporting.save_training_curves(reporting.read_scalars(work_dir), work_dir / 'curves.png'),
-            reporting.save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on, 8)),
+            reporting.save_views_sheet(trained_on, work_dir / 'views.png', _one_per_class(trained_on)),
             _save_neighbours(work_dir / 'neighbours.png', bank, queries, before, after)]
         results[1].wall_time_s = time.perf_counter() - started
         results[0].write(work_dir / 'random.json')
@@ -125,32 +108,34 @@ def _online_knn(config: Config) -> dict:
 
 
 def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:
-    return Embedded(*extract_features(model, bank, progress=ProgressLine('      bank')),
-                    *extract_features(model, queries, progress=ProgressLine('      queries')),
-                    len(bank.metainfo['classes']))
+    return (*extract_features(model, bank, progress=ProgressLine('      bank')),
+            *extract_features(model, queries, progress=ProgressLine('      queries')),
+            len(bank.metainfo['classes']))
 
 
-def _one_per_class(dataset: BaseDataset, limit: int) -> list[int]:
-    first: dict[int, int] = {}
-    for index in range(len(dataset)):
-        first.setdefault(int(dataset.get_data_info(index)['gt_label']), index)
-        if len(first) == len(dataset.metainfo['classes']):
-            break
-    return sorted(first.values())[:limit]
+def _metrics(features: Embedded) -> dict[str, float]:
+    """Return k-NN and linear-probe top-1 accuracy of the queries, in percent."""
+    return dict(knn_accuracy_percent=knn_accuracy(*features, k=K),
+                linear_accuracy_percent=linear_accuracy(*features))
+
+
+def _one_per_class(dataset: BaseDataset) -> list[int]:
+    """Return the first image of each class, of up to eight classes, in the order of the images."""
+    return sorted(np.unique(labels_of(dataset), return_index=True)[1].tolist())[:8]
 
 
 def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before: Embedded,
                      after: Embedded) -> Path:
-    def images_and_labels(dataset: BaseDataset, indices: list[int]) -> tuple[list, list[int]]:
-        items = [dataset.get_data_info(index) for index in indices]
-        return [item['img'] for item in items], [int(item['gt_label']) for item in items]
-
-    rows, blocks = _one_per_class(queries, 8), {}
-    for title, embedded in (('random initialisation', before), ('SimCLR pre-trained', after)):
-        neighbours = [images_and_labels(bank, row) for row in embedded.neighbours(rows, NUM_NEIGHBOURS)]
-        blocks[f'{title}: nearest neighbours'] = tuple(zip(*neighbours, strict=True))
-    return reporting.save_neighbour_sheet(path, *images_and_labels(queries, rows), blocks,
-                                          queries.metainfo['classes'])
+    rows, blocks, right = _one_per_class(queries), {}, {}
+    for title, features in (('random initialisation', before), ('SimCLR pre-trained', after)):
+        images, labels, asked, truth, _ = features
+        nearest = nearest_neighbours(asked[rows], images, NUM_NEIGHBOURS)[1]
+        title = f'{title}: nearest neighbours'
+        blocks[title] = [[bank.get_data_info(index)['img'] for index in row] for row in nearest.tolist()]
+        right[title] = labels[nearest] == truth[rows][:, None]
+    names = [queries.metainfo['classes'][label] for label in truth[rows].tolist()]
+    return reporting.save_neighbour_sheet(path, [queries.get_data_info(row)['img'] for row in rows], blocks,
+                                          names, right)
 
 
 def limit_threads() -> None:

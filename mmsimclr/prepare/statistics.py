@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy import ndarray
 
@@ -175,8 +176,7 @@ def _results(chunks: list[list[str]], workers: int) -> Iterator[FolderStatistics
     if workers <= 1:
         yield from map(_of_files, chunks)
         return
-    # A forked process could hold a lock that a thread of this one has.
-    with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
+    with ProcessPoolExecutor(workers, get_context('fork')) as pool:           # as loaders do
         rest = iter(chunks)
         waiting = [pool.submit(_of_files, chunk) for chunk in islice(rest, 2 * workers)]
         try:
@@ -314,10 +314,10 @@ def _histogram(values: ChannelValues, bars: int = 200) -> Figure:
     places = values_of(np.arange(BINS), values.dtype)
     inside = np.isfinite(places)
     figure = Figure(figsize=(8, 4), layout='constrained')
-    axis = figure.subplots()
+    axis, colours = figure.subplots(), colormaps['turbo'](np.linspace(0.05, 0.95, len(values.mean)))
     for channel, counts in enumerate(values.histogram):
         heights, _ = np.histogram(places[inside], edges, weights=counts[inside])
-        axis.stairs(heights / values.num_values, edges, label=f'{channel}')
+        axis.stairs(heights / values.num_values, edges, label=f'{channel}', color=colours[channel])
     axis.set(xlabel=f'value ({values.dtype})', ylabel='share of the pixels')
     axis.legend(title='channel', frameon=False, ncols=1 + len(values.mean) // 10, fontsize=8)
     axis.spines[['top', 'right']].set_visible(False)

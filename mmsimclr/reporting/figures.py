@@ -119,41 +119,39 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
     return _save(figure, path)
 
 
-def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray], query_labels: Sequence[int | None],
-                         blocks: dict[str, tuple[Sequence[Sequence[ndarray]], Sequence[Sequence[int]]]],
-                         class_names: Sequence[str]) -> Path:
+def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray],
+                         blocks: Mapping[str, Sequence[Sequence[ndarray]]], names: Sequence[str] = (),
+                         right: Mapping[str, Sequence[Sequence[bool]]] | None = None) -> Path:
     """Draw query images and, for each of several encoders, their nearest neighbours; return the path.
-
-    Neighbours of the query's class have a green frame, others a red one.
 
     Args:
         path: Picture to write.
         queries: Query images, each uint8 [H, W, 3].
-        query_labels: Their classes; None for an image without, whose neighbours have no coloured frames.
-        blocks: By each encoder's title, the images and classes of each query's neighbours, nearest first.
-        class_names: Name of each class.
+        blocks: By each encoder's title, the images of each query's neighbours, nearest first.
+        names: What stands above each query.
+        right: By title, whether a neighbour is of the query's class: then its frame is green, else red.
     """
     ratios = [1.0]                                           # an empty column goes before each block
-    for images, _ in blocks.values():
+    for images in blocks.values():
         ratios += [0.35, *[1.0] * len(images[0])]
     figure = Figure(figsize=(0.85 * len(ratios), 0.92 * len(queries) + 0.7))
     axes = figure.subplots(len(queries), len(ratios), squeeze=False, gridspec_kw=dict(width_ratios=ratios))
     for axis in axes.flat:
         axis.set_axis_off()
-    for row, (query, label) in enumerate(zip(queries, query_labels, strict=True)):
+    for row, query in enumerate(queries):
         axes[row][0].imshow(query, interpolation='nearest')
-        if label is not None:
-            axes[row][0].set_title(class_names[label], fontsize=8, pad=2)
+        if names:
+            axes[row][0].set_title(names[row], fontsize=8, pad=2)
         column = 1
-        for title, (images, labels) in blocks.items():
+        for title, images in blocks.items():
             column += 1
-            for offset, (image, neighbour) in enumerate(zip(images[row], labels[row], strict=True)):
+            for offset, image in enumerate(images[row]):
                 axis = axes[row][column + offset]
                 axis.imshow(image, interpolation='nearest')
-                if label is not None:
+                if right:
                     axis.set_axis_on()
                     axis.set(xticks=[], yticks=[])
-                    axis.spines[:].set(color=RIGHT if neighbour == label else WRONG, linewidth=3)
+                    axis.spines[:].set(color=RIGHT if right[title][row][offset] else WRONG, linewidth=3)
             if row == 0:
                 axes[0][column].set_title(title, fontsize=10, loc='left')
             column += len(images[row])
@@ -215,9 +213,8 @@ def save_run_pictures(work_dir: str | Path, dataset: Mapping[str, Any]) -> list[
         similarity = features[queries] @ features.T
         similarity[np.arange(len(queries)), queries] = -np.inf              # not its own
         nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :min(NUM_NEIGHBOURS, len(bank) - 1)]
-        return save_neighbour_sheet(path, [shown[query] for query in queries], [None] * len(queries), {
-            'nearest neighbours': ([[shown[index] for index in row] for row in nearest],
-                                   [[None] * len(row) for row in nearest])}, ())
+        return save_neighbour_sheet(path, [shown[query] for query in queries], {
+            'nearest neighbours': [[shown[index] for index in row] for row in nearest]})
 
     pictures = {
         'curves.png': lambda path: save_training_curves(read_scalars(folder), path),

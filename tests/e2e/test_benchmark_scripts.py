@@ -24,13 +24,31 @@ def rows_of(path: Path) -> dict:
 def test_a_measurement_names_the_peers_that_are_installed(name, tmp_path):
     out = tmp_path / f'{name}.json'
     status, output = run_tool(tmp_path / 'log', str(BENCHMARKS / f'{name}.py'), '--quick', '--out', out,
-                              PYTHONPATH=str(BENCHMARKS))
+                              PYTHONPATH=str(BENCHMARKS), timeout_s=250)
     assert status == 0, output
     rows = rows_of(out)
     for peer in PEERS[name]:
         assert (peer in rows) == bool(find_spec(peer))
+        if name == 'gpu_step':
+            assert (f'{peer}, AMP and channels-last' in rows) == (peer in rows)
     first = next(iter(rows.values()))
     assert len(rows) > 1 and 1.0 in (first.get('times_ours'), first.get('times_plain'))
+
+
+def test_a_step_says_what_share_of_a_convolutions_rate_it_reaches(tmp_path):
+    out = tmp_path / 'step.json'
+    status, output = run_tool(tmp_path / 'log', str(BENCHMARKS / 'step.py'), '--quick', '--out', out,
+                              PYTHONPATH=str(BENCHMARKS))
+    assert status == 0, output
+    record = json.loads(out.read_text())
+    assert 'convolution in bfloat16' not in record['rows']
+    share = record['gflop_per_s_of_ours'] / record['gflop_per_s_of_a_convolution']
+    assert record['share_of_a_convolution'] == pytest.approx(share) and share > 0
+    assert f'convolution reaches: {share:.0%}' in output
+    # ResNet-18's 0.556 G multiply-adds at 32 pixels, of which nearly all go with the width squared; 8 views.
+    seconds = record['images'] / record['rows']['ours']['images_per_s']
+    flop = 1e9 * record['gflop_per_s_of_ours'] * seconds
+    assert flop == pytest.approx(6 * 0.556e9 * 8 * (4 / 64) ** 2, rel=0.3)
 
 
 def test_the_bytes_of_a_rank_are_those_of_the_formula(tmp_path):

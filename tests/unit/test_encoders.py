@@ -89,6 +89,14 @@ def test_maps_are_named_by_their_sides():
         found = features_by_stage(small, torch.rand(1, 3, 64, 64))
     assert {name: maps.shape[-1] for name, maps in found.items()} == dict(
         stem=32, layer1=16, layer2=8, layer3=4, layer4=2, pooled=2)
+    for side in (32, 48, 75, 97):
+        with torch.no_grad():
+            by_side = features_by_stage(small, torch.rand(1, 3, side, side))
+        assert {name: maps.shape[1] for name, maps in by_side.items()} == {
+            name: maps.shape[1] for name, maps in found.items()}
+    gap = MobileNetV3('small', out_indices=(1, 12))
+    gap.eval()
+    assert list(features_by_stage(gap, torch.rand(1, 3, 64, 64))) == ['layer1', 'layer4', 'pooled']
     ours = ResNet(18, base_channels=4, stem='cifar', out_indices=('stem', 0, 3))
     assert list(features_by_stage(ours, torch.rand(2, 3, 32, 32))) == ['stem', 'layer1', 'layer4', 'pooled']
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmsimclr.encoders import build_backbone, features_by_stage, require_stages
+from mmsimclr.encoders import build_backbone, features_by_stage, image_side, require_stages
 from mmsimclr.errors import InputError
 from mmsimclr.models.backbones.resnet import ResNet
 from mmsimclr.registry import MODELS
@@ -85,10 +85,14 @@ class StageMaps(nn.Module):
         self.encoder = build_backbone(encoder, self.names)
         self.settings, self.out_indices = self.encoder.settings, tuple(out_indices)
         self.encoder.eval()
+        side, fixed = 128, image_side(self.encoder)
         with torch.no_grad():
-            maps = features_by_stage(self.encoder, torch.zeros(1, 3, side := 128, side))
+            maps = features_by_stage(self.encoder, torch.zeros(1, 3, fixed or side, fixed or side))
         self.encoder.train()
         require_stages(self.encoder, maps, self.names)
+        if fixed:
+            raise InputError(f'the encoder {self.settings["name"]} takes images of {fixed} pixels only, and '
+                             'those of detectors and segmenters are of many sizes')
         self.channels = tuple(maps[name].shape[1] for name in self.names)
         self.strides = tuple(side // maps[name].shape[-1] for name in self.names)
 

@@ -18,7 +18,9 @@ from torch import nn
 from mmsimclr.checkpoints import (
     CheckpointError,
     DamagedCheckpointError,
+    EncoderWeights,
     IncompleteEncoderError,
+    InputScale,
     UnsupportedEncoderError,
     build_encoder,
     find_checkpoint,
@@ -26,8 +28,10 @@ from mmsimclr.checkpoints import (
     load_model,
     read_encoder,
 )
+from mmsimclr.checkpoints.record import pack_record
+from mmsimclr.encoders import build_backbone
 from mmsimclr.errors import MissingFileError
-from mmsimclr.models import ResNet
+from mmsimclr.models import ResNet, TimmEncoder
 from mmsimclr.registry import MODELS
 
 SMALL = dict(depth=18, width_multiplier=0.125)
@@ -441,3 +445,33 @@ def test_a_folder_may_name_its_checkpoint_in_any_letters(tmp_path, name):
     (tmp_path / 'last_checkpoint').write_bytes(b'x' * 300)
     with pytest.raises(MissingFileError, match='which is not in'):
         find_checkpoint(tmp_path)
+
+
+def test_a_file_of_another_library_fills_an_encoder_that_has_its_names(tmp_path):
+    """Weights of timm, with the classifier and without a record, as they are on the Hugging Face Hub."""
+    theirs = timm.create_model('convnext_atto', depths=(1, 1, 1, 1)).eval()
+    save_file(theirs.state_dict(), tmp_path / 'model.safetensors')
+    encoder = TimmEncoder('convnext_atto', depths=(1, 1, 1, 1)).eval()
+    report = load_encoder(encoder, tmp_path / 'model.safetensors')
+    assert report.matched == report.expected == len(encoder.state_dict()) and report.others == {'head': 2}
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images), theirs.forward_head(
+            theirs.forward_features(images), pre_logits=True), rtol=0, atol=0)
+    other = TimmEncoder('convnext_atto', depths=(1, 1, 2, 1))
+    before = snapshot(other)
+    with pytest.raises(CheckpointError, match='no ResNet was recognised'):
+        load_encoder(other, tmp_path / 'model.safetensors')
+    assert_unchanged(other, before)
+
+
+def test_an_encoder_of_the_same_shapes_with_another_activation_is_refused(tmp_path):
+    """The names and shapes of tensors are equal, and the features would be others."""
+    relu = build_backbone(dict(type='TimmEncoder', name='convnext_atto', depths=(1, 1, 1, 1),
+                               act_layer='relu'))
+    record = pack_record(EncoderWeights({}, relu.settings, InputScale()))
+    saved(tmp_path / 'x.pth', {'meta': {'mmsimclr': record}, 'state_dict': relu.state_dict()})
+    with pytest.raises(UnsupportedEncoderError, match=r"act_layer is 'relu' in .* and None here"):
+        load_encoder(TimmEncoder('convnext_atto', depths=(1, 1, 1, 1)), tmp_path / 'x.pth')
+    again, report = build_encoder(tmp_path / 'x.pth')
+    assert report.matched == len(relu.state_dict()) and again.settings['act_layer'] == 'relu'

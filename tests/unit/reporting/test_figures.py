@@ -83,8 +83,8 @@ def test_views_sheet_has_a_row_per_image_and_all_its_draws(tmp_path, figures):
 def test_neighbours_of_the_querys_class_are_framed_green_others_red(tmp_path, figures):
     images = [np.full((4, 4, 3), 10 * i, np.uint8) for i in range(5)]
     path = save_neighbour_sheet(
-        tmp_path / 'neighbours.png', images[:1], [1],
-        {'before': ([images[1:3]], [[0, 1]]), 'after': ([images[3:5]], [[1, 1]])}, ['cat', 'dog'])
+        tmp_path / 'neighbours.png', images[:1], {'before': [images[1:3]], 'after': [images[3:5]]}, ['dog'],
+        {'before': [[False, True]], 'after': [[True, True]]})
     axes = [axis for axis in figures[0].axes if axis.images]
     assert [int(shown(axis)[0][0, 0, 0]) for axis in axes] == [0, 10, 20, 30, 40]
     assert axes[0].get_title() == 'dog'

@@ -78,5 +78,5 @@ def test_a_config_without_a_result_is_listed_as_not_run(folders):
 
 
 def test_the_committed_page_is_made_of_the_committed_files():
-    assert (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8') == results_page(
+    assert (ROOT / 'docs' / 'reference' / 'results.md').read_text(encoding='utf-8') == results_page(
         ROOT / 'results', ROOT / 'configs' / 'simclr'), 'run python tools/make_results_page.py'

@@ -15,8 +15,8 @@ def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
     described = dict(type='Shapes', num_images=16, image_size=16, pipeline=[])
     runner.train()
     drawn = {}
-    monkeypatch.setattr(figures, 'save_neighbour_sheet', lambda path, queries, labels, blocks, names: (
-        drawn.update(queries=queries, rows=blocks['nearest neighbours'][0]), path)[1])
+    monkeypatch.setattr(figures, 'save_neighbour_sheet', lambda path, queries, blocks: (
+        drawn.update(queries=queries, rows=blocks['nearest neighbours']), path)[1])
     saved = save_run_pictures(tmp_path, described)
     # The pipeline makes no views, so there is no sheet of them.
     assert [path.name for path in saved] == ['curves.png', 'neighbours.png']

@@ -1,7 +1,7 @@
 """Your own images of any channels and depth of numbers: a folder of any depth, without labels; 96 pixels.
 
 Views have no colours to change. What they may differ in, because it says nothing about what is seen, depends
-on how the images were taken; docs/your_images.md shows examples. For photographs there is folder.py.
+on how the images were taken; docs/how_to/any_images.md shows examples. For photographs there is folder.py.
 """
 
 from mmengine.config import read_base
@@ -27,7 +27,7 @@ microscopy = [
 satellite = [
     dict(type=SimCLRView, size=96, strength=0, grey_prob=0, blur=False, scale=(0.2, 1.0)),
     dict(type=Rotate90),
-    dict(type=ChannelJitter, gain=0.3, offset=0.05, gamma=1.2),
+    dict(type=ChannelJitter, gain=0.2, offset=0.05, gamma=1.1),
     dict(type=ChannelDropout, max_channels=2, prob=0.3),
     dict(type=GaussianNoise, std=(0.0, 0.02), prob=0.5)]
 train_pipeline = [
