@@ -78,6 +78,20 @@ machine; ratios carry over.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
   beside the other peers.
 
+## On a GPU that is at hand for half an hour
+
+```bash
+benchmarks/gpu/check.sh wheels/
+benchmarks/gpu/cifar10.sh parts/
+```
+
+The first takes nine minutes: tests that need a GPU, a profile, measurements. The second trains on CIFAR-10
+and evaluates linearly. Both need the tree, and a folder of wheels where packages are missing, and no network.
+Each writes its JSON early, and the same command goes on with what is left. `cifar10.sh` takes the dataset in
+parts that may arrive one after the other, compares their md5 sums, and trains in a process that outlives the
+shell: call it until its status is no longer 75. `QUICK=1` rehearses both on a CPU. Neither has run on a GPU
+yet.
+
 How views are made on the device: [decision 7](../decisions/0007-views-on-the-device.md). What a step sends
 over the wire on many GPUs: [scaling](../explanation/scaling.md).
 """
@@ -86,7 +100,7 @@ TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 
           'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %',
           'linear_minutes': 'minutes, linear evaluation',
           'top_1_percent': 'top-1, %', 'mean_percent': 'k-NN, %: mean', 'least_percent': 'least',
-          'most_percent': 'most'}
+          'most_percent': 'most', 'knn_percent': 'k-NN, %', 'linear_percent': 'linear, %'}
 # The environment in which `make benchmark` has put the peers.
 PYTHON = '.venv/benchmark/bin/python'
 NOT_SETTINGS = ('benchmark', 'rows', 'peers', 'hardware', 'versions')
@@ -118,6 +132,8 @@ def _section(path: Path) -> Iterator[str]:
     for title, table in (rows.items() if nested else [('', rows)]):
         yield from ([f'**{title}**', ''] if title else [])
         yield from (_table(table), '')
+    if (Path('docs/images') / f'{path.stem}.png').is_file():
+        yield from (f'![{_title(script)}](../images/{path.stem}.png)', '')
     machine = record['hardware']
     cores = machine['cores']
     devices = ', '.join(machine['gpus']) or f"{cores} core{'s' * (cores > 1)} of {machine['cpu']}"

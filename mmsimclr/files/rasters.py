@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from mmsimclr.errors import InputError, MachineError
 from mmsimclr.files.arrays import array_of_npy
-from mmsimclr.files.images import MAX_IMAGE_BYTES, opened_image
+from mmsimclr.files.reading import MAX_IMAGE_BYTES, opened_image
 
 #: First bytes of TIFF and BigTIFF, in both byte orders.
 TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')

@@ -55,19 +55,20 @@ class GraphedStep:
                 return self._plain(data, optim_wrapper)
         groups = self.wrapper.optimizer.param_groups
         with self.wrapper.optim_context(self.model):
-            views = torch.stack(self.model.data_preprocessor(data, True)['inputs'])
+            views = self.model.data_preprocessor(data, True)['inputs']
         if self._replay is None:
-            self._views = views
-            self._rates = [torch.tensor(group['lr'], device=views.device) for group in groups]
+            self._views = [view.clone() for view in views]              # channels-last where they are
+            self._rates = [torch.tensor(group['lr'], device=views[0].device) for group in groups]
             rates = [group['lr'] for group in groups]
             for group, rate in zip(groups, self._rates, strict=True):
                 group['lr'] = rate
             self._replay = self._capture(self._step)
             for group, rate in zip(groups, rates, strict=True):         # schedules go on with numbers
                 group['lr'] = rate
-        if views.shape != self._views.shape:
+        if [view.shape for view in views] != [view.shape for view in self._views]:
             return self._plain(data, optim_wrapper)
-        self._views.copy_(views)
+        for own, view in zip(self._views, views, strict=True):
+            own.copy_(view)
         for group, rate in zip(groups, self._rates, strict=True):
             rate.fill_(group['lr'])
         self._replay()
@@ -75,7 +76,7 @@ class GraphedStep:
 
     def _step(self) -> None:
         with self.wrapper.optim_context(self.model):
-            losses = self.model.loss(list(self._views))
+            losses = self.model.loss(self._views)
         loss, self._logged = self.model.parse_losses(losses)
         loss.backward()
         self.wrapper.optimizer.step()

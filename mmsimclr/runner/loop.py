@@ -9,6 +9,7 @@ from contextlib import nullcontext, suppress
 import numpy as np
 import torch
 from mmengine.runner import EpochBasedTrainLoop
+from torch.utils._pytree import tree_map_only
 
 from mmsimclr.datasets import InMemoryImages
 from mmsimclr.engine import SeededSampler
@@ -45,9 +46,11 @@ def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
     stopped = threading.Event()
     stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
 
-    def moved(inputs):
-        return inputs.to(device, non_blocking=True) if isinstance(inputs, torch.Tensor) else [
-            moved(each) for each in inputs]
+    def moved(batch):
+        if not isinstance(batch, dict) or 'inputs' not in batch:            # of a model of another kind
+            return batch
+        return {**batch, 'inputs': tree_map_only(
+            torch.Tensor, lambda each: each.to(device, non_blocking=True), batch['inputs'])}
 
     def put(item) -> None:
         while not stopped.is_set():
@@ -58,8 +61,7 @@ def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
         try:
             with torch.cuda.stream(stream) if stream else nullcontext():
                 for batch in batches:
-                    batch = {**batch, 'inputs': moved(batch['inputs'])}
-                    put((batch, stream.record_event() if stream else None))
+                    put((moved(batch), stream.record_event() if stream else None))
                     if stopped.is_set():
                         return
             put((None, None))
@@ -75,8 +77,8 @@ def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
                 raise batch
             if is_there:
                 torch.cuda.current_stream(device).wait_event(is_there)
-                for tensor in torch.utils._pytree.tree_leaves(batch['inputs']):
-                    tensor.record_stream(torch.cuda.current_stream(device))
+                tree_map_only(torch.Tensor, lambda each: each.is_cuda and each.record_stream(
+                    torch.cuda.current_stream(device)), batch)
             yield batch
     finally:
         stopped.set()

@@ -51,6 +51,24 @@ def test_a_step_says_what_share_of_a_convolutions_rate_it_reaches(tmp_path):
     assert flop == pytest.approx(6 * 0.556e9 * 8 * (4 / 64) ** 2, rel=0.3)
 
 
+def test_equal_time_trains_each_for_its_budget_and_evaluates_all_alike(tmp_path):
+    out, loop = tmp_path / 'equal_time.json', "sthalles/SimCLR's loop, in its favour"
+    status, output = run_tool(
+        tmp_path / 'log', str(BENCHMARKS / 'equal_time.py'), '--quick', '--budget', 30, '--rows', 'ours',
+        loop, '--out', out, '--picture', tmp_path / 'curve.png', PYTHONPATH=f'{BENCHMARKS}:{ROOT}',
+        timeout_s=280)
+    assert status == 0, output
+    record = json.loads(out.read_text())
+    assert list(record['rows']) == ['ours', loop] and record['best_peer'] == loop
+    curves = json.loads((tmp_path / 'equal_time_curves.json').read_text())
+    for name, row in record['rows'].items():
+        assert 0 <= row['knn_percent'] <= 100 and row['images'] > 0 and row['seeds'] == 1
+        run, = curves[name]
+        assert run['curve'][-1]['minutes'] == 0.5 and run['curve'][-1]['images'] == row['images']
+        assert row['linear_percent'] == run['curve'][-1]['linear_percent']
+    assert (tmp_path / 'curve.png').stat().st_size > 1000
+
+
 def test_the_bytes_of_a_rank_are_those_of_the_formula(tmp_path):
     out = tmp_path / 'weak_scaling.json'
     subprocess.run([sys.executable, str(BENCHMARKS / 'weak_scaling.py'), '--quick', '--out', str(out)],
