@@ -6,7 +6,7 @@ Hardware: two CPU cores and a few thousand images; or one GPU.
 Expected: well above random initialisation on the images it was trained on and their like; no published
 number.
 Deviations from the paper: those of simclr_resnet18-w32_1xb128-coslr-120e_folder, where the learning rate was
-found by trial; views without colours, of which each channel is changed for itself (docs/how_to/any_images.md).
+found by trial; views without colours, each channel changed for itself (docs/how_to/any_images.md).
 """
 
 from mmengine.config import read_base
