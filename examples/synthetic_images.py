@@ -1,9 +1,9 @@
 """Write three small folders of images to try things on: photographs, microscopy and satellite.
 
-Command: python examples/synthetic_images.py OUT [--num-images 200]
+Command: python examples/synthetic_images.py OUT [--num-images 60]
 
-OUT/photographs has 8-bit JPEG, OUT/microscopy 16-bit grey PNG of cells, OUT/satellite 13-band 16-bit TIFF of fields.
-Below each, train/CLASS and val/CLASS have the images of four classes each. They look like their kind from afar, no more.
+OUT/photographs has 8-bit JPEG, OUT/microscopy 16-bit grey PNG of cells, OUT/satellite 13-band 16-bit TIFF of
+fields. Below each, train/CLASS and val/CLASS have the images of four classes.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import tifffile
 from mmsimclr.datasets import Shapes
 
 SIDE = 96
+CELLS = ('rings_small', 'discs_small', 'rings_large', 'discs_large')
+FIELDS = ('wheat', 'forest', 'water', 'town')
 
 
 def smooth(generator: np.random.Generator, sigma_px: float, channels: int = 1) -> np.ndarray:
@@ -40,45 +42,46 @@ def cells(kind: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def fields(kind: int, generator: np.random.Generator, spectra: np.ndarray) -> np.ndarray:
-    """Return fields of which most have a kind's spectrum, uint16 [SIDE, SIDE, 13], reflectance times 10,000."""
+    """Return fields, uint16 [SIDE, SIDE, 13], reflectance times 10,000; most have the spectrum of a kind."""
     seeds = generator.uniform(0, SIDE, (14, 2))
     owners = np.where(generator.random(14) < 0.65, kind, generator.integers(0, 4, 14))
     rows, columns = np.mgrid[:SIDE, :SIDE]
     nearest = np.hypot(rows[..., None] - seeds[:, 0], columns[..., None] - seeds[:, 1]).argmin(axis=2)
-    image = spectra[owners[nearest]] * (1 + 0.06 * smooth(generator, 2, 13)) + generator.normal(0, 60, (SIDE, SIDE, 13))
-    return (image * generator.uniform(0.85, 1.15) + generator.uniform(0, 300)).clip(0, 65535).astype(np.uint16)
+    image = spectra[owners[nearest]] * (1 + 0.06 * smooth(generator, 2, 13))
+    image = image * generator.uniform(0.85, 1.15) + generator.uniform(0, 300)                # sun, haze
+    return (image + generator.normal(0, 60, image.shape)).clip(0, 65535).astype(np.uint16)
+
+
+def write_shapes(folder: Path, split: str, count: int) -> None:
+    """Write so many images of each of four shapes."""
+    shapes = Shapes(num_images=40 * count, split=split, objects='single', image_size=SIDE)
+    for label in range(4):
+        own = np.flatnonzero(shapes.get_gt_labels() == label)[:count]
+        for number, place in enumerate(own.tolist()):
+            path = folder / shapes.metainfo['classes'][label] / f'{number:04}.jpg'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), shapes.get_data_info(place)['img'][:, :, ::-1])
 
 
 def main() -> None:
+    """Write the folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path)
-    parser.add_argument('--num-images', type=int, default=200, help='of each class to train on; a fifth as many to test')
+    parser.add_argument('--num-images', type=int, default=60, help='of each class; a fifth as many to test')
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     spectra = generator.uniform(500, 6000, (4, 13))
-    names = dict(microscopy=('rings_small', 'discs_small', 'rings_large', 'discs_large'),
-                 satellite=('wheat', 'forest', 'water', 'town'))
     for part, count in (('train', arguments.num_images), ('val', arguments.num_images // 5)):
-        shapes = Shapes(num_images=40 * count, split=part if part == 'train' else 'val', objects='single', image_size=SIDE)
-        seen = dict.fromkeys(range(4), 0)
-        for place in range(len(shapes)):
-            item = shapes.get_data_info(place)
-            label = int(item['gt_label'])
-            if seen.get(label, count) < count:
-                folder = arguments.out / 'photographs' / part / shapes.metainfo['classes'][label]
+        write_shapes(arguments.out / 'photographs' / part, part, count)
+        for kind, (cell, field) in enumerate(zip(CELLS, FIELDS, strict=True)):
+            grey, bands = (arguments.out / data / part / name for data, name in (
+                ('microscopy', cell), ('satellite', field)))
+            for folder in (grey, bands):
                 folder.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(folder / f'{seen[label]:04}.jpg'), item['img'][:, :, ::-1])
-                seen[label] += 1
-            if min(seen.values()) == count:
-                break
-        for kind in range(4):
-            for data in names:
-                (arguments.out / data / part / names[data][kind]).mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                cv2.imwrite(str(arguments.out / 'microscopy' / part / names['microscopy'][kind] / f'{number:04}.png'),
-                            cells(kind, generator))
-                tifffile.imwrite(arguments.out / 'satellite' / part / names['satellite'][kind] / f'{number:04}.tif',
-                                 np.moveaxis(fields(kind, generator, spectra), -1, 0), compression='zlib')
+                cv2.imwrite(str(grey / f'{number:04}.png'), cells(kind, generator))
+                image = np.moveaxis(fields(kind, generator, spectra), -1, 0)
+                tifffile.imwrite(bands / f'{number:04}.tif', image, compression='zlib')
     print(f'written: {arguments.out}')
 
 

@@ -51,3 +51,17 @@ def did_you_mean(name: object, accepted: Iterable[object], cutoff: float = 0.5) 
     """Return ``'; did you mean NAME?'`` for a message, or an empty string if no accepted name is similar."""
     near = nearest_name(name, accepted, cutoff)
     return f'; did you mean {near!r}?' if near is not None else ''
+
+
+class ConfigError(InputError):
+    """A config has a key that nothing reads, lacks one, or names something that does not exist."""
+
+
+def raise_unknown(name: str, place: str, accepted: Iterable[str], what: str = 'key') -> None:
+    """Raise ConfigError for a name that is not accepted at a place, with the nearest accepted one."""
+    accepted = sorted(map(str, accepted))
+    where = f' in {place}' if place else ' at the top level of the config'
+    hint = did_you_mean(name, accepted)
+    if not hint and len(accepted) <= 40:
+        hint = f'; accepted: {", ".join(accepted)}'
+    raise ConfigError(f'unknown {what} {name!r}{where}{hint}')

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmsimclr.reporting.model_zoo_page import model_zoo_page
+from mmsimclr.reporting.results_page import model_zoo_page
 from mmsimclr.runner import plain_errors
 
 

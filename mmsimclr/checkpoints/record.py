@@ -12,7 +12,7 @@ from torch import nn
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsupportedEncoderError
-from mmsimclr.encoders import OF_TRAINING, RESNET, registered
+from mmsimclr.encoders import LIBRARIES, OF_TRAINING, RESNET, registered
 from mmsimclr.errors import InputError
 from mmsimclr.files import parse_json
 from mmsimclr.registry import SCOPE
@@ -23,6 +23,7 @@ NUMBER = (int, float)
 MAX_CHANNELS = 10_000                        # of images
 MAX_NUMBER = 1_000_000                       # of any setting, so that nothing huge is built
 MAX_DEPTH, MAX_ITEMS = 6, 1000               # of settings within settings
+IN_LIBRARIES = re.compile(r'\.(backbones|utils)\.')
 MODULE = re.compile(r'[A-Za-z_][\w.]{0,99}')
 # Arguments by which libraries read files or the network when they build a network.
 FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
@@ -122,7 +123,9 @@ def _require_registered(value: object, scope: str, module: object) -> None:
     if name is None:
         return
     kind = registered(name, (scope, 'mmengine', SCOPE)) if isinstance(name, str) else None
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
+    # Other parts of libraries read tokenizers and models by name from the network.
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module) or (
+            kind.__module__.startswith(LIBRARIES) and not IN_LIBRARIES.search(kind.__module__)):
         source = module if isinstance(module, str) and MODULE.fullmatch(module) else 'MODULE'
         raise UnsupportedEncoderError(
             f'the encoder needs {name!r}, which is not registered here; nothing else is built from a file. It'

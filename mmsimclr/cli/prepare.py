@@ -168,17 +168,17 @@ def _report_shards(out: Path, found) -> None:
 
 @command(interrupted=GOES_ON)
 @click.argument('folder')
-@click.option('--out', default='stats', help='Path of what is written: OUT.json and the histogram OUT.png.')
+@click.option('--out', default='stats', help='Path of the histogram, without .png.')
 @click.option('--workers', type=int, help='Processes.  [default: one for each core]')
 def stats(folder: str, out: str, workers: int | None) -> None:
     """Tell what images FOLDER holds: channels, types, sizes, values; and print the lines for a config."""
     from mmsimclr.files import ProgressLine
-    from mmsimclr.prepare.statistics import folder_statistics, report_lines, write_statistics
+    from mmsimclr.prepare.statistics import folder_statistics, report_lines, save_histogram
     with ProgressLine() as line:
         found = folder_statistics(folder, out, workers, line)
     for text in report_lines(found):
         click.echo(text)
-    click.echo('\nwritten: ' + ', '.join(map(str, write_statistics(found, out))))
+    click.echo(f'\nhistogram: {save_histogram(found.of_most(), f"{out}.png")}')
 
 
 for each in (stats, cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, places205, shapes, shards):

@@ -20,7 +20,7 @@ def list_(pattern: str | None) -> None:
     """Print a table of the models whose name matches PATTERN, e.g. '*_in1k'; of all without it."""
     from mmsimclr.checkpoints.zoo_index import find_entry
     from mmsimclr.model_zoo import list_models
-    from mmsimclr.reporting.model_zoo_page import models_table
+    from mmsimclr.reporting.results_page import models_table
     click.echo(models_table([find_entry(name) for name in list_models(pattern)]))
 
 
@@ -28,7 +28,7 @@ def list_(pattern: str | None) -> None:
 @click.argument('name')
 def info(name: str) -> None:
     """Print everything about one model."""
-    from mmsimclr.reporting.model_zoo_page import model_info
+    from mmsimclr.reporting.results_page import model_info
     click.echo(model_info(name))
 
 

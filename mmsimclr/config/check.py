@@ -15,9 +15,8 @@ from mmengine.runner import LogProcessor, Runner
 
 from mmsimclr import registry as ours
 from mmsimclr.config.arguments import OWN_PACKAGES, Arguments, arguments_of, package_of
-from mmsimclr.config.errors import ConfigError, raise_unknown
 from mmsimclr.engine import LARSOptimWrapperConstructor
-from mmsimclr.errors import nearest_name
+from mmsimclr.errors import ConfigError, nearest_name, raise_unknown
 from mmsimclr.models import ResNet
 
 

@@ -14,10 +14,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmsimclr.config.check import RUNNER_KEYS, check_config, check_option, check_variables
-from mmsimclr.config.errors import ConfigError
 from mmsimclr.config.short_names import SHORT_NAMES, apply_short_names, is_resnet, take_short_names
 from mmsimclr.encoders import with_named_type
-from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.errors import ConfigError, InputError, did_you_mean
 from mmsimclr.files import find_config
 
 # MMEngine's Config._substitute_env_variables and _substitute_predefined_vars.

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmsimclr.config.errors import ConfigError
 from mmsimclr.encoders import with_named_type
-from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.errors import ConfigError, InputError, did_you_mean
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS, TRANSFORMS
 from mmsimclr.transforms import SimCLRView

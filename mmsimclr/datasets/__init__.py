@@ -3,10 +3,9 @@
 from .base import labels_of
 from .cifar10 import CIFAR10
 from .class_folders import ClassFolders
-from .identity_images import IdentityImages
 from .in_memory_images import InMemoryImages, as_fetched
 from .listing import list_sha256
-from .published import Birdsnap, Caltech101, INaturalist2018, Places205, VOCMultiLabel
+from .published import Birdsnap, Caltech101, IdentityImages, INaturalist2018, Places205, VOCMultiLabel
 from .replace_unreadable import ReplaceUnreadable
 from .shapes import Shapes
 from .subsets import BalancedSubset, ImageSubset, ListedSubset, balanced_sample

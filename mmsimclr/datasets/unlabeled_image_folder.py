@@ -5,7 +5,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from mmengine.logging import print_log
 
 from mmsimclr.datasets.base import FileDataset, check_split
 from mmsimclr.errors import InputError, MachineError, MissingFileError
-from mmsimclr.files import RemoteFolder, is_remote, is_tiff, opened_image
+from mmsimclr.files import RemoteFolder, is_raster, is_remote, open_regular, opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
-#: Of what LoadChannels reads besides; looked for in a folder without images of the others.
-ARRAY_EXTENSIONS = ('.npy', '.dcm')
+#: What LoadChannels reads besides; these are the images of a folder that has no others.
+ARRAY_EXTENSIONS = (b'.npy', b'.dcm')
 LIST_NAME = 'files.txt'
 MIN_HELD_OUT = 16
 NUM_PROBED = 256  # Almost always the first one will do.
@@ -30,7 +29,8 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     """List the images below a folder: paths relative to it as the file system spells them, sorted.
 
     Links are followed, but no folder is visited twice. Names that begin with a dot are passed over, and so
-    are files without one of the ``extensions``, in lower case with the dot. MissingFileError without images.
+    are files without one of the ``extensions``, in lower case with the dot; where no other image is, ``.npy``
+    and ``.dcm`` are taken for the default ones. MissingFileError without images.
     """
     if not root.is_dir():
         state = 'is not a folder' if root.exists() else 'does not exist'
@@ -38,6 +38,7 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                                f'({", ".join(extensions)})')
     endings = tuple(os.fsencode(extension) for extension in extensions)
     images: list[bytes] = []
+    arrays: list[bytes] = []
     num_hidden = num_folders = 0
     others: Counter[bytes] = Counter()
     visited = set()
@@ -62,11 +63,14 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                         _leads_to(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))):
                     images.append(path)
                 else:
-                    others[os.path.splitext(entry.name)[1].lower()] += 1
+                    others[ending := os.path.splitext(entry.name)[1].lower()] += 1
+                    arrays += [path] if ending in ARRAY_EXTENSIONS else []
         num_folders += len(below)
         if recursive:
             # Sorted, because of two links to one folder the first one visited counts.
             pending.extend(sorted(below, reverse=True))
+    if not images and tuple(extensions) == DEFAULT_EXTENSIONS:
+        images, others = arrays, Counter({key: others[key] for key in others if key not in ARRAY_EXTENSIONS})
     if not images:
         depth = (f'in it and the {len(visited) - 1} folders below' if recursive else
                  f'in it, not in the {num_folders} folders below (recursive=False)')
@@ -111,7 +115,12 @@ def _leads_to(is_kind: Callable[[], bool]) -> bool:
 def is_image(path: str | bytes) -> bool:
     """Return whether a file, or its bytes, begins like an image that can be decoded, by its header."""
     try:
-        if is_tiff(path):                               # of more bands than Pillow knows, perhaps
+        if isinstance(path, bytes):
+            start = path
+        else:
+            with open_regular(path) as file:
+                start = file.read(132)
+        if is_raster(start):                            # perhaps of more bands than Pillow knows
             return True
         with opened_image(path):
             return True
@@ -134,8 +143,7 @@ class UnlabeledImageFolder(FileDataset):
     Args:
         data_root: The folder, or an address (see :class:`mmsimclr.files.RemoteFolder`). A web server must
             have ``files.txt`` there, one name on each line (``find . -type f > files.txt``).
-        extensions: Endings of the files to take, upper or lower case alike; by default of images, or, where
-            there are none, of ``.npy`` and ``.dcm``.
+        extensions: Endings of the files to take, upper or lower case alike.
         recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
         split: 'all' images, or 'train' without the 'held_out' ones. A hash of an image's path below
@@ -155,13 +163,11 @@ class UnlabeledImageFolder(FileDataset):
         torch.Size([3, 32, 32])
     """
 
-    def __init__(self, data_root: str, extensions: Sequence[str] | None = None, recursive: bool = True,
+    def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
                  max_images: int | None = None, split: str = 'all', held_out_share: float = 0.05,
                  **kwargs) -> None:
         if max_images is not None and max_images < 1:
             raise InputError(f'max_images must be >= 1 (None for all), got {max_images}')
-        self._fallback = ARRAY_EXTENSIONS if extensions is None else ()
-        extensions = DEFAULT_EXTENSIONS if extensions is None else extensions
         if isinstance(extensions, str) or not extensions:
             raise InputError(f"extensions must be a list such as ['.jpg'], got {extensions!r}")
         if not str(data_root):
@@ -177,15 +183,10 @@ class UnlabeledImageFolder(FileDataset):
         if self._fully_initialized:
             return
         self._remote = RemoteFolder(self.data_root) if is_remote(self.data_root) else None
-        try:
-            paths = self._find(self.extensions)
-        except MissingFileError:
-            paths = ()
-            with suppress(MissingFileError):
-                paths = self._fallback and self._find(self._fallback)
-            if not paths:
-                raise
-            self.extensions = self._fallback
+        if self._remote:
+            paths = find_remote_images(self._remote, self.extensions, self.recursive)
+        else:
+            paths = find_images(Path(self.data_root), self.extensions, self.recursive)
         if self.split != 'all':
             held_out = {path for path in paths if is_held_out(path, self.held_out_share)}
             if len(held_out) < MIN_HELD_OUT:
@@ -199,11 +200,6 @@ class UnlabeledImageFolder(FileDataset):
             self.get_subset_(self._indices)
         if len(self) and set(self.extensions) <= set(DEFAULT_EXTENSIONS):  # Your pipeline may read others.
             self._probe()
-
-    def _find(self, extensions: Sequence[str]) -> list[bytes]:
-        if self._remote:
-            return find_remote_images(self._remote, extensions, self.recursive)
-        return find_images(Path(self.data_root), extensions, self.recursive)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:

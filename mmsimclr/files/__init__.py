@@ -2,13 +2,15 @@
 
 from .arrays import map_npy, map_npz, read_npz
 from .download import DownloadError, UnreachableError, download, locked_file, unpack
-from .images import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image
 from .lease import HeldError, Lease, LostLeaseError, leased
 from .progress import ProgressLine
-from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, is_tiff, picture_values, raster_of
+from .rasters import KEPT_DTYPES, Raster, decode_raster, is_raster, picture_values, raster_of
 from .reading import (
+    MAX_IMAGE_BYTES,
+    MAX_PIXELS,
     check_fields,
     open_regular,
+    opened_image,
     parse_json,
     read_csv,
     read_if_whole,

@@ -7,7 +7,6 @@ Pillow reads. A file claims its size before anything of it is decoded, and no mo
 import io
 import logging
 import math
-import os
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -18,8 +17,7 @@ from PIL import Image, ImageOps
 
 from mmsimclr.errors import InputError, MachineError
 from mmsimclr.files.arrays import array_of_npy
-from mmsimclr.files.images import MAX_IMAGE_BYTES, opened_image
-from mmsimclr.files.reading import open_regular
+from mmsimclr.files.reading import MAX_IMAGE_BYTES, opened_image
 
 #: First bytes of TIFF and BigTIFF, in both byte orders.
 TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -186,14 +184,6 @@ def picture_values(picture: Image.Image) -> ndarray:
 
 
 def is_raster(data: bytes) -> bool:
-    """Whether a file is of a kind that may have other channels than colours, or more than 8 bits of each."""
+    """Whether a file that begins so may have other channels than colours, or more than 8 bits of each."""
     return data.startswith((b'\x93NUMPY', *TIFF_STARTS)) or data[128:132] == b'DICM' or (
         data.startswith(b'\x89PNG') and data[24:25] == b'\x10')
-
-
-def is_tiff(path: str | os.PathLike | bytes) -> bool:
-    """Whether a file, or its bytes, begins as TIFF does."""
-    if isinstance(path, bytes):
-        return path[:4] in TIFF_STARTS
-    with open_regular(path) as file:
-        return file.read(4) in TIFF_STARTS

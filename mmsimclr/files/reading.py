@@ -1,4 +1,4 @@
-"""Guarded reading of files that others made: regular files of a bounded size, text, JSON, XML."""
+"""Guarded reading of files that others made: regular ones of a bounded size, text, JSON, XML, images."""
 
 import csv
 import io
@@ -9,9 +9,13 @@ import stat
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
+
+from PIL import Image
 
 from mmsimclr.errors import InputError, MissingFileError
 
@@ -185,3 +189,35 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         key, = Counter(key for key, _ in pairs).most_common(1)
         raise InputError(f'it has the key {key[0]!r:.80} {key[1]} times')
     return entries
+
+
+# What a decompression bomb claims to have; Pillow's own limit, which it applies to what it decodes.
+MAX_PIXELS = 2 * 89_478_485
+# The largest image, uncompressed, with four channels.
+MAX_IMAGE_BYTES = 4 * MAX_PIXELS
+# Formats of pictures in pixels: Pillow would hand an EPS file, which is a program, to Ghostscript.
+FORMATS = {'JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB', 'TIFF', 'PPM', 'JPEG2000', 'AVIF', 'ICO', 'TGA'}
+
+
+@contextmanager
+def opened_image(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+    """Open an image file, or its bytes, with its header read; nothing is decoded yet.
+
+    Raises:
+        InputError: If it is no regular file, or larger than the largest image is.
+        Exception: Whatever Pillow raises; decoders of foreign bytes raise almost anything.
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+        if (size := file.seek(0, os.SEEK_END)) > MAX_IMAGE_BYTES:
+            raise InputError(f'{size:,} bytes, more than {MAX_IMAGE_BYTES:,}')
+        file.seek(0)
+        with Image.open(file, formats=_known_formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f'{image.width} x {image.height} pixels, more than {MAX_PIXELS}')
+            yield image
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(FORMATS & set(Image.OPEN))

@@ -5,10 +5,9 @@ import json
 import math
 import shlex
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,23 +28,23 @@ PERCENTS = (0.1, 1, 50, 99, 99.9)
 BINS = 1 << 16
 CHUNK = 16                                  # images that a process reads at a time
 SAVE_S = 10.0
-EXAMPLES = 5                                # of images that cannot be read
+EXAMPLES = 5                                # of sizes, and of images that cannot be read
 _SIGN, _OTHERS = np.uint32(1 << 31), np.uint32((1 << 31) - 1)
 
 
 @dataclass
 class ChannelValues:
-    """What is known of the values of images of one number of channels and one type, by channel."""
+    """What is known of the values of images of one number of channels and one type."""
 
     dtype: str
     example: str                            # an image of them
-    num_images: int = 0
-    num_values: int = 0                     # of a channel
-    mean: ndarray = field(default_factory=lambda: np.zeros(1))
-    squares: ndarray = field(default_factory=lambda: np.zeros(1))         # of the differences from the mean
-    lowest: ndarray = field(default_factory=lambda: np.full(1, np.inf))
-    highest: ndarray = field(default_factory=lambda: np.full(1, -np.inf))
-    histogram: ndarray = field(default_factory=lambda: np.zeros((1, BINS), np.int64))     # see bins_of
+    num_images: int
+    num_values: int                         # of a channel
+    mean: ndarray                           # [C], as the next three
+    squares: ndarray                        # sum of the squared differences from the mean
+    lowest: ndarray
+    highest: ndarray
+    histogram: ndarray                      # int64 [C, BINS], see bins_of
 
     @classmethod
     def of_image(cls, values: ndarray, name: str) -> 'ChannelValues':
@@ -63,8 +62,7 @@ class ChannelValues:
         Source:
             Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm, equation 2.1.
         """
-        total = self.num_values + other.num_values
-        apart = other.mean - self.mean
+        total, apart = self.num_values + other.num_values, other.mean - self.mean
         self.squares = self.squares + other.squares + apart**2 * self.num_values * other.num_values / total
         self.mean = self.mean + apart * other.num_values / total
         self.lowest = np.minimum(self.lowest, other.lowest)
@@ -78,11 +76,11 @@ class ChannelValues:
         return np.sqrt(self.squares / self.num_values)
 
     def percentiles(self, percents: Sequence[float] = PERCENTS) -> ndarray:
-        """Return the values below which so many percent of a channel lie, [P, C]; of floats within 0.8 %."""
+        """Return the values below which so many percent of a channel lie, [P, C]; of floats within 0.4 %."""
         below = self.histogram.cumsum(axis=1)
-        found = np.array([[np.searchsorted(row, max(1, math.ceil(percent / 100 * row[-1]))) for row in below]
-                          for percent in percents])
-        return np.clip(values_of(found, self.dtype), self.lowest, self.highest)
+        found = [[np.searchsorted(row, max(1, math.ceil(percent / 100 * row[-1]))) for row in below]
+                 for percent in percents]
+        return np.clip(values_of(np.array(found), self.dtype), self.lowest, self.highest)
 
 
 def bins_of(values: ndarray) -> ndarray:
@@ -111,24 +109,22 @@ class FolderStatistics:
     """What is known of a folder: values by number of channels and type, sizes, and what cannot be read."""
 
     groups: dict[tuple[int, str], ChannelValues] = field(default_factory=dict)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)      # (height, width)
-    examples: dict[tuple[int, int], str] = field(default_factory=dict)    # by size
-    num_unreadable: int = 0
-    unreadable: list[str] = field(default_factory=list)                   # the first reasons
+    sizes: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)    # number and an example
+    unreadable: list[str] = field(default_factory=list)                            # reasons, with the names
 
     def add(self, other: 'FolderStatistics') -> None:
         """Take in what is known of other images."""
         for kind, values in other.groups.items():
             self.groups[kind].add(values) if kind in self.groups else self.groups.update({kind: values})
-        self.sizes += other.sizes
-        self.examples = {**other.examples, **self.examples}
-        self.num_unreadable += other.num_unreadable
-        self.unreadable = (self.unreadable + other.unreadable)[:EXAMPLES]
+        for size, (count, example) in other.sizes.items():
+            known, first = self.sizes.get(size, (0, example))
+            self.sizes[size] = known + count, first
+        self.unreadable += other.unreadable
 
     def of_most(self) -> ChannelValues:
         """Return the values of the kind that most images are of; raise InputError if none could be read."""
         if not self.groups:
-            raise InputError(f'none of the {self.num_unreadable} images can be read: {self.unreadable[0]}')
+            raise InputError(f'none of the {len(self.unreadable)} images can be read: {self.unreadable[0]}')
         return max(self.groups.values(), key=lambda values: values.num_images)
 
 
@@ -148,27 +144,26 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     images = UnlabeledImageFolder(str(folder))
     paths = [images.get_data_info(index)['img_path'] for index in range(len(images))]
     listed = hashlib.sha256('\0'.join(paths).encode(errors='surrogateescape')).hexdigest()
-    partial_path = Path(f'{out}.partial.npz')
-    partial_path.parent.mkdir(parents=True, exist_ok=True)
-    found, done = _read_partial(partial_path, listed)
+    partial = Path(f'{out}.partial.npz')
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    found, done = _read_partial(partial, listed)
     chunks = [paths[start:start + CHUNK] for start in range(done, len(paths), CHUNK)]
-    workers = min(workers or num_usable_cores(), len(chunks))
     saved = time.monotonic()
     try:
-        for part in _results(chunks, workers):
+        for part in _results(chunks, min(workers or num_usable_cores(), len(chunks))):
             if progress is not None:
                 progress(done, len(paths))
             found.add(part)
             done = min(done + CHUNK, len(paths))
             if time.monotonic() - saved >= SAVE_S:
-                _write_partial(partial_path, found, done, listed)
+                _write_partial(partial, found, done, listed)
                 saved = time.monotonic()
     except BaseException:
-        _write_partial(partial_path, found, done, listed)
+        _write_partial(partial, found, done, listed)
         raise
     if progress is not None:
         progress(done, len(paths))
-    partial_path.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     return found
 
 
@@ -188,46 +183,40 @@ def _results(chunks: list[list[str]], workers: int) -> Iterator[FolderStatistics
 
 
 def _of_files(paths: Sequence[str]) -> FolderStatistics:
-    """Return the statistics of some files."""
     found = FolderStatistics()
     for path in paths:
         try:
             values = read_raster(path).values
         except ImageReadError as error:
-            found.add(FolderStatistics(num_unreadable=1, unreadable=[str(error)]))
+            found.unreadable.append(str(error))
             continue
-        kind, size = (values.shape[2], values.dtype.name), values.shape[:2]
-        found.add(FolderStatistics({kind: ChannelValues.of_image(values, path)}, Counter([size]),
-                                   {size: path}))
+        kind = values.shape[2], values.dtype.name
+        found.add(FolderStatistics({kind: ChannelValues.of_image(values, path)},
+                                   {values.shape[:2]: (1, path)}))
     return found
 
 
 def _write_partial(path: Path, found: FolderStatistics, done: int, listed: str) -> None:
-    arrays: dict[str, Any] = {}
-    for place, values in enumerate(found.groups.values()):
-        arrays |= {f'{place} {part.name}': getattr(values, part.name) for part in fields(values)}
-    known = dict(listed=listed, done=done, unreadable=found.unreadable, num_unreadable=found.num_unreadable,
-                 groups=len(found.groups), sizes=[[*size, count] for size, count in found.sizes.items()],
-                 examples=[[*size, name] for size, name in found.examples.items()])
+    known = dict(listed=listed, done=done, unreadable=found.unreadable, groups=len(found.groups),
+                 sizes=[[*size, *facts] for size, facts in found.sizes.items()])
+    arrays = {f'{place} {name}': value for place, values in enumerate(found.groups.values())
+              for name, value in vars(values).items()}
     with atomic_writer(path) as file:
         np.savez(file, known=np.array(json.dumps(known)), **arrays)
 
 
 def _read_partial(path: Path, listed: str) -> tuple[FolderStatistics, int]:
     """Return what an interrupted pass over the same images has found, and after how many; or nothing."""
-    if not path.exists():
-        return FolderStatistics(), 0
-    arrays = read_npz(path, 'statistics of a folder')
-    known = json.loads(str(arrays['known']))
-    if known['listed'] != listed:
-        return FolderStatistics(), 0
-    found = FolderStatistics(
-        sizes=Counter({(height, width): count for height, width, count in known['sizes']}),
-        examples={(height, width): name for height, width, name in known['examples']},
-        num_unreadable=known['num_unreadable'], unreadable=known['unreadable'])
+    arrays = read_npz(path, 'statistics of a folder') if path.exists() else {}
+    known = json.loads(str(arrays['known'])) if arrays else {}
+    found = FolderStatistics()
+    if known.get('listed') != listed:
+        return found, 0
+    found.sizes = {(height, width): (count, name) for height, width, count, name in known['sizes']}
+    found.unreadable = known['unreadable']
     for place in range(known['groups']):
-        parts = [arrays[f'{place} {part.name}'] for part in fields(ChannelValues)]
-        values = ChannelValues(*(part.item() if part.ndim == 0 else part for part in parts))
+        parts = {name: arrays[f'{place} {name}'] for name in ChannelValues.__dataclass_fields__}
+        values = ChannelValues(**{name: part if part.ndim else part.item() for name, part in parts.items()})
         found.groups[len(values.mean), values.dtype] = values
     return found, known['done']
 
@@ -241,75 +230,50 @@ def suggested_settings(values: ChannelValues) -> dict[str, Any]:
     low, high = 0.0, 255.0
     if values.dtype != 'uint8':
         percentiles = values.percentiles()
-        low, high = percentiles[0].min(), percentiles[-1].max()
-        if values.dtype == 'float32':
-            low, high = float(f'{low:.4g}'), float(f'{high:.4g}')
-        low, high = (low, high) if low < high else (low, low + 1)
-    if values.dtype != 'float32':
-        low, high = int(low), int(high)
+        digits = '.4g' if values.dtype == 'float32' else '.0f'
+        low, high = (float(format(end, digits)) for end in (percentiles[0].min(), percentiles[-1].max()))
+    high = high if low < high else low + 1
+    low, high = (low, high) if values.dtype == 'float32' else (int(low), int(high))
     scale = 255 / (high - low)
     mean, deviation = (values.mean - low) * scale, np.maximum(values.deviation * scale, 1.0)
     return dict(channels=len(mean), value_range=(low, high), dtype=values.dtype,
-                mean=[round(float(each), 2) for each in mean],
-                std=[round(float(each), 2) for each in deviation])
+                mean=mean.round(2).tolist(), std=deviation.round(2).tolist())
 
 
 def report_lines(found: FolderStatistics) -> list[str]:
     """Return what a folder holds, what is mixed in it, and the lines for a config, for people."""
     most = found.of_most()
-    kinds = sorted(found.groups.items(), key=lambda item: -item[1].num_images)
-    lines = [f'{values.num_images:,} images of {channels} channels of {dtype}, such as {values.example}'
-             for (channels, dtype), values in kinds]
+    kinds = sorted(found.groups.values(), key=lambda values: -values.num_images)
+    lines = [f'{values.num_images:,} images of {len(values.mean)} channels of {values.dtype}, such as '
+             f'{values.example}' for values in kinds]
     if len(kinds) > 1:
         lines.append('MIXED: an encoder takes images of one number of channels and one type; move the others '
                      'away. What follows is of the first line')
-    sizes = found.sizes.most_common()
-    lines += [f'{count:,} images of {width} x {height} pixels, such as {found.examples[height, width]}'
-              for (height, width), count in sizes[:EXAMPLES]]
+    sizes = sorted(found.sizes.items(), key=lambda item: -item[1][0])
+    lines += [f'{count:,} images of {width} x {height} pixels, such as {example}'
+              for (height, width), (count, example) in sizes[:EXAMPLES]]
     if len(sizes) > EXAMPLES:
-        areas = sorted(found.sizes, key=math.prod)
-        lines.append(f'and {len(sizes) - EXAMPLES:,} other sizes, from {areas[0][1]} x {areas[0][0]} to '
-                     f'{areas[-1][1]} x {areas[-1][0]}')
-    if found.num_unreadable:
-        lines += [f'{found.num_unreadable:,} images cannot be read, such as:', *found.unreadable]
+        (low, narrow), *_, (high, wide) = sorted(found.sizes, key=math.prod)
+        lines.append(f'and {len(sizes) - EXAMPLES:,} other sizes, from {narrow} x {low} to {wide} x {high}')
+    if found.unreadable:
+        lines += [f'{len(found.unreadable):,} images cannot be read, such as:', *found.unreadable[:EXAMPLES]]
     lines += ['', 'channel ' + ''.join(f'{name:>11}' for name in (
         'lowest', *(f'{percent:g}%' for percent in PERCENTS), 'highest', 'mean', 'deviation'))]
     columns = np.stack([most.lowest, *most.percentiles(), most.highest, most.mean, most.deviation], axis=1)
     lines += [f'{channel:7} ' + ''.join(f'{value:11.5g}' for value in row)
               for channel, row in enumerate(columns)]
     settings = suggested_settings(most)
-    words = [f'{name}={value}'.replace(' ', '') for name, value in settings.items()]
-    return [*lines, '', 'for the top of simclr_resnet18-w32_1xb128-coslr-120e_multiband.py:',
-            *(f'{name} = {value!r}' for name, value in settings.items()),
-            '', 'or on the command line:', shlex.join(words)]
+    return [*lines, '', 'for the top of simclr_resnet18-w32_1xb128-coslr-120e_multiband.py (photographs need '
+            'none of it: ..._folder.py):', *(f'{name} = {value!r}' for name, value in settings.items()),
+            '', 'or on the command line:',
+            shlex.join(f'{name}={value}'.replace(' ', '') for name, value in settings.items())]
 
 
-def write_statistics(found: FolderStatistics, out: str | Path) -> list[Path]:
-    """Write ``OUT.json``, of all kinds of images, and ``OUT.png``, a histogram of most; return the paths."""
-    def described(values: ChannelValues) -> dict[str, Any]:
-        percentiles = dict(zip(map(str, PERCENTS), values.percentiles().tolist(), strict=True))
-        return dict(channels=len(values.mean), dtype=values.dtype, images=values.num_images,
-                    example=values.example, mean=values.mean.tolist(), deviation=values.deviation.tolist(),
-                    lowest=values.lowest.tolist(), highest=values.highest.tolist(), percentiles=percentiles)
-
-    text, picture = Path(f'{out}.json'), Path(f'{out}.png')
-    content = dict(groups=[described(values) for values in found.groups.values()],
-                   sizes=[dict(height=size[0], width=size[1], images=count, example=found.examples[size])
-                          for size, count in found.sizes.most_common()],
-                   unreadable=dict(images=found.num_unreadable, first=found.unreadable),
-                   settings=suggested_settings(found.of_most()))
-    with atomic_writer(text) as file:
-        file.write((json.dumps(content, indent=2) + '\n').encode())
-    figure = _histogram(found.of_most())
-    with atomic_writer(picture) as file:
-        figure.savefig(file, dpi=110, format='png')
-    return [text, picture]
-
-
-def _histogram(values: ChannelValues, bars: int = 200) -> Figure:
+def save_histogram(values: ChannelValues, path: str | Path, bars: int = 200) -> Path:
+    """Draw the histogram of each channel, without the rarest values, as PNG; return the path."""
     low, *_, high = values.percentiles()
     edges = np.linspace(low.min(), max(high.max(), low.min() + 1e-6), bars + 1)
-    if np.dtype(values.dtype).kind in 'iu' and edges[-1] - edges[0] < bars:          # one for each integer
+    if values.dtype != 'float32' and edges[-1] - edges[0] < bars:                    # one for each integer
         edges = np.arange(edges[0] - 0.5, edges[-1] + 1)
     places = values_of(np.arange(BINS), values.dtype)
     inside = np.isfinite(places)
@@ -321,4 +285,5 @@ def _histogram(values: ChannelValues, bars: int = 200) -> Figure:
     axis.set(xlabel=f'value ({values.dtype})', ylabel='share of the pixels')
     axis.legend(title='channel', frameon=False, ncols=1 + len(values.mean) // 10, fontsize=8)
     axis.spines[['top', 'right']].set_visible(False)
-    return figure
+    figure.savefig(path, dpi=110, format='png')
+    return Path(path)

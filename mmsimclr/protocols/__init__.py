@@ -7,13 +7,12 @@ from .classification import LinearEvaluation, LinearPerLayer, SemiSupervised, Su
 from .downstream import Detection, Segmentation, check_annotations, check_benchmark
 from .health import Health
 from .knn import KNN, knn_metrics
-from .low_shot_svm import LowShotSVM
 from .pretraining import pretrain
 from .representation import Representation
 from .result import Predictions, Result, portable_path, read_predictions, read_result
 from .retrieval import Retrieval
 from .shape_bias import ShapeBias
-from .svm import SVM
+from .svm import SVM, LowShotSVM
 from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
 from .transfer import TransferLinear
 from .transfer_fine_tuning import TransferFineTuning

@@ -47,7 +47,8 @@ def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Pa
     if trained is not None:
         facts |= {'training images': trained.num_images.get('train'), 'dataset': trained.dataset,
                   **{name: trained.settings.get(name) for name in ('max_epochs', 'global_batch')}}
-    rows = [(result.protocol, result.dataset or 'not named', metric_title(name), f'{value:.4g}')
+    rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
+             f'{value:.4g}{" %" * name.endswith("_percent")}')
             for result in results for name, value in result.metrics.items()]
     return CARD.format(
         title=markdown_text(address.removeprefix('hf://')), address=address,

@@ -13,8 +13,8 @@ from mmengine.runner import EpochBasedTrainLoop
 
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import LOCATIONS, canonical, differences
-from mmsimclr.config.errors import ConfigError
 from mmsimclr.distributed import elastic_ranks
+from mmsimclr.errors import ConfigError
 from mmsimclr.runner.loop import ResumableTrainLoop
 
 # Parts of a schedule's state that are no settings; those of the second line are of ReduceOnPlateauLR.

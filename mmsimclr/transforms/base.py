@@ -55,12 +55,6 @@ def check_image(img: Any, owner: str, needs_rgb: bool = False) -> np.ndarray:
     raise InputTypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3{accepted}, got {got}')
 
 
-def as_type_of(img: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return values clipped to 0 to 255, in the shape of an image, rounded where the image is uint8."""
-    values = (np.rint(values) if img.dtype == np.uint8 else values).clip(0, 255)
-    return values.astype(img.dtype, copy=False).reshape(img.shape)
-
-
 def check_probability(value: float, name: str) -> float:
     """Return a probability as a float."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:

@@ -18,13 +18,7 @@ from numpy import ndarray
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.splitmix64 import uniforms
-from mmsimclr.transforms.base import (
-    ImageTransform,
-    as_type_of,
-    check_int,
-    check_probability,
-    check_range,
-)
+from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
 
 ANGLES = (0, 90, 180, 270)
 
@@ -142,7 +136,7 @@ class GaussianNoise(Operator):
         generator = np.random.default_rng(random.getrandbits(64))
         noise = generator.standard_normal(img.shape, np.float32)
         noise *= np.float32(parameter)
-        return as_type_of(img, noise + img)
+        return _as_image(img, noise + img)
 
 
 @TRANSFORMS.register_module()
@@ -168,7 +162,7 @@ class Sobel(Operator):
                         for orders in ((1, 0), (0, 1)))
         # Exact up to the root. OpenCV's magnitude depends in its last digit on where its input lies.
         squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
-        return as_type_of(img, np.sqrt(squares) / 4)
+        return _as_image(img, np.sqrt(squares) / 4)
 
 
 @TRANSFORMS.register_module()
@@ -207,7 +201,7 @@ class ChannelJitter(Operator):
         if not parameter[0]:
             return img
         exponents, gains, offsets = self.factors(parameter[None], img.shape[2])[0].astype(np.float32)
-        return as_type_of(img, np.power(img / np.float32(255), exponents) * (255 * gains) + 255 * offsets)
+        return _as_image(img, np.power(img / np.float32(255), exponents) * (255 * gains) + 255 * offsets)
 
 
 @TRANSFORMS.register_module()
@@ -240,3 +234,9 @@ class ChannelDropout(Operator):
 def _more(draws: ndarray, count: int) -> ndarray:
     """Return more uniform numbers, float64 [N, count], that follow from one of each image, [N] in [0, 1)."""
     return uniforms((draws * 2.0**53).astype(np.uint64), count)
+
+
+def _as_image(img: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return values clipped to 0 to 255, in the shape of an image, rounded where the image is uint8."""
+    values = (np.rint(values) if img.dtype == np.uint8 else values).clip(0, 255)
+    return values.astype(img.dtype, copy=False).reshape(img.shape)

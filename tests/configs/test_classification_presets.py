@@ -196,3 +196,11 @@ def test_leaf_trains_and_evaluates(path, images, tmp_path):
     assert result.settings['init'] == 'random' and result.settings['steps'] >= 2
     assert (tmp_path / 'run' / 'result.json').is_file()
     assert len(result.metrics) >= (5 if 'per-layer' in path.stem else 1)
+
+
+@pytest.mark.parametrize('name', ['linear_32xb128-coslr-90e_in1k', 'semi-1pct_32xb128-coslr-60e_in1k',
+                                  'semi-10pct_32xb128-coslr-30e_in1k', 'linear_8xb512-coslr-90e_in1k'])
+def test_the_papers_leaves_draw_crops_as_the_official_code_and_openmmlabs_as_torchvision(name):
+    dataset = load_config(name).train_dataloader.dataset
+    crop = dataset.get('dataset', dataset).pipeline[1].transforms[0]
+    assert crop.get('style', 'torchvision') == ('official' if '_32xb128' in name else 'torchvision')

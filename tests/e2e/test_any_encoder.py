@@ -1,6 +1,8 @@
 """Encoders of five kinds, from training to a reloaded export, rebuilt from the checkpoint everywhere."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -145,3 +147,11 @@ def test_an_encoder_of_a_type_that_is_not_registered_names_what_to_import(tmp_pa
     with pytest.raises(UnsupportedEncoderError, match=r"'mmsimclr.TinyNet'.*custom_imports=.*'own_net'"):
         Embedder(path, 'cpu')
     MODELS.module_dict['TinyNet'] = known
+
+    # A command without a config imports what is named for it.
+    words = [sys.executable, '-m', 'mmsimclr', 'publish', str(path), str(tmp_path / 'out')]
+    refused = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 1 and 'MMSIMCLR_IMPORTS=own_net' in refused.stderr
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, 'MMSIMCLR_IMPORTS': 'own_net'})
+    assert done.returncode == 0 and 'wrote' in done.stdout, done.stderr

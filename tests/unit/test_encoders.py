@@ -209,6 +209,7 @@ def test_version_1_means_our_resnet():
     (dict(type='mmpretrain.MobileNetV3', norm_cfg=dict(type='subprocess.run', args='x')),
      UnsupportedEncoderError, "'subprocess.run'"),
     (dict(type='mmpretrain.MobileNetV3', norm_cfg=dict(type=3)), UnsupportedEncoderError, '3, which'),
+    (dict(type='mmpretrain.HuggingFaceClassifier', model_name='x/y'), UnsupportedEncoderError, 'HuggingF'),
     (dict(type='mmsimclr.TimmEncoder', name='resnet18', pretrained=True), DamagedCheckpointError, 'encoder'),
     (dict(type='mmsimclr.TimmEncoder', name='x', checkpoint_path='/x'), DamagedCheckpointError, 'encoder'),
     (dict(type='mmpretrain.MobileNetV3', arch=dict(init_cfg=dict(type='Pretrained', checkpoint='http://x'))),

@@ -155,8 +155,7 @@ UNGUARDED = {'json.load', 'json.loads', 'np.load', 'ElementTree.parse', 'Element
 GUARDS = {
     'mmsimclr/config/load.py': {'Config.fromfile'},             # of what was looked through before
     'mmsimclr/moved.py': {'json.loads'},                        # of a file that comes with it
-    'mmsimclr/files/reading.py': {'json.loads', 'ElementTree.fromstring', 'csv.DictReader'},
-    'mmsimclr/files/images.py': {'Image.open'},
+    'mmsimclr/files/reading.py': {'json.loads', 'ElementTree.fromstring', 'csv.DictReader', 'Image.open'},
     'mmsimclr/transforms/load.py': {'Image.open'},              # of bytes that are a plain JPEG's
     'mmsimclr/protocols/transfer_fine_tuning.py': {'json.loads'},   # of what was dumped on the same line
     'mmsimclr/runner/resume.py': {'json.loads'},                # of what was dumped on the same line

@@ -30,7 +30,7 @@ class RunSummaryHook(Hook):
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         encoder = getattr(model, 'backbone', None)
         settings = getattr(encoder, 'settings', {})
-        depth = f"-{settings['depth']}" if 'depth' in settings else ''
+        depth = f"-{settings['depth']}" if 'depth' in settings else f" {settings.get('name', '')}".rstrip()
         split = f' = {per_device} on each of {world_size()} processes' if world_size() > 1 else ''
         times = f', {accumulated} accumulated' if accumulated > 1 else ''
         facts = {

@@ -132,7 +132,7 @@ def test_a_run_is_published_with_its_card_and_comes_back(hub, tmp_path):
     names = {name.removeprefix('me/tiny/') for name in Hub.store if name.startswith('me/')}
     assert {'README.md', 'model.safetensors'} < names and len(names) == 3
     card = Hub.store['me/tiny/README.md'].decode()
-    assert '61.25' in card and digest in card and 'hf://me/tiny' in card and '99' not in card.split(digest)[1]
+    assert '61.25 %' in card and 'hf://me/tiny' in card and '99' not in card.split(digest)[1]
 
     fetched = in_a_process('-c', FETCH, 'hf://me/tiny')
     assert fetched.returncode == 0, fetched.stderr

@@ -173,10 +173,10 @@ def test_data_root_moves_every_path_of_the_data_and_nothing_else(tmp_path):
 
 def test_an_option_may_complete_what_the_file_leaves_open(text):
     text.write_text(TEXT.replace('temperature=0.2)', "temperature=0.2), neck=dict(_delete_=True, "
-                                 "type='NonLinearNeck', hid_channels=16, out_channels=8)"))
-    with pytest.raises(ConfigError, match=r'model\.neck lacks in_channels'):
+                                 "hid_channels=16, out_channels=8)"))
+    with pytest.raises(ConfigError, match=r'model\.neck lacks type'):
         load_config(text)
-    assert load_config(text, {'model.neck.in_channels': 32}).model.neck.in_channels == 32
+    assert load_config(text, {'model.neck.type': 'NonLinearNeck'}).model.neck.hid_channels == 16
 
 
 @pytest.mark.parametrize('scope', ['default_scope = None', ''])

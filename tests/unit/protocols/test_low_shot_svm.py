@@ -12,7 +12,7 @@ from tiny_benchmark import shapes, tiny_benchmark
 from mmsimclr.evaluation.linear_svm import fit_svm
 from mmsimclr.features import read_features
 from mmsimclr.protocols import LowShotSVM, read_predictions, read_result
-from mmsimclr.protocols.low_shot_svm import draw_images, low_shot_scores
+from mmsimclr.protocols.svm import draw_images, low_shot_scores
 
 COSTS = (30.0, 1.0, 0.5 ** 8)
 KS = (1, 3)

@@ -6,14 +6,14 @@ import pytest
 from processes import run_tool
 
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
-from mmsimclr.reporting.model_zoo_page import model_info, model_zoo_page, models_table
+from mmsimclr.reporting.results_page import model_info, model_zoo_page, models_table
 
 ROOT = Path(__file__).parents[3]
 NAME = 'simclr_resnet50_8xb32-coslr-200e_in1k'
 
 
 def test_the_committed_page_is_made_of_the_committed_metafile():
-    committed = (ROOT / 'docs' / 'model_zoo.md').read_text(encoding='utf-8')
+    committed = (ROOT / 'docs' / 'reference' / 'model_zoo.md').read_text(encoding='utf-8')
     assert committed == model_zoo_page(), 'run python tools/make_model_zoo_page.py'
 
 
