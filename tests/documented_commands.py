@@ -201,7 +201,8 @@ def _parse(command: click.Command, name: str, args: list[str]) -> None:
         except click.UsageError as refused:
             raise AssertionError(f'{name} refuses {args}: {refused.format_message()}') from refused
     config = values.get('config')
-    if config and not config.isupper():                      # CONFIG stands for any
+    # CONFIG stands for any, and the copies of a reader are in folders of their own.
+    if config and not config.isupper() and not config.startswith('mine/'):
         from mmsimclr.config import load_config
         from mmsimclr.studies import load_study
         here = ROOT / config if (ROOT / config).exists() else config          # else it is a name

@@ -1,4 +1,4 @@
-"""What a release is made of: workflows and other files against their schemas, and one version everywhere."""
+"""Parts of a release: workflows and other files against their schemas, and one version everywhere."""
 
 import os
 import re
