@@ -1,4 +1,4 @@
-"""What an encoder is worth after the same minutes of pre-training on CIFAR-10: ours, and other libraries'.
+"""Worth of an encoder after the same minutes of pre-training on CIFAR-10: ours, and other libraries'.
 
     python tools/prepare_data/cifar10.py && python benchmarks/equal_time.py
 

@@ -65,6 +65,7 @@ class ProfileHook(Hook):
     """
 
     priority = 'LOWEST'
+    _part = ''                                                    # that is being timed
 
     def __init__(self, num_steps: int) -> None:
         if num_steps < 1:
@@ -107,6 +108,8 @@ class ProfileHook(Hook):
         is_own = name in vars(owner)                              # otherwise it is of the class
 
         def timed(*args, **kwargs):
+            if self._part == part:                                # cast_data calls itself
+                return function(*args, **kwargs)
             with self._timed(part):
                 return function(*args, **kwargs)
         object.__setattr__(owner, name, timed)
@@ -114,9 +117,10 @@ class ProfileHook(Hook):
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
-        started = self._now()
+        started, self._part = self._now(), part
         with torch.profiler.record_function(part):
             yield
+        self._part = ''
         self._marks.append((part, started, self._now()))
 
     def _waited_for(self, batches: Iterator, runner) -> Iterator:
