@@ -39,10 +39,10 @@ for _name, _module in mmsimclr._LAZY.items():
     if _name not in EXPORTED.setdefault(_module, []):
         EXPORTED[_module].append(_name)
 autosummary_context = dict(exported=EXPORTED)
-# Pages of names that are gone, from an earlier build.
+# Of an earlier build: pages of names that are gone, and the lists of names, which are written anew.
 for page in (ROOT / 'docs/reference/api').glob('*.rst'):
     _room, _, _name = page.stem.rpartition('.')
-    if page.stem not in EXPORTED and _name not in EXPORTED.get(_room, [_name]):
+    if page.stem in EXPORTED or _name not in EXPORTED.get(_room, [_name]):
         page.unlink()
 autodoc_typehints = 'signature'
 autodoc_member_order = 'bysource'

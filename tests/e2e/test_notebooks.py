@@ -24,6 +24,7 @@ TINY = {
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     client = pytest.importorskip('nbclient', reason='needs nbclient (requirements/docs.lock)')
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.delenv('MPLBACKEND', raising=False)              # figures are shown in notebooks
     monkeypatch.setenv('IPYTHONDIR', str(tmp_path / '.ipython'))
     notebook = nbformat.read(path, as_version=4)
     cell, = [cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', ())]
