@@ -34,6 +34,9 @@ from mmsimclr.runner import PretrainRunner
 ROOT = Path(__file__).parents[2]
 LEAVES = sorted(path.stem for path in (ROOT / 'configs/simclr').glob('*.py'))
 SOUND, REFUSED, REFUSED_ELSEWHERE, BROKEN = 0, 3, 4, 1
+# What makes an encoder small, by its name in timm; of a ResNet, which has none.
+SMALL = {None: dict(base_channels=4), 'convnext_atto': dict(depths=[1, 1, 1, 1], dims=[8, 8, 8, 8]),
+         'vit_tiny_patch16_224': dict(depth=1, embed_dim=16, num_heads=2)}
 SECONDS, MEMORY = 90, 4_000_000_000
 # Nothing that only takes long or needs a large machine.
 VALUES = [0, -1, 1, 2, 3, 0.5, -0.5, 1e-30, math.nan, math.inf, '', 'x', None, True, False, [], {}, [1],
@@ -48,18 +51,17 @@ ADDED = ['lr_mult', 'gamma', 'eta_min', 'batch_sampler', 'val_interval', 'interv
 def small(leaf: str, work_dir: Path) -> Config:
     """Return a leaf's config, of a few images that are drawn, with a narrow encoder, in two steps."""
     config = load_config(ROOT / f'configs/simclr/{leaf}.py', {
-        'model.backbone.base_channels': 4, 'model.neck.hid_channels': 8, 'train_dataloader.batch_size': 4,
+        'model.neck.hid_channels': 8, 'train_dataloader.batch_size': 4,
         'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False,
         'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.1,
         'default_hooks.checkpoint.interval': 1}, work_dir)
     backbone = config.model.backbone
-    channels = 32 * (4 if backbone.depth >= 50 else 1)
-    config.model.neck.in_channels = channels * backbone.get('width_multiplier', 1)
+    backbone.update(SMALL[backbone.get('name')])
+    config.model.neck.pop('in_channels', None)
     if 'warmup' in config.param_scheduler[0]:
         config.param_scheduler[0].warmup = 0
     pipeline = [step for step in config.train_dataloader.dataset.pipeline
-                if getattr(step.get('type'), '__name__', step.get('type')) not in ('LoadImage',
-                                                                                   'LoadImageForCrops')]
+                if not getattr(step.get('type'), '__name__', step.get('type')).startswith('Load')]
     config.train_dataloader.dataset = dict(type='Shapes', num_images=8, image_size=32, pipeline=pipeline)
     config.custom_hooks = [hook for hook in config.custom_hooks if not {'bank', 'held_out'} & {*hook}]
     return config

@@ -14,7 +14,8 @@ DOCUMENTS = sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'), *(ROOT /
 def test_links_lead_somewhere_and_nothing_is_left_blank(document):
     text = document.read_text(encoding='utf-8')
     for target in re.findall(r'\]\(([^)#]+)', text):
-        if '://' not in target:
+        # The pages of names are made with the site, whose test follows the links to them.
+        if '://' not in target and '/api/' not in f'/{target}':
             assert (document.parent / target).exists(), f'{document.name} links to {target}'
     assert not re.search(r'[A-Z]+_OUTPUT|TODO|FIXME|TBD', text)
 

@@ -170,7 +170,7 @@ def test_the_tool_converts_once(tmp_path, monkeypatch, capsys, root):
 
 
 def test_the_page_on_checkpoints_has_a_row_and_a_command_for_each_format(root):
-    page = (root / 'docs' / 'checkpoints.md').read_text(encoding='utf-8')
+    page = (root / 'docs/how_to/checkpoints.md').read_text(encoding='utf-8')
     for name, chosen in FORMATS.items():
         row, = (line for line in page.splitlines() if line.startswith(f'| `{name}` |'))
         assert f'{chosen.suffixes[0]} --to {name}`' in row

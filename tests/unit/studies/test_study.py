@@ -149,7 +149,7 @@ def test_a_measure_depends_on_its_images_and_not_on_where_they_lie(tmp_path):
     for name in ('here', 'there', 'other'):
         for split in ('train', 'val'):
             for shade in range(2 + (name == 'other')):
-                path = tmp_path / name / split / 'a' / f'{shade}.png'
+                path = tmp_path / name / split / 'ab'[shade % 2] / f'{shade}.png'
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if name == 'there':
                     continue
