@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.files import shipped_configs
 from mmsimclr.reporting import study_figures
 from mmsimclr.reporting.table import metric_title, text_table
 from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
@@ -43,8 +44,12 @@ def write_page(study: Study, results: Sequence[CellResult], folder: str | Path, 
 
 
 def command_of(study: Study) -> str:
-    """Return the command that runs a study."""
-    path = study.path.relative_to(Path.cwd()) if study.path.is_relative_to(Path.cwd()) else study.path
+    """Return the command that runs a study; one that comes with the package goes by its name elsewhere."""
+    path = study.path.resolve()
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    elif shipped_configs().get(path.stem, Path()).resolve() == path:
+        path = path.stem
     preset = '' if study.preset == 'cpu' else f' --preset {study.preset}'
     return f'mmsimclr study {shlex.quote(str(path))}{preset}'
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsimclr.reporting.study_page import study_text, write_page
+from mmsimclr.files import shipped_configs
+from mmsimclr.reporting.study_page import command_of, study_text, write_page
 from mmsimclr.studies import CellResult, Study
 
 
@@ -40,3 +41,11 @@ def test_setting_and_finding_are_of_the_preset_that_was_run(study):
     page = study_text(study, results, None)
     assert 'Nothing.' not in page and 'Ten images.' not in page
     assert 'Nothing.' not in study_text(study, [], None)
+
+
+def test_the_command_names_a_study_of_the_package_and_no_folder_of_this_machine(study, tmp_path, monkeypatch):
+    study.path = shipped_configs()['table5']
+    monkeypatch.chdir(tmp_path)
+    assert command_of(study) == 'mmsimclr study table5'
+    study.path = tmp_path / 'mine.py'
+    assert command_of(study) == 'mmsimclr study mine.py'
