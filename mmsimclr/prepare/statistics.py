@@ -21,7 +21,7 @@ from numpy import ndarray
 from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
-from mmsimclr.files import atomic_writer, read_npz
+from mmsimclr.files import atomic_writer, parse_json, read_npz
 from mmsimclr.transforms import ImageReadError, read_raster
 
 PERCENTS = (0.1, 1, 50, 99, 99.9)
@@ -208,7 +208,7 @@ def _write_partial(path: Path, found: FolderStatistics, done: int, listed: str) 
 def _read_partial(path: Path, listed: str) -> tuple[FolderStatistics, int]:
     """Return what an interrupted pass over the same images has found, and after how many; or nothing."""
     arrays = read_npz(path, 'statistics of a folder') if path.exists() else {}
-    known = json.loads(str(arrays['known'])) if arrays else {}
+    known = parse_json(str(arrays['known']), str(path), 'statistics of a folder') if arrays else {}
     found = FolderStatistics()
     if known.get('listed') != listed:
         return found, 0

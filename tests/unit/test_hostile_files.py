@@ -160,6 +160,7 @@ GUARDS = {
     'mmsimclr/protocols/transfer_fine_tuning.py': {'json.loads'},   # of what was dumped on the same line
     'mmsimclr/runner/resume.py': {'json.loads'},                # of what was dumped on the same line
     'mmsimclr/studies/cell_process.py': {'json.loads'},         # likewise
+    'mmsimclr/encoders.py': {'json.loads'},                     # likewise
 }
 
 
