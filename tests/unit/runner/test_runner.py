@@ -28,8 +28,8 @@ def trained(tmp_path_factory):
 def test_a_checkpoint_says_how_its_encoder_is_built_and_fed(trained):
     folder, model = trained
     record = read_checkpoint(folder / 'epoch_1.pth').meta['mmsimclr']
-    assert record['encoder'] == dict(depth=18, width_multiplier=1 / 16, stem='cifar', norm_eps=1e-5,
-                                     project_first_shortcut=False)
+    assert record['encoder'] == dict(type='mmsimclr.ResNet', depth=18, width_multiplier=1 / 16, stem='cifar',
+                                     norm_eps=1e-5, project_first_shortcut=False)
     assert record['input'] == dict(mean=[0.] * 3, std=[255.] * 3, stated=True, view_px=16)
     encoder, report = build_encoder(folder)
     images = torch.rand(2, 3, 16, 16)
@@ -108,9 +108,9 @@ def test_encoder_of_another_run_starts_a_new_one(trained, tmp_path):
 def test_a_checkpoint_of_a_newer_version_is_refused(trained, tmp_path):
     folder, _ = trained
     content = torch.load(folder / 'epoch_1.pth', weights_only=False)
-    content['meta']['mmsimclr']['version'] = 2
+    content['meta']['mmsimclr']['version'] = 3
     torch.save(content, tmp_path / 'newer.pth')
-    with pytest.raises(UnsupportedEncoderError, match='has version 2'):
+    with pytest.raises(UnsupportedEncoderError, match='has version 3'):
         build_encoder(tmp_path / 'newer.pth')
 
 
