@@ -73,7 +73,7 @@ def test_a_misspelled_key_is_refused_by_the_projects_own_error_that_names_it(ans
             assert place.rpartition('.')[2] in str(error), f'{place}: {error}'
 
 
-REQUIRED = ['model.type', 'model.backbone', 'model.neck', 'model.neck.in_channels',
+REQUIRED = ['model.type', 'model.backbone', 'model.neck', 'model.neck.type',
             'train_dataloader.dataset', 'train_dataloader.sampler', 'train_dataloader.batch_size',
             'train_dataloader.dataset.type', 'optim_wrapper.optimizer', 'optim_wrapper.optimizer.type',
             'train_cfg.max_epochs', 'param_scheduler.0.type', 'custom_hooks.2.bank', 'randomness.seed',
