@@ -1,6 +1,7 @@
 """The notebooks: each runs from top to bottom at tiny size, and is kept with outputs of a real run."""
 
 import re
+import signal
 
 import pytest
 from processes import ROOT
@@ -29,7 +30,9 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     cell, = [cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', ())]
     cell.source += ''.join(f'\n{name} = {value!r}' for name, value in TINY[path.stem].items())
+    handler = signal.getsignal(signal.SIGINT)                    # the client leaves Python's own behind
     client.NotebookClient(notebook, timeout=500, resources={'metadata': {'path': str(tmp_path)}}).execute()
+    signal.signal(signal.SIGINT, handler)
     for kept, run in zip(nbformat.read(path, as_version=4).cells, notebook.cells, strict=True):
         if kept.cell_type == 'code' and kept is not cell:
             before, now = ({key for output in each.outputs for key in output.get('data', ())}
