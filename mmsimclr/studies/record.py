@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,10 +84,15 @@ def read_cells(cells: Any, path: Path) -> list[CellResult]:
 
 
 def write_records(path: str | Path, study: dict[str, Any], results: Iterable[CellResult]) -> Path:
-    """Write a study's results, ordered, whole or not at all; return the path."""
+    """Write a study's results, ordered, whole or not at all; return the path.
+
+    Where the data lie on this machine is left out.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(results, key=lambda each: (each.tuning, each.at, each.seed))
+    ordered = [replace(each, options={key: value for key, value in each.options.items()
+                                      if key != 'data_root'}) for each in ordered]
     head = json.dumps(study, indent=1, allow_nan=False).removesuffix('\n}')
     cells = ',\n  '.join(json.dumps(asdict(each), allow_nan=False) for each in ordered)     # a line each
     with atomic_writer(path) as file:

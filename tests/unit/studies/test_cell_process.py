@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmsimclr.files import write_json
 from mmsimclr.protocols import Result
 from mmsimclr.studies import CellResult, cell_process
-from mmsimclr.studies.record import read_cell, write_records
+from mmsimclr.studies.record import read_cell, read_records, write_records
 
 
 class Measure:
@@ -103,3 +103,9 @@ def test_the_record_of_another_cell_is_not_taken(tmp_path):
     write_json(tmp_path / 'cell.json', vars(result))
     assert read_cell(tmp_path / 'cell.json', 'a') == result
     assert read_cell(tmp_path / 'cell.json', 'b') is None
+
+
+def test_results_that_are_kept_do_not_say_where_the_data_lie(tmp_path):
+    result = CellResult('a', ('low',), 0, '', None, {}, {}, options={'data_root': '/home/me/data', 'lr': 1})
+    path = write_records(tmp_path / 'all.json', dict(name='x'), [result])
+    assert read_records(path)[0].options == {'lr': 1} and result.options['data_root']
