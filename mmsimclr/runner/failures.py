@@ -40,7 +40,14 @@ def explained_failures(runner) -> Iterator[None]:
     except (RuntimeError, MemoryError, OSError, EOFError) as error:
         if (reason := _reason(error, runner)) is None:
             raise
+        _ignore_ends_of_loaders()
         raise RunError(f'{reason}. {_go_on(runner)}') from error
+
+
+def _ignore_ends_of_loaders() -> None:
+    """Keep torch from raising, in the middle of the end of a run, that a loader's process was killed."""
+    if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _reason(error: Exception, runner) -> str | None:
@@ -143,7 +150,5 @@ def plain_errors(interrupted: str = 'interrupted') -> Iterator[None]:
     except (UserError, OSError) as error:
         if wants_traceback or not (isinstance(error, UserError) or error.filename is not None):
             raise
-        if hasattr(signal, 'SIGCHLD') and threading.current_thread() is threading.main_thread():
-            # Keep torch from reporting, in the middle of the end, that a loader's process was killed.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _ignore_ends_of_loaders()
         sys.exit(f'error: {error.explanation if isinstance(error, UserError) else error}')

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def start(path, work_dir, *options):
     return subprocess.Popen(
         [sys.executable, str(ROOT / 'tools/study.py'), str(path), '--work-dir', str(work_dir), *options],
         cwd=work_dir.parent, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))   # which a background job ignores
 
 
 def numbers(work_dir):
