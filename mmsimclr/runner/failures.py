@@ -38,9 +38,9 @@ def explained_failures(runner) -> Iterator[None]:
     except UserError:
         raise
     except (RuntimeError, MemoryError, OSError, EOFError) as error:
+        _ignore_ends_of_loaders()
         if (reason := _reason(error, runner)) is None:
             raise
-        _ignore_ends_of_loaders()
         raise RunError(f'{reason}. {_go_on(runner)}') from error
 
 
@@ -86,7 +86,8 @@ def _reason(error: Exception, runner) -> str | None:
     if runner.world_size == 1 and runner.train_dataloader.num_workers and isinstance(
             error, ConnectionError | EOFError):
         return (f'the connection to another process broke at iteration {iteration} ({_first_line(error)}): '
-                'one that loads images, unless the run talks to others')
+                'one that loads images, unless the run talks to others. If the kernel killed it because '
+                'memory ran out (dmesg says so), lower train_dataloader.num_workers')
     if runner.world_size > 1 and isinstance(error, RuntimeError | ConnectionError | EOFError):
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         waited = f' or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
