@@ -2,8 +2,7 @@
 
 from .hooks.atomic_checkpoint import AtomicCheckpointHook
 from .hooks.batch_norm_momentum import BatchNormMomentumHook
-from .hooks.clipped_images import ClippedImagesHook
-from .hooks.guards import FiniteLossHook, FrozenEncoderHook, UnreadableImagesHook
+from .hooks.guards import ClippedImagesHook, FiniteLossHook, FrozenEncoderHook, UnreadableImagesHook
 from .hooks.held_out import EarlyStoppingHook
 from .hooks.online_knn import OnlineKNNHook
 from .hooks.preemption import PREEMPTED, Preempted, PreemptionHook

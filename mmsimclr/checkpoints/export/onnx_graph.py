@@ -107,7 +107,8 @@ def _compare(session, model: _PooledEncoder, side: int | None = None) -> None:
         with torch.no_grad():
             expected = model(images)
         outputs = session.run(None, {'images': images.numpy()})
-        for (name, tolerance), want, got in zip(TOLERANCES.items(), expected, outputs):     # noqa: B905
+        tolerances = list(TOLERANCES.items())[:len(outputs)]             # without a map, features alone
+        for (name, tolerance), want, got in zip(tolerances, expected, outputs, strict=True):
             difference, largest = (want - torch.from_numpy(got)).abs().max(), want.abs().max()
             if not difference <= tolerance * largest:        # also where either is NaN
                 raise CheckpointError(

@@ -2,8 +2,7 @@
 
 from .atomic_checkpoint import AtomicCheckpointHook
 from .batch_norm_momentum import BatchNormMomentumHook
-from .clipped_images import ClippedImagesHook
-from .guards import FiniteLossHook, FrozenEncoderHook, UnreadableImagesHook
+from .guards import ClippedImagesHook, FiniteLossHook, FrozenEncoderHook, UnreadableImagesHook
 from .held_out import EarlyStoppingHook
 from .online_knn import OnlineKNNHook
 from .preemption import PREEMPTED, Preempted, PreemptionHook

@@ -121,7 +121,7 @@ def many_views() -> list[torch.Tensor]:
 
 
 def test_under_autocast_gradients_are_added_over_chunks_in_the_precision_of_the_weights():
-    """The sum over chunks of each one's own gradient, in float64, is what their rounding leaves room for."""
+    """The gradients of the chunks, summed in float64, show what rounding leaves room for."""
     model, inputs = build(chunk_size=1), many_views()
     with torch.autocast('cpu', torch.bfloat16):
         projections = [model.project(torch.cat(chunk)).float()
