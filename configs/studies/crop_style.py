@@ -19,6 +19,8 @@ study = dict(
     text='Both rules draw an area between 8 % and 100 % of the image. They differ in how an aspect ratio '
          'that does not fit is dealt with: the official crops are smaller on average. The recipes that '
          'follow the paper use the official rule, those that follow OpenMMLab use that of torchvision.',
+    finding='No difference can be told at this size: 0.5 points in linear evaluation and 0.9 in k-NN, both '
+            'within the spread of three seeds.',
     axes=_axes(),
     figure=dict(type='Bars'),
     claims=[
