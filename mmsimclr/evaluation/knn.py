@@ -19,8 +19,8 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
                        device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
     """Return the features of a bank that are nearest to each query, by cosine.
 
-    A memory-mapped bank is read in pieces of ``bank_chunk`` rows: by default 65,536 where faiss compares, which
-    keeps no similarities, else 16,384, of which query_chunk x bank_chunk similarities are in memory.
+    A memory-mapped bank is read in pieces of ``bank_chunk`` rows: by default 65,536 where faiss compares,
+    which keeps no similarities, else 16,384, of which query_chunk x bank_chunk similarities are in memory.
     Queries, float [Q, D], and bank, float [B, D], need not be unit norm. ValueError if one is not finite.
 
     Returns:
