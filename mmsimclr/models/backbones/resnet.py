@@ -1,5 +1,6 @@
 """ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -115,7 +116,7 @@ class ResNet(BaseModule):
         for index in out_indices:
             _check('out_indices', index, MAP_INDICES)
         width = base_channels * width_multiplier
-        if width < 1 or width != int(width):
+        if not 1 <= width < math.inf or width != int(width):
             raise InputError('base_channels * width_multiplier must be a whole number of channels, '
                              f'got {base_channels} * {width_multiplier} = {width}')
 
