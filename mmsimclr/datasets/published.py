@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES
-from mmsimclr.datasets.base import FileDataset, check_split
+from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES, require_files
+from mmsimclr.datasets.base import FileDataset
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError, MissingFileError, check_choice, check_int
 from mmsimclr.files import read_csv, read_json, read_text, read_xml
 from mmsimclr.registry import DATASETS
 
@@ -35,7 +35,7 @@ class PublishedDataset(FileDataset):
     WHERE = ''                                              # to get the files, and how to lay them out
 
     def __init__(self, data_root: str, split: str | None = None, **kwargs) -> None:
-        self.split = check_split(split or self.SPLITS[0], self.SPLITS)
+        self.split = check_choice(split or self.SPLITS[0], 'split', self.SPLITS)
         super().__init__(data_root, **kwargs)
 
     def place(self, *parts: str) -> Path:
@@ -105,9 +105,7 @@ class Caltech101(PublishedDataset):
 
     def __init__(self, data_root: str, split: str = 'train', num_train: int = 30, seed: int = 0,
                  **kwargs) -> None:
-        if num_train < 1:
-            raise InputError(f'num_train must be >= 1, got {num_train} (30 is usual)')
-        self.num_train, self.seed = num_train, seed
+        self.num_train, self.seed = check_int(num_train, 'num_train'), seed
         super().__init__(data_root, split, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -225,17 +223,12 @@ class VOCMultiLabel(PublishedDataset):
         names = [line.split()[0] for line in read_text(path, 'a list of images').splitlines() if line.strip()]
         if not names:
             raise InputError(f'{path} lists no images. {self.WHERE}')
-        pairs = zip(self._files('JPEGImages', names, 'jpg'), self._files('Annotations', names, 'xml'),
-                    strict=True)
-        return [dict(img_path=image, gt_label=self._label(annotation)) for image, annotation in pairs]
-
-    def _files(self, folder: str, names: list[str], extension: str) -> list[str]:
-        """Return the paths of a file for each image; all of them are there."""
-        paths = [os.path.join(self.data_root, folder, f'{name}.{extension}') for name in names]
-        if missing := [path for path in paths if not os.path.isfile(path)]:
-            raise MissingFileError(f'{len(missing)} of the {len(paths)} files of the {self.split} split in '
-                                   f'{folder} are missing, among them {missing[0]}. {self.WHERE}')
-        return paths
+        images = [os.path.join(self.data_root, 'JPEGImages', f'{name}.jpg') for name in names]
+        annotations = [os.path.join(self.data_root, 'Annotations', f'{name}.xml') for name in names]
+        for paths in (images, annotations):
+            require_files(paths, f'files of the {self.split} split', self.WHERE)
+        return [dict(img_path=image, gt_label=self._label(annotation))
+                for image, annotation in zip(images, annotations, strict=True)]
 
     def _label(self, path: str) -> list[int]:
         classes = self.metainfo['classes']

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -172,14 +171,7 @@ def _results(chunks: list[list[str]], workers: int) -> Iterator[FolderStatistics
         yield from map(_of_files, chunks)
         return
     with ProcessPoolExecutor(workers, get_context('fork')) as pool:           # as loaders do
-        rest = iter(chunks)
-        waiting = [pool.submit(_of_files, chunk) for chunk in islice(rest, 2 * workers)]
-        try:
-            while waiting:
-                yield waiting.pop(0).result()
-                waiting += [pool.submit(_of_files, chunk) for chunk in islice(rest, 1)]
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from pool.map(_of_files, chunks)
 
 
 def _of_files(paths: Sequence[str]) -> FolderStatistics:
