@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import check_choice
 
 # By feature: side of the map at 224 pixels; kernel, stride and padding there; side of the pooled grid.
 _AT_224 = {
@@ -19,7 +19,7 @@ POOLED_FEATURES = tuple(_AT_224)
 
 def pooled_side(feature: str, map_side: int) -> int:
     """Return the side of the grid that :func:`pool_feature` makes of a square map of this side."""
-    return min(_windows(feature)[-1], map_side)
+    return min(_AT_224[check_choice(feature, 'feature', POOLED_FEATURES)][-1], map_side)
 
 
 def pool_feature(maps: Tensor, feature: str) -> Tensor:
@@ -33,16 +33,10 @@ def pool_feature(maps: Tensor, feature: str) -> Tensor:
         Goyal et al. 2019, "Scaling and Benchmarking Self-Supervised Visual Representation Learning",
         as VISSL and MMSelfSup implement it for ResNet-50.
     """
-    side_at_224, kernel, stride, padding, grid = _windows(feature)
+    side_at_224, kernel, stride, padding, grid = _AT_224[check_choice(feature, 'feature', POOLED_FEATURES)]
     height, width = maps.shape[-2:]
     if height == width == side_at_224:
         pooled = F.avg_pool2d(maps, kernel, stride, padding)
     else:
         pooled = F.adaptive_avg_pool2d(maps, (min(grid, height), min(grid, width)))
     return pooled.flatten(1)
-
-
-def _windows(feature: str) -> tuple[int, ...]:
-    if feature not in _AT_224:
-        raise InputError(f'feature must be one of {", ".join(POOLED_FEATURES)}, got {feature!r}')
-    return _AT_224[feature]
