@@ -23,6 +23,6 @@ from .crop import RandomHorizontalFlip, RandomResizedCrop, resized_crop
 from .format import PackImage, PackViews, image_to_tensor
 from .load import ImageReadError, LoadImage, LoadImageForCrops, decode_image, read_image
 from .operators import ChannelDropout, ChannelJitter, Cutout, GaussianNoise, Rotate90, Sobel
-from .policy import AutoAugment, SimCLRView, simclr_view
+from .policy import AutoAugment, SimCLRView
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed, simclr_views

@@ -14,14 +14,12 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, MachineError, UserError
+from mmsimclr.errors import InputError, MachineError, UserError, check_choice, check_int
 from mmsimclr.files import KEPT_DTYPES, Raster, decode_raster, picture_values, raster_of
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_choice, check_int
+from mmsimclr.transforms.base import Transform
 from mmsimclr.transforms.load import ImageReadError, read_bytes
 
-#: What shows an image of any range: one in a hundred of its values are darker, one in a hundred brighter.
-SHOWN_RANGE = ('1%', '99%')
 _ACCEPTED = ("a pair of numbers, such as (0, 10000), or of lists with a number for each channel; a pair of "
              "percents of an image's own values, such as ('1%', '99%'); 'dtype', the whole range of a file's "
              "type, 0 to 1 of floats; or 'window', that of a DICOM file")
@@ -181,8 +179,8 @@ def as_rgb(img: ndarray, bands: Sequence[int] | None = None, colormap: str | Non
 
 
 def shown_limits(img: ndarray) -> tuple[ndarray, ndarray] | None:
-    """Return the values of each channel to show as black and white, of what is no 8-bit image; see as_rgb."""
-    if img.dtype == np.uint8:
-        return None
-    low, high = np.percentile(img, [float(end[:-1]) for end in SHOWN_RANGE], axis=(0, 1))
-    return low, high
+    """Return the values of each channel to show as black and white, of what is no 8-bit image; see as_rgb.
+
+    One in a hundred is darker, one in a hundred brighter.
+    """
+    return None if img.dtype == np.uint8 else tuple(np.percentile(img, (1, 99), axis=(0, 1)))

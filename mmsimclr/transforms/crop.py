@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmsimclr.errors import check_choice
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
     ImageTransform,
     Transform,
-    check_choice,
     check_image,
     check_probability,
     check_range,

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import torch
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice, check_int
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_choice, check_int, check_size
+from mmsimclr.transforms.base import ImageTransform, check_size
 
 _CV2_INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST_EXACT,

@@ -8,6 +8,5 @@ from mmsimclr.splitmix64 import uniforms
 
 from .color import adjust_batch, to_grey, turn_hue
 from .device_views import DeviceViews, PackForDevice
-from .operators import normals, operate
 from .parameters import JITTER, ViewParameters, draw_parameters, sample_seeds
 from .separable import blur_matrices, crop_matrices, filter_rows_and_columns
