@@ -1,17 +1,14 @@
 """Base classes: datasets read from files, datasets held in arrays, and wrappers around another dataset."""
 
 import copy
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
-from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError
 from mmsimclr.files import RemoteFolder, is_remote
 from mmsimclr.registry import DATASETS
 
@@ -47,21 +44,6 @@ class FileDataset(BaseDataset):
     def _range(self, place: int) -> tuple[str, int, int | None]:
         """Return the file of an item, its first byte there, and its length, None for the whole file."""
         raise NotImplementedError
-
-    def keep_present(self, items: list[dict], where: str) -> list[dict]:
-        """Return the items whose images are there, the others counted in a warning; refuse a split without.
-
-        ``where`` says where to get the images. ``num_listed`` and ``num_missing`` keep the counts.
-        """
-        present = [item for item in items if os.path.isfile(item['img_path'])]
-        self.num_listed, self.num_missing = len(items), len(items) - len(present)
-        if not present:
-            raise MissingFileError(f'none of the {len(items)} images of the {self.split} split is below '
-                                   f'{self.data_root}. {where}')
-        if self.num_missing:
-            print_log(f'{type(self).__name__}, {self.split}: {self.num_missing} of {self.num_listed} images '
-                      'are not there and are left out', 'current', logging.WARNING)
-        return present
 
 
 class ArrayDataset(FileDataset):

@@ -1,10 +1,12 @@
 """Published datasets in the layouts of their releases, and images with identities, as of Market-1501."""
 
+import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES, require_files
 from mmsimclr.datasets.base import FileDataset
@@ -33,6 +35,7 @@ class PublishedDataset(FileDataset):
 
     SPLITS: tuple[str, ...] = ('train', 'test')
     WHERE = ''                                              # to get the files, and how to lay them out
+    num_missing = 0                                         # images that are left out
 
     def __init__(self, data_root: str, split: str | None = None, **kwargs) -> None:
         self.split = check_choice(split or self.SPLITS[0], 'split', self.SPLITS)
@@ -44,6 +47,18 @@ class PublishedDataset(FileDataset):
         if not path.exists():
             raise MissingFileError(f'no {path.absolute()}. {self.WHERE}')
         return path
+
+    def keep_present(self, items: list[dict]) -> list[dict]:
+        """Return the items whose images are there, the others counted in a warning; at least one must be."""
+        present = [item for item in items if os.path.isfile(item['img_path'])]
+        if not present:
+            raise MissingFileError(f'none of the {len(items)} images of the {self.split} split is below '
+                                   f'{self.data_root}. {self.WHERE}')
+        self.num_missing = len(items) - len(present)
+        if self.num_missing:
+            print_log(f'{type(self).__name__}, {self.split}: {self.num_missing} of {len(items)} images are '
+                      'not there and are left out', 'current', logging.WARNING)
+        return present
 
 
 @DATASETS.register_module()
@@ -78,8 +93,7 @@ class Birdsnap(PublishedDataset):
         folders = [Path(self.data_root, *parts) for parts in (('images',), ('download', 'images'))]
         folder = next(filter(Path.is_dir, folders), folders[0])
         return self.keep_present([dict(img_path=str(folder / path), gt_label=labels[number])
-                                  for path, number in images if (path in test) == (self.split == 'test')],
-                                 self.WHERE)
+                                  for path, number in images if (path in test) == (self.split == 'test')])
 
     def _columns(self, name: str, *columns: str) -> list[tuple[str, ...]]:
         rows = read_csv(self.place(name), f'a table separated by tabs. {self.WHERE}', columns, delimiter='\t')
@@ -182,8 +196,7 @@ class Places205(PublishedDataset):
         root = Path(self.data_root)
         listed = read_places205_list(root / PLACES205_LIST.format(split=self.split))
         items = [dict(img_path=str(root / PLACES205_IMAGES / path), gt_label=label) for path, label in listed]
-        self.num_listed, self.num_missing = len(items), 0
-        return self.keep_present(items, self.WHERE) if self.allow_missing else items
+        return self.keep_present(items) if self.allow_missing else items
 
 
 def read_places205_list(path: Path) -> list[tuple[str, int]]:

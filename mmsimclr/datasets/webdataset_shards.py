@@ -218,14 +218,13 @@ class WebDatasetShards(ArrayDataset):
         root = Path(self.data_root)
         index = read_remote_index(self._remote) if self._remote else read_index(root)
         self.names, self._files = index.names, {}
-        for name in self.ROWS:
-            setattr(self, name, getattr(index, name))
+        chosen = slice(None)
         if self.split != 'all':
             places = (f'{index.names[shard]}/{offset}'.encode()
                       for shard, offset in zip(index.shards, index.offsets, strict=True))
             chosen = in_part(places, self.split, self.held_out_share)
-            for name in self.ROWS:
-                setattr(self, name, getattr(self, name)[chosen])
+        for name in self.ROWS:
+            setattr(self, name, getattr(index, name)[chosen])
         text = None
         if self._remote:
             with suppress(MissingFileError):

@@ -74,11 +74,11 @@ class ChannelValues:
         """Standard deviation of each channel."""
         return np.sqrt(self.squares / self.num_values)
 
-    def percentiles(self, percents: Sequence[float] = PERCENTS) -> ndarray:
-        """Return the values below which so many percent of a channel lie, [P, C]; of floats within 0.4 %."""
+    def percentiles(self) -> ndarray:
+        """Return the values below which ``PERCENTS`` of a channel lie, [P, C]; of floats within 0.4 %."""
         below = self.histogram.cumsum(axis=1)
         found = [[np.searchsorted(row, max(1, math.ceil(percent / 100 * row[-1]))) for row in below]
-                 for percent in percents]
+                 for percent in PERCENTS]
         return np.clip(values_of(np.array(found), self.dtype), self.lowest, self.highest)
 
 
@@ -128,7 +128,7 @@ class FolderStatistics:
 
 
 def folder_statistics(folder: str | Path, out: str | Path, workers: int | None = None,
-                      progress: Callable[[int, int], None] | None = None) -> FolderStatistics:
+                      progress: Callable[[int, int], None] = lambda done, total: None) -> FolderStatistics:
     """Read every image below a folder, on all cores, and return what there is.
 
     An interrupted pass goes on from where it was, by the file ``OUT.partial.npz``, if the folder still has
@@ -150,8 +150,7 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     saved = time.monotonic()
     try:
         for part in _results(chunks, min(workers or num_usable_cores(), len(chunks))):
-            if progress is not None:
-                progress(done, len(paths))
+            progress(done, len(paths))
             found.add(part)
             done = min(done + CHUNK, len(paths))
             if time.monotonic() - saved >= SAVE_S:
@@ -160,8 +159,7 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     except BaseException:
         _write_partial(partial, found, done, listed)
         raise
-    if progress is not None:
-        progress(done, len(paths))
+    progress(done, len(paths))
     partial.unlink(missing_ok=True)
     return found
 
