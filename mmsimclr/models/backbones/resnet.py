@@ -47,9 +47,6 @@ class StemPool(nn.Module):
         height, width = x.shape[-2:]
         return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
 
-    def extra_repr(self) -> str:
-        return f'padding={self.padding!r}'
-
 
 # Depth: (block, blocks per stage); He et al. 2016, Table 1. As in checkpoints.encoder_weights.
 ARCHITECTURES = {
