@@ -1,9 +1,4 @@
-"""One image on the CPU: reading, random views, packing.
-
-RGB uint8 H×W×3 throughout, or, of :class:`LoadChannels`, float32 H×W×C.
-
-In the workers of a data loader call ``cv2.setNumThreads(0)``: OpenCV's own threads do not pay at this size.
-"""
+"""One image on the CPU: reading, random views, packing."""
 
 from .base import Transform
 from .batch.device_views import DeviceViews, PackForDevice

@@ -1,8 +1,4 @@
-"""Images of any number of channels and any depth of numbers: reading them, and showing them in colours.
-
-Inside of a pipeline they are float32 H×W×C on the scale of 8-bit images: ``value_range`` says which of a
-file's values become 0 and 255, which the model then sees as 0 and 1. Nothing is rounded on the way.
-"""
+"""Images of any number of channels and any depth of numbers: reading them, and showing them in colours."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -42,6 +38,8 @@ def read_raster(path: str | os.PathLike, channels: int | None = None, data: byte
 @TRANSFORMS.register_module()
 class LoadChannels(Transform):
     """Read ``img_path`` into ``img``, float32 [H, W, channels] from 0 to 255; an array ``img`` is scaled so.
+
+    Nothing is rounded, and the model sees 0 and 255 as 0 and 1.
 
     It reads TIFF, also of many bands or pages, compressed and GeoTIFF; PNG of 8 and 16 bits, ``.npy``, DICOM,
     and whatever Pillow reads. Values outside of ``value_range`` are clipped, and ``clipped`` says what share

@@ -67,7 +67,8 @@ class simclr_views(Transform):
 
     It takes a PIL image, a tensor [3, H, W] (uint8, or float in [0, 1]), an array uint8 [H, W, 3], or an item
     of :class:`~mmsimclr.datasets.UnlabeledImageFolder`, and returns a list of float tensors [3, size, size]
-    in [0, 1]. Random numbers come from Python's ``random``, which torch seeds in each loader process.
+    in [0, 1]. Random numbers come from Python's ``random``, which torch seeds in each loader process; there
+    call ``cv2.setNumThreads(0)``, since OpenCV's own threads do not pay at this size.
 
     Args:
         size: Side of the views, in pixels.

@@ -1,8 +1,4 @@
-"""SimCLR's views of a whole batch at once, on the device, random for each image.
-
-A loader ships each image once, as it is (:class:`PackForDevice`); :class:`DeviceViews` makes all views of
-the batch. Images and views are floats on the 0-255 scale, never rounded in between.
-"""
+"""SimCLR's views of a whole batch at once, on the device, random for each image."""
 
 from mmsimclr.splitmix64 import uniforms
 
