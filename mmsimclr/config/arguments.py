@@ -1,10 +1,11 @@
 """Names of the arguments that the components of a config take."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import CheckpointHook, Hook
@@ -96,3 +97,27 @@ def _arguments_of_call(call: Callable) -> Arguments:
     return Arguments(frozenset(each.name for each in named),
                      frozenset(each.name for each in named if each.default is each.empty),
                      any(each.kind is each.VAR_KEYWORD for each in parameters))
+
+
+# Types that a file can give in full, by that of a signature, and what they are called.
+PLAIN = {int: ((int,), 'an integer'), float: ((int, float), 'a number'), str: ((str,), 'text'),
+         bool: ((bool,), 'True or False'), NoneType: ((NoneType,), 'None'),
+         **dict.fromkeys((dict, Mapping), ((Mapping,), 'a dict')),
+         **dict.fromkeys((list, tuple, Sequence), ((list, tuple), 'a list'))}
+
+
+@cache
+def types_of(component: Any) -> dict[str, tuple[tuple[type, ...], str]]:
+    """Return the plain types that a component of this package takes, and their names, by argument.
+
+    Arguments that take anything else as well, and those of other packages, are left out.
+    """
+    if package_of(component) != 'mmsimclr':
+        return {}
+    found = {}
+    for name, hint in get_type_hints(component.__init__ if inspect.isclass(component) else component).items():
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        kinds = [PLAIN.get(get_origin(part) or part) for part in parts]
+        if None not in kinds:
+            found[name] = sum((types for types, _ in kinds), ()), ' or '.join(said for _, said in kinds)
+    return found

@@ -14,7 +14,7 @@ from mmengine.registry import TASK_UTILS, Registry
 from mmengine.runner import LogProcessor, Runner
 
 from mmsimclr import registry as ours
-from mmsimclr.config.arguments import OWN_PACKAGES, Arguments, arguments_of, package_of
+from mmsimclr.config.arguments import OWN_PACKAGES, Arguments, arguments_of, package_of, types_of
 from mmsimclr.engine import LARSOptimWrapperConstructor
 from mmsimclr.errors import ConfigError, nearest_name, raise_unknown
 from mmsimclr.models import ResNet
@@ -126,6 +126,7 @@ RUNNER_KEYS = {
     'random_encoder', 'dataset_name',
 } - {'self', 'cfg'}
 PARTS_OF_DATA = {'train', 'val', 'test', 'trainval'}        # which may be numbers elsewhere
+PLAIN_VALUES = (int, float, str, type(None), list, tuple, Mapping)
 TRAINING_KEYS = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 
 
@@ -206,10 +207,11 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         return
     if key in _KEYS['unchecked']:
         return
+    types: Mapping[str, Any] = {}
     if section and ('type' not in node or 'type' in section.names):
         arguments = section
     elif component := _component_of(node, place, owner):
-        arguments, owner = arguments_of(component), package_of(component)
+        arguments, owner, types = arguments_of(component), package_of(component), types_of(component)
         if getattr(component, '__name__', '') in ('Albu', 'Albumentations'):     # names of that package
             node = {**node, 'transforms': None}
     elif 'type' in node:
@@ -224,6 +226,10 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
     for name, value in node.items():
         if name not in arguments.names and name not in ('type', '_scope_') and not arguments.takes_others:
             raise_unknown(name, place, {'type', *arguments.names})
+        accepted, said = types.get(name, ((object,), ''))
+        to_be_filled = value is None and given               # by a benchmark, from the encoder
+        if isinstance(value, PLAIN_VALUES) and not isinstance(value, accepted) and not to_be_filled:
+            raise ConfigError(f'{place}.{name} must be {said}, got {value!r}')
         _check(value, f'{place}.{name}', owner, given)
     # Norms and the like are given the rest by those who build them.
     lacking = sorted(arguments.required - set(node) - given)

@@ -1,5 +1,7 @@
 """Unknown keys, unknown types and missing keys are refused, with their place and the nearest known name."""
 
+import re
+
 import pytest
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -101,6 +103,19 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_nearest_known_one(conf
     *path, key = place.split('.')
     assert all(part in str(error.value) for part in path if not part.isdigit())
     assert key in str(error.value)
+
+
+@pytest.mark.parametrize('place, value, said', [
+    ('model.neck.num_layers', [1], 'an integer'), ('model.neck.out_channels', 'x', 'an integer'),
+    ('model.backbone.base_channels', '', 'an integer'), ('model.backbone.base_channels', None, 'an integer'),
+    ('train_dataloader.dataset.num_images', [8], 'an integer'),
+    ('train_dataloader.dataset.pipeline.0.transforms.0.strength', 'strong', 'a number')])
+def test_a_value_of_another_type_is_refused_with_its_place(config, place, value, said):
+    check_config(config)
+    config.merge_from_dict({place: value})
+    shown = re.escape(re.sub(r'[.]([0-9]+)', r'[\1]', place))
+    with pytest.raises(ConfigError, match=f'{shown} must be {said}'):
+        check_config(config)
 
 
 @pytest.mark.parametrize('place, name, nearest', [
