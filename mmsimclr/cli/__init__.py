@@ -11,7 +11,7 @@ from mmsimclr.version import __version__
 #: The file of each command, in the order of a user's way through them.
 COMMANDS = {
     'explore': 'train', 'train': 'train', 'embed': 'embed', 'benchmark': 'benchmark', 'report': 'results',
-    'search': 'embed', 'configs': 'configs', 'views': 'views', 'predict': 'benchmark', 'convert': 'zoo',
+    'search': 'embed', 'configs': 'configs', 'views': 'configs', 'predict': 'benchmark', 'convert': 'zoo',
     'publish': 'zoo', 'zoo': 'zoo', 'prepare': 'prepare', 'doctor': 'configs', 'quickstart': 'train',
     'summarize': 'results', 'compare': 'results', 'shape-bias': 'results', 'study': 'study'}
 
