@@ -20,11 +20,9 @@ class LazyGroup(click.Group):
     """Commands that live in files of their own, whose heavy imports wait until the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order of ``COMMANDS``."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import a command."""
         if name not in COMMANDS:
             ctx.fail(f'no command {name!r}{did_you_mean(name, COMMANDS)}')
         return getattr(import_module(f'mmsimclr.cli.{COMMANDS[name]}'), name.replace('-', '_'))

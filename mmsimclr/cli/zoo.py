@@ -57,7 +57,6 @@ class _WithFormats(Command):
     """A command whose help ends with the formats."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the formats and the endings of their files."""
         from mmsimclr.checkpoints.export import FORMATS
         with formatter.section('Formats'):
             formatter.write_dl([(name, f'{chosen.holds} ({" or ".join(chosen.suffixes)})')
