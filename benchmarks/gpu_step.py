@@ -33,7 +33,7 @@ from torch.utils.data import Dataset, default_collate
 from mmsimclr.engine import BFloat16OptimWrapper
 from mmsimclr.registry import MODELS, TRANSFORMS
 from mmsimclr.runner import compile_encoder
-from mmsimclr.runner.adapt import place_views
+from mmsimclr.runner.build import place_views
 
 CONFIG = Path(__file__).parents[1] / 'configs/simclr/simclr_resnet50_8xb32-coslr-200e_in1k.py'
 

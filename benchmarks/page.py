@@ -61,8 +61,7 @@ machine; ratios carry over.
 * **LARS** on a GPU gives each operation all tensors at once (but for the two that scale each by a number of
   its own) and never waits for a norm. On a CPU a step is bound by memory, so it goes through all operations
   with about a mebibyte of tensors before the next: they stay in the cache.
-* **The next batch** of a GPU is fetched by a thread and copied on a stream of its own while the device
-  computes, where the loader has processes or the images lie on the device.
+* **The next batch** of a GPU is copied on a stream of its own while the device computes the step before.
 * **A step** of this library asks its device for no value. Losses are read where a log line or a checkpoint
   needs them, and whether they are finite at every tenth step; what the ranks must agree on (that their
   batches are equal, that one was told to stop) travels between the hosts over gloo. Torch asks in two places:

@@ -1,8 +1,4 @@
-"""SimCLR pre-training and its benchmarks, assembled from registered components.
-
-``import mmsimclr`` takes milliseconds and is enough for the type names of a config to resolve. The parts are
-imported when first used, and the registries as soon as MMEngine's are.
-"""
+"""SimCLR pre-training and its benchmarks, assembled from registered components, imported when first used."""
 
 import sys
 from collections.abc import Sequence
@@ -52,7 +48,6 @@ class _RegistriesFollow(MetaPathFinder):
 
     def find_spec(self, name: str, path: Sequence[str] | None = None,
                   target: object = None) -> ModuleSpec | None:
-        """Find MMEngine's registries only, and have ours imported once they are complete."""
         if name != 'mmengine.registry':
             return None
         sys.meta_path.remove(self)

@@ -74,11 +74,9 @@ def _start_on_gpus(launcher: str, settings: dict) -> None:
 
 
 def _place_of_this_start() -> dict:
-    """Return where the ranks of a run that torchrun has restarted meet; nothing at its first start.
-
-    Torchrun's store outlives the processes and keeps the addresses of those that died. A rank that comes
-    early would connect to one of them, so each start has its own keys.
-    """
+    """Return where the ranks of a run that torchrun has restarted meet; nothing at its first start."""
+    # Torchrun's store outlives the processes and keeps the addresses of those that died. A rank that comes
+    # early would connect to one of them, so each start has its own keys.
     restarts = int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0)
     if not restarts or elastic_ranks():                 # whose every start has a store of its own
         return {}

@@ -97,7 +97,7 @@ def untested(found: dict[str, str | None]) -> list[str]:
     lines = []
     if (python := found.get('python')) and not python.startswith(TESTED_PYTHONS):
         lines.append(f'Python {python} is not among the tested versions ({", ".join(TESTED_PYTHONS)})')
-    for name, (_, accepted) in TESTED.items():
+    for name, accepted in TESTED.items():
         if (version := found.get(name)) and not version.startswith(tuple(f'{each}.' for each in accepted)):
             lines.append(f'{name} {version} is not among the tested versions ({", ".join(accepted)}); '
                          'it may work')

@@ -1,9 +1,4 @@
-"""Encoders of any kind: how they are built, and what they return for an image.
-
-An encoder is a registered ``nn.Module`` that takes images, float [N, 3, H, W], to maps [N, C, H, W], vectors
-[N, C], tokens [N, T, C], or a tuple of these, of which the last counts. Two attributes of its own are heeded:
-``tokens``, 'class' or 'mean', and ``img_size``, the only side of images in pixels that it takes.
-"""
+"""Encoders of any kind: how they are built, and what they return for an image."""
 
 import json
 import logging
@@ -20,7 +15,7 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmsimclr.errors import InputError, InputTypeError
-from mmsimclr.registry import MODELS, SCOPE
+from mmsimclr.registry import MODELS, SCOPE, class_of
 
 RESNET = f'{SCOPE}.ResNet'
 #: Packages whose backbones may be named without importing them first.
@@ -35,10 +30,12 @@ USUAL_PX = 96                       # of the image that shows an encoder's featu
 def build_backbone(config: Mapping[str, Any], stages: Sequence[str] = ()) -> nn.Module:
     """Build an encoder from its config, our ResNet where that has no type; note in ``settings`` how.
 
+    It is a registered module whose output for images, float [N, C, H, W], :func:`pooled` takes. Two
+    attributes are heeded: ``tokens``, and ``img_size``, the only side in pixels of images that it takes.
     ``stages``, such as ``'layer1'``, are those whose maps it shall return, if its kind can be told so.
     """
     config = described(config, stages)
-    kind = _class_of(config)
+    kind = class_of(config['type'], MODELS)
     backbone = MODELS.build(config)
     if not hasattr(backbone, 'settings'):
         arguments = {key: value for key, value in config.items() if key not in ('type', *OF_TRAINING)}
@@ -59,7 +56,7 @@ def build_backbone(config: Mapping[str, Any], stages: Sequence[str] = ()) -> nn.
 def described(config: Mapping[str, Any], stages: Sequence[str] = ()) -> dict[str, Any]:
     """Return the config that :func:`build_backbone` builds: with a type, and arguments for ``stages``."""
     config = {'type': RESNET, **config}
-    kind = _class_of(config)
+    kind = class_of(config['type'], MODELS)
     return {**config, **(kind.arguments_for(stages) if stages and hasattr(kind, 'arguments_for') else {})}
 
 
@@ -67,10 +64,6 @@ def with_named_type(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return an encoder's config whose type, if that is a class, is its registered name."""
     kind = config.get('type')
     return {**config, **({'type': registered_name(kind) or kind} if callable(kind) else {})}
-
-
-def _class_of(config: Mapping[str, Any]) -> Any:
-    return config['type'] if callable(config['type']) else MODELS.get(config['type'])
 
 
 def registered_name(kind: Any) -> str | None:

@@ -8,18 +8,18 @@ from importlib import import_module, metadata
 from mmsimclr.version import __version__
 
 TESTED_PYTHONS = ('3.10', '3.11', '3.12')
-# Import name and tested versions of each distribution that a run depends on.
+# Tested versions of each distribution that a run depends on.
 TESTED = {
-    'torch': ('torch', ('2.11',)),
-    'torchvision': ('torchvision', ('0.26',)),
-    'onedl-mmengine': ('mmengine', ('0.10',)),
-    'onedl-mmcv': ('mmcv', ('2.3',)),
-    'onedl-mmpretrain': ('mmpretrain', ('1.3',)),
-    'onedl-mmdetection': ('mmdet', ('3.5',)),
-    'onedl-mmsegmentation': ('mmseg', ('1.4',)),
-    'numpy': ('numpy', ('2.2',)),
-    'opencv-python-headless': ('cv2', ('4.12',)),
-    'scikit-learn': ('sklearn', ('1.7', '1.8', '1.9')),
+    'torch': ('2.11',),
+    'torchvision': ('0.26',),
+    'onedl-mmengine': ('0.10',),
+    'onedl-mmcv': ('2.3',),
+    'onedl-mmpretrain': ('1.3',),
+    'onedl-mmdetection': ('3.5',),
+    'onedl-mmsegmentation': ('1.4',),
+    'numpy': ('2.2',),
+    'opencv-python-headless': ('4.12',),
+    'scikit-learn': ('1.7', '1.8', '1.9'),
 }
 # Environment variables that change the bits of a result.
 BITS = ('CUBLAS_WORKSPACE_CONFIG', 'CUDA_VISIBLE_DEVICES', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS',

@@ -1,7 +1,4 @@
-"""Errors that a user can cause and mend.
-
-The command line turns them, and a failed operation on a named file, into one line; nothing else.
-"""
+"""Errors that a user can cause and mend, which the command line turns into one line."""
 
 import difflib
 import math

@@ -1,8 +1,4 @@
-"""Names of version 0.1, found where they are now, with a DeprecationWarning.
-
-Configs that a run of 0.1 has dumped, and code written for it, name components by the modules of then. Nothing
-here costs anything until such a name is asked for.
-"""
+"""Names of version 0.1, in code and dumped configs, found where they are now, with a DeprecationWarning."""
 
 import json
 import sys

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from torch import Tensor, nn
+from torch import nn
 
 from mmsimclr import reporting
 from mmsimclr.config import load_config
@@ -22,15 +22,12 @@ from mmsimclr.evaluation.knn import nearest_neighbours
 from mmsimclr.features import extract_features
 from mmsimclr.files import ProgressLine, file_digest
 from mmsimclr.protocols import Result, portable_path
-from mmsimclr.registry import DATASETS
+from mmsimclr.registry import DATASETS, HOOKS, is_of_type
 from mmsimclr.runner import build_runner, working_in
 
 K = 20
 NUM_NEIGHBOURS = 6
-
-
-#: Features of the labelled bank [B, C], its classes [B]; the same of held-out queries; the number of classes.
-Embedded = tuple[Tensor, Tensor, Tensor, Tensor, int]
+ENCODERS = ('random initialisation', 'SimCLR pre-trained')
 
 
 def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quickstart',
@@ -93,28 +90,27 @@ def comparison(before: dict[str, float], after: dict[str, float]) -> str:
     """Return the table of accuracies of the two encoders."""
     names = ('knn_accuracy_percent', 'linear_accuracy_percent')
     return reporting.text_table(['encoder', f'k-NN (k = {K})', 'linear probe'], [
-        ['random initialisation', *(f'{before[name]:.1f} %' for name in names)],
-        ['SimCLR pre-trained', *(f'{after[name]:.1f} %' for name in names)],
+        *([title, *(f'{each[name]:.1f} %' for name in names)]
+          for title, each in zip(ENCODERS, (before, after), strict=True)),
         ['gain', *(f'{after[name] - before[name]:+.1f}  ' for name in names)]])
 
 
 def _online_knn(config: Config) -> dict:
     for hook in config.get('custom_hooks', ()):
-        kind = hook['type']
-        if (kind if isinstance(kind, str) else kind.__name__).rpartition('.')[2] == OnlineKNNHook.__name__:
+        if is_of_type(hook, OnlineKNNHook, HOOKS):
             return hook
     raise InputError('the quick start evaluates on the datasets of the OnlineKNNHook, and the config has '
                      'none among its custom_hooks')
 
 
-def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> Embedded:
+def _embed(model: nn.Module, bank: BaseDataset, queries: BaseDataset) -> tuple:
+    """Return features and classes of the bank, the same of the queries, and the number of classes."""
     return (*extract_features(model, bank, progress=ProgressLine('      bank')),
             *extract_features(model, queries, progress=ProgressLine('      queries')),
             len(bank.metainfo['classes']))
 
 
-def _metrics(features: Embedded) -> dict[str, float]:
-    """Return k-NN and linear-probe top-1 accuracy of the queries, in percent."""
+def _metrics(features: tuple) -> dict[str, float]:
     return dict(knn_accuracy_percent=knn_accuracy(*features, k=K),
                 linear_accuracy_percent=linear_accuracy(*features))
 
@@ -124,11 +120,9 @@ def _one_per_class(dataset: BaseDataset) -> list[int]:
     return sorted(np.unique(labels_of(dataset), return_index=True)[1].tolist())[:8]
 
 
-def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, before: Embedded,
-                     after: Embedded) -> Path:
+def _save_neighbours(path: Path, bank: BaseDataset, queries: BaseDataset, *features: tuple) -> Path:
     rows, blocks, right = _one_per_class(queries), {}, {}
-    for title, features in (('random initialisation', before), ('SimCLR pre-trained', after)):
-        images, labels, asked, truth, _ = features
+    for title, (images, labels, asked, truth, _) in zip(ENCODERS, features, strict=True):
         nearest = nearest_neighbours(asked[rows], images, NUM_NEIGHBOURS)[1]
         title = f'{title}: nearest neighbours'
         blocks[title] = [[bank.get_data_info(index)['img'] for index in row] for row in nearest.tolist()]

@@ -1,10 +1,7 @@
-"""The registries of mmsimclr, each a child of MMEngine's root registry of the same name.
+"""The registries of mmsimclr, each a child of MMEngine's root registry of the same name."""
 
-A config names a component either by its class (the lazy dialect) or by a string looked up here
-(``type='SimCLR'`` with ``default_scope='mmsimclr'``). A name that is not found here is looked up in
-MMEngine's root, so MMEngine's own components need no prefix; components of other OpenMMLab
-packages take theirs (``mmpretrain.ResNet``).
-"""
+from collections.abc import Mapping
+from typing import Any
 
 from mmengine import registry as roots
 from mmengine.config.utils import MODULE2PACKAGE
@@ -43,6 +40,16 @@ VISBACKENDS = _child(roots.VISBACKENDS, 'engine')
 MODEL_WRAPPERS = _child(roots.MODEL_WRAPPERS, 'engine')
 RUNNERS = _child(roots.RUNNERS, 'engine')
 EVALUATOR = _child(roots.EVALUATOR, 'engine')
+
+
+def class_of(kind: Any, registry: Registry) -> Any:
+    """Return the component that a config names, by its class or as text; None if there is none."""
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def is_of_type(part: Any, kind: type, registry: Registry = TRANSFORMS) -> bool:
+    """Whether a part of a config is that of a component."""
+    return isinstance(part, Mapping) and class_of(part.get('type'), registry) is kind
 
 
 def in_own_scope(init_cfg: dict | list[dict] | None) -> list[dict] | None:

@@ -1,8 +1,4 @@
-"""SplitMix64: random bits as a function of a key, of Python's numbers and of arrays.
-
-Source:
-    Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators, figure 17.
-"""
+"""SplitMix64: random bits as a function of a key, of Python's numbers and of arrays."""
 
 from typing import TypeVar
 
@@ -15,7 +11,11 @@ MASK = 2**64 - 1
 
 
 def mix(state: Bits) -> Bits:
-    """Return the generator's finaliser of 64 bits."""
+    """Return the generator's finaliser of 64 bits.
+
+    Source:
+        Steele, Lea and Flood 2014, Fast splittable pseudorandom number generators, figure 17.
+    """
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     state = (state ^ (state >> 27)) * 0x94D049BB133111EB & MASK
     return state ^ (state >> 31)
@@ -27,10 +27,6 @@ def next_bits(state: Bits) -> Bits:
 
 
 def uniforms(seeds: ndarray, num: int) -> ndarray:
-    """Return the first ``num`` numbers, uniform in [0, 1), of the streams of seeds [N]: float64 [N, num].
-
-    Source:
-        SplitMix64 (Steele, Lea and Flood 2014): output i is a hash of the seed plus i times an odd constant.
-    """
+    """Return the first ``num`` numbers, uniform in [0, 1), of the streams of seeds [N]: float64 [N, num]."""
     counters = np.arange(1, num + 1, dtype=np.uint64) * WEYL
     return (mix(seeds[:, None] + counters) >> np.uint64(11)) * 2.0**-53

@@ -1,6 +1,6 @@
 """Draw a sheet of images and their random views: python tools/browse_views.py CONFIG."""
 
-from mmsimclr.cli.views import views
+from mmsimclr.cli.configs import views
 
 if __name__ == '__main__':
     views()

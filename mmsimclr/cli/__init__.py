@@ -11,7 +11,7 @@ from mmsimclr.version import __version__
 #: The file of each command, in the order of a user's way through them.
 COMMANDS = {
     'explore': 'train', 'train': 'train', 'embed': 'embed', 'benchmark': 'benchmark', 'report': 'results',
-    'search': 'embed', 'configs': 'configs', 'views': 'views', 'predict': 'benchmark', 'convert': 'zoo',
+    'search': 'embed', 'configs': 'configs', 'views': 'configs', 'predict': 'benchmark', 'convert': 'zoo',
     'publish': 'zoo', 'zoo': 'zoo', 'prepare': 'prepare', 'doctor': 'configs', 'quickstart': 'train',
     'summarize': 'results', 'compare': 'results', 'shape-bias': 'results', 'study': 'study'}
 
@@ -20,11 +20,9 @@ class LazyGroup(click.Group):
     """Commands that live in files of their own, whose heavy imports wait until the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order of ``COMMANDS``."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import a command."""
         if name not in COMMANDS:
             ctx.fail(f'no command {name!r}{did_you_mean(name, COMMANDS)}')
         return getattr(import_module(f'mmsimclr.cli.{COMMANDS[name]}'), name.replace('-', '_'))

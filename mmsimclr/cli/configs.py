@@ -1,22 +1,23 @@
-"""``mmsimclr configs`` and ``doctor``: what comes with the package, and what works here."""
+"""``mmsimclr configs``, ``views`` and ``doctor``: what there is, what it shows, and what works here."""
 
 import ast
 import fnmatch
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import HELP, command
+from mmsimclr.cli.options import Group, Several, command, config_options
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=Group)
 def configs() -> None:
     """List, show and copy the configs that come with it."""
 
 
-@command('list')
+@configs.command('list')
 @click.argument('pattern', default='*')
 def list_(pattern: str) -> None:
     """Print the configs whose name or folder matches PATTERN, e.g. '*_folder' or simclr; all without it."""
@@ -33,7 +34,7 @@ def list_(pattern: str) -> None:
         click.echo(f'  {name}\n      {text.partition(chr(10))[0]}')
 
 
-@command()
+@configs.command()
 @click.argument('name')
 def show(name: str) -> None:
     """Print a config: what it is for, what it needs, and what can be changed at its top."""
@@ -41,7 +42,7 @@ def show(name: str) -> None:
     click.echo(find_config(name).read_text(encoding='utf-8'), nl=False)
 
 
-@command()
+@configs.command()
 @click.argument('name')
 @click.argument('folder', default='configs')
 def copy(name: str, folder: str) -> None:
@@ -67,8 +68,35 @@ def copy(name: str, folder: str) -> None:
     click.echo(copies[0])
 
 
-for each in (list_, show, copy):
-    configs.add_command(each)
+@command()
+@click.argument('config')
+@click.option('--out', default='views.png', help='Picture to write.')
+@click.option('--num-images', type=int, default=8, help='Rows.')
+@click.option('--num-draws', type=int, default=4, help='Draws per image.')
+@click.option('--bands', cls=Several, multiple=True, type=int,
+              help='One channel to show, or red, green and blue; counted from 0.  [default: the first]')
+@click.option('--colormap', help='Colour map for one channel: viridis, turbo, bone, ...')
+@click.option('--seed', type=int, default=0, help='Seed of the choice of images.')
+@config_options
+def views(config: str, out: str, num_images: int, num_draws: int, bands: Sequence[int],
+          colormap: str | None, seed: int, cfg_options: dict) -> None:
+    """Draw images and their random views.
+
+    The train_dataloader of CONFIG makes the views.
+    """
+    import numpy as np
+    from mmengine.registry import init_default_scope
+
+    from mmsimclr.config import load_config
+    from mmsimclr.registry import DATASETS
+    from mmsimclr.reporting import save_views_sheet
+    settings = load_config(config, cfg_options)
+    init_default_scope(settings.get('default_scope', 'mmsimclr'))     # types may be named by strings
+    dataset = DATASETS.build(settings.train_dataloader.dataset)
+    count = min(num_images, len(dataset))
+    indices = np.random.default_rng(seed).choice(len(dataset), count, replace=False)
+    path = save_views_sheet(dataset, out, sorted(map(int, indices)), num_draws, bands or None, colormap)
+    click.echo(f'{count} of {len(dataset)} images and their views: {path}')
 
 
 @click.command()

@@ -1,5 +1,7 @@
 """``mmsimclr embed`` and ``search``: features of images in files, and what is near among them."""
 
+from typing import Any
+
 import click
 
 from mmsimclr.cli import options
@@ -25,10 +27,8 @@ from mmsimclr.cli import options
 @click.option('--num-workers', type=int, default=2, help='Loader processes of each process.')
 @options.device_option
 @options.launcher_options
-def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_options: dict,
-          stages: tuple[str, ...], dtype: str, normalise: bool, resize_px: int | None, crop_px: int | None,
-          select: str | None, skip_unreadable: bool, verify: bool, batch_size: int, num_workers: int,
-          device: str, launcher: str) -> None:
+def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_options: dict, dtype: str,
+          skip_unreadable: bool, verify: bool, num_workers: int, launcher: str, **settings: Any) -> None:
     """Write the features of images to a file.
 
     SOURCE is a folder of images, or a config (.py) that names a dataset; CHECKPOINT the file, address or
@@ -39,8 +39,7 @@ def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_o
     from mmsimclr.files import ProgressLine
     distributed.start(launcher, dict(timeout=86_400))         # the fast ranks wait for the slow ones
     images = named_images(source, dataset_key, cfg_options)
-    embedder = Embedder(checkpoint, device, stages=list(stages), normalise=normalise, batch_size=batch_size,
-                        resize_px=resize_px, crop_px=crop_px, select=select)
+    embedder = Embedder(checkpoint, **{**settings, 'stages': list(settings['stages'])})
     with ProgressLine() as progress:
         features = extract_to_files(embedder, images, out, dtype=dtype, num_workers=num_workers,
                                     command=options.command_line(), skip_unreadable=skip_unreadable,

@@ -74,6 +74,16 @@ class Command(click.Command):
 command = partial(click.command, cls=Command)
 
 
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{'context_settings': HELP, **settings})
+
+
 def parse_options(ctx: click.Context, param: click.Parameter, words: Sequence[str]) -> dict[str, Any]:
     """Return the values of KEY=VALUE words, by key."""
     if not words:
@@ -86,12 +96,6 @@ def parse_options(ctx: click.Context, param: click.Parameter, words: Sequence[st
         raise click.BadParameter(str(error)) from error
 
 
-def config_options(function: Callable) -> Callable:
-    """Add ``--cfg-options``, whose values may also stand alone, behind the arguments."""
-    return click.option('--cfg-options', multiple=True, metavar='KEY=VALUE ...', callback=parse_options,
-                        help='Override values of the config, e.g. train_cfg.max_epochs=5.')(function)
-
-
 def launcher_options(function: Callable) -> Callable:
     """Add ``--launcher``, and the option that some launchers append."""
     click.option('--local_rank', '--local-rank', type=int, hidden=True, expose_value=False)(function)
@@ -99,6 +103,9 @@ def launcher_options(function: Callable) -> Callable:
                         help='Program that started the processes.')(function)
 
 
+config_options = click.option(
+    '--cfg-options', multiple=True, metavar='KEY=VALUE ...', callback=parse_options,
+    help='Override values of the config, e.g. train_cfg.max_epochs=5.')
 allow_changed_option = click.option(
     '--allow-changed', multiple=True, metavar='KEY', help='With --resume: go on although KEY of the config, '
     'or encoder.sha256, is not that of the checkpoint; the result says so. May be repeated.')

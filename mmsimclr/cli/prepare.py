@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mmsimclr.cli.options import GOES_ON, HELP, command
+from mmsimclr.cli.options import GOES_ON, Group
 
 say = partial(print, flush=True)
 timeout_option = click.option('--timeout', type=float, default=30.0,
@@ -15,15 +16,15 @@ timeout_option = click.option('--timeout', type=float, default=30.0,
 
 def data_root_option(default: str, text: str = 'Folder of the data.') -> Callable:
     """Return the decorator that adds the option for the folder of a dataset."""
-    return click.option('--data-root', default=default, help=text)
+    return click.option('--data-root', 'root', default=default, help=text)
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=Group)
 def prepare() -> None:
     """Bring a dataset into the configs' layout."""
 
 
-@command(interrupted=GOES_ON)
+@prepare.command(interrupted=GOES_ON)
 @data_root_option('data/cifar10', 'Folder to prepare; the batches go to its cifar-10-batches-bin.')
 @click.option('--source', default='auto',
               help="'official' (download), the path of a folder or .tar.gz you have, or 'auto': files "
@@ -31,24 +32,24 @@ def prepare() -> None:
 @click.option('--url', help='Address of cifar-10-binary.tar.gz, e.g. of a mirror.  [default: official]')
 @timeout_option
 @click.option('--keep-archive', is_flag=True, help='Keep the downloaded archive in --data-root.')
-def cifar10(data_root: str, source: str, url: str | None, timeout: float, keep_archive: bool) -> None:
+def cifar10(root: str, source: str, url: str | None, timeout: float, keep_archive: bool) -> None:
     """Bring CIFAR-10 into the official binary layout, verified against the official md5 sums."""
     from mmsimclr.prepare.cifar10 import OFFICIAL_URL, prepare_cifar10
-    prepare_cifar10(data_root, source, url=url or OFFICIAL_URL, timeout=timeout, keep_archive=keep_archive,
+    prepare_cifar10(root, source, url=url or OFFICIAL_URL, timeout=timeout, keep_archive=keep_archive,
                     report=say)
 
 
-@command('imagenet-subsets', interrupted=GOES_ON)
+@prepare.command('imagenet-subsets', interrupted=GOES_ON)
 @data_root_option('data/imagenet', 'The lists go to its folder subsets.')
 @click.option('--source', help='Folder with 1percent.txt and 10percent.txt to use; nothing is fetched.')
 @click.option('--url', help='Address of a list, {name} being its file name.  [default: official]')
 @timeout_option
-def imagenet_subsets(data_root: str, source: str | None, url: str | None, timeout: float) -> None:
+def imagenet_subsets(root: str, source: str | None, url: str | None, timeout: float) -> None:
     """Bring the official lists of 1 % and 10 % of ImageNet's labels to where the configs look for them."""
     from mmsimclr.errors import UserError
     from mmsimclr.prepare.imagenet_subsets import OFFICIAL_URL, prepare_imagenet_subsets
     try:
-        prepare_imagenet_subsets(Path(data_root) / 'subsets', source, url or OFFICIAL_URL, timeout)
+        prepare_imagenet_subsets(Path(root) / 'subsets', source, url or OFFICIAL_URL, timeout)
     except (OSError, UserError) as error:
         if source is not None:
             raise
@@ -56,55 +57,39 @@ def imagenet_subsets(data_root: str, source: str | None, url: str | None, timeou
                         'google-research/simclr into a folder and give it as --source') from error
 
 
-allow_missing_option = click.option('--allow-missing', is_flag=True,
-                                    help='End well though official images are missing.')
+def _devkit(name: str, about: str, *folders: Callable) -> click.Command:
+    """Return the command that checks a dataset; its error also says which files are needed."""
+    def check(**settings: Any) -> None:
+        from mmsimclr.errors import UserError
+        from mmsimclr.prepare import devkits
+        try:
+            getattr(devkits, f'prepare_{name}')(**settings)
+        except (OSError, UserError) as error:
+            raise UserError(f'{error}\nneeded: {devkits.WHERE[name]}') from error
+
+    for decorate in (click.option('--allow-missing', is_flag=True,
+                                  help='End well though official images are missing.'), *reversed(folders)):
+        check = decorate(check)
+    return prepare.command(name, help=about)(check)
 
 
-def _check_devkit(name: str, *folders: str, allow_missing: bool) -> None:
-    """Prepare and check a devkit; its error also says which files are needed."""
-    from mmsimclr.errors import UserError
-    from mmsimclr.prepare import devkits
-    try:
-        getattr(devkits, f'prepare_{name}')(*folders, allow_missing=allow_missing)
-    except (OSError, UserError) as error:
-        raise UserError(f'{error}\nneeded: {devkits.WHERE[name]}') from error
+voc = _devkit('voc', 'Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing.',
+              data_root_option('data/VOCdevkit'))
+coco = _devkit('coco', 'Check COCO 2017 for detection, and say what is missing.',
+               data_root_option('data/coco'))
+cityscapes = _devkit(
+    'cityscapes', 'Write the training labels of Cityscapes, check it, and say what is missing.',
+    data_root_option('data/cityscapes'))
+voc12aug = _devkit(
+    'voc12aug', "Merge SBD's masks into VOC2012 (VOC12aug), check them, and say what is missing.",
+    data_root_option('data/VOCdevkit/VOC2012'),
+    click.option('--sbd', default='data/benchmark_RELEASE/dataset', help="SBD's folder with cls/."))
+places205 = _devkit(
+    'places205', 'Check that ROOT (data/places205) has all images that the lists of Places205 name.',
+    click.argument('root', default='data/places205'))
 
 
-def _devkit(name: str, default: str, about: str) -> click.Command:
-    """Return the command that checks a dataset in one folder."""
-    @command(name, help=about)
-    @data_root_option(default)
-    @allow_missing_option
-    def check(data_root: str, allow_missing: bool) -> None:
-        _check_devkit(name, data_root, allow_missing=allow_missing)
-    return check
-
-
-voc = _devkit('voc', 'data/VOCdevkit',
-              'Check a PASCAL VOC devkit (VOC2007, VOC2012) for detection, and say what is missing.')
-coco = _devkit('coco', 'data/coco', 'Check COCO 2017 for detection, and say what is missing.')
-cityscapes = _devkit('cityscapes', 'data/cityscapes',
-                     'Write the training labels of Cityscapes, check it, and say what is missing.')
-
-
-@command()
-@data_root_option('data/VOCdevkit/VOC2012')
-@click.option('--sbd', default='data/benchmark_RELEASE/dataset', help="SBD's folder with cls/.")
-@allow_missing_option
-def voc12aug(data_root: str, sbd: str, allow_missing: bool) -> None:
-    """Merge SBD's masks into VOC2012 (VOC12aug), check them, and say what is missing."""
-    _check_devkit('voc12aug', data_root, sbd, allow_missing=allow_missing)
-
-
-@command()
-@click.argument('root', default='data/places205')
-@allow_missing_option
-def places205(root: str, allow_missing: bool) -> None:
-    """Check that ROOT (data/places205) has all images that the published lists of Places205 name."""
-    _check_devkit('places205', root, allow_missing=allow_missing)
-
-
-@command()
+@prepare.command()
 @click.argument('layout', type=click.Choice(['imagefolder', 'voc', 'coco', 'market']))
 @click.argument('out')
 @click.option('--train', type=int, default=1000, help='Images; 0 leaves the split out.')
@@ -135,12 +120,12 @@ def shapes(layout: str, out: str, train: int, val: int, test: int, objects: str 
     click.echo(f'{folder}: ' + ', '.join(f'{len(d)} {split} {kind}' for split, d in datasets.items()))
 
 
-@click.group(context_settings=HELP)
+@prepare.group()
 def shards() -> None:
     """Pack a folder of images into tar shards that webdataset reads too, or index shards that are there."""
 
 
-@command(interrupted=GOES_ON)
+@shards.command(interrupted=GOES_ON)
 @click.argument('source', type=click.Path(path_type=Path))
 @click.argument('out', type=click.Path(path_type=Path))
 @click.option('--labels', is_flag=True, help='The folders right below SOURCE are classes.')
@@ -152,7 +137,7 @@ def write(source: Path, out: Path, labels: bool, images_per_shard: int, seed: in
     _report_shards(out, write_shards(source, out, images_per_shard, labels, seed, say))
 
 
-@command(interrupted=GOES_ON)
+@shards.command(interrupted=GOES_ON)
 @click.argument('out', type=click.Path(path_type=Path))
 def index(out: Path) -> None:
     """Write index.npz of shards made elsewhere."""
@@ -166,7 +151,7 @@ def _report_shards(out: Path, found) -> None:
     click.echo(f'{out}: {len(found.offsets)} images in {len(found.names)} shards')
 
 
-@command(interrupted=GOES_ON)
+@prepare.command(interrupted=GOES_ON)
 @click.argument('folder')
 @click.option('--out', default='stats', help='Path of the histogram, without .png.')
 @click.option('--workers', type=int, help='Processes.  [default: one for each core]')
@@ -179,9 +164,3 @@ def stats(folder: str, out: str, workers: int | None) -> None:
     for text in report_lines(found):
         click.echo(text)
     click.echo(f'\nhistogram: {save_histogram(found.of_most(), f"{out}.png")}')
-
-
-for each in (stats, cifar10, imagenet_subsets, voc, voc12aug, coco, cityscapes, places205, shapes, shards):
-    prepare.add_command(each)
-for each in (write, index):
-    shards.add_command(each)

@@ -28,9 +28,9 @@ from mmsimclr.cli.options import command, config_options
 @click.option('--pages', metavar='FOLDER', help='Run nothing: write NAME.md and its figure into a folder, '
               'from the cells that have run.')
 @config_options
-def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, shard: str, submit: str | None,
-          num_tasks: int, retry_failed: bool, past_gate: bool, pause: bool | None, results_dir: str,
-          record: bool, pages: str | None, cfg_options: dict) -> None:
+def study(config: str, preset: str, work_dir: str, dry_run: bool, shard: str, submit: str | None,
+          num_tasks: int, pause: bool | None, results_dir: str, record: bool, pages: str | None,
+          cfg_options: dict, **arguments: int | bool) -> None:
     """Run every cell of a study, and write its table, its figure and what became of the paper's claims.
 
     CONFIG is a file or a name, e.g. table5. Options KEY=VALUE are for every pre-training;
@@ -63,8 +63,7 @@ def study(config: str, preset: str, work_dir: str, dry_run: bool, jobs: int, sha
         if record:
             write_study(planned, results, recorded.parent, only_json=True)
 
-    arguments = dict(jobs=jobs, shard=tuple(map(int, parts.groups())), retry_failed=retry_failed,
-                     past_gate=past_gate)
+    arguments['shard'] = tuple(map(int, parts.groups()))
     worker = Worker(planned, Path(work_dir), read_records(known), report=click.echo, finished=write,
                     **arguments)
     if pages:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from mmsimclr.cli.options import HELP, Command, Several, command
+from mmsimclr.cli.options import Command, Group, Several, command
 
 
-@click.group(context_settings=HELP)
+@click.group(cls=Group)
 def zoo() -> None:
     """List, describe, fetch and verify the models of the zoo."""
 
 
-@command('list')
+@zoo.command('list')
 @click.argument('pattern', required=False)
 def list_(pattern: str | None) -> None:
     """Print a table of the models whose name matches PATTERN, e.g. '*_in1k'; of all without it."""
@@ -24,7 +24,7 @@ def list_(pattern: str | None) -> None:
     click.echo(models_table([find_entry(name) for name in list_models(pattern)]))
 
 
-@command()
+@zoo.command()
 @click.argument('name')
 def info(name: str) -> None:
     """Print everything about one model."""
@@ -32,7 +32,7 @@ def info(name: str) -> None:
     click.echo(model_info(name))
 
 
-@command()
+@zoo.command()
 @click.argument('name')
 @click.option('--dest', help='Folder for the file.  [default: the cache, see configs/simclr/README.md]')
 @click.option('--mirror', 'mirrors', multiple=True, metavar='FOLDER_OR_URL',
@@ -43,7 +43,7 @@ def download(name: str, dest: str | None, mirrors: tuple[str, ...]) -> None:
     click.echo(fetch_model(name, dest, mirrors=mirrors))
 
 
-@command()
+@zoo.command()
 @click.argument('file')
 def verify(file: str) -> None:
     """Compare a file with the hash in its name and with the zoo's."""
@@ -53,15 +53,10 @@ def verify(file: str) -> None:
     sys.exit(not verdict.verified)
 
 
-for each in (list_, info, download, verify):
-    zoo.add_command(each)
-
-
 class _WithFormats(Command):
     """A command whose help ends with the formats."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the formats and the endings of their files."""
         from mmsimclr.checkpoints.export import FORMATS
         with formatter.section('Formats'):
             formatter.write_dl([(name, f'{chosen.holds} ({" or ".join(chosen.suffixes)})')

@@ -1,5 +1,6 @@
 """Checking a config: unknown keys, unknown types, missing keys, and values that would fail late."""
 
+import fnmatch
 import inspect
 import math
 import re
@@ -33,18 +34,15 @@ def _is_not_negative(value: Any) -> bool:
 
 
 # Values with which components of MMEngine and torch fail late, with a traceback, or compute something else:
-# what accepts them, and how that is said. A value that is not given is the component's own.
+# what accepts them, and how that is said, by patterns of their places. A value that is not given is the
+# component's own.
 COUNT, POSITIVE = (_is_count, 'an integer >= 1'), (_is_positive, 'a number > 0')
 NOT_NEGATIVE = (lambda value: value is None or _is_not_negative(value), 'a number >= 0')
-# Of a schedule, and of settings by parameter: a rate below 0 goes up the gradient.
-SCHEDULE_VALUES = {'gamma': POSITIVE, 'eta_min': NOT_NEGATIVE, 'eta_min_ratio': NOT_NEGATIVE}
-_LOADER_VALUES = {
-    'batch_size': COUNT,
-    'num_workers': (lambda value: value == 0 or _is_count(value), 'an integer >= 0'),
-    'prefetch_factor': (lambda value: value is None or _is_count(value), 'an integer >= 1, or None')}
 VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **{f'{part}_dataloader.{key}': rule
-       for part in ('train', 'val', 'test') for key, rule in _LOADER_VALUES.items()},
+    '*_dataloader.batch_size': COUNT,
+    '*_dataloader.num_workers': (lambda value: value == 0 or _is_count(value), 'an integer >= 0'),
+    '*_dataloader.prefetch_factor': (lambda value: value is None or _is_count(value),
+                                     'an integer >= 1, or None'),
     'default_hooks.logger.interval': COUNT,
     'default_hooks.checkpoint.interval': (lambda value: value == -1 or _is_count(value),
                                           'an integer >= 1, or -1 for the end alone'),
@@ -54,6 +52,11 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     'optim_wrapper.clip_grad.max_norm': POSITIVE,
     'optim_wrapper.clip_grad.clip_value': POSITIVE,
     'optim_wrapper.optimizer.lr': POSITIVE,
+    # A rate below 0 goes up the gradient.
+    'optim_wrapper.paramwise_cfg.*_mult': NOT_NEGATIVE,
+    'param_scheduler.*gamma': POSITIVE,
+    'param_scheduler.*eta_min': NOT_NEGATIVE,
+    'param_scheduler.*eta_min_ratio': NOT_NEGATIVE,
     'train_cfg.val_interval': COUNT,
     'auto_scale_lr.base_batch_size': COUNT,
     'env_cfg.dist_cfg.timeout': (lambda value: value is None or _is_positive(value), 'seconds > 0'),
@@ -64,13 +67,11 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def check_numbers(config: Mapping[str, Any]) -> None:
     """Raise ConfigError at the first number of ``VALUES`` that is not accepted."""
-    for place, (accepts, said) in VALUES.items():
-        first, *parents, key = place.split('.')
-        node = config.get(first)
-        for parent in parents:
-            node = node.get(parent) if isinstance(node, Mapping) else None
-        if isinstance(node, Mapping) and key in node and not accepts(node[key]):
-            raise ConfigError(f'{place} must be {said}, got {node[key]!r}')
+    values = dict(_walk(dict(config.items())))
+    for pattern, (accepts, said) in VALUES.items():
+        for place in fnmatch.filter(values, pattern):
+            if not accepts(values[place]):
+                raise ConfigError(f'{place} must be {said}, got {values[place]!r}')
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -83,17 +84,10 @@ def check_values(config: Mapping[str, Any]) -> None:
             raise ConfigError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
                               f'is None: give all of {", ".join(keys)}, or none of them')
     wrapper = config.get('optim_wrapper')
-    for settings in _paramwise(wrapper if isinstance(wrapper, Mapping) else {}).values():
-        for key, value in settings.items():
-            if str(key).endswith('_mult') and not NOT_NEGATIVE[0](value):
-                raise ConfigError(f'{key} in optim_wrapper.paramwise_cfg must be {NOT_NEGATIVE[1]}, got '
-                                  f'{value!r}')
+    _paramwise(wrapper if isinstance(wrapper, Mapping) else {})          # which refuses what is no dict
     schedules = config.get('param_scheduler') or ()
     for number, schedule in enumerate([schedules] if isinstance(schedules, Mapping) else schedules):
         if isinstance(schedule, Mapping):
-            for key, (accepts, said) in SCHEDULE_VALUES.items():
-                if key in schedule and not accepts(schedule[key]):
-                    raise ConfigError(f'param_scheduler.{number}.{key} must be {said}, got {schedule[key]!r}')
             length = config['train_cfg'].get('max_epochs') if schedule.get('by_epoch', True) else None
             begin, end = schedule.get('begin', 0), schedule.get('end', length or math.inf)
             if not (isinstance(begin, int | float) and isinstance(end, int | float) and 0 <= begin < end):
@@ -269,10 +263,7 @@ def _component_of(node: Mapping[str, Any], place: str, owner: str) -> Any:
 
 
 def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
-    """Return the component of a type; None if it is unknown and need not be known.
-
-    A name with the scope of an installed package, such as ``mmpretrain.ResNet``, must always be known.
-    """
+    """Return the component of a type; None if it is unknown and need not be known."""
     if callable(name):
         return name
     if not isinstance(name, str):
@@ -287,7 +278,7 @@ def _resolve(name: Any, place: str, must_be_known: bool = True) -> Any:
             names |= {*registry.module_dict, *parent.module_dict}
         elif scope in parent.children:
             names |= {f'{scope}.{known}' for known in parent.children[scope].module_dict}
-    if must_be_known or (scope and names):
+    if must_be_known or (scope and names):                      # names: of an installed package
         raise_unknown(name, f'{place}.type', names, what='type')
     return None
 

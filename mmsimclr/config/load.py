@@ -32,10 +32,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     Args:
         path: A Python config: lazy dialect (types as classes) or text dialect (types as strings).
         options: Values to override, keys dotted: ``{'train_cfg.max_epochs': 1}``. The name of a variable that
-            the file assigns at its top level, such as ``epochs`` or ``batch_size``, changes it before the
-            file computes anything from it. Other short names (:data:`SHORT_NAMES`) change what they stand for
-            after the rest. ``data_root`` moves every path of the config that begins with the
-            file's own ``data_root``.
+            the file assigns at its top level, such as ``epochs``, changes it before the file computes
+            anything from it. Other short names (:data:`SHORT_NAMES`) change what they stand for after the
+            rest. ``data_root`` moves every path that begins with the file's own ``data_root``.
         work_dir: Folder of logs and checkpoints; otherwise the config's, or ``work_dirs/<name of config>``.
 
     Returns:
@@ -148,11 +147,9 @@ def _split(text: str) -> list[str]:
 
 
 def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
-    """Raise ConfigError if a config or a base of it is no Python, or has what MMEngine pastes into it.
-
-    Of YAML and JSON, MMEngine's readers run what the file names (``!!python/object/apply``), though people
-    take them for data. Environment variables and names of folders would become source.
-    """
+    """Raise ConfigError if a config or a base of it is no Python, or has what MMEngine pastes into it."""
+    # Of YAML and JSON, MMEngine's readers run what the file names (!!python/object/apply), though people take
+    # them for data. Environment variables and names of folders would become source.
     if path.suffix != '.py':
         raise _error(path, None, 'a config and its bases must be Python (.py), which is run as code; other '
                      'formats are refused')
@@ -164,16 +161,20 @@ def _check_source(path: Path, readers: tuple[Path, ...] = ()) -> None:
             (PASTED_NAME, has_quotes and 'the path would be pasted into the source, and it has quotes')):
         if what and (found := pattern.search(source)):
             raise _error(path, 1 + source.count('\n', 0, found.start()), what)
-    if path.is_file() and path.resolve() not in readers:
-        for line, base, _ in _bases(path):
-            if base is None:
-                raise _error(path, line, '_base_ must be a path or a list of paths, each written out: a '
-                             'config and its bases must be Python (.py), and a computed path is known '
-                             'too late')
-            _check_source(base, (*readers, path.resolve()))
+    readers = (*readers, path.resolve())
+    for line, base, _ in _bases(path) if path.is_file() else ():
+        if base is None:
+            raise _error(path, line, '_base_ must be a path or a list of paths, each written out: a config '
+                         'and its bases must be Python (.py), and a computed path is known too late')
+        if base.resolve() in readers:
+            raise _error(path, line, 'a config cannot be a base of itself')
+        _check_source(base, readers)
+        if not base.is_file():
+            hint = did_you_mean(base.name, [each.name for each in base.parent.glob('*.py')])
+            raise _error(path, line, f'there is no base config {base.resolve()}{hint}')
 
 
-def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
+def _read(path: Path) -> Config:
     """Read a config; a ConfigError names the file at fault, which may be a base, and the line."""
     try:
         config = Config.fromfile(str(path), use_environment_variables=False)
@@ -181,12 +182,7 @@ def _read(path: Path, readers: tuple[Path, ...] = ()) -> Config:
     except Exception as error:
         # The first base that cannot be read by itself is at fault.
         for line, base, names in _bases(path):
-            if not base.is_file():
-                hint = did_you_mean(base.name, [each.name for each in base.parent.glob('*.py')])
-                raise _error(path, line, f'there is no base config {base.resolve()}{hint}') from error
-            if base.resolve() in (*readers, path.resolve()):
-                raise _error(path, line, 'a config cannot be a base of itself') from error
-            known = _read(base, (*readers, path.resolve()))
+            known = _read(base)
             for name in names:
                 if name not in known:
                     hint = did_you_mean(name, known)
@@ -209,10 +205,7 @@ def _variables(path: Path) -> set[str]:
 
 
 def _read_changed(path: Path, values: dict[str, Any]) -> Config:
-    """Read a config whose variables have other values.
-
-    MMEngine reads files only. So the changed file lies in a temporary folder, with links to its bases.
-    """
+    """Read a config whose variables have other values, from a file beside links to its bases."""
     path = path.resolve()
     tree, bases = ast.parse(path.read_text(encoding='utf-8')), []
     for node in tree.body:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmsimclr.encoders import with_named_type
 from mmsimclr.errors import ConfigError, InputError, did_you_mean
 from mmsimclr.models import ResNet
-from mmsimclr.registry import MODELS, TRANSFORMS
+from mmsimclr.registry import MODELS, is_of_type
 from mmsimclr.transforms import SimCLRView
 
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'auto')
@@ -26,11 +26,7 @@ TIMM = 'timm:'                          # before the name of a model of timm
 
 
 def set_precision(config: Config, precision: str) -> None:
-    """Have steps computed in 'fp32', 'bf16', 'fp16', or 'auto': bf16 where it is native, else fp32.
-
-    Raises:
-        InputError: At another name, or for fp16 without a GPU.
-    """
+    """Have steps computed in 'fp32', 'bf16', 'fp16' (needs a GPU), or 'auto': bf16 where it is native."""
     if precision not in PRECISIONS:
         raise InputError(f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}')
     if precision == 'fp16' and not torch.cuda.is_available():
@@ -60,10 +56,8 @@ def _set_tracker(config: Config, tracker: str) -> None:
 
 def views_in(node: Any) -> Iterator[dict]:
     """Yield every SimCLRView below a part of a config."""
-    if isinstance(node, Mapping):
-        kind = node.get('type')
-        if (TRANSFORMS.get(kind) if isinstance(kind, str) else kind) is SimCLRView:
-            yield node
+    if is_of_type(node, SimCLRView):
+        yield node
     for child in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
         yield from views_in(child)
 
@@ -91,8 +85,7 @@ def _set_encoder(config: Config, encoder: str | Mapping | None = None, width: in
         if neck.pop('in_channels', None) == neck.get('hid_channels'):
             neck.pop('hid_channels', None)                   # as long as the features, whatever these are
         return
-    kind = backbone.get('type')
-    if (MODELS.get(kind) if isinstance(kind, str) else kind) is not ResNet:
+    if not is_of_type(backbone, ResNet, MODELS):
         raise ConfigError("encoder and width are those of mmsimclr's ResNet, which model.backbone is not: "
                           'override model.backbone')
     names = [f'resnet{depth}' for depth in (18, 34, 50, 101, 152)]
@@ -147,9 +140,7 @@ def take_short_names(config: Config) -> dict[str, Any]:
 def apply_short_names(config: Config, values: Mapping[str, Any]) -> None:
     """Change what short names stand for; a value of None leaves it as it is.
 
-    Raises:
-        InputError: If a value is not accepted.
-        ConfigError: If the config has not what a name stands for.
+    Raise InputError if a value is not accepted, ConfigError if the config has not what a name stands for.
     """
     for name, value in values.items():
         kind, change = _SET[name]

@@ -31,8 +31,8 @@ from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
 from mmsimclr.protocols.pretraining import history, num_unreadable
 from mmsimclr.protocols.result import Predictions, Result, names_below
+from mmsimclr.registry import is_of_type
 from mmsimclr.runner import build_runner
-from mmsimclr.runner.adapt import is_of_type
 from mmsimclr.transforms import LoadChannels, LoadImage, LoadImageForCrops
 
 

@@ -1,11 +1,9 @@
 """Runs: build, train, resume, save, and explain failures."""
 
-from .adapt import set_auto_scale_lr, set_deterministic
-from .build import build_runner, working_in
+from .build import build_runner, set_auto_scale_lr, set_deterministic
 from .checkpointing import (
     SaveError,
     Search,
-    folders_of_run,
     newest_checkpoint,
     remove_leftovers,
     require_any,
@@ -15,4 +13,4 @@ from .checkpointing import (
 from .failures import RunError, plain_errors, resume_command
 from .log import Console, DeferredMessageHub, PretrainLogProcessor, show_little
 from .loop import ResumableTrainLoop, random_state, set_random_state
-from .runner import PretrainRunner, compile_encoder
+from .runner import PretrainRunner, compile_encoder, working_in

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -54,23 +54,21 @@ def _reason(error: Exception, runner) -> str | None:
     text, iteration = str(error), runner.iter + 1
     # Torch has types for few of these. The text of an error in a loader process ends in that of its cause.
     if 'Too many open files' in text or getattr(error, 'errno', None) in (errno.EMFILE, errno.ENFILE):
-        return (f'too many files are open at iteration {iteration} ({_last_line(error)}): raise the limit '
+        return (f'too many files are open at iteration {iteration} ({_line(error, -1)}): raise the limit '
                 '(ulimit -n), or lower train_dataloader.num_workers')
     if '</torch_' in text:
         return (f'passing images through {SHARED_MEMORY} failed at iteration {iteration} '
-                f'({_last_line(error)}): enlarge it (docker run --shm-size), or lower '
+                f'({_line(error, -1)}): enlarge it (docker run --shm-size), or lower '
                 'train_dataloader.num_workers')
     if 'DataLoader timed out' in text:
-        full = _full_places(runner)
         return (f'the processes that load images sent nothing for {runner.train_dataloader.timeout:g} s '
-                f'(train_dataloader.timeout) at iteration {iteration}'
-                + (f'. Full is: {", ".join(full)}' if full else ''))
+                f'(train_dataloader.timeout) at iteration {iteration}{_full_places(runner)}')
     if 'DataLoader worker (pid' in text:
-        return (f'a process that loads images ended at iteration {iteration} ({_first_line(error)}). The '
+        return (f'a process that loads images ended at iteration {iteration} ({_line(error)}). The '
                 "kernel's log (dmesg) says if it killed it because memory ran out: then lower "
                 'train_dataloader.num_workers')
     if isinstance(error, torch.OutOfMemoryError):
-        return (f'the GPU has too little memory ({_first_line(error)}): lower train_dataloader.batch_size, '
+        return (f'the GPU has too little memory ({_line(error)}): lower train_dataloader.batch_size, '
                 'or set model.chunk_size below it')
     if isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM \
             or "can't allocate memory" in text:
@@ -80,41 +78,34 @@ def _reason(error: Exception, runner) -> str | None:
         what = 'writing to' if error.errno in WRITING else 'reading or writing'
         if error.filename:
             return f'{what} {error.filename} failed ({error.strerror})'
-        full = _full_places(runner) if error.errno in WRITING else []
         return (f'{what} a file failed at iteration {iteration} ({error.strerror}); the error does not say '
-                'which' + (f'. Full is: {", ".join(full)}' if full else ''))
+                f'which{_full_places(runner) if error.errno in WRITING else ""}')
     if runner.world_size == 1 and runner.train_dataloader.num_workers and isinstance(
             error, ConnectionError | EOFError):
-        return (f'the connection to another process broke at iteration {iteration} ({_first_line(error)}): '
+        return (f'the connection to another process broke at iteration {iteration} ({_line(error)}): '
                 'one that loads images, unless the run talks to others. If the kernel killed it because '
                 'memory ran out (dmesg says so), lower train_dataloader.num_workers')
     if runner.world_size > 1 and isinstance(error, RuntimeError | ConnectionError | EOFError):
         timeout = (runner.cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
         waited = f' or sent nothing for {timeout} s (env_cfg.dist_cfg.timeout)' if timeout else ''
         return (f'process {runner.rank} of {runner.world_size} stopped at iteration {iteration} '
-                f'({_first_line(error)}): if another one ended{waited}, its own log says why; '
+                f'({_line(error)}): if another one ended{waited}, its own log says why; '
                 'MMSIMCLR_TRACEBACK=1 shows where this one stopped')
     return None
 
 
-def _full_places(runner) -> list[str]:
-    """Return those of the places that a run writes to which have no room left."""
+def _full_places(runner) -> str:
+    """Name those of the places that a run writes to which have no room left."""
     full = []
     for place in (runner.work_dir, SHARED_MEMORY, tempfile.gettempdir()):
-        try:
+        with suppress(OSError):
             if shutil.disk_usage(place).free < 1 << 20:
                 full.append(str(place))
-        except OSError:
-            pass
-    return full
+    return f'. Full is: {", ".join(full)}' if full else ''
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][-200:]
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][-200:]
+def _line(error: Exception, place: int = 0) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[place][-200:]
 
 
 def _go_on(runner) -> str:

@@ -1,7 +1,7 @@
 """A training step captured as a CUDA graph: one launch in the place of hundreds."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -31,27 +31,24 @@ def graph_steps(model: nn.Module, wrapper: OptimWrapper) -> None:
              'neither clip_grad nor accumulative_counts')):
         if wrong:
             raise InputError(f'graph=True needs {mend}; graph=False trains without it')
-    model.train_step = GraphedStep(model, wrapper, _captured, _beside)
+    model.train_step = GraphedStep(model, wrapper)
 
 
 class GraphedStep:
     """A train_step that computes the first steps as usual, captures one, and replays it from then on.
 
-    ``capture`` takes a function without arguments to one that repeats it on the same tensors; ``beside`` is
-    the context of the steps before it. Batches of another shape are computed as usual.
+    Batches of another shape are computed as usual.
     """
 
-    def __init__(self, model: nn.Module, wrapper: OptimWrapper,
-                 capture: Callable[[Callable[[], None]], Callable[[], None]],
-                 beside: Callable[[], AbstractContextManager]) -> None:
-        self.model, self.wrapper, self._capture, self._beside = model, wrapper, capture, beside
+    def __init__(self, model: nn.Module, wrapper: OptimWrapper) -> None:
+        self.model, self.wrapper = model, wrapper
         self._plain, self._replay, self._num_plain = model.train_step, None, 0
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
         """Train on a batch; return what is logged, in tensors that the next step overwrites."""
         if self._num_plain < WARM_UP:
             self._num_plain += 1
-            with self._beside():
+            with beside():
                 return self._plain(data, optim_wrapper)
         groups = self.wrapper.optimizer.param_groups
         with self.wrapper.optim_context(self.model):
@@ -62,7 +59,7 @@ class GraphedStep:
             rates = [group['lr'] for group in groups]
             for group, rate in zip(groups, self._rates, strict=True):
                 group['lr'] = rate
-            self._replay = self._capture(self._step)
+            self._replay = captured(self._step)
             for group, rate in zip(groups, rates, strict=True):         # schedules go on with numbers
                 group['lr'] = rate
         if [view.shape for view in views] != [view.shape for view in self._views]:
@@ -83,7 +80,8 @@ class GraphedStep:
         self.wrapper.optimizer.zero_grad()
 
 
-def _captured(step: Callable[[], None]) -> Callable[[], None]:
+def captured(step: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that repeats a step on the same tensors."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
@@ -91,7 +89,7 @@ def _captured(step: Callable[[], None]) -> Callable[[], None]:
 
 
 @contextmanager
-def _beside():
+def beside() -> Iterator[None]:
     """Compute on another stream: https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

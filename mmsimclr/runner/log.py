@@ -49,7 +49,6 @@ class DeferredMessageHub(MessageHub):
             else ALL_VALUES
 
     def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
-        """Add a value to the history of a scalar; see :class:`mmengine.logging.MessageHub`."""
         if isinstance(value, Tensor) and value.numel() == 1:
             # A copy: the model may go on with its own.
             self._waiting[key].append((value.detach().clone(), count, resumed))
@@ -61,23 +60,19 @@ class DeferredMessageHub(MessageHub):
 
     @property
     def log_scalars(self) -> OrderedDict:
-        """The history of every scalar."""
         self._read(*self._waiting)
         return super().log_scalars
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """Return the history of one scalar."""
         self._read(key)
         # MMEngine's looks into log_scalars, which would read all: its timer asks for the time at each step.
         return self._log_scalars[key] if key in self._log_scalars else super().get_scalar(key)
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint keeps."""
         self._read(*self._waiting)
         return super().state_dict()
 
     def load_state_dict(self, state_dict: MessageHub | dict) -> None:
-        """Load what a checkpoint has, and keep as much of each scalar as this hub does."""
         super().load_state_dict(state_dict)
         for key in self._log_scalars:
             self._shorten(key)
@@ -100,15 +95,13 @@ class DeferredMessageHub(MessageHub):
 
 def numbers_in(tensors: list[Tensor]) -> list[float | int]:
     """Return the numbers in tensors of one element each, with one wait for each device and type."""
-    alike = defaultdict(list)
+    alike = defaultdict(dict)
     for place, tensor in enumerate(tensors):
-        alike[tensor.device, tensor.dtype].append(place)
-    found: list[float | int] = [0] * len(tensors)
-    for places in alike.values():
-        for place, number in zip(places, torch.stack([tensors[each].reshape(()) for each in places]).tolist(),
-                                 strict=True):
-            found[place] = number
-    return found
+        alike[tensor.device, tensor.dtype][place] = tensor.reshape(())
+    found: dict[int, float | int] = {}
+    for group in alike.values():
+        found.update(zip(group, torch.stack([*group.values()]).tolist(), strict=True))
+    return [found[place] for place in range(len(tensors))]
 
 
 # Whoever asks MMEngine for the hub of a name, or for the current one, gets this.
@@ -126,7 +119,6 @@ class PretrainLogProcessor(LogProcessor):
     """MMEngine's processor, with a shorter line, and images per second of all ranks, loading included."""
 
     def get_log_after_iter(self, runner, batch_idx: int, mode: str) -> tuple[dict, str]:
-        """Return the scalars for the backends and the line for the terminal."""
         tag, line = super().get_log_after_iter(runner, batch_idx, mode)
         if mode != 'train' or 'time' not in tag:
             return tag, line
@@ -184,7 +176,6 @@ class Console(logging.Handler):
         self._has_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record; a warning says that it is one."""
         kind = '' if record.levelno < logging.WARNING else f'{record.levelname.lower()}: '
         self.print(f'{kind}{record.getMessage()}')
 

@@ -1,18 +1,12 @@
 """Training loop by epochs that can resume inside one."""
 
-import queue
 import random
-import threading
-from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils._pytree import tree_map_only
-
-from mmsimclr.datasets import InMemoryImages
-from mmsimclr.engine import SeededSampler
 
 
 def random_state() -> dict:
@@ -34,55 +28,24 @@ def set_random_state(state: dict) -> None:
         torch.cuda.set_rng_state(state['cuda'])
 
 
-def is_fetched_ahead(loader, device: torch.device) -> bool:
-    """Whether a thread is to fetch batches: for a GPU, where that draws from no generator of the process."""
-    return device.type == 'cuda' and (loader.num_workers > 0 or (
-        isinstance(loader.dataset, InMemoryImages) and isinstance(loader.sampler, SeededSampler)))
+def copied_beside(batches: Iterable, device: torch.device) -> Iterator:
+    """Yield batches whose ``inputs`` are copied to a GPU on a stream of its own, beside the step before.
 
+    The host is ahead of the device, for no step waits for it, so that the copy has the time of a step.
+    """
+    stream, computing = torch.cuda.Stream(device), torch.cuda.current_stream(device)
 
-def fetched_ahead(batches: Iterator, device: torch.device) -> Iterator:
-    """Yield batches whose ``inputs`` a thread has copied to a device, on a stream of its own, one ahead."""
-    waiting: queue.Queue = queue.Queue(1)
-    stopped = threading.Event()
-    stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+    def copied(tensor: torch.Tensor) -> torch.Tensor:
+        with torch.cuda.stream(stream):
+            copy = tensor.to(device, non_blocking=True)
+        copy.record_stream(computing)
+        return copy
 
-    def moved(batch):
-        if not isinstance(batch, dict) or 'inputs' not in batch:            # of a model of another kind
-            return batch
-        return {**batch, 'inputs': tree_map_only(
-            torch.Tensor, lambda each: each.to(device, non_blocking=True), batch['inputs'])}
-
-    def put(item) -> None:
-        while not stopped.is_set():
-            with suppress(queue.Full):
-                return waiting.put(item, timeout=0.1)
-
-    def fetch() -> None:
-        try:
-            with torch.cuda.stream(stream) if stream else nullcontext():
-                for batch in batches:
-                    put((moved(batch), stream.record_event() if stream else None))
-                    if stopped.is_set():
-                        return
-            put((None, None))
-        except BaseException as error:                         # raised where the batch is asked for
-            put((error, None))
-
-    thread = threading.Thread(target=fetch, name='batches', daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get())[0] is not None:
-            batch, is_there = item
-            if isinstance(batch, BaseException):
-                raise batch
-            if is_there:
-                torch.cuda.current_stream(device).wait_event(is_there)
-                tree_map_only(torch.Tensor, lambda each: each.is_cuda and each.record_stream(
-                    torch.cuda.current_stream(device)), batch)
-            yield batch
-    finally:
-        stopped.set()
-        thread.join(timeout=5)
+    for batch in batches:
+        if isinstance(batch, dict) and 'inputs' in batch:       # a model of another kind has other batches
+            batch = {**batch, 'inputs': tree_map_only(torch.Tensor, copied, batch['inputs'])}
+            computing.wait_stream(stream)
+        yield batch
 
 
 class ResumableTrainLoop(EpochBasedTrainLoop):
@@ -96,7 +59,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     random_state: dict | None = None
 
     def run_epoch(self) -> None:
-        """Train on what is left of an epoch."""
         done = self._iter - self._epoch * len(self.dataloader)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
@@ -125,4 +87,4 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if state and done:                        # an iterator draws a seed, as the interrupted one did
             set_random_state(state)
         device = next(self.runner.model.parameters()).device
-        return fetched_ahead(batches, device) if is_fetched_ahead(self.dataloader, device) else batches
+        return copied_beside(batches, device) if device.type == 'cuda' else batches

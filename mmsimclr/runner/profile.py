@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -73,7 +73,6 @@ class ProfileHook(Hook):
         self.num_steps, self._profiler = num_steps, None
 
     def before_train(self, runner) -> None:
-        """Find the first step to profile, and listen where batches come from."""
         left = runner.max_iters - runner.iter
         if left < self.num_steps:
             raise InputError(f'--profile {self.num_steps} asks for more steps than the {left} to be made')
@@ -84,14 +83,13 @@ class ProfileHook(Hook):
         loop.batches_after = lambda done: self._waited_for(batches(done), runner)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """End behind the last step."""
         if runner.iter + 1 == self._first + self.num_steps:
             self._end(runner)
 
     def _begin(self, runner) -> None:
         model, wrapper = unwrap_model(runner.model), runner.optim_wrapper
         self._marks: list[tuple[str, object, object]] = []
-        self._wrapped: list[tuple[object, str, Callable | None]] = []
+        self._restoring = ExitStack()
         preprocessor = model.data_preprocessor
         for part, owner, name in (('copy', preprocessor, 'cast_data'), ('views', preprocessor, 'views'),
                                   ('forward', model, 'forward'), ('backward', wrapper, 'backward'),
@@ -105,15 +103,17 @@ class ProfileHook(Hook):
 
     def _wrap(self, part: str, owner: object, name: str) -> None:
         function: Callable = getattr(owner, name)
-        is_own = name in vars(owner)                              # otherwise it is of the class
 
         def timed(*args, **kwargs):
             if self._part == part:                                # cast_data calls itself
                 return function(*args, **kwargs)
             with self._timed(part):
                 return function(*args, **kwargs)
+        if name in vars(owner):                                   # otherwise it is of the class
+            self._restoring.callback(object.__setattr__, owner, name, function)
+        else:
+            self._restoring.callback(vars(owner).pop, name)
         object.__setattr__(owner, name, timed)
-        self._wrapped.append((owner, name, function if is_own else None))
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -149,8 +149,7 @@ class ProfileHook(Hook):
         if self._device.type == 'cuda':
             torch.cuda.synchronize()
         self._profiler.stop()
-        for owner, name, function in self._wrapped:
-            object.__setattr__(owner, name, function) if function is not None else vars(owner).pop(name)
+        self._restoring.close()
         ms: dict[str, float] = defaultdict(float)
         for part, *ends in self._marks:
             ms[part] += self._ms(*ends) / self.num_steps

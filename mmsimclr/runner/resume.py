@@ -78,12 +78,7 @@ def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any], place: objec
     """Refuse to go on with what belongs to another run, encoder or data; both are identities, keys dotted.
 
     Keys match ``ignored`` as patterns, and ``allowed`` as they are or with all below them.
-
-    Returns:
-        The changes that were allowed: ``key``, ``then`` and ``now`` of each.
-
-    Raises:
-        ConfigError: At other changes; it has both values of each.
+    Return the changes that were allowed, ``key``, ``then`` and ``now`` of each; raise ConfigError at others.
     """
     found = [dict(key=key, then=before, now=after) for key, before, after in differences(then, now, ignored)]
     refused = [each for each in found
@@ -173,10 +168,7 @@ def check_place(runner, meta: Mapping[str, Any], path: str) -> None:
 
 def schedules(runner) -> list:
     """Return the built schedules of a runner."""
-    schedulers = runner.param_schedulers or []
-    if isinstance(schedulers, dict):
-        schedulers = [each for group in schedulers.values() for each in group]
-    return [each for each in schedulers if hasattr(each, 'state_dict')]
+    return [each for each in runner.param_schedulers or () if hasattr(each, 'state_dict')]
 
 
 def schedule_settings(states: Sequence | Mapping) -> dict[str, Any]:
@@ -190,8 +182,7 @@ def schedule_settings(states: Sequence | Mapping) -> dict[str, Any]:
 def with_schedules(identity: Mapping[str, Any], built: Mapping[str, Any]) -> dict[str, Any]:
     """Return an identity with the settings of the built schedules, if there are any, for those of the config.
 
-    They are what its lengths come to: a ``total`` that is given, or that of the run. Texts are kept, since a
-    schedule may have turned them into functions, which no checkpoint has.
+    Texts are kept, since a schedule may have turned them into functions, which no checkpoint has.
     """
     stays = {key: value for key, value in identity.items() if not built
              or not key.startswith('param_scheduler.') or isinstance(value, str)}

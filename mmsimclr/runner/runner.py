@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import MessageHub, MMLogger
@@ -19,46 +19,24 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from mmsimclr import distributed
-from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_checkpoint, read_checkpoint
+from mmsimclr.checkpoints import check_scale, fill_model, find_checkpoint, read_checkpoint
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import list_sha256
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import feature_dim
-from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
+from mmsimclr.engine import OnlineKNNHook, PreemptionHook
 from mmsimclr.errors import InputError, InputTypeError
-from mmsimclr.files import HeldError, Lease, leased
+from mmsimclr.files import Lease, leased
 from mmsimclr.models import SimCLR
-from mmsimclr.registry import LOOPS
-from mmsimclr.runner.adapt import is_of_type
-from mmsimclr.runner.checkpointing import (
-    Search,
-    checkpoint_content,
-    folders_of_run,
-    newest_checkpoint,
-    read_text,
-    remove_leftovers,
-    require_any,
-    save_whole,
-    write_text,
-)
+from mmsimclr.registry import LOOPS, is_of_type
+from mmsimclr.runner import checkpointing, resume
 from mmsimclr.runner.failures import explained_failures
 from mmsimclr.runner.graph import graph_steps
 from mmsimclr.runner.log import ConsoleHook, DeferredMessageHub, show_little
 from mmsimclr.runner.loop import ResumableTrainLoop, random_state
 from mmsimclr.runner.profile import ProfileHook, peak_flops, step_flops
-from mmsimclr.runner.resume import (
-    check_place,
-    compare_runs,
-    extend,
-    lengthen,
-    may_be_restarted,
-    num_restarts,
-    schedule_settings,
-    schedules,
-    state_of,
-)
 from mmsimclr.transforms import LoadChannels
 
 
@@ -78,9 +56,8 @@ def compile_encoder(model: nn.Module, options: Mapping[str, object] | None = Non
     device = next(inner.backbone.parameters()).device
     try:
         # A machine that cannot compile would otherwise fail in the first step.
-        with torch.random.fork_rng(devices=[]):              # a run's random numbers stay what they are
-            layer = nn.Linear(2, 2).to(device)
-        torch.compile(layer, **options)(torch.zeros(2, 2, device=device)).sum().backward()
+        probe = torch.zeros(2, device=device, requires_grad=True)
+        torch.compile(nn.ReLU(), **options)(probe).sum().backward()
         inner.backbone.compile(**options)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         given = ', '.join(f'{name}={value!r}' for name, value in options.items()) or 'its defaults'
@@ -111,6 +88,15 @@ def check_widths(model: nn.Module) -> None:
             'model.backbone')
 
 
+@contextmanager
+def working_in(folder: str | Path, label: str) -> Iterator[Lease | None]:
+    """Hold a folder's lease for all ranks; yield it on the first. All raise HeldError if it is not free."""
+    with ExitStack() as held:
+        leases = []
+        distributed.from_first_rank(lambda: leases.append(held.enter_context(leased(folder, label))))
+        yield leases[0] if leases else None
+
+
 def _printable(text: str) -> str:
     """Return a text whose names of files, which need not be UTF-8, can be written to a log."""
     return text.encode('utf-8', 'backslashreplace').decode()
@@ -136,7 +122,7 @@ class PretrainRunner(Runner):
     longer: str = 'stretch'
     _run_id: str | None = None
     _loaded: dict | None = None
-    _leases: tuple[Lease, ...] = ()                     # of rank 0, while it trains
+    _lease: Lease | None = None                         # of rank 0, while it trains
     _check: Callable[[dict], None] | None = None
 
     @cached_property
@@ -152,27 +138,18 @@ class PretrainRunner(Runner):
     def train(self) -> torch.nn.Module:
         """Train, as the only run in its work directory.
 
-        Raises:
-            HeldError: If another run works there.
-            LostLeaseError: If another has taken over, because this one stood still for long.
-            RunError: If a process died, memory ran out or a disk failed.
+        Raise HeldError if another run works there, LostLeaseError if another has taken over, because this one
+        stood still for long, and RunError if a process died, memory ran out or a disk failed.
         """
-        with ExitStack() as self._held:
-            self._held.callback(setattr, self, '_leases', ())
-            self.hold(self.work_dir)
+        with working_in(self.work_dir, 'training') as self._lease, ExitStack() as ending:
+            ending.callback(setattr, self, '_lease', None)
             for hook in self.hooks:
                 if isinstance(hook, PreemptionHook):
-                    self._held.callback(hook.release)
+                    ending.callback(hook.release)
                     hook.listen()
             device = next(self.model.parameters()).device
             with kept_memory(device, large_blocks=False), explained_failures(self):
                 return super().train()
-
-    def hold(self, folder: str | Path) -> None:
-        """Keep other runs out of a folder until training ends, on all ranks; HeldError if one works there."""
-        def take() -> None:
-            self._leases = *self._leases, self._held.enter_context(leased(folder, 'training'))
-        distributed.from_first_rank(take)
 
     def build_model(self, model):
         """Build the model; raise ConfigError if its parts do not fit each other."""
@@ -239,90 +216,65 @@ class PretrainRunner(Runner):
         if self._has_loaded:
             return
         distributed.from_first_rank(self._tidy)
-        restarts, newest = num_restarts(), None
+        restarts, newest = resume.num_restarts(), None
         if restarts or (self._resume and self._load_from is None):
-            search = distributed.from_first_rank(self._search)
+            search = distributed.from_first_rank(checkpointing.newest_checkpoint, Path(self.work_dir))
             for note in search.notes:
                 self.logger.warning(_printable(note))
-            require_any(search, may_start_anew=restarts > 0)
+            checkpointing.require_any(search, may_start_anew=restarts > 0)
             found = _printable(f'resuming from the newest intact checkpoint, {search.path}')
             if not (newest := search.path):
                 anew = ': starting from the beginning' if self._load_from is None else ''
                 found = f'no checkpoint in {self.work_dir}{anew}'
             self.logger.info(f'restart {restarts}: {found}' if restarts else found)
-        if newest:
-            self.resume(str(newest))
-        elif self._load_from is not None and self._resume:
-            self.resume(self._load_from)
+        if source := newest or (self._resume and self._load_from):
+            self.resume(str(source))
+            if newest and self._lease:                # older ones are deleted next, also that which it names
+                checkpointing.write_text(Path(self.work_dir) / 'last_checkpoint', str(newest))
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
             self.message_hub.update_info('started_from', self._source)
         self._has_loaded = True
         if self._run_id is None:
-            is_new = not newest and not (self._resume and self._load_from is not None)
-            self._run_id = distributed.from_first_rank(self._name_run, is_new)
+            self._run_id = distributed.from_first_rank(self._name_run, not source)
 
     def _tidy(self) -> None:
-        """Remove what killed runs left, in folders that no other run works in."""
-        for folder in self._folders() if self._leases else ():
-            with ExitStack() as held:
-                if Path(self.work_dir) != folder:
-                    try:
-                        held.enter_context(Lease.take(folder, label='start of a training', waits=False))
-                    except HeldError:
-                        continue
-                if leftovers := remove_leftovers(folder):
-                    self.logger.info(f'removed what a killed run left in {folder}: {", ".join(leftovers)}')
+        if self._lease and (leftovers := checkpointing.remove_leftovers(Path(self.work_dir))):
+            self.logger.info(f'removed what a killed run left in {self.work_dir}: {", ".join(leftovers)}')
 
     def _name_run(self, is_new: bool) -> str:
         run_id = uuid.uuid4().hex
         # A restart before the first save must not go on with an older run that left its checkpoints here.
-        if is_new and may_be_restarted():
-            write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
+        if is_new and resume.may_be_restarted():
+            checkpointing.write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
         return run_id
-
-    def _search(self) -> Search:
-        if '://' in (address := read_text(Path(self.work_dir) / 'last_checkpoint') or ''):
-            raise CheckpointError(f'the last checkpoint is {address}, and --resume looks in folders only: '
-                                  'fetch it, and name the file (--resume FILE)')
-        return newest_checkpoint(self._folders())
-
-    def _folders(self) -> list[Path]:
-        """Return the folders that checkpoints of this run may be in, the work directory first."""
-        folders = list(folders_of_run(Path(self.work_dir)))
-        for hook in self.hooks:
-            if isinstance(hook, AtomicCheckpointHook) and hook.out_dir and '://' not in str(hook.out_dir):
-                folder = Path(hook.out_dir, Path(self.work_dir).name)                   # as MMEngine has it
-                if folder.is_dir() and not any(map(folder.samefile, folders)):
-                    folders.append(folder)
-        return folders
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True,
                map_location='default') -> None:
         """Go on from a checkpoint, inside an epoch too; errors are also those of :meth:`load_checkpoint`.
 
-        Raises:
-            ConfigError: If the checkpoint is of another run, in a key that ``allowed_changes`` does not have,
-                or of one that has made more steps than this one is to make.
+        Raise ConfigError if it is of another run, in a key that ``allowed_changes`` does not have, or of one
+        that has made more steps than this one is to make.
         """
-        configured = schedule_settings([state_of(schedule) for schedule in schedules(self)])
-        ends = [(schedule.end, getattr(schedule, 'total_steps', None)) for schedule in schedules(self)]
+        schedules = resume.schedules(self)
+        configured = resume.schedule_settings([schedule.state_dict() for schedule in schedules])
+        ends = [(schedule.end, getattr(schedule, 'total_steps', None)) for schedule in schedules]
         sampler = self.train_dataloader.sampler
         has_seed_of_run = getattr(sampler, 'seed', None) == self.seed
         changes: list[dict] = []
         # Before anything is loaded: a model of another encoder would not fit, and say less.
         self._check = lambda tree: changes.extend(
-            distributed.from_first_rank(compare_runs, self, tree, filename, configured))
+            distributed.from_first_rank(resume.compare_runs, self, tree, filename, configured))
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         tree, self._loaded, self._check = self._loaded, None, None
-        check_place(self, tree['meta'], filename)
+        resume.check_place(self, tree['meta'], filename)
         if changes:
             self.message_hub.update_info('changed_on_resume', [
                 *self.message_hub.runtime_info.get('changed_on_resume', []),
                 dict(step=self.iter, changes=changes)])
-        for schedule, (end, total) in zip(schedules(self), ends, strict=True):
-            extend(schedule, end)
-            lengthen(schedule, total, self.longer, self.iter)
+        for schedule, (end, total) in zip(schedules, ends, strict=True):
+            resume.extend(schedule, end)
+            resume.lengthen(schedule, total, self.longer, self.iter)
         if has_seed_of_run:
             sampler.seed = self.seed                         # drawn by the first run, if the config has none
         self._run_id = tree['meta'].get('run_id')
@@ -335,10 +287,8 @@ class PretrainRunner(Runner):
         """Load a checkpoint of this model, all of it, and return its content.
 
         ``filename`` may be a file, folder, address or model-zoo name. The other arguments do nothing: the
-        file is read on the CPU and loaded strictly, and a prefix ``module.`` is taken off.
-
-        Raises:
-            CheckpointError: If the file is damaged, would run code, or does not fill the model.
+        file is read on the CPU and loaded strictly, and a prefix ``module.`` is taken off. Raise
+        CheckpointError if the file is damaged, would run code, or does not fill the model.
         """
         checkpoint = read_checkpoint(find_checkpoint(filename))
         # MMEngine would run a config under this key.
@@ -370,27 +320,25 @@ class PretrainRunner(Runner):
                         is_last=False) -> None:
         """Save a checkpoint, whole or not at all; every rank must call this, and all fail if one does.
 
-        With ``is_last``, ``last_checkpoint`` names the file. The other arguments are MMEngine's. Raise
-        SaveError if it cannot be written, LostLeaseError if another run has taken over the folder, and
-        FloatingPointError if a FiniteLossHook finds damage; what was there before is untouched.
+        With ``is_last``, ``last_checkpoint`` names the file. Of MMEngine's other arguments those of backends
+        do nothing. Raise SaveError if it cannot be written, LostLeaseError if another run has taken over the
+        folder, and FloatingPointError if a FiniteLossHook finds damage; what was there is untouched.
         """
         states = distributed.from_every_rank(random_state())
-        path = mmengine.fileio.join_path(str(out_dir), filename, backend_args=backend_args)
+        path = os.path.join(out_dir, filename)
         meta = {'epoch': self.epoch + by_epoch, 'iter': self.iter + (not by_epoch), **(meta or {})}
 
         def save() -> None:
-            for lease in self._leases:
-                lease.check()
+            if self._lease:
+                self._lease.check()
             facts = dict(cfg=self._config_text, identity=self.identity, run_id=self._run_id)
-            tree = checkpoint_content(self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
+            tree = checkpointing.checkpoint_content(
+                self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
-            if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
-                mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
-            else:
-                save_whole(tree, Path(path), self._run_id)
+            checkpointing.save_whole(tree, Path(path), self._run_id)
             if is_last:
-                write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
-                write_text(Path(self.work_dir) / 'last_checkpoint', path)
+                checkpointing.write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
+                checkpointing.write_text(Path(self.work_dir) / 'last_checkpoint', path)
         distributed.from_first_rank(save)
         if is_last:
             self.message_hub.update_info('last_ckpt', path)

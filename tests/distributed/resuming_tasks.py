@@ -5,8 +5,7 @@ from pathlib import Path
 from tiny_run import tiny_config
 
 from mmsimclr import distributed
-from mmsimclr.runner import Search, build_runner
-from mmsimclr.runner import runner as pretrain_runner
+from mmsimclr.runner import Search, build_runner, checkpointing
 
 
 def train(work_dir: Path, name: str, epochs: int, resume: bool) -> dict:
@@ -29,6 +28,6 @@ def resume_where_the_last_rank_sees(seen: str, work_dir: str) -> list[dict]:
     folder = Path(work_dir)
     first = train(folder, 'first', 1, resume=False)
     if distributed.rank():
-        pretrain_runner.newest_checkpoint = lambda folders: Search() if seen == 'nothing' else Search(
+        checkpointing.newest_checkpoint = lambda folder: Search() if seen == 'nothing' else Search(
             folder / 'iter_1.pth', 1)
     return [first, train(folder, 'second', 2, resume=True)]

@@ -15,7 +15,6 @@ from killable_runs import log, start, wait_until
 
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import LARS
-from mmsimclr.runner import checkpointing as manifest
 from mmsimclr.runner import newest_checkpoint
 
 EPOCHS = 3
@@ -47,7 +46,7 @@ def ends(process, work_dir, said: str, status: int = 1) -> str:
 
 def resumes(work_dir, epochs: int = EPOCHS) -> None:
     """The last good checkpoint is intact, is what the message names, and the run goes on from it."""
-    newest = newest_checkpoint([work_dir])
+    newest = newest_checkpoint(work_dir)
     assert newest.path and not newest.damaged
     printed = len(log(work_dir))
     process = start(work_dir, epochs)
@@ -63,7 +62,7 @@ def test_a_disk_that_fills_up(disk, tmp_path):
     (tmp_path / 'run').symlink_to(disk)
     process = start(tmp_path / 'run', 20, **KEEP_ALL)
     last = ends(process, tmp_path / 'run', 'could not be written (No space left on device)')
-    newest = newest_checkpoint([disk])
+    newest = newest_checkpoint(disk)
     assert f'The last whole checkpoint is {tmp_path}/run/{newest.path.name}; --resume goes on' in last
     assert torch.load(newest.path, weights_only=False)['meta']['iter'] == newest.iteration > 1
     assert not newest.damaged and not list(disk.glob('.*.tmp'))
@@ -88,7 +87,7 @@ def test_a_work_dir_that_vanishes_is_not_made_again(tmp_path):
     (tmp_path / 'run').rename(tmp_path / 'gone')
     ends(process, tmp_path / 'run', str(tmp_path / 'run'))
     assert not list(tmp_path.glob('run/*.pth*'))
-    assert newest_checkpoint([tmp_path / 'gone']).path
+    assert newest_checkpoint(tmp_path / 'gone').path
     shutil.rmtree(tmp_path / 'gone')
 
 
@@ -115,7 +114,7 @@ def test_a_loader_process_that_is_killed(tmp_path):
 def _break(what: str) -> None:
     """Have something go wrong in this process: the third step, the thirtieth image, or the third save."""
     owner, name, at = dict(gradient=(LARS, 'step', 3), memory=(Shapes, '__getitem__', 30),
-                           disk=(manifest._HashedFile, '__init__', 3))[what]
+                           disk=(torch, 'save', 3))[what]
     function, calls = getattr(owner, name), itertools.count(1)
 
     def broken(self, *args, **kwargs):

@@ -60,7 +60,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(uninterrupted, tmp_path):
     assert_identical(state(work_dir / f'iter_{EPOCHS * STEPS_PER_EPOCH}.pth'), uninterrupted)
 
 
-CALLS = {'write': manifest._HashedFile, 'fsync': os, 'replace': os, 'unlink': Path}
+CALLS = {'atomic_writer': manifest, 'fsync': os, 'replace': os, 'unlink': Path}
 
 
 def _die_at(name: str, call: int) -> None:
@@ -68,9 +68,12 @@ def _die_at(name: str, call: int) -> None:
     function, calls = getattr(CALLS[name], name), itertools.count(1)
 
     def mortal(*args, **kwargs):
+        result = function(*args, **kwargs) if name == 'atomic_writer' else None
         if next(calls) == call:
+            if result:                                      # half of what is to be written is on the disk
+                result.__enter__().raw.write(b'half')
             os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
+        return result or function(*args, **kwargs)
 
     setattr(CALLS[name], name, mortal)
 
@@ -80,9 +83,9 @@ def test_kills_inside_a_save_leave_something_to_resume_and_nothing_half_written(
     whole = start(tmp_path / 'whole', epochs)
     work_dir, kills = tmp_path / 'run', 0
     while True:
-        # In one of the first two saves: each makes hundreds of writes, then few calls of the others.
-        name = 'write' if kills % 3 == 0 else moments.choice(['fsync', 'replace', 'unlink'])
-        call = moments.randrange(1, 900 if name == 'write' else 16)
+        # In one of the first saves, each of which makes a few calls of every kind.
+        name = 'atomic_writer' if kills % 3 == 0 else moments.choice(['fsync', 'replace', 'unlink'])
+        call = moments.randrange(1, 9 if name == 'atomic_writer' else 16)
         process = start(work_dir, epochs, prepare=partial(_die_at, name, call) if kills < 10 else None)
         process.join(150)
         if process.exitcode == 0:

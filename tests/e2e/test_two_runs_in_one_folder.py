@@ -17,7 +17,7 @@ def test_of_two_runs_in_one_folder_one_ends_well_and_one_is_refused(tmp_path):
     trained, = (name for name, process in runs.items() if process.exitcode == 0)
     last = log(tmp_path / refused).strip().splitlines()[-1]
     assert f'{tmp_path}/run is in use by process {runs[trained].pid} on' in last and 'Traceback' not in last
-    assert newest_checkpoint([tmp_path / 'run']).iteration == EPOCHS * 4
+    assert newest_checkpoint(tmp_path / 'run').iteration == EPOCHS * 4
 
 
 def test_a_killed_ones_folder_is_free_at_once(tmp_path):

@@ -76,13 +76,12 @@ def test_captured_steps_are_the_plain_ones(views, tmp_path):
 
 
 @pytest.mark.parametrize('views', ['loader', 'device'])
-def test_batches_that_come_ahead_are_the_same(views, tmp_path, monkeypatch):
+def test_batches_that_are_copied_beside_a_step_are_the_same(views, tmp_path, monkeypatch):
     def of(name):
         return losses(tmp_path, name, views=views, randomness=dict(seed=0, deterministic=True))[0]
-    monkeypatch.setattr(loop, 'is_fetched_ahead', lambda loader, device: True)
-    ahead = of('ahead')
-    monkeypatch.setattr(loop, 'is_fetched_ahead', lambda loader, device: False)
-    assert ahead == of('plain')
+    beside = of('beside')
+    monkeypatch.setattr(loop, 'copied_beside', lambda batches, device: batches)
+    assert beside == of('plain')
 
 
 @pytest.mark.parametrize('changes', [dict(fused=True), dict(matmul='tf32')], ids=str)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_run import log_of, tiny_runner
 
 from mmsimclr.checkpoints import DamagedCheckpointError
-from mmsimclr.runner import folders_of_run, newest_checkpoint, remove_leftovers, require_any, save_whole
+from mmsimclr.runner import newest_checkpoint, remove_leftovers, require_any, save_whole
 
 
 def save(path, iteration, run_id='a'):
@@ -139,7 +139,7 @@ def test_the_newest_intact_one_is_taken_and_nothing_of_others_is_deleted(
         before = snapshot(folder)
 
         assert remove_leftovers(folder) == []
-        search = newest_checkpoint(list(folders_of_run(folder)))
+        search = newest_checkpoint(folder)
         assert search.path == folder / f'iter_{newest}.pth' and search.iteration == newest
         require_any(search, may_start_anew=False)
         said = '\n'.join(search.notes)
@@ -155,7 +155,7 @@ def test_the_newest_intact_one_is_taken_and_nothing_of_others_is_deleted(
 @pytest.mark.parametrize('kind', sorted(ODD_CHECKPOINTS))
 def test_beside_nothing_intact_the_run_does_not_start_from_the_beginning_in_silence(kind, tmp_path, good):
     ODD_CHECKPOINTS[kind](tmp_path / 'iter_5.pth', good)
-    search = newest_checkpoint([tmp_path])
+    search = newest_checkpoint(tmp_path)
     assert search.path is None and search.damaged == [tmp_path / 'iter_5.pth']
     with pytest.raises(DamagedCheckpointError, match='iter_5'):
         require_any(search, may_start_anew=True)
@@ -169,9 +169,9 @@ def test_the_manifest_of_a_link_whose_disk_is_away_is_kept(tmp_path, good):
     (tmp_path / 'run' / 'iter_3.pth').symlink_to(tmp_path / 'disk' / 'iter_3.pth')
     (tmp_path / 'disk').rename(tmp_path / 'away')
     assert remove_leftovers(tmp_path / 'run') == []
-    assert newest_checkpoint([tmp_path / 'run']).path is None
+    assert newest_checkpoint(tmp_path / 'run').path is None
     (tmp_path / 'away').rename(tmp_path / 'disk')
-    search = newest_checkpoint([tmp_path / 'run'])
+    search = newest_checkpoint(tmp_path / 'run')
     assert search.path == tmp_path / 'run' / 'iter_3.pth' and search.notes == []
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_may_not_be_read_is_passed_over(tmp_path, good, monkeypatch)
                 raise PermissionError(13, 'Permission denied', str(path))
             return original(path, *args, **kwargs)
         monkeypatch.setattr(name, refuse)
-    search = newest_checkpoint([tmp_path])
+    search = newest_checkpoint(tmp_path)
     assert search.path == tmp_path / 'iter_2.pth'
     assert sorted(search.damaged) == [tmp_path / 'bare.pth', tmp_path / 'iter_3.pth']
     assert all('Permission denied' in note for note in search.notes)

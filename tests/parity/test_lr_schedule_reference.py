@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmsimclr.engine import scaled_lr
-from mmsimclr.engine.schedulers import warmup_cosine_lr
+from mmsimclr.engine import scaled_lr, warmup_cosine_lr
 
 
 @pytest.fixture(scope='module')

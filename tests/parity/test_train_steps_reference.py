@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from official_names import SUFFIX, head_key, images, resnet_keys, to_torch
 from torch import nn
 
-from mmsimclr.engine import LARS, scaled_lr
-from mmsimclr.engine.schedulers import warmup_cosine_lr
+from mmsimclr.engine import LARS, scaled_lr, warmup_cosine_lr
 from mmsimclr.models import NonLinearNeck, ResNet
 from mmsimclr.models.losses import nt_xent_loss
 

@@ -1,6 +1,6 @@
 """Checkpoints that replace older ones only when they are whole."""
 
-import re
+import os
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -13,50 +13,31 @@ from mmsimclr.engine.hooks.preemption import INTERRUPTED
 from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
-STEPS = (*range(1, 102), 999, 1000, 1001, 99_999, 100_000, 100_001, 1_234_567, 1_234_568)
-
-
-def check_template(template: str) -> None:
-    """Refuse names of checkpoints that would overwrite each other, or that nobody would find again."""
-    try:
-        names = [template.format(step) for step in STEPS]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        names = []
-    # Names of model zoos end in - and eight digits, those of the SHA-256.
-    if len({*names}) < len(STEPS) or any(
-            Path(name).name != name or not name.endswith('.pth') or re.search(r'-[0-9a-f]{8}\.pth$', name)
-            for name in names):
-        raise InputError('filename_tmpl must have one place for the number, no folders, end in .pth, and not '
-                         "in - and eight digits, such as 'iter_{}.pth' or 'epoch_{:04d}.pth'; got "
-                         f'{template!r}')
+REFUSED = ('out_dir', 'filename_tmpl', 'backend_args', 'file_client_args')
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` (same arguments) that deletes an old checkpoint after a save, not before.
+    """MMEngine's ``CheckpointHook`` that deletes an old checkpoint after a save, not before.
 
     It also deletes what a :class:`PreemptionHook` saved. Every config's ``CheckpointHook`` is built as this
-    one. ``PretrainRunner.save_checkpoint`` writes the checkpoint and ``last_checkpoint``.
-
-    ``filename_tmpl`` must give each number a name of its own that ends in ``.pth``, by which ``--resume``
-    finds it. ``save_best`` may also name what hooks measure after an epoch, such as
+    one. Its arguments are the same, but for those of other places: checkpoints lie in the work directory, as
+    ``epoch_N.pth`` or ``iter_N.pth``. ``save_best`` may also name what hooks measure after an epoch, such as
     ``'health/pooled_rankme'`` and ``'knn_accuracy'``.
     """
 
     _default_greater_keys = [*CheckpointHook._default_greater_keys, *GREATER]
 
-    def __init__(self, *args, filename_tmpl: str | None = None, **kwargs) -> None:
-        if filename_tmpl is not None:
-            check_template(filename_tmpl)
-        super().__init__(*args, filename_tmpl=filename_tmpl, **kwargs)
+    def __init__(self, *args, **kwargs) -> None:
+        for name in REFUSED:
+            if kwargs.get(name) is not None:
+                raise InputError(f'CheckpointHook takes no {name}: checkpoints lie in the work directory '
+                                 '(--work-dir), as epoch_N.pth or iter_N.pth, where --resume looks for them')
+        super().__init__(*args, **kwargs)
 
     def before_train(self, runner) -> None:
         steps = list(runner.message_hub.runtime_info.get('keep_ckpt_ids', ()))
         super().before_train(runner)
-        if '://' not in str(self.out_dir):
-            Path(self.out_dir).mkdir(parents=True, exist_ok=True)
-            if hasattr(runner, 'hold'):                      # of runs with one name, it is one folder
-                runner.hold(self.out_dir)
         if self.max_keep_ckpts > 0:
             # MMEngine has deleted what a killed run did not come to; the manifests go with the next save.
             self.keep_ckpt_ids = deque(steps)
@@ -68,7 +49,7 @@ class AtomicCheckpointHook(CheckpointHook):
         for figures in recorded(runner, of_now=True) if self.save_best else ():
             # None is passed over: what is not measured at this epoch.
             self._save_best_checkpoint(runner, {**dict.fromkeys(self.key_indicators), **figures})
-            if is_main_process() and '://' not in str(self.out_dir):
+            if is_main_process():
                 for manifest in Path(self.out_dir).glob('best_*.pth.json'):      # of one that was replaced
                     if not manifest.with_suffix('').exists():
                         manifest.unlink()
@@ -87,18 +68,13 @@ class AtomicCheckpointHook(CheckpointHook):
             # One more than are kept: a resumed run completes a deletion that this one does not live to see.
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         runner.save_checkpoint(
-            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-            backend_args=self.backend_args, is_last=True)
-        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
-        replaced = []
+            self.out_dir, name, save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch, is_last=True)
+        self.last_ckpt = os.path.join(self.out_dir, name)
+        replaced = [INTERRUPTED]
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
             replaced.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
-        if is_main_process():
-            for suffix in ('', '.json'):                     # the checkpoint and its manifest
+        for old in replaced if is_main_process() else ():
+            for name in (f'{old}.json', old):                # a manifest never stays alone
                 with suppress(OSError):                      # a folder of that name is not ours
-                    Path(runner.work_dir, f'{INTERRUPTED}{suffix}').unlink()
-                for old in replaced:
-                    path = self.file_backend.join_path(self.out_dir, f'{old}{suffix}')
-                    if self.file_backend.isfile(path):
-                        self.file_backend.remove(path)
+                    os.remove(os.path.join(self.out_dir, name))

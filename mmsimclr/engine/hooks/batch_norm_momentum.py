@@ -10,8 +10,6 @@ from mmsimclr.registry import HOOKS
 class BatchNormMomentumHook(Hook):
     """Set torch's ``momentum`` of every batch norm to min(10 / s, 0.1), with s steps in an epoch.
 
-    It is the rest of what the statistics keep of themselves in each step, max(1 - 10 / s, 0.9).
-
     Source:
         Kornblith et al. 2019, appendix A.5; Chen et al. 2020, appendix B.8.
     """

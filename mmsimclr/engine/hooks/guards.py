@@ -100,11 +100,9 @@ class FrozenEncoderHook(Hook):
                             'changed it: start anew in an empty work directory')
 
     def after_train_epoch(self, runner) -> None:
-        self._check(runner, 'it was trained, or its norms were in training mode, in epoch '
-                            f'{runner.epoch + 1}')
-
-    def after_train(self, runner) -> None:
         self._check(runner, 'it was trained, or its norms were in training mode')
+
+    after_train = after_train_epoch
 
     def _check(self, runner, reason: str) -> None:
         now = self._now(runner)

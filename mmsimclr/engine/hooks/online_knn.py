@@ -43,11 +43,7 @@ class OnlineKNNHook(Hook):
         self.interval, self.at_start, self.as_trained = interval, at_start, as_trained
         self.batch_size, self.num_workers = batch_size, num_workers
         self._configs = dict(bank=(bank, max_bank), queries=(queries, max_queries))
-        self._classifier_cfg = classifier or dict(type='mmsimclr.KNNClassifier', k=20)
-
-    @cached_property
-    def _classifier(self) -> torch.nn.Module:
-        return MODELS.build(self._classifier_cfg)
+        self._classifier = MODELS.build(classifier or dict(type='mmsimclr.KNNClassifier', k=20))
 
     def before_train(self, runner) -> None:
         """Build the datasets, so that a wrong path fails before the first step; evaluate at the start."""

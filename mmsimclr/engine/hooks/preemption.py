@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -10,13 +11,12 @@ from mmengine.hooks import Hook
 from torch.utils.data import get_worker_info
 
 from mmsimclr import distributed
-from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
 PREEMPTED = 75                    # sysexits.h: EX_TEMPFAIL, "the user is invited to try again"
 INTERRUPTED = 'interrupted.pth'
-# As shells count the end by a signal: nobody starts the run again by itself.
-BY_HAND = {'SIGINT': 130, 'SIGHUP': 129}
+BY_HAND = (signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, *BY_HAND)
 
 
 class Preempted(SystemExit):
@@ -37,13 +37,7 @@ class PreemptionHook(Hook):
 
     priority = 'LOWEST'                                # after CheckpointHook, the schedules and the log
     _received, _flag, _under_way = 0, None, None
-
-    def __init__(self, signals: tuple[str, ...] = ('SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP')) -> None:
-        unknown = [name for name in signals if name not in signal.Signals.__members__]
-        if unknown:
-            raise InputError(f'signals must be names such as SIGTERM and SIGUSR1, got {", ".join(unknown)}')
-        self.signals = [signal.Signals[name] for name in signals]
-        self._replaced: dict[int, object] = {}
+    _replaced: Mapping[int, object] = {}
 
     def listen(self) -> None:
         """Take the signals, until :meth:`release`; ``PretrainRunner`` does both around its training.
@@ -53,7 +47,7 @@ class PreemptionHook(Hook):
         self._received, self._process = 0, os.getpid()
         self._flag, self._under_way = None, None
         if threading.current_thread() is threading.main_thread():    # Python lets no other
-            self._replaced = {number: signal.signal(number, self._note) for number in self.signals
+            self._replaced = {number: signal.signal(number, self._note) for number in SIGNALS
                               if signal.getsignal(number) is not signal.SIG_IGN}
 
     def release(self) -> None:
@@ -75,7 +69,7 @@ class PreemptionHook(Hook):
                 # An exception may arise inside of a native writer, which ends in another error or an abort.
                 # This is as safe as a kill, also in the middle of a save.
                 os.write(2, b'interrupted\n')
-                os._exit(BY_HAND['SIGINT'])
+                os._exit(128 + number)
             # Not by print, in whose middle the signal may have come.
             os.write(2, b'\nCtrl-C: finishing this step and saving; again: ends at once\n')
 
@@ -86,7 +80,8 @@ class PreemptionHook(Hook):
         done, name = runner.iter + 1, signal.Signals(number).name
         if done == runner.max_iters:                         # nothing is left to be saved for
             return
-        status = BY_HAND.get(name, PREEMPTED)
+        # As shells count an end by hand: nobody starts the run again by itself.
+        status = 128 + number if number in BY_HAND else PREEMPTED
         runner.save_checkpoint(runner.work_dir, INTERRUPTED, by_epoch=False, is_last=True,
                                meta=dict(epoch=runner.epoch, iter=done))
         go_on = getattr(runner, 'go_on', None)

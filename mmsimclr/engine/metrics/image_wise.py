@@ -30,14 +30,10 @@ class ImageWiseMetric(BaseMetric):
         self.rows: dict[str, ndarray] = {}
 
     @staticmethod
-    def image_name(sample: Mapping[str, Any]) -> str:
-        return Path(sample['img_path']).name
-
-    @classmethod
-    def detections(cls, sample: Mapping[str, Any]) -> dict[str, Any]:
+    def detections(sample: Mapping[str, Any]) -> dict[str, Any]:
         """Return the name of a sample's image, and its boxes [n, 4], scores [n] and labels [n]."""
         found = sample['pred_instances']
-        return dict(image=cls.image_name(sample), boxes=to_array(found['bboxes']),
+        return dict(image=Path(sample['img_path']).name, boxes=to_array(found['bboxes']),
                     scores=to_array(found['scores']), labels=to_array(found['labels']))
 
     def keep_detections(self, results: Sequence[Mapping[str, Any]]) -> None:
@@ -93,7 +89,7 @@ class SegmentationMetric(ImageWiseMetric):
             predicted, truth = predicted[counts], truth[counts]
             areas = [np.bincount(labels, minlength=num_classes)
                      for labels in (truth[truth == predicted], truth, predicted)]
-            self.results.append((self.image_name(sample), np.stack(areas)))
+            self.results.append((Path(sample['img_path']).name, np.stack(areas)))
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
         areas = np.stack([rows for _, rows in results])                              # [N, 3, C]
@@ -166,12 +162,9 @@ def _class_precision(results: Sequence[dict], label: int) -> ndarray | None:
 def match_detections(boxes: ndarray, truth: ndarray, difficult: ndarray) -> ndarray:
     """Match the detections of one class in one image, the surest first, with the objects.
 
-    Detections [D, 4] and objects [G, 4] are x1, y1, x2, y2, last pixel included; ``difficult`` [G] objects do
-    not count.
-
-    Returns:
-        int8 [D, T], for each of ``THRESHOLDS``: 1 is right, 0 is wrong (its object is too far, or another
-        detection has it), -1 does not count (its object is difficult).
+    Detections [D, 4] and objects [G, 4] are x1, y1, x2, y2, last pixel included. Return int8 [D, T], for each
+    of ``THRESHOLDS``: 1 is right, 0 is wrong (its object is too far, or another detection has it), -1 does
+    not count (its object is ``difficult`` [G]).
     """
     hits = np.zeros((len(boxes), len(THRESHOLDS)), dtype=np.int8)
     if not len(truth) or not len(boxes):

@@ -15,7 +15,7 @@ HALF = (torch.float16, torch.bfloat16)
 TRUST_RATIOS = ('official', 'openmmlab')
 MOMENTUM_STYLES = ('classic', 'popular')
 CACHED_VALUES = 2**18            # of a list of small tensors, 1 MiB in float32; a larger tensor goes alone
-# torch adds entries of its own to a group's settings when a state is loaded.
+# torch adds entries of its own to a group's settings.
 SETTINGS = ('lr', 'momentum', 'weight_decay', 'eta', 'nesterov', 'trust_ratio', 'momentum_style',
             'lars_exclude')
 
@@ -68,16 +68,12 @@ class LARS(Optimizer):
         _check_hyper_parameters({**self.defaults, **param_group})
         super().add_param_group(param_group)
 
-    def load_state_dict(self, state_dict: dict) -> None:
-        for group in state_dict['param_groups']:
-            _check_hyper_parameters({**self.defaults, **group})
-        super().load_state_dict(state_dict)
-
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
+            _check_hyper_parameters(group)
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Tensor | None:

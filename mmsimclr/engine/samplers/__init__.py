@@ -1,3 +1,1 @@
 """Data samplers."""
-
-from .seeded_sampler import SampleIndex, SeededSampler

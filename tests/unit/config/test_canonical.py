@@ -18,7 +18,7 @@ from mmsimclr.config.check import REGISTRIES
 from mmsimclr.engine import LARS, FiniteLossHook
 from mmsimclr.errors import InputTypeError
 from mmsimclr.models import SimCLR, ViewPreprocessor
-from mmsimclr.runner.adapt import adapt
+from mmsimclr.runner.build import adapt
 
 ROOT = Path(__file__).parents[3]
 LEAVES = sorted(path for path in (ROOT / 'configs').rglob('*.py')

@@ -8,7 +8,7 @@ from mmsimclr.config import SHORT_NAMES, ConfigError, canonical, load, load_conf
 from mmsimclr.errors import InputError
 from mmsimclr.files import shipped_configs
 from mmsimclr.models import TimmEncoder
-from mmsimclr.runner.adapt import write_types_as_text
+from mmsimclr.runner.build import write_types_as_text
 
 FOLDER = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
 LEAVES = sorted(name for name, path in shipped_configs().items() if path.parent.name == 'simclr')

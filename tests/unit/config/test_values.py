@@ -1,6 +1,7 @@
 """Values that could only fail late, or give wrong numbers in silence, are refused before training."""
 
 import re
+from fnmatch import fnmatch
 
 import pytest
 from mmengine.config import Config
@@ -25,6 +26,8 @@ REFUSED = [
     ('optim_wrapper.clip_grad.clip_value', -0.5, '> 0'),
     ('optim_wrapper.optimizer.lr', 0, '> 0'), ('optim_wrapper.optimizer.lr', -0.1, '> 0'),
     ('optim_wrapper.optimizer.lr', '0.3', '> 0'), ('optim_wrapper.optimizer.lr', float('inf'), '> 0'),
+    ('optim_wrapper.paramwise_cfg.bias_lr_mult', -0.5, '>= 0'), ('param_scheduler.0.gamma', -1, '> 0'),
+    ('param_scheduler.0.eta_min', -1, '>= 0'), ('param_scheduler.0.eta_min_ratio', -0.5, '>= 0'),
     ('train_cfg.val_interval', 0, '>= 1'),
     ('auto_scale_lr.base_batch_size', 0, '>= 1'), ('env_cfg.dist_cfg.timeout', 0, '> 0'),
     ('randomness.seed', -1, '2**32'), ('randomness.seed', 2**32, '2**32'), ('randomness.seed', True, '2**32'),
@@ -66,9 +69,7 @@ def test_a_number_is_no_component(key, value, tmp_path):
 
 
 def test_every_rule_has_a_case():
-    assert {key for key, *_ in REFUSED} | {
-        f'{part}_dataloader.{key}' for part in ('val', 'test')
-        for key in ('batch_size', 'num_workers', 'prefetch_factor')} == {*VALUES}
+    assert not [pattern for pattern in VALUES if not any(fnmatch(key, pattern) for key, *_ in REFUSED)]
 
 
 @pytest.mark.parametrize('key, value', [
@@ -116,7 +117,7 @@ def test_a_schedule_that_turns_the_gradients_round_is_refused(schedule, tmp_path
     dict(norm_decay_mult='a'), dict(custom_keys={'neck': dict(lr_mult=float('nan'))})], ids=str)
 def test_a_factor_below_0_is_refused_by_any_optimizer(paramwise, tmp_path):
     wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=paramwise)
-    with pytest.raises(InputError, match=r'_mult in optim_wrapper\.paramwise_cfg'):
+    with pytest.raises(InputError, match=r'optim_wrapper\.paramwise_cfg\..*_mult must be'):
         build_runner(tiny_config(tmp_path, optim_wrapper=wrapper))
 
 

@@ -11,7 +11,7 @@ from mmsimclr.config import ConfigError, check_config, load_config
 from mmsimclr.datasets import InMemoryImages, UnlabeledImageFolder
 from mmsimclr.engine import SampleIndex
 from mmsimclr.runner import RunError, build_runner
-from mmsimclr.runner.adapt import adapt, place_views, share_batch
+from mmsimclr.runner.build import adapt, place_views, share_batch
 from mmsimclr.transforms import (
     DeviceViews,
     LoadImage,

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from tiny_run import tiny_config, tiny_runner
 
 from mmsimclr.registry import MODELS
-from mmsimclr.runner.graph import WARM_UP, GraphedStep
+from mmsimclr.runner import graph
 
 
 def batches(sizes):
@@ -18,19 +18,21 @@ def batches(sizes):
                          for _ in range(2)], data_samples={}) for size in sizes]
 
 
-def trained(tmp_path, graphed: bool, sizes) -> tuple[list, list[float], int]:
+def trained(monkeypatch, tmp_path, graphed: bool, sizes) -> tuple[list, list[float], int]:
     torch.manual_seed(0)
     init_default_scope('mmsimclr')
     config = tiny_config(tmp_path)
     model = MODELS.build(config.model)
     wrapper = build_optim_wrapper(model, {'type': 'OptimWrapper', **config.optim_wrapper})
-    captured = []
+    captured, logged = [], []
+
+    def capture(step):
+        captured.append(step)
+        return step
+    monkeypatch.setattr(graph, 'captured', capture)
+    monkeypatch.setattr(graph, 'beside', nullcontext)
     if graphed:
-        def capture(step):
-            captured.append(step)
-            return step
-        model.train_step = GraphedStep(model, wrapper, capture, nullcontext)
-    logged = []
+        model.train_step = graph.GraphedStep(model, wrapper)
     for number, batch in enumerate(batches(sizes)):
         for group in wrapper.optimizer.param_groups:                        # as a schedule has it
             group['lr'] = 0.1 * (number + 1)
@@ -39,10 +41,10 @@ def trained(tmp_path, graphed: bool, sizes) -> tuple[list, list[float], int]:
     return list(model.state_dict().values()), logged, len(captured)
 
 
-def test_replayed_steps_are_the_plain_ones_at_the_rates_of_the_schedule(tmp_path):
-    sizes = [8] * (WARM_UP + 3) + [6, 8]                        # one batch of another shape
-    want, losses, _ = trained(tmp_path, False, sizes)
-    got, replayed, num_captured = trained(tmp_path, True, sizes)
+def test_replayed_steps_are_the_plain_ones_at_the_rates_of_the_schedule(monkeypatch, tmp_path):
+    sizes = [8] * (graph.WARM_UP + 3) + [6, 8]                        # one batch of another shape
+    want, losses, _ = trained(monkeypatch, tmp_path, False, sizes)
+    got, replayed, num_captured = trained(monkeypatch, tmp_path, True, sizes)
     assert num_captured == 1
     assert len(set(losses)) == len(losses)
     torch.testing.assert_close(replayed, losses, rtol=1e-5, atol=1e-6)

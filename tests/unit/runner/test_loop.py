@@ -1,9 +1,8 @@
 """Resuming inside an epoch: nothing is decoded again, and all generators go on where they were."""
 
-import itertools
 import random
-import threading
-import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from PIL import Image
 from tiny_run import log_of, tiny_config
-from torch.utils.data import DataLoader
 
-from mmsimclr.datasets import InMemoryImages, Shapes
+from mmsimclr.datasets import Shapes
 from mmsimclr.engine import SeededSampler
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS, HOOKS
-from mmsimclr.runner import ResumableTrainLoop, build_runner, loop, random_state, set_random_state
-from mmsimclr.runner.loop import fetched_ahead, is_fetched_ahead
+from mmsimclr.runner import ResumableTrainLoop, build_runner, random_state, set_random_state
+from mmsimclr.runner.loop import copied_beside
 
 
 @DATASETS.register_module()
@@ -179,61 +177,17 @@ def test_all_generators_go_on_where_they_were():
     assert draw() == want
 
 
-def test_batches_come_ahead_in_order_by_a_thread_that_ends():
-    asked = []
-
-    def batches():
-        for number in range(5):
-            asked.append((number, threading.current_thread().name))
-            yield dict(inputs=[torch.full((2,), number)], data_samples=dict(of=number))
-
-    ahead = fetched_ahead(batches(), torch.device('cpu'))
-    first = next(ahead)
-    wait_until_true(lambda: len(asked) == 3)            # one waits, and one is in the thread's hands
-    rest = list(ahead)
-    assert [batch['data_samples']['of'] for batch in [first, *rest]] == list(range(5))
-    assert [int(batch['inputs'][0][0]) for batch in [first, *rest]] == list(range(5))
-    assert asked == [(number, 'batches') for number in range(5)]
-    assert 'batches' not in [thread.name for thread in threading.enumerate()]
-
-
-def wait_until_true(happened) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_an_error_of_the_loader_is_raised_where_the_batch_is_asked_for_and_the_thread_may_be_left():
-    def failing():
-        yield dict(inputs=torch.zeros(1))
-        raise OSError('cannot read image x.jpg')
-
-    ahead = fetched_ahead(failing(), torch.device('cpu'))
-    next(ahead)
-    with pytest.raises(OSError, match=r'x\.jpg'):
-        next(ahead)
-    endless = fetched_ahead(itertools.repeat(dict(inputs=torch.zeros(1))), torch.device('cpu'))
-    next(endless)
-    endless.close()
-    assert 'batches' not in [thread.name for thread in threading.enumerate()]
-
-
-def test_a_run_whose_batches_come_ahead_has_the_same_bits(whole, monkeypatch):
-    folder, weights, _ = whole
-    monkeypatch.setattr(loop, 'is_fetched_ahead', lambda loader, device: True)
-    runner, asked = run(folder / 'ahead', 3)
-    assert len(asked) == 20
-    for name, value in runner.model.state_dict().items():
-        assert torch.equal(value, weights[name]), name
-
-
-def test_only_a_gpus_batches_come_ahead_and_only_where_the_process_draws_nothing():
-    images, gpu = Shapes(num_images=4, image_size=16, pipeline=[]), torch.device('cuda')
-    in_memory = InMemoryImages(dict(type=Shapes, num_images=4, image_size=16), device='cpu')
-
-    def ahead(device, dataset, num_workers, sampler):
-        return is_fetched_ahead(DataLoader(dataset, num_workers=num_workers, sampler=sampler), device)
-    assert ahead(gpu, images, 1, None) and ahead(gpu, in_memory, 0, SeededSampler(in_memory))
-    assert not ahead(gpu, images, 0, None) and not ahead(gpu, in_memory, 0, None)
-    assert not ahead(torch.device('cpu'), images, 1, None)
+def test_batches_copied_beside_a_step_are_waited_for_and_those_of_other_models_pass(monkeypatch):
+    """Streams are stood in for; on a GPU: tests/gpu."""
+    waited, recorded = [], []
+    computing = SimpleNamespace(wait_stream=waited.append)
+    monkeypatch.setattr(torch.cuda, 'Stream', lambda device: 'beside')
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: computing)
+    monkeypatch.setattr(torch.cuda, 'stream', lambda stream: nullcontext())
+    monkeypatch.setattr(torch.Tensor, 'record_stream', lambda tensor, stream: recorded.append(stream))
+    given = [dict(inputs=[torch.full((2,), number)] * 2, data_samples=number) for number in range(3)]
+    *got, other = copied_beside([*given, ['of another model']], torch.device('cpu'))
+    assert other == ['of another model'] and waited == ['beside'] * 3 and recorded == [computing] * 6
+    for batch, want in zip(got, given, strict=True):
+        assert batch['data_samples'] == want['data_samples']
+        assert all(torch.equal(*pair) for pair in zip(batch['inputs'], want['inputs'], strict=True))

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 
 import pytest
 from mmengine.hooks import Hook
@@ -80,7 +79,7 @@ class TakenOverForLeaseTest(Hook):
     """Has another machine take the folder over in the first epoch."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        lease = runner._leases[0].file
+        lease = runner._lease.file
         record = json.loads(lease.read_bytes().split(b'\n')[0])
         lease.write_text(json.dumps({**record, 'token': 'a' * 32, 'machine': 'elsewhere'}) + '\n1\n')
 
@@ -91,21 +90,6 @@ def test_one_that_was_taken_over_saves_nothing_more(tmp_path):
         runner.train()
     assert not list(tmp_path.glob('*.pth*')) and not (tmp_path / 'last_checkpoint').exists()
     assert (tmp_path / '.lease').exists(), 'it is the lease of the other'
-
-
-def test_a_folder_of_checkpoints_that_two_runs_share_has_one_owner(held, tmp_path):
-    """MMEngine puts checkpoints below ``out_dir`` into a folder of the work directory's name."""
-    work_dir = tmp_path / 'other' / 'run'
-    hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path)))
-    (held / '.epoch_1.pth.77.tmp').touch()
-    with pytest.raises(HeldError, match=str(held)):
-        tiny_runner(work_dir, default_hooks=hooks).train()
-    shutil.copy(__file__, work_dir / 'last_checkpoint')
-    (work_dir / 'last_checkpoint').write_text(str(held / 'epoch_1.pth'))
-    with pytest.raises(HeldError, match=str(held)):
-        tiny_runner(work_dir, default_hooks=hooks, resume=True).train()
-    assert (held / '.epoch_1.pth.77.tmp').exists()
-    assert not (work_dir / '.lease').exists(), 'its own is given back'
 
 
 def test_runs_one_after_the_other_and_their_leftovers(tmp_path):
