@@ -14,6 +14,5 @@ from .retrieval import Retrieval
 from .shape_bias import ShapeBias
 from .svm import SVM, LowShotSVM
 from .training import Evaluation, TrainedClassifier, evaluate, train_classifier
-from .transfer import TransferLinear
-from .transfer_fine_tuning import TransferFineTuning
+from .transfer import TransferFineTuning, TransferLinear
 from .transform_prediction import TransformPrediction

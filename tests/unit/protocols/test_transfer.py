@@ -34,6 +34,13 @@ class ShuffledShapes(Shapes):
         return {**super().get_data_info(idx), 'gt_label': int(np.random.default_rng(idx).integers(10))}
 
 
+@DATASETS.register_module(force=True)
+class PartialShapes(Shapes):
+    """Shapes of which some are not there."""
+
+    num_missing = 3
+
+
 def task(**changes) -> dict:
     return {**dict(name='Shapes', metric='top_1_accuracy_percent', train=shapes(200),
                    test=shapes(150, 'test')), **changes}
@@ -133,6 +140,14 @@ def test_several_datasets_have_results_of_their_own_and_one_that_sums_up(tmp_pat
         part = read_result(tmp_path / 'work' / path)
         assert part.dataset == name and part.predictions
     assert run(tmp_path, *tasks, datasets='More shapes').dataset == 'More shapes'
+
+
+def test_what_is_noted_of_one_dataset_is_not_in_the_result_of_the_next(tmp_path):
+    partial = task(name='Partial', train={**shapes(200), 'type': 'PartialShapes'})
+    parts = run(tmp_path, partial, task()).settings['parts']
+    noted = {name: read_result(tmp_path / 'work' / path).settings.get('images_missing')
+             for name, path in parts.items()}
+    assert noted == {'Partial': {'PartialShapes train': 3}, 'Shapes': None}
 
 
 @pytest.mark.parametrize('l2', [(), (0.0, 1.0)])
