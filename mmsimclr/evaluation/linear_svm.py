@@ -44,9 +44,6 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     products with training images, so N coordinates in the space that these span say all. In the basis of a QR
     decomposition image i has i + 1 of them that are not 0, and liblinear skips zeros.
     """
-    if not train.ndim == test.ndim == 2 or train.shape[1] != test.shape[1] or not min(train.size, test.size):
-        raise InputError('features must be [N, C] and [M, C] with N, M and C >= 1, got '
-                         f'{list(train.shape)} and {list(test.shape)}')
     train, test = _scaled(train, 'training'), _scaled(test, 'test')
     if len(train) >= train.shape[1]:
         return train, test
