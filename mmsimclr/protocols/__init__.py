@@ -6,7 +6,7 @@ from .base import Benchmark, EncoderSource, Protocol, run_benchmark
 from .classification import LinearEvaluation, LinearPerLayer, SemiSupervised, Supervised
 from .downstream import Detection, Segmentation, check_annotations, check_benchmark
 from .health import Health
-from .knn import KNN, knn_metrics
+from .knn import KNN
 from .pretraining import pretrain
 from .representation import Representation
 from .result import Predictions, Result, portable_path, read_predictions, read_result
