@@ -23,7 +23,7 @@ from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
+from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import (
     Embedder,
     FeatureFiles,
@@ -291,7 +291,9 @@ def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> i
     if not several:
         if known[0] < 0:
             raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
-        require_several_classes(known, f'{name} training')
+        if len(known) < 2:
+            raise InputError(f'{name} training images must be of two classes or more, and are all of class '
+                             f'{known.tolist()}: there is nothing to tell apart')
     foreign = np.setdiff1d(np.concatenate(others), known)
     if len(foreign):
         raise InputError(f'{name}: classes {foreign[:10].tolist()} are in validation or test and have no '

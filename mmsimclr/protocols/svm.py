@@ -73,8 +73,11 @@ class LinearSVMs(Protocol):
                  stages: Sequence[str] = POOLED_FEATURES, resize_px: int | None = None,
                  crop_px: int | None = None, max_iterations: int = linear_svm.MAX_ITERATIONS,
                  num_processes: int | None = None) -> None:
+        if not costs or len(set(costs)) < len(costs) or not all(cost > 0 for cost in costs):
+            raise InputError(f'costs must be numbers > 0, each once, got {costs!r} (usual: 1, 10, 100 and '
+                             '0.5^4 to 0.5^19)')
         self.datasets, self.stages = dict(train=train, test=test), tuple(stages)
-        self.costs = linear_svm.check_costs(costs)
+        self.costs = tuple(map(float, costs))
         self.preparation = dict(resize_px=resize_px, crop_px=crop_px)
         self.max_iterations, self.num_processes = max_iterations, num_processes
 

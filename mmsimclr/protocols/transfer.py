@@ -19,7 +19,7 @@ from mmsimclr import distributed
 from mmsimclr.config import ConfigError, canonical, differences
 from mmsimclr.errors import InputError, MissingFileError, did_you_mean
 from mmsimclr.evaluation.logistic_regression import regression_path
-from mmsimclr.evaluation.metrics import METRICS, absent_classes
+from mmsimclr.evaluation.metrics import METRICS
 from mmsimclr.features import describe_stage, list_images
 from mmsimclr.features.images import preparation_for
 from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
@@ -332,7 +332,8 @@ def about_classes(test_labels: ndarray, num_classes: int) -> dict[str, Any]:
     """Return what a result says of the classes, given the labels of the test, int64 [N] or [N, K]."""
     if test_labels.ndim == 2:
         return dict(num_classes=num_classes)
-    return dict(num_classes=num_classes, classes_absent_from_test=absent_classes(test_labels, num_classes))
+    absent = np.setdiff1d(np.arange(num_classes), test_labels).tolist()
+    return dict(num_classes=num_classes, classes_absent_from_test=absent)
 
 
 def _build(dataset: Mapping[str, Any]) -> Any:

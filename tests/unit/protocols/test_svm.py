@@ -182,6 +182,12 @@ def test_different_classes_in_training_and_test_are_refused(tmp_path):
             tiny_benchmark(tmp_path / 'run'))
 
 
+@pytest.mark.parametrize('costs', [(), (1, 1), (1, 0), (1, -2), (float('nan'),)])
+def test_costs_out_of_range_are_refused(costs):
+    with pytest.raises(ValueError, match='costs must be numbers > 0, each once'):
+        SVM(shapes(10), shapes(10), costs=costs)
+
+
 def test_too_few_folds_are_refused():
     with pytest.raises(ValueError, match='num_folds must be >= 2, got 1'):
         SVM(shapes(10), shapes(10), num_folds=1)
