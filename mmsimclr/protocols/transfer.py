@@ -163,9 +163,9 @@ class TransferLinear(Transfer):
             features = np.concatenate([features, val.stages[self.feature]])
             labels = np.concatenate([labels, val.labels])
             fit, validate = np.split(np.arange(len(labels)), [len(train)])
-        by_l2 = {}
-        for classifier in regression_path(features, labels, num_classes, self.l2, rows=fit, **path):
-            score = metric(labels[validate], _predicted(classifier.scores(features, validate), labels))
+        held_out, by_l2 = features[validate], {}
+        for classifier in regression_path(features[fit], labels[fit], num_classes, self.l2, **path):
+            score = metric(labels[validate], _predicted(classifier.scores(held_out), labels))
             benchmark.logger.info('%s: l2 %.2e gives %.2f on validation', task.name, classifier.l2, score)
             by_l2[classifier.l2] = score
         best = max(by_l2, key=by_l2.get)
