@@ -7,6 +7,7 @@ import re
 import reprlib
 import shutil
 import stat
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -101,8 +102,13 @@ def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
 
     ``text`` is stored as arrays of no dimension.
     """
-    with atomic_writer(path) as file:
-        np.savez(file, **text, **{source.stem: map_npy(source) for source in arrays})
+    with atomic_writer(path) as file, zipfile.ZipFile(file, 'w') as archive:
+        for name, value in text.items():
+            with archive.open(f'{name}.npy', 'w') as target:
+                np.save(target, np.array(value))
+        for source in arrays:                       # not by np.savez, which would hold what it maps
+            with source.open('rb') as array, archive.open(source.name, 'w', force_zip64=True) as target:
+                shutil.copyfileobj(array, target, 1 << 20)
 
 
 BLOCK_ROWS, BLOCK_BYTES = 4096, 1 << 24
