@@ -147,8 +147,8 @@ def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -
 
     Args:
         features: Float [N, D].
-        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' and 'umap' where these libraries
-            are installed; by default :func:`default_map`.
+        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' where that library is installed;
+            by default :func:`default_map`.
         seed: Seed of the method.
 
     Raises:
@@ -185,14 +185,8 @@ def _pacmap(rows: ndarray, seed: int) -> ndarray:
     return pacmap.PaCMAP(n_components=2, random_state=seed, apply_pca=False).fit_transform(rows)
 
 
-def _umap(rows: ndarray, seed: int) -> ndarray:
-    import umap
-    near = min(15, len(rows) - 1)
-    return umap.UMAP(n_components=2, random_state=seed, n_neighbors=near).fit_transform(rows)
-
-
 #: Methods of :func:`embedding_map` by name.
-MAPS: dict[str, Callable[[ndarray, int], ndarray]] = dict(pacmap=_pacmap, tsne=_tsne, pca=_pca, umap=_umap)
+MAPS: dict[str, Callable[[ndarray, int], ndarray]] = dict(pacmap=_pacmap, tsne=_tsne, pca=_pca)
 
 
 def _reduced(rows: ndarray, seed: int) -> ndarray:

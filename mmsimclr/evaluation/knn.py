@@ -158,22 +158,3 @@ def knn_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Te
     """
     votes = knn_votes(test_features, train_features, train_labels, num_classes, k, temperature)
     return 100.0 * (votes.argmax(dim=1) == test_labels.to(votes.device)).float().mean().item()
-
-
-def top_accuracies(similarity: Tensor, neighbour_labels: Tensor, truth: Tensor, num_classes: int,
-                   temperature: float) -> tuple[float, float, Tensor]:
-    """Return top-1 and top-5 accuracy in percent, and the predicted classes, int64 [Q].
-
-    A class without votes is in no top 5. Of classes with equal votes the one with the lower number goes
-    first. The arguments are those of :func:`vote`, and the true classes, int64 [Q].
-    """
-    hits_1 = hits_5 = 0
-    predicted = []
-    for chunk in torch.arange(len(truth), device=truth.device).split(4096):
-        votes = vote(similarity[chunk], neighbour_labels[chunk], num_classes, temperature)
-        classes = largest(votes, min(5, num_classes))
-        hit = (classes == truth[chunk, None]) & (votes.gather(1, classes) > 0)
-        hits_1 += int(hit[:, 0].sum())
-        hits_5 += int(hit.any(dim=1).sum())
-        predicted.append(classes[:, 0])
-    return 100 * hits_1 / len(truth), 100 * hits_5 / len(truth), torch.cat(predicted)

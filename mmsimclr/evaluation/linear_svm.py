@@ -1,7 +1,6 @@
 """Linear SVMs on features."""
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -44,9 +43,6 @@ def svm_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nd
     products with training images, so N coordinates in the space that these span say all. In the basis of a QR
     decomposition image i has i + 1 of them that are not 0, and liblinear skips zeros.
     """
-    if not train.ndim == test.ndim == 2 or train.shape[1] != test.shape[1] or not min(train.size, test.size):
-        raise InputError('features must be [N, C] and [M, C] with N, M and C >= 1, got '
-                         f'{list(train.shape)} and {list(test.shape)}')
     train, test = _scaled(train, 'training'), _scaled(test, 'test')
     if len(train) >= train.shape[1]:
         return train, test
@@ -62,11 +58,3 @@ def _scaled(rows: np.ndarray, part: str) -> np.ndarray:
         raise InputError(f'the feature of {part} image {int(np.argmin(np.isfinite(lengths)))} is not finite: '
                          'the encoder diverged or its weights are damaged')
     return rows / (lengths + 1e-5)
-
-
-def check_costs(costs: Sequence[float]) -> tuple[float, ...]:
-    """Return the costs; refuse none, one that is not > 0, and the same one twice."""
-    if not costs or len(set(costs)) < len(costs) or not all(cost > 0 for cost in costs):
-        raise InputError(f'costs must be numbers > 0, each once, got {costs!r} (usual: 1, 10, 100 and '
-                         '0.5^4 to 0.5^19)')
-    return tuple(float(cost) for cost in costs)

@@ -43,14 +43,12 @@ def minimise(function: Callable[[Tensor], tuple[float, Tensor]], start: Tensor, 
     return torch.from_numpy(found.x).to(start).view_as(start), found.status != 1
 
 
-def row_chunks(features: Tensor | np.ndarray, rows: np.ndarray | None = None
-               ) -> Iterator[tuple[slice, Tensor]]:
-    """Yield places and rows [n, C] of features [N, C], or of the rows of them that are named, in order."""
-    count = len(features) if rows is None else len(rows)
+def row_chunks(features: Tensor | np.ndarray) -> Iterator[tuple[slice, Tensor]]:
+    """Yield places and rows [n, C] of features [N, C], in order."""
     step = max(1, CHUNK_VALUES // max(1, features.shape[1]))
-    for start in range(0, count, step):
-        where = slice(start, min(start + step, count))
-        chunk = features[where] if rows is None else features[rows[where]]
+    for start in range(0, len(features), step):
+        where = slice(start, min(start + step, len(features)))
+        chunk = features[where]
         yield where, chunk if isinstance(chunk, Tensor) else torch.from_numpy(np.array(chunk))
 
 
@@ -63,22 +61,20 @@ class PrincipalAxes:
     variances: Tensor                                           # mean square along each axis, [R], > 0
 
     @classmethod
-    def of(cls, features: Tensor | np.ndarray, rows: np.ndarray | None = None,
-           device: str | torch.device = 'cpu') -> 'PrincipalAxes':
+    def of(cls, features: Tensor | np.ndarray, device: str | torch.device = 'cpu') -> 'PrincipalAxes':
         """Return the axes of features [N, C], by the smaller of their two matrices of products."""
-        count, dims = len(features) if rows is None else len(rows), features.shape[1]
+        count, dims = features.shape
         mean = torch.zeros(dims, dtype=torch.float64, device=device)
-        for _, chunk in row_chunks(features, rows):
+        for _, chunk in row_chunks(features):
             mean += chunk.to(device).sum(dim=0, dtype=torch.float64) / count
         if not mean.isfinite().all():
             raise InputError('features are not finite: the encoder diverged or its weights are damaged')
         if count < dims:
-            centred = torch.cat([chunk.to(device, torch.float64) - mean
-                                 for _, chunk in row_chunks(features, rows)])
+            centred = torch.cat([chunk.to(device, torch.float64) - mean for _, chunk in row_chunks(features)])
             products = centred @ centred.T / count
         else:
             products = torch.zeros(dims, dims, dtype=torch.float64, device=device)
-            for _, chunk in row_chunks(features, rows):
+            for _, chunk in row_chunks(features):
                 centred = chunk.to(device, torch.float64) - mean
                 products += centred.T @ centred / count
         variances, vectors = torch.linalg.eigh(products)
@@ -88,19 +84,14 @@ class PrincipalAxes:
             vectors = centred.T @ vectors / (variances * count).sqrt()
         return cls(mean, vectors, variances)
 
-    def rotate(self, features: Tensor | np.ndarray, rows: np.ndarray | None = None) -> Tensor:
+    def rotate(self, features: Tensor | np.ndarray) -> Tensor:
         """Return the coordinates [N, R] of features [N, C], in double precision if they are, else single."""
         double = features.dtype in (torch.float64, np.float64)
-        out = torch.empty(len(features) if rows is None else len(rows), self.axes.shape[1],
+        out = torch.empty(len(features), self.axes.shape[1],
                           dtype=torch.float64 if double else torch.float32, device=self.axes.device)
-        for where, chunk in row_chunks(features, rows):
+        for where, chunk in row_chunks(features):
             out[where] = ((chunk.to(self.axes) - self.mean) @ self.axes).to(out.dtype)
         return out
-
-    def to_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weight [K, C] and bias [K] for features, of those for coordinates, [K, R] and [K]."""
-        weight = weight @ self.axes.T
-        return weight, bias - weight @ self.mean
 
 
 @dataclass(frozen=True)
@@ -112,26 +103,24 @@ class LinearClassifier:
     l2: float
     converged: bool
 
-    def scores(self, features: Tensor | np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return float32 [N, K] for features [N, C], or for the rows of them that are named."""
+    def scores(self, features: Tensor | np.ndarray) -> np.ndarray:
+        """Return float32 [N, K] for features [N, C]."""
         weight, device = self.weight.float(), self.weight.device
         return np.concatenate([
             (chunk.to(device, torch.float32) @ weight.T + self.bias.float()).cpu().numpy()
-            for _, chunk in row_chunks(features, rows)])
+            for _, chunk in row_chunks(features)])
 
 
 def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, num_classes: int,
-                    l2: Sequence[float], *, rows: np.ndarray | None = None,
-                    device: str | torch.device = 'cpu', tolerance: float = TOLERANCE,
-                    max_iterations: int = 1000) -> Iterator[LinearClassifier]:
+                    l2: Sequence[float], *, device: str | torch.device = 'cpu',
+                    tolerance: float = TOLERANCE, max_iterations: int = 1000) -> Iterator[LinearClassifier]:
     """Yield a linear classifier for each regularisation, the strongest first; a fit begins at the one before.
 
     For classes [N] in [0, num_classes) it minimises the mean cross-entropy + ``l2 / 2 * |W|^2``;
     scikit-learn's ``C`` is 1 / (l2 * N). For labels [N, K], 1 present, 0 absent, -1 where the image does not
     count, it is K binary regressions, each the mean over the images that count of
     ``log(1 + exp(-y s)) + l2 / 2 * |w_k|^2``; there ``C`` is 1 / (l2 * N_k). Biases are not penalised.
-    ``rows`` names those of ``features``, float [N, C], which may be memory-mapped, to fit to; for
-    ``tolerance`` see :func:`minimise`.
+    ``features``, float [N, C], may be memory-mapped; for ``tolerance`` see :func:`minimise`.
 
     The search is in the principal axes, each scaled by its curvature, which saves most iterations. Neither
     centring (the bias takes it up) nor rotating features (``|W|`` stays) changes the objective. What is
@@ -147,12 +136,10 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
     if features.ndim != 2 or labels.shape[:1] != features.shape[:1] or len(features) == 0:
         raise InputError('features must be [N, C] and labels [N] or [N, K] with N >= 1, got '
                          f'{list(features.shape)} and {list(labels.shape)}')
-    if rows is not None:
-        labels = labels[torch.as_tensor(rows)]
     _check_labels(labels, num_classes)
-    axes = PrincipalAxes.of(features, rows, device)
+    axes = PrincipalAxes.of(features, device)
     loss = (_CrossEntropy if labels.ndim == 1 else _BinaryLosses)(labels.to(device), num_classes)
-    rotated = axes.rotate(features, rows)                                                   # [N, R]
+    rotated = axes.rotate(features)                                                         # [N, R]
     solution = torch.zeros(num_classes, rotated.shape[1] + 1, dtype=torch.float64, device=device)
     for strength in sorted(l2, reverse=True):
         scale = torch.cat([(loss.curvature * axes.variances + strength).rsqrt(),
@@ -168,8 +155,8 @@ def regression_path(features: Tensor | np.ndarray, labels: Tensor | np.ndarray, 
 
         point, converged = minimise(objective, solution / scale, tolerance, max_iterations)
         solution = point * scale
-        weight, bias = axes.to_features(solution[:, :-1], solution[:, -1])
-        yield LinearClassifier(weight, bias, strength, converged)
+        weight = solution[:, :-1] @ axes.axes.T                                             # [K, C]
+        yield LinearClassifier(weight, solution[:, -1] - weight @ axes.mean, strength, converged)
 
 
 class _CrossEntropy:

@@ -37,32 +37,32 @@ def average_precision(labels: ndarray, scores: ndarray) -> float:
                          f'{list(labels.shape)} and {list(scores.shape)}')
     if not np.isin(labels, (-1, 0, 1)).all():
         raise InputError(f'labels must be 1, 0 or -1, got {np.setdiff1d(labels, (-1, 0, 1)).tolist()[:5]}')
-    positive, scores = labels[labels >= 0] == 1, scores[labels >= 0]
-    if not np.isfinite(scores).all():
+    if not np.isfinite(scores[labels >= 0]).all():
         raise InputError('a score is not finite')
-    if not positive.any():
+    if not (labels == 1).any():
         raise InputError('average precision needs at least one positive image')
-    found, best = _interpolated_precision(positive, scores)
+    found, best = _interpolated_precision(labels, scores)
     return float(np.diff(found, prepend=0) @ best / found[-1])
 
 
-def eleven_point_average_precision(positive: ndarray, scores: ndarray) -> float:
+def eleven_point_average_precision(labels: ndarray, scores: ndarray) -> float:
     """Return the mean, over recalls 0, 0.1 ... 1, of the best precision at that recall or more, 0 to 1.
 
     Images of one score are retrieved together; the development kit takes them in the order of the file.
-    ``positive`` is bool [N], at least one of them true; ``scores`` is float [N], the higher, the surer.
+    Labels, one of them positive at least, and scores are as of :func:`average_precision`.
 
     Source:
         Everingham et al. 2010, The PASCAL Visual Object Classes (VOC) Challenge, section 4.2.
     """
-    found, best = _interpolated_precision(positive, scores)
+    found, best = _interpolated_precision(labels, scores)
     # In whole positives: as a quotient, 0.3 of recall might be missed by rounding.
     first = np.searchsorted(10 * found, np.arange(11) * found[-1])
     return float(best[first].mean())
 
 
-def _interpolated_precision(positive: ndarray, scores: ndarray) -> tuple[ndarray, ndarray]:
+def _interpolated_precision(labels: ndarray, scores: ndarray) -> tuple[ndarray, ndarray]:
     """Return, for each score from the highest, the positives found and the best precision from there on."""
+    positive, scores = labels[labels >= 0] == 1, scores[labels >= 0]
     order = np.argsort(-scores, kind='stable')
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)        # last of each score
     found = np.cumsum(positive[order])[ends]
@@ -74,9 +74,7 @@ def mean_average_precision(labels: ndarray, scores: ndarray) -> float:
 
     Labels are int64 [N, K]: 1 present, 0 absent, -1 left out of the class. Scores are float [N, K].
     """
-    _check_scores(labels, scores)
-    return 100.0 * float(np.mean([average_precision(truth, column)
-                                  for truth, column in zip(labels.T, scores.T, strict=True)]))
+    return _mean_over_classes(average_precision, labels, scores)
 
 
 def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
@@ -84,10 +82,7 @@ def eleven_point_map(labels: ndarray, scores: ndarray) -> float:
 
     Labels, scores and errors are as of :func:`mean_average_precision`.
     """
-    _check_scores(labels, scores)
-    return 100.0 * float(np.mean([
-        eleven_point_average_precision(truth[truth >= 0] == 1, column[truth >= 0])
-        for truth, column in zip(labels.T, scores.T, strict=True)]))
+    return _mean_over_classes(eleven_point_average_precision, labels, scores)
 
 
 def multi_label_accuracy(labels: ndarray, scores: ndarray) -> float:
@@ -117,11 +112,6 @@ METRICS: Mapping[str, Callable[[ndarray, ndarray], float]] = {
 MULTI_LABEL_METRICS = ('11_point_map_percent', 'map_percent', 'multi_label_accuracy_percent')
 
 
-def absent_classes(labels: ndarray, num_classes: int) -> list[int]:
-    """Return the classes of which no image is in the test, ascending."""
-    return np.setdiff1d(np.arange(num_classes), labels).tolist()
-
-
 def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
     """Refuse training and test images if the names of their classes, or the order of the names, differ."""
     if list(train) != list(test):
@@ -132,15 +122,7 @@ def require_same_classes(train: Sequence[str], test: Sequence[str]) -> None:
             + (f'only one has {", ".join(different[:5])}' if different else 'the order differs'))
 
 
-def require_several_classes(labels: ndarray, part: str) -> None:
-    """Refuse images that are all of one class; ``part`` names them in the message."""
-    classes = np.unique(labels)
-    if len(classes) < 2:
-        raise InputError(f'the {part} images must be of two classes or more, and are all of class '
-                         f'{classes.tolist()}: there is nothing to tell apart')
-
-
-def _check_scores(labels: ndarray, scores: ndarray) -> None:
+def _mean_over_classes(measure: Callable, labels: ndarray, scores: ndarray) -> float:
     _check_same_shape(labels, scores, 2)
     if not np.isfinite(scores).all():
         raise InputError('a score is not finite: the classifier diverged')
@@ -148,6 +130,7 @@ def _check_scores(labels: ndarray, scores: ndarray) -> None:
     if len(missing):
         raise InputError('average precision needs a positive image of each class; classes '
                          f'{missing.tolist()} have none in the test')
+    return 100.0 * float(np.mean([measure(*pair) for pair in zip(labels.T, scores.T, strict=True)]))
 
 
 def _check_same_shape(labels: ndarray, predicted: ndarray, num_dims: int) -> None:

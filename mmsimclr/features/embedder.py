@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mmsimclr import checkpoints
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.encoders import features_by_stage, pooled, require_stages
+from mmsimclr.engine.hooks.held_out import evaluating
 from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
 from mmsimclr.features.images import preparation_for
@@ -45,38 +46,12 @@ def describe_stage(stage: str) -> str:
     return f'hidden layer {hidden} of the projection head' if hidden else 'output of the projection head'
 
 
-def pooled_stages(backbone: nn.Module, images: Tensor, stages: tuple[str, ...],
-                  normalise: bool = False, pooling: str = 'average',
-                  projection_head: nn.Module | None = None) -> dict[str, Tensor]:
-    """Run an encoder on images, float [N, 3, H, W], and pool its maps; return float32 [N, C] by stage.
-
-    It has the maps of the stages that :func:`~mmsimclr.encoders.features_by_stage` finds, and what the
-    projection head makes of the last. For the other arguments see :class:`Embedder`.
-    """
-    found = features_by_stage(backbone, images)
-    features = _projections(projection_head, found['pooled'], stages) if of_projection_head(stages) else {}
-    require_stages(backbone, {**found, **features}, stages)
-    for stage in [stage for stage in stages if stage not in features]:
-        chosen = found[stage].float()
-        features[stage] = pool_feature(chosen, stage) if pooling == 'grid' else pooled(chosen)
-    return {stage: F.normalize(features[stage], dim=1) if normalise else features[stage] for stage in stages}
-
-
-def _projections(head: nn.Module, last_map: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
-    """Return, of the stages that are layers of the projection head, float32 [N, D] by stage."""
-    layers = head.named_layers(last_map.float())
-    if absent := [stage for stage in stages if PROJECTION.fullmatch(stage) and stage not in layers]:
-        raise InputError(f'the projection head has no layer {absent[0]!r}; it has {", ".join(layers)}')
-    return {stage: layers[stage] for stage in stages if stage in layers}
-
-
 def first_not_finite(rows: Tensor) -> int | None:
     """Return the number of the first row with an infinity or NaN in it; None if there is none."""
     bad = (~torch.isfinite(rows).all(dim=1)).nonzero()
     return int(bad[0]) if len(bad) else None
 
 
-@torch.no_grad()
 def extract_features(model: nn.Module, dataset: Dataset, batch_size: int = 256, num_workers: int = 0,
                      progress: Callable[[int, int], None] | None = None) -> tuple[Tensor, Tensor | None]:
     """Run the encoder over a dataset, in order, in eval mode and without gradients.
@@ -96,12 +71,10 @@ def extract_features(model: nn.Module, dataset: Dataset, batch_size: int = 256, 
     """
     if len(dataset) == 0:
         raise InputError(f'{type(dataset).__name__} is empty: there is nothing to extract features from')
-    was_training = model.training
-    model.eval()
     loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=default_collate,
                         generator=torch.Generator())          # leaves the global random state alone
     features, labels, done = [], [], 0
-    with kept_memory(next(model.parameters(), torch.empty(0)).device):
+    with evaluating(model), kept_memory(next(model.parameters(), torch.empty(0)).device):
         for batch in loader:
             rows = torch.stack([element.feature for element in model.test_step(batch)])
             if (bad := first_not_finite(rows)) is not None:
@@ -113,7 +86,6 @@ def extract_features(model: nn.Module, dataset: Dataset, batch_size: int = 256, 
             done += len(rows)
             if progress is not None:
                 progress(done, len(dataset))
-    model.train(was_training)
     return torch.cat(features), torch.cat(labels) if labels else None
 
 
@@ -248,9 +220,15 @@ class Embedder:
         with torch.inference_mode(), torch.backends.cudnn.flags(
                 enabled=True, deterministic=True, allow_tf32=False):
             images = self._scale({'inputs': inputs})['inputs']
-            features = pooled_stages(self.backbone, images.flip(3) if self.mirrored else images, self.stages,
-                                     self.normalise, self.pooling, self.projection_head)
-            return {stage: rows.cpu() for stage, rows in features.items()}
+            found = features_by_stage(self.backbone, images.flip(3) if self.mirrored else images)
+            if self.projection_head is not None:
+                found |= self.projection_head.named_layers(found['pooled'].float())
+            require_stages(self.backbone, found, self.stages)
+            features = {stage: found[stage].float() for stage in self.stages}
+            features = {stage: pool_feature(rows, stage) if self.pooling == 'grid' else pooled(rows)
+                        for stage, rows in features.items()}
+            return {stage: (F.normalize(rows, dim=1) if self.normalise else rows).cpu()
+                    for stage, rows in features.items()}
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the features, in terms JSON can hold: encoder, scale, preparation, stages."""

@@ -124,6 +124,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
 
     def begin() -> list[range]:
         nonlocal listed, manifest
+        held.enter_context(store.reserved())            # by rank 0, for all ranks of this run
         listed = list_images(dataset, verify)
         manifest = _manifest(embedder, dataset, listed, dtype, command, verify)
         return store.prepare(manifest, listed, skip_unreadable)
@@ -132,8 +133,7 @@ def extract_to_files(embedder: Embedder, images: Any, out: str | Path, *, dtype:
         if not store.is_complete:
             store.finish(manifest, list_images(dataset, verify) if listed.are_files else listed, dataset)
 
-    with ExitStack() as held:                           # by rank 0, for all ranks of this run
-        distributed.from_first_rank(lambda: held.enter_context(store.reserved()))
+    with ExitStack() as held:
         batches = distributed.from_first_rank(begin)
         rank, ranks = distributed.rank(), distributed.world_size()
         if batches:

@@ -1,6 +1,5 @@
 """Feature files: manifest, rows, progress, checksums, npz."""
 
-import io
 import logging
 import mmap
 import os
@@ -8,11 +7,10 @@ import re
 import reprlib
 import shutil
 import stat
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,27 +97,17 @@ def read_manifest(place: Path) -> dict[str, Any]:
     return manifest
 
 
-ALIGNMENT = 64              # of each member's first byte, and so, by the .npy format, of its array
-PADDING_ID = 0xD935         # what zipalign calls its extra field; any reader passes over it
-
-
 def pack_npz(path: Path, arrays: Iterable[Path], text: dict[str, str]) -> None:
-    """Copy files ``.npy`` into one uncompressed ``.npz``, whole or not at all.
+    """Copy files ``.npy`` into one uncompressed ``.npz``, whole or not at all; equal content, equal bytes.
 
-    Equal content gives equal bytes: members carry no date. ``text`` is stored as arrays of no dimension.
+    ``text`` is stored as arrays of no dimension.
     """
     with atomic_writer(path) as file, zipfile.ZipFile(file, 'w') as archive:
         for name, value in text.items():
-            member = io.BytesIO()
-            np.save(member, np.array(value))
-            archive.writestr(zipfile.ZipInfo(f'{name}.npy'), member.getvalue())
-        for source in arrays:
-            info = zipfile.ZipInfo(source.name)
-            # Fixed part, name, zip64 sizes and the padding's own head come before the array.
-            head = file.tell() + 30 + len(source.name) + 20 + 4
-            padding = -head % ALIGNMENT
-            info.extra = struct.pack('<HH', PADDING_ID, padding) + bytes(padding)
-            with source.open('rb') as array, archive.open(info, 'w', force_zip64=True) as target:
+            with archive.open(f'{name}.npy', 'w') as target:
+                np.save(target, np.array(value))
+        for source in arrays:                       # not by np.savez, which would hold what it maps
+            with source.open('rb') as array, archive.open(source.name, 'w', force_zip64=True) as target:
                 shutil.copyfileobj(array, target, 1 << 20)
 
 
@@ -131,16 +119,12 @@ def block_checksums(array: np.ndarray) -> list[int]:
 
     A block has ``BLOCK_ROWS`` rows, or fewer where these have more than ``BLOCK_BYTES``.
     """
-    checksums, step = [], _block_rows(array)
+    checksums, step = [], max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, array[:1].nbytes)))
     for start in range(0, len(array), step):
         rows = np.ascontiguousarray(array[start:start + step])
         checksums.append(zlib.crc32(rows.reshape(-1).view(np.uint8)))
         _release(array)
     return checksums
-
-
-def _block_rows(array: np.ndarray) -> int:
-    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, array[:1].nbytes)))
 
 
 def _release(array: np.ndarray) -> None:
@@ -171,14 +155,9 @@ def check_arrays(place: Path, manifest: Mapping[str, Any], arrays: Mapping[str, 
         raise InputError(f'{place} is damaged: it must hold {", ".join(sorted(checksums))}, and holds '
                          f'{", ".join(sorted(names))}')
     for name, expected in checksums.items():
-        found = block_checksums(arrays[name])
-        if not isinstance(expected, list) or len(found) != len(expected):
-            raise InputError(f'{place} is damaged: it has no checksums of {name}')
-        if found != expected:
-            block = next(number for number, value in enumerate(found) if value != expected[number])
-            raise InputError(f'{place} is damaged: the checksum of block {block} of {name}, from row '
-                             f'{block * _block_rows(arrays[name])} on, is wrong. Remove it and repeat the '
-                             'command that made it')
+        if block_checksums(arrays[name]) != expected:
+            raise InputError(f'{place} is damaged: {name} and its checksums do not agree. Remove it and '
+                             'repeat the command that made it')
 
 
 IDENTITIES = 'identities.npy'
@@ -204,13 +183,11 @@ class FeatureStore:
         """Whether the result is there under its name."""
         return self.out.is_file() or (self.out / MANIFEST).is_file()
 
-    @contextmanager
-    def reserved(self) -> Iterator[None]:
-        """Keep other runs off the files during the block; a complete result needs no lease."""
-        with ExitStack() as held:
-            if not self.is_complete or self.folder.exists():
-                held.enter_context(leased(self.out.with_name(f'{self.out.name}.lease'), 'extraction'))
-            yield
+    def reserved(self) -> AbstractContextManager:
+        """Return a context in which other runs are kept off the files; a complete result needs no lease."""
+        if self.is_complete and not self.folder.exists():
+            return nullcontext()
+        return leased(self.out.with_name(f'{self.out.name}.lease'), 'extraction')
 
     def prepare(self, manifest: Mapping[str, Any], images: ImageList, skip_unreadable: bool) -> list[range]:
         """Begin, or go on if what is there belongs to the same extraction; return the batches to do.

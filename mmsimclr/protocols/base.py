@@ -1,6 +1,5 @@
 """Running a protocol on an encoder: the encoder, the benchmark, the base class of protocols."""
 
-import csv
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.evaluation.metrics import require_same_classes, require_several_classes
+from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import (
     Embedder,
     FeatureFiles,
@@ -34,7 +33,7 @@ from mmsimclr.features import (
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
-from mmsimclr.protocols.result import Predictions, Result
+from mmsimclr.protocols.result import Predictions, Result, write_csv
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
@@ -62,8 +61,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
                           '(configs/benchmarks/); to pre-train, use tools/train.py')
-    if config.get('launcher', 'none') != 'none':
-        distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
+    distributed.start(config.get('launcher', 'none'), config.get('env_cfg', {}).get('dist_cfg', {}))
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
     with working_in(work_dir, 'benchmark'):
@@ -156,7 +154,6 @@ class Benchmark:
     device: str = 'auto'                        # where to compute; 'auto' is the GPU if there is one
     num_workers: int = 0                        # processes that read images
     started: float = field(default_factory=time.perf_counter)
-    missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
     splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
@@ -207,7 +204,7 @@ class Benchmark:
                                               for index in range(len(dataset))]
             if count := getattr(dataset, 'num_missing', 0):
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
-                self.missing[name] = count
+                self.notes.setdefault('images_missing', {})[name] = count
             dataset = getattr(dataset, 'dataset', None)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
@@ -223,8 +220,6 @@ class Benchmark:
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
-        if self.missing:
-            result.settings['images_missing'] = dict(self.missing)
         if report is None:
             result.settings.update(init='random', encoder=dict(self.encoder.settings))
         else:
@@ -239,10 +234,8 @@ class Benchmark:
                     path = predictions.write(self.path_beside_result('predictions.npz').parent)
                     result.predictions, result.predictions_sha256 = path.name, file_digest(path)
                 if self.splits:
-                    with open(self.path_beside_result('split.csv'), 'w', newline='', encoding='utf-8',
-                              errors='surrogateescape') as file:
-                        csv.writer(file).writerows([('part', 'image'), *(
-                            (part, path) for part, paths in self.splits.items() for path in paths)])
+                    write_csv(self.path_beside_result('split.csv'), [('part', 'image'), *(
+                        (part, path) for part, paths in self.splits.items() for path in paths)])
                 result.write(self.work_dir / 'result.json')
         barrier()
         return result
@@ -292,14 +285,17 @@ def count_classes(name: str, train_labels: ndarray, *other_labels: ndarray) -> i
     if len({labels.shape[1:] for labels in parts}) > 1:
         raise InputError(f'{name}: parts differ in the number of classes: labels are '
                          f'{[list(labels.shape) for labels in parts]}')
-    if train_labels.ndim == 2:
-        return train_labels.shape[1]
-    known = np.unique(train_labels)
-    if known[0] < 0:
-        raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
-    require_several_classes(known, f'{name} training')
-    foreign = np.setdiff1d(np.concatenate(other_labels), known)
+    several = train_labels.ndim == 2
+    known, *others = (np.flatnonzero((labels == 1).any(axis=0)) if several else np.unique(labels)
+                      for labels in parts)
+    if not several:
+        if known[0] < 0:
+            raise InputError(f'{name}: labels must be >= 0, got {known[0]}')
+        if len(known) < 2:
+            raise InputError(f'{name} training images must be of two classes or more, and are all of class '
+                             f'{known.tolist()}: there is nothing to tell apart')
+    foreign = np.setdiff1d(np.concatenate(others), known)
     if len(foreign):
         raise InputError(f'{name}: classes {foreign[:10].tolist()} are in validation or test and have no '
                          'training image')
-    return int(known[-1]) + 1
+    return train_labels.shape[1] if several else int(known[-1]) + 1

@@ -52,7 +52,7 @@ class LinearPerLayer(Protocol):
                 raise ConfigError('model.heads must be named as their features, '
                                   f'{", ".join(POOLED_FEATURES)}; got {name!r} on {head.get("feature")!r}')
         trained = train_classifier(benchmark)
-        by_head = {head: trained.evaluation.metrics(head) for head in trained.evaluation.ranked}
+        by_head = {head: trained.evaluation.metrics(head) for head in trained.evaluation.answers}
         best = max(by_head, key=lambda head: by_head[head]['top_1_accuracy_percent'])
         numbered = {head: f'feature_{POOLED_FEATURES.index(head) + 1}' for head in by_head}
         metrics = {f'{numbered[head]}_{name}': value for head, values in by_head.items()

@@ -1,8 +1,5 @@
 """Near-duplicates across training and test images, which flatter a test."""
 
-import csv
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ from mmsimclr.evaluation.atlas import DUPLICATE_SIMILARITY, same_picture
 from mmsimclr.evaluation.knn import nearest_neighbours
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, thumbnail
-from mmsimclr.protocols.result import feature_names
+from mmsimclr.protocols.result import feature_names, write_csv
 
 #: Share of the test images, in percent, above which a protocol warns.
 WARN_ABOVE_PERCENT = 1.0
@@ -50,12 +47,6 @@ def look_for_duplicates(benchmark: Any, train: FeatureFiles, test: FeatureFiles,
         names = feature_names(test), feature_names(train)
         write_csv(benchmark.path_beside_result('duplicates.csv'), [('test', 'train', 'cosine'), *(
             (names[0][i], names[1][rows[i]], f'{similarity[i]:.4f}') for i in found)])
-
-
-def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
-    """Write lines of cells; paths that are no text keep their bytes."""
-    with open(path, 'w', newline='', encoding='utf-8', errors='surrogateescape') as file:
-        csv.writer(file).writerows(lines)
 
 
 def _confirmed(train: FeatureFiles, test: FeatureFiles, similarity: ndarray, rows: ndarray,

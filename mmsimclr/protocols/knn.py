@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmsimclr import distributed
 from mmsimclr.errors import InputError
-from mmsimclr.evaluation.knn import check_vote, nearest_neighbours, top_accuracies
+from mmsimclr.evaluation.knn import check_vote, largest, nearest_neighbours, vote
 from mmsimclr.features import describe_stage
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names, count_classes
 from mmsimclr.protocols.duplicates import look_for_duplicates
@@ -51,11 +51,13 @@ class KNN(Protocol):
         train, test = (benchmark.features(dataset, self.feature, **self.preparation)
                        for dataset in self.datasets.values())
         class_names(train, test)                                         # the same, and in the same order
-        _check_labels(train.labels, test.labels)
-        found = _shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
-                               benchmark.device)
+        count_classes('k-NN', train.labels, test.labels)
+        if train.labels.ndim != 1:
+            raise InputError(f'k-NN needs one class for each image, got labels {list(train.labels.shape)}')
+        found = shared_search(train.stages[self.feature], test.stages[self.feature], max(self.k),
+                              benchmark.device)
         look_for_duplicates(benchmark, train, test, *(part[:, 0].cpu().numpy() for part in found))
-        metrics, predicted = _accuracies(*found, train.labels, test.labels, self.k, self.temperature)
+        metrics, predicted = accuracies(*found, train.labels, test.labels, self.k, self.temperature)
         best = max(self.k, key=lambda k: metrics[f'top_1_accuracy_k{k}_percent'])
         return benchmark.result(
             'k-NN', metrics, dict(train=len(train), test=len(test)),
@@ -65,21 +67,7 @@ class KNN(Protocol):
             Predictions(test.labels, predicted[best], feature_names(test)))
 
 
-def knn_metrics(bank: ndarray, bank_labels: ndarray, queries: ndarray, query_labels: ndarray,
-                k: Sequence[int], temperature: float, device: str = 'cpu'
-                ) -> tuple[dict[str, float], dict[int, ndarray]]:
-    """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
-
-    Features are float [B, D], which may be memory-mapped, and [Q, D]; their classes are int64 [B] and [Q]. In
-    a process group every rank compares a share of the queries, and all get the whole result. ValueError if
-    labels do not fit or a feature is not finite.
-    """
-    _check_labels(bank_labels, query_labels)
-    return _accuracies(*_shared_search(bank, queries, max(k), device), bank_labels, query_labels, k,
-                       temperature)
-
-
-def _shared_search(bank: ndarray, queries: ndarray, k: int, device: str) -> tuple[Tensor, Tensor]:
+def shared_search(bank: ndarray, queries: ndarray, k: int, device: str = 'cpu') -> tuple[Tensor, Tensor]:
     """Return similarities and rows [Q, k] of the nearest features, each rank having searched for a share."""
     rank, ranks = distributed.rank(), distributed.world_size()
     share = queries[rank * len(queries) // ranks:(rank + 1) * len(queries) // ranks]
@@ -89,22 +77,25 @@ def _shared_search(bank: ndarray, queries: ndarray, k: int, device: str) -> tupl
     return similarity, rows
 
 
-def _accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_labels: ndarray,
-                k: Sequence[int], temperature: float) -> tuple[dict[str, float], dict[int, ndarray]]:
+def accuracies(similarity: Tensor, rows: Tensor, bank_labels: ndarray, query_labels: ndarray,
+               k: Sequence[int], temperature: float) -> tuple[dict[str, float], dict[int, ndarray]]:
+    """Return top-1 and top-5 accuracy in percent by name, and the predicted classes, int64 [Q], by k.
+
+    Similarities and rows are those of :func:`shared_search`; classes are int64 [B] and [Q]. A class without
+    votes is in no top 5. Of classes with equal votes the one with the lower number goes first.
+    """
     num_classes, device = int(bank_labels.max()) + 1, rows.device
     labels = torch.from_numpy(np.array(bank_labels)).to(device)[rows]                         # [Q, k]
     truth = torch.from_numpy(np.array(query_labels)).to(device)
     metrics, predicted = {}, {}
     for number in k:
-        top_1, top_5, classes = top_accuracies(similarity[:, :number], labels[:, :number], truth,
-                                               num_classes, temperature)
-        metrics[f'top_1_accuracy_k{number}_percent'] = top_1
-        metrics[f'top_5_accuracy_k{number}_percent'] = top_5
-        predicted[number] = classes.cpu().numpy()
+        hits, classes = [], []
+        for chunk in torch.arange(len(truth), device=device).split(4096):
+            votes = vote(similarity[chunk, :number], labels[chunk, :number], num_classes, temperature)
+            ranked = largest(votes, min(5, num_classes))
+            hits.append((ranked == truth[chunk, None]) & (votes.gather(1, ranked) > 0))
+            classes.append(ranked[:, 0])
+        hit, predicted[number] = torch.cat(hits), torch.cat(classes).cpu().numpy()
+        metrics[f'top_1_accuracy_k{number}_percent'] = 100 * int(hit[:, 0].sum()) / len(truth)
+        metrics[f'top_5_accuracy_k{number}_percent'] = 100 * int(hit.any(dim=1).sum()) / len(truth)
     return metrics, predicted
-
-
-def _check_labels(bank: ndarray | None, queries: ndarray | None) -> None:
-    count_classes('k-NN', bank, queries)
-    if bank.ndim != 1:
-        raise InputError(f'k-NN needs one class for each image, got labels {list(bank.shape)}')

@@ -1,6 +1,9 @@
 """Results and predictions of a protocol, and their files."""
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -145,6 +148,14 @@ def read_result(path: str | Path) -> Result:
     if loaded is not None and [type(count) for count in loaded] != [int, int]:
         raise InputError(f'{path} is not {kind}: tensors_loaded must be two integers, got {loaded!r:.80}')
     return Result(**content)
+
+
+def write_csv(path: str | Path, rows: Iterable[Sequence]) -> None:
+    """Write a table, whole or not at all; paths that are no text keep their bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    with atomic_writer(path) as file:
+        file.write(text.getvalue().encode(errors='surrogateescape'))
 
 
 def portable_path(path: str | Path) -> str:

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import described, features_by_stage
 from mmsimclr.engine import FrozenEncoderHook
 from mmsimclr.errors import InputError, did_you_mean
-from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes, require_several_classes
+from mmsimclr.evaluation.metrics import eleven_point_map, require_same_classes
 from mmsimclr.features import of_projection_head, weights_sha256
 from mmsimclr.features.images import preparation_for
 from mmsimclr.models import Classifier
 from mmsimclr.models.backbones.resnet import STAGE_INDICES
-from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors
+from mmsimclr.protocols.base import Benchmark, EncoderSource, clear_dataset_errors, count_classes
 from mmsimclr.protocols.pretraining import history, num_unreadable
 from mmsimclr.protocols.result import Predictions, Result, names_below
 from mmsimclr.registry import is_of_type
@@ -47,7 +47,7 @@ class TrainedClassifier:
 
     def answers(self, head: str | None = None) -> tuple[dict[str, float], Predictions]:
         """Return metrics and predictions of a head, by default of the first."""
-        head = head or next(iter(self.evaluation.ranked))
+        head = head or next(iter(self.evaluation.answers))
         return self.evaluation.metrics(head), self.evaluation.predictions(head, self.test_set)
 
     def result(self, benchmark: Benchmark, protocol: str, **settings: Any) -> Result:
@@ -230,30 +230,13 @@ def _read_as(node: Any, reading: Mapping[str, Any] | None) -> None:
 
 def _check_classes(train_set: Any, test_set: Any) -> None:
     classes = tuple(test_set.metainfo['classes'])
-    tested = _classes_within(test_set, len(classes), 'test')
     require_same_classes((getattr(train_set, 'metainfo', None) or {}).get('classes') or classes, classes)
-    present = _classes_within(train_set, len(classes), 'training')
-    if len(train_set) and not isinstance(train_set.get_data_info(0).get('gt_label'), list):
-        require_several_classes(present, 'training')
-    absent = np.setdiff1d(tested, present)
-    if len(absent):
-        raise InputError(f'{len(absent)} classes of the test have no training images: '
-                         f'{", ".join(map(str, absent[:5]))}{", ..." if len(absent) > 5 else ""}')
-
-
-def _classes_within(dataset: Any, num_classes: int, part: str) -> ndarray:
-    """Return the classes that occur in a dataset; refuse one beyond those of the test."""
-    if len(dataset) and isinstance(label := dataset.get_data_info(0).get('gt_label'), list):
-        if len(label) != num_classes:
-            raise InputError(f'the {part} images have labels of {len(label)} classes, and the test has '
-                             f'{num_classes}')
-        present = np.array([dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))]) == 1
-        return np.flatnonzero(present.any(axis=0))
-    labels = np.unique(labels_of(dataset))
-    if len(labels) and labels[-1] >= num_classes:
-        raise InputError(f'the {part} images have labels up to {labels[-1]}, and the test has '
-                         f'{num_classes} classes, so labels must be in [0, {num_classes})')
-    return labels
+    labels = [np.array([part.get_data_info(index)['gt_label'] for index in range(len(part))])
+              if isinstance(part.get_data_info(0).get('gt_label'), list) else labels_of(part)
+              for part in (train_set, test_set)]
+    num_classes = count_classes(type(train_set).__name__, *labels)
+    if num_classes > len(classes) or (labels[0].ndim == 2 and num_classes < len(classes)):
+        raise InputError(f'the labels are of {num_classes} classes, and the test names {len(classes)}')
 
 
 @dataclass(frozen=True)
@@ -261,16 +244,16 @@ class Evaluation:
     """A classifier's answers for N images, in the order of their dataset."""
 
     labels: ndarray                             # true classes, int64 [N] or [N, K], as in Predictions
-    ranked: Mapping[str, ndarray]               # by head: classes of the largest logits, int64 [N, min(5, K)]
+    # By head the classes of the largest logits, int64 [N, min(5, K)]; the logits, float32 [N, K], for labels
+    # [N, K].
+    answers: Mapping[str, ndarray]
     num_classes: int                            # K
-    # By head: the logits, float32 [N, K], of images of several classes; otherwise empty.
-    scores: Mapping[str, ndarray] = field(default_factory=dict)
 
     def metrics(self, head: str) -> dict[str, float]:
         """Return top-1 and, of more than five classes, top-5 accuracy, or 11-point mean AP, in percent."""
-        if self.scores:
-            return {'11_point_map_percent': eleven_point_map(self.labels, self.scores[head])}
-        hits = self.ranked[head] == self.labels[:, None]
+        if self.labels.ndim == 2:
+            return {'11_point_map_percent': eleven_point_map(self.labels, self.answers[head])}
+        hits = self.answers[head] == self.labels[:, None]
         metrics = {'top_1_accuracy_percent': 100.0 * float(hits[:, 0].mean())}
         if self.num_classes > hits.shape[1]:
             metrics[f'top_{hits.shape[1]}_accuracy_percent'] = 100.0 * float(hits.any(axis=1).mean())
@@ -278,7 +261,7 @@ class Evaluation:
 
     def predictions(self, head: str, dataset: Any) -> Predictions:
         """Return a head's answers with the names of the images."""
-        predicted = self.scores[head] if self.scores else self.ranked[head][:, 0]
+        predicted = self.answers[head] if self.labels.ndim == 2 else self.answers[head][:, 0]
         return Predictions(self.labels, predicted, image_names(dataset))
 
 
@@ -314,11 +297,11 @@ def _classify(model: Classifier, batch: Mapping[str, Any]) -> dict[str, ndarray]
     part = {name: samples[name].cpu().numpy() for name in ('gt_label', 'sample_idx')}
     logits = model(data['inputs'])
     part['finite'] = torch.cat(list(logits.values()), dim=1).isfinite().all(dim=1).cpu().numpy()
+    several = samples['gt_label'].ndim == 2
     for name, rows in logits.items():
-        part[f'ranked_{name}'] = rows.topk(min(5, rows.shape[1]), dim=1).indices.cpu().numpy()
+        answers = rows.float() if several else rows.topk(min(5, rows.shape[1]), dim=1).indices
+        part[f'answers_{name}'] = answers.cpu().numpy()
         part['num_classes'] = np.full(len(rows), rows.shape[1])
-        if samples['gt_label'].ndim == 2:
-            part[f'scores_{name}'] = rows.float().cpu().numpy()
     return part
 
 
@@ -335,8 +318,7 @@ def _assemble(rows: Mapping[str, ndarray], heads: list[str], num_images: int) ->
         image = int(places[~rows['finite'][first]][0])
         raise InputError(f'the logits of image {image} of the test are not finite: training diverged, or the '
                          "encoder's weights are damaged; lower optim_wrapper.optimizer.lr")
-    scores = {name: rows[f'scores_{name}'][first] for name in heads} if labels.ndim == 2 else {}
-    return Evaluation(labels, {name: rows[f'ranked_{name}'][first] for name in heads}, num_classes, scores)
+    return Evaluation(labels, {name: rows[f'answers_{name}'][first] for name in heads}, num_classes)
 
 
 def image_names(dataset: Any) -> ndarray:

@@ -18,14 +18,13 @@ from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
 from mmsimclr.files import read_csv
-from mmsimclr.protocols.duplicates import write_csv
-from mmsimclr.protocols.result import feature_names
+from mmsimclr.protocols.result import feature_names, write_csv
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
 NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
 SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
 JPEG_QUALITY = 85
-MAP_TITLES = dict(pacmap='PaCMAP', tsne='t-SNE', pca='PCA', umap='UMAP')
+MAP_TITLES = dict(pacmap='PaCMAP', tsne='t-SNE', pca='PCA')
 MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
 
 

@@ -26,14 +26,12 @@ class Verdict:
 def values_at(results: Iterable[CellResult], where: Mapping[str, Any], metric: str) -> dict[int, float]:
     """Return a metric by seed, averaged over the cells ``where['at']`` selects.
 
-    ``at`` has one level for each axis, or a list of levels, or '*' for all. Of 'METRIC or METRIC' each cell's
-    first counts. A seed counts if each selected
+    ``at`` has one level for each axis, or a list of levels, or '*' for all. A seed counts if each selected
     cell has it, unless some cells have no seed in common.
     """
     found: dict[int, dict[tuple, float]] = {}
     for each in results:
-        value = next((each.metrics[name] for name in where.get('metric', metric).split(' or ')
-                      if name in each.metrics), None)
+        value = each.value(where.get('metric', metric))
         if value is not None and not each.tuning and _matches(each.at, where['at']):
             found.setdefault(each.seed, {})[each.at] = value
     complete = max((len(cells) for cells in found.values()), default=0)
@@ -100,14 +98,11 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
 def spearman(results: Iterable[CellResult], metric: str, published: Mapping[tuple[str, ...], float],
              off_diagonal: bool = False) -> tuple[float, int]:
     """Return Spearman's rank correlation of the cells' means with published numbers, and their number."""
-    from scipy.stats import spearmanr
     means = {at: np.mean(list(values_at(results, dict(at=at), metric).values())) for at in
              {each.at for each in results if not each.tuning and metric in each.metrics}}
     pairs = [(means[at], value) for at, value in published.items()
              if at in means and not (off_diagonal and len(set(at)) == 1)]
-    if len(pairs) < 3:
-        return float('nan'), len(pairs)
-    return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
+    return _rank_correlation(pairs), len(pairs)
 
 
 def correlations(results: Iterable[CellResult], accuracy: str = 'probe.top_1_accuracy_percent',
@@ -117,15 +112,21 @@ def correlations(results: Iterable[CellResult], accuracy: str = 'probe.top_1_acc
     Of cells in several studies one counts, and tuning does. NaN where there are fewer than three or a metric
     is the same in all.
     """
-    from scipy.stats import spearmanr
     cells = [each.metrics for each in {each.name: each for each in results}.values()
              if accuracy in each.metrics]
     found = {}
     for name in sorted({name for cell in cells for name in cell if name.startswith(prefix)}):
-        pairs = np.array([(cell[name], cell[accuracy]) for cell in cells if name in cell])
-        varies = len(pairs) > 2 and (np.ptp(pairs, axis=0) > 0).all()
-        found[name] = float(spearmanr(*pairs.T).statistic) if varies else float('nan'), len(pairs)
+        pairs = [(cell[name], cell[accuracy]) for cell in cells if name in cell]
+        found[name] = _rank_correlation(pairs), len(pairs)
     return found
+
+
+def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Return Spearman's; NaN of fewer than three pairs, and where one side is the same in all."""
+    from scipy.stats import spearmanr
+    sides = np.array(pairs).T
+    varies = len(pairs) > 2 and (np.ptp(sides, axis=1) > 0).all()
+    return float(spearmanr(*sides).statistic) if varies else float('nan')
 
 
 def _judge_ranks(claim: Mapping[str, Any], results: list[CellResult], metric: str,

@@ -45,6 +45,10 @@ class CellResult:
     def __post_init__(self) -> None:
         self.at = tuple(self.at)
 
+    def value(self, metric: str) -> float | None:
+        """Return a metric; of 'METRIC or METRIC' the first that the cell has, None if it has none."""
+        return next((self.metrics[name] for name in metric.split(' or ') if name in self.metrics), None)
+
 
 NONE = type(None)
 TYPES = dict(name=(str,), at=(tuple,), seed=(int,), config_sha256=(str,), data_sha256=(str, NONE),
@@ -100,16 +104,6 @@ def write_records(path: str | Path, study: dict[str, Any], results: Iterable[Cel
     return path
 
 
-def merged(*parts: Iterable[CellResult]) -> dict[str, CellResult]:
-    """Return results by name; numbers win over failures, and earlier parts over later ones."""
-    results: dict[str, CellResult] = {}
-    for part in parts:
-        for each in part:
-            if each.name not in results or (results[each.name].failure and not each.failure):
-                results[each.name] = each
-    return results
-
-
 At = tuple[str, ...]
 
 
@@ -131,11 +125,6 @@ def published_table(key: str, num_axes: int = 1) -> dict[At, dict[str, float]]:
     if key not in tables or not isinstance(tables[key], dict):
         raise InputError(f'the paper has no {key!r}{did_you_mean(key, tables)}')
     table = tables[key]
-    if 'values' in table:                                    # rows and columns are levels
-        rows, columns = (next(value for name, value in table.items() if name.startswith(f'{part}_'))
-                         for part in ('rows', 'columns'))
-        return {(row, column): {'': value} for row, line in zip(rows, table['values'], strict=True)
-                for column, value in zip(columns, line, strict=True) if value is not None}
     columns = table.get('columns', [''])
     numbers: dict[At, dict[str, float]] = {}
     for name, values in table.items():

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mmsimclr.engine.hooks.preemption import PREEMPTED
 from mmsimclr.errors import InputError, MachineError
 from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
 from mmsimclr.studies.cell_process import FAILED, HELD_ELSEWHERE, work
-from mmsimclr.studies.record import CellResult, merged, read_cell, read_records
+from mmsimclr.studies.record import CellResult, read_cell, read_records
 from mmsimclr.studies.study import Cell, Study, load_study
 
 MAX_KILLS = 3                                   # of a cell's process, before the cell counts as failed
@@ -75,7 +76,7 @@ class Worker:
             same_data = cell.data_sha256 in (None, each.data_sha256)
             if (not each.failure and each.config_sha256 == cell.config_sha256 and same_data
                     and measures.items() <= each.measures.items()):
-                return CellResult(**{**vars(each), 'name': cell.name, 'at': cell.at, 'tuning': cell.tuning})
+                return replace(each, name=cell.name, at=cell.at, tuning=cell.tuning)
         failed = read_if_whole(lambda path: check_fields(read_json(path, 'a failure'), str(path), 'a failure',
                                                          dict(reason=(str,))), folder / 'failed.json')
         if failed and not (self.retry_failed and cell.name not in self.retried):
@@ -127,8 +128,9 @@ class Worker:
             if self.retry_failed and cell.name not in self.retried:
                 self.retried.add(cell.name)
                 (self.cells_dir / cell.name / 'failed.json').unlink(missing_ok=True)
-            # What it prints goes to the cell's log, and a worker is no daemon: it has loader processes.
-            process = self.context.Process(target=work, args=(_bare(cell), self.cells_dir / cell.name,
+            # What it prints goes to the cell's log, and a worker is no daemon: it has loader processes. The
+            # copy has nothing of what the cell has worked out, which need not travel.
+            process = self.context.Process(target=work, args=(replace(cell), self.cells_dir / cell.name,
                                                               self.cpus[slot]))
             process.start()
             self.running[cell.name] = process, cell, slot
@@ -181,11 +183,6 @@ class Worker:
             signal.signal(signal.SIGUSR1, before[1])
 
 
-def _bare(cell: Cell) -> Cell:
-    """Return a cell without what it has worked out, which need not travel to its process."""
-    return Cell(cell.at, cell.seed, cell.base, cell.options, cell.measures, cell.tuning)
-
-
 def run_study(study: Study, work_dir: str | Path, known: str | Path | None = None,
               **arguments: object) -> tuple[list[CellResult], str]:
     """Run what is left of a study; return all results, and a note where more cells may follow.
@@ -193,7 +190,7 @@ def run_study(study: Study, work_dir: str | Path, known: str | Path | None = Non
     ``work_dir`` is the folder of the cells, which workers on any number of hosts may share; ``known`` a file
     of results that are taken as done. Further arguments are those of :class:`Worker`.
     """
-    worker = Worker(study, Path(work_dir), merged(read_records(known) if known else ()).values(), **arguments)
+    worker = Worker(study, Path(work_dir), read_records(known) if known else (), **arguments)
     worker.work_dir.mkdir(parents=True, exist_ok=True)
     return worker.run()
 

@@ -254,9 +254,7 @@ class Study:
                                {**own, **chosen, **self.tune.get('options', {})}, tuning=True)
                     for seed in range(self.tune.get('seeds', 1))]
             cells += runs
-            done = [next((value for name in self.metric.split(' or ')
-                          if (value := results[cell.name].metrics.get(name)) is not None), None)
-                    for cell in runs if cell.name in results]
+            done = [results[cell.name].value(self.metric) for cell in runs if cell.name in results]
             scores.append((np.mean([value for value in done if value is not None] or [-np.inf]), chosen,
                            len(done) == len(runs)))
         if not all(is_done for _, _, is_done in scores):

@@ -27,7 +27,7 @@ def evaluate_on_ranks(folder: str) -> dict:
                                  pipeline=[dict(type='mmsimclr.PackImage')])
     loader = Runner.build_dataloader(loader_config)
     found = evaluate(model, loader)
-    return dict(labels=found.labels, ranked=found.ranked['pooled'], own=len(list(loader.sampler)))
+    return dict(labels=found.labels, ranked=found.answers['pooled'], own=len(list(loader.sampler)))
 
 
 def train_on_ranks(folder: str, checkpoint: str, batch_size: int, protocol: str) -> dict:

@@ -157,7 +157,6 @@ GUARDS = {
     'mmsimclr/moved.py': {'json.loads'},                        # of a file that comes with it
     'mmsimclr/files/reading.py': {'json.loads', 'ElementTree.fromstring', 'csv.DictReader', 'Image.open'},
     'mmsimclr/transforms/load.py': {'Image.open'},              # of bytes that are a plain JPEG's
-    'mmsimclr/protocols/transfer_fine_tuning.py': {'json.loads'},   # of what was dumped on the same line
     'mmsimclr/runner/resume.py': {'json.loads'},                # of what was dumped on the same line
     'mmsimclr/studies/cell_process.py': {'json.loads'},         # likewise
     'mmsimclr/encoders.py': {'json.loads'},                     # likewise

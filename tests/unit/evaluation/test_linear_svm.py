@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from mmsimclr.evaluation.linear_svm import COSTS, check_costs, fit_svm, svm_features
+from mmsimclr.evaluation.linear_svm import COSTS, fit_svm, svm_features
 
 
 def problem(num_train: int = 30, num_dims: int = 70, seed: int = 0) -> tuple:
@@ -68,15 +68,7 @@ def test_the_costs_are_those_of_the_original_protocol():
     assert len(COSTS) == 19 and COSTS[:4] == (1, 10, 100, 1 / 16) and COSTS[-1] == 1 / 2**19
 
 
-@pytest.mark.parametrize('costs', [(), (1, 1), (1, 0), (1, -2), (float('nan'),)])
-def test_costs_out_of_range_are_refused(costs):
-    with pytest.raises(ValueError, match='costs must be numbers > 0, each once'):
-        check_costs(costs)
-
-
 @pytest.mark.parametrize('train, test, message', [
-    (np.ones((3, 2)), np.ones((3, 4)), r'got \[3, 2\] and \[3, 4\]'),
-    (np.ones((0, 2)), np.ones((3, 2)), r'got \[0, 2\]'),
     (np.array([[1., 2], [3, np.nan]]), np.ones((3, 2)), 'training image 1 is not finite'),
     (np.ones((3, 2)), np.array([[1., 2], [2, 3], [np.inf, 2]]), 'test image 2 is not finite')])
 def test_features_that_cannot_be_used_are_refused(train, test, message):

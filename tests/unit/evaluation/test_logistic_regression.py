@@ -79,17 +79,6 @@ def test_a_fit_begins_at_the_one_before(monkeypatch):
     assert counts[1] - counts[0] < (len(calls) - cold) / 3
 
 
-def test_only_the_named_rows_are_fitted():
-    features, labels = digits()
-    rows = np.arange(1, 300, 2)
-    some, = regression_path(features, labels, 10, [1e-2], rows=rows)
-    want, = regression_path(features[rows], labels[rows], 10, [1e-2])
-    torch.testing.assert_close(some.weight, want.weight)
-    np.testing.assert_allclose(some.scores(features, rows),
-                               features[rows] @ want.weight.float().numpy().T + want.bias.float().numpy(),
-                               rtol=1e-3, atol=1e-3)
-
-
 def test_chunks_change_nothing(monkeypatch):
     features, labels = digits()
     want, = regression_path(features, labels, 10, [1e-2])

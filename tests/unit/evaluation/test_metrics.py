@@ -7,7 +7,6 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, precision_r
 
 from mmsimclr.evaluation import average_precision
 from mmsimclr.evaluation.metrics import (
-    absent_classes,
     eleven_point_average_precision,
     eleven_point_map,
     mean_average_precision,
@@ -30,7 +29,6 @@ def test_accuracies_equal_scikit_learns():
 def test_a_class_that_is_absent_from_the_test_is_left_out():
     labels, predicted = np.array([0, 0, 3]), np.array([0, 2, 3])
     assert mean_class_accuracy(labels, predicted) == pytest.approx(75)
-    assert absent_classes(labels, 4) == [1, 2]
 
 
 @pytest.mark.parametrize('num_images, num_levels, seed', [

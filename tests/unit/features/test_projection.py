@@ -94,7 +94,7 @@ def test_a_head_is_loaded_whole_or_not_at_all(tmp_path):
 
 def test_a_layer_that_the_head_lacks_is_refused_with_those_it_has(tmp_path):
     write(tmp_path / 'model.pth')
-    with pytest.raises(ValueError, match=r'no layer .projection\.hidden3.; it has .*hidden2, projection$'):
+    with pytest.raises(ValueError, match=r"map of 'projection\.hidden3'; .*hidden2, projection\."):
         Embedder(tmp_path / 'model.pth', 'cpu', stages='projection.hidden3')
     for wrong in ('projection.hidden0', 'projections', ['projection', 'projection']):
         with pytest.raises(ValueError, match=r'stages must be .* projection'):

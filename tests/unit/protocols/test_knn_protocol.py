@@ -13,7 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from tiny_benchmark import shapes, tiny_benchmark
 
 from mmsimclr.config import load_config
-from mmsimclr.protocols import KNN, knn_accuracy, knn_metrics, read_predictions, read_result
+from mmsimclr.protocols import KNN, knn_accuracy, read_predictions, read_result
+from mmsimclr.protocols.knn import accuracies, shared_search
 
 
 def digits() -> tuple:
@@ -30,6 +31,11 @@ def sampled(num_bank: int = 50, num_queries: int = 31, num_classes: int = 7) -> 
     lattice = np.array([[5, 0, 0], [0, 5, 0], [0, 0, 5], [3, 4, 0], [0, 3, 4], [4, 0, 3]], np.float32) / 5
     bank, queries = (lattice[random.integers(6, size=size)] for size in (num_bank, num_queries))
     return bank, bank_labels, queries, query_labels
+
+
+def knn_metrics(bank, bank_labels, queries, query_labels, k, temperature) -> tuple:
+    found = shared_search(bank, queries, max(k))
+    return accuracies(*found, bank_labels, query_labels, k, temperature)
 
 
 def loop(bank, bank_labels, queries, query_labels, k, temperature) -> tuple[float, float, list[int]]:
@@ -119,11 +125,17 @@ def test_features_that_are_not_finite_are_refused(part):
     (1, np.full(50, -1), 'labels must be >= 0'),
     (1, np.full(50, 3), r'k-NN training images must be of two classes or more, and are all of class \[3\]'),
     (3, np.ones((31, 7), int), r'labels are \[\[50\], \[31, 7\]\]')])
-def test_labels_that_cannot_be_compared_are_refused(part, labels, message):
+def test_labels_that_cannot_be_compared_are_refused(part, labels, message, tmp_path):
     parts = list(sampled())
     parts[part] = labels
     with pytest.raises(ValueError, match=message):
-        knn_metrics(*parts, [4], 0.07)
+        KNN(**PARTS, k=(4,)).run(FixedFeatures(tmp_path, parts[:2], parts[2:], 'pooled'))
+
+
+def test_several_classes_an_image_are_refused(tmp_path):
+    several = np.eye(6, dtype=np.float32), np.eye(6, dtype=int)
+    with pytest.raises(ValueError, match=r'one class for each image, got labels \[6, 6\]'):
+        KNN(**PARTS, k=(4,)).run(FixedFeatures(tmp_path, several, several, 'pooled'))
 
 
 def test_the_result_says_k_and_temperature_and_keeps_the_predictions_of_the_best_k(tmp_path):

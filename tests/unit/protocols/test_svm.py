@@ -182,6 +182,12 @@ def test_different_classes_in_training_and_test_are_refused(tmp_path):
             tiny_benchmark(tmp_path / 'run'))
 
 
+@pytest.mark.parametrize('costs', [(), (1, 1), (1, 0), (1, -2), (float('nan'),)])
+def test_costs_out_of_range_are_refused(costs):
+    with pytest.raises(ValueError, match='costs must be numbers > 0, each once'):
+        SVM(shapes(10), shapes(10), costs=costs)
+
+
 def test_too_few_folds_are_refused():
     with pytest.raises(ValueError, match='num_folds must be >= 2, got 1'):
         SVM(shapes(10), shapes(10), num_folds=1)
@@ -209,8 +215,8 @@ def test_one_class_an_image_becomes_one_against_the_rest():
 
 
 @pytest.mark.parametrize('labels, message', [
-    (None, 'test images have no labels'), (np.array([0, 3]), r'in \[0, 3\), got 0 to 3'),
-    (np.array([-1, 0]), 'got -1 to 0'), (np.ones((2, 4), int), r'\[N, 3\] .* got shape \[2, 4\]'),
+    (None, 'test images have no labels'), (np.array([0, 3]), r'in \[0, 3\), .* with \[0, 3\]'),
+    (np.array([-1, 0]), r'with \[-1, 0\]'), (np.ones((2, 4), int), r'\[N, 3\] .* got shape \[2, 4\]'),
     (np.full((2, 3), 2), r'with \[2\]')])
 def test_labels_out_of_range_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
@@ -222,10 +228,10 @@ def test_classes_with_too_few_images_of_a_kind_are_named_with_their_counts():
     test = np.array([[1, 1, 1, 1, 0], [0, 0, 0, 0, -1]])
     reasons = unusable_classes(train, test, 'abcde', 2)
     assert sorted(reasons) == ['b', 'c', 'd', 'e']
-    assert reasons['b'] == '1 positive and 4 negative training images; at least 2 of each are needed'
+    assert reasons['b'] == '1 positive and 4 negative training images; 2 and 2 are needed'
     assert reasons['c'].startswith('0 positive and 4 negative training')
     assert reasons['d'].startswith('4 positive and 1 negative training')
-    assert reasons['e'].startswith('0 positive and 1 negative test images; at least 1')
+    assert reasons['e'].startswith('0 positive and 1 negative test images; 1 and 1')
     with pytest.raises(ValueError, match='no class can be evaluated: a: 2 positive'):
         unusable_classes(train, test, 'abcde', 3)
 

@@ -44,7 +44,7 @@ def test_answers_and_accuracy_equal_a_plain_loop(images):
         with torch.no_grad():
             logits = model(item['inputs'][None].float() / 255)['pooled'][0].tolist()
         best = sorted(range(10), key=lambda label: -logits[label])[:5]
-        assert found.ranked['pooled'][number].tolist() == best
+        assert found.answers['pooled'][number].tolist() == best
         label = item['data_samples']['gt_label']
         assert found.labels[number] == label
         top_1 += best[0] == label
@@ -54,7 +54,7 @@ def test_answers_and_accuracy_equal_a_plain_loop(images):
         'top_1_accuracy_percent': 100 * top_1 / NUM_IMAGES,
         'top_5_accuracy_percent': 100 * top_5 / NUM_IMAGES})
     predictions = found.predictions('pooled', images)
-    assert np.array_equal(predictions.predicted, found.ranked['pooled'][:, 0])
+    assert np.array_equal(predictions.predicted, found.answers['pooled'][:, 0])
 
 
 def test_order_and_repetition_of_images_change_nothing(images):
@@ -63,7 +63,7 @@ def test_order_and_repetition_of_images_change_nothing(images):
     order = [*reversed(range(NUM_IMAGES)), 3, 3, 7]
     again = evaluate(model, DataLoader(images, 4, sampler=order))
     assert np.array_equal(want.labels, again.labels)
-    assert np.array_equal(want.ranked['pooled'], again.ranked['pooled'])
+    assert np.array_equal(want.answers['pooled'], again.answers['pooled'])
 
 
 def test_a_constant_feature_gives_chance(images):

@@ -9,7 +9,13 @@ from tiny_benchmark import ENCODER, shapes, tiny_benchmark
 
 from mmsimclr.datasets import Shapes
 from mmsimclr.protocols import Benchmark, EncoderSource, TransferLinear, read_predictions, read_result
-from mmsimclr.protocols.transfer import TransferDataset, choose_datasets, count_classes, hold_out
+from mmsimclr.protocols.transfer import (
+    TransferDataset,
+    about_classes,
+    choose_datasets,
+    count_classes,
+    hold_out,
+)
 from mmsimclr.registry import DATASETS
 
 L2 = (1e-6, 1e-4, 1e-2)
@@ -32,6 +38,13 @@ class ShuffledShapes(Shapes):
 
     def get_data_info(self, idx: int) -> dict:
         return {**super().get_data_info(idx), 'gt_label': int(np.random.default_rng(idx).integers(10))}
+
+
+@DATASETS.register_module(force=True)
+class PartialShapes(Shapes):
+    """Shapes of which some are not there."""
+
+    num_missing = 3
 
 
 def task(**changes) -> dict:
@@ -133,6 +146,18 @@ def test_several_datasets_have_results_of_their_own_and_one_that_sums_up(tmp_pat
         part = read_result(tmp_path / 'work' / path)
         assert part.dataset == name and part.predictions
     assert run(tmp_path, *tasks, datasets='More shapes').dataset == 'More shapes'
+
+
+def test_classes_that_are_absent_from_the_test_are_told():
+    assert about_classes(np.array([0, 0, 3]), 4) == dict(num_classes=4, classes_absent_from_test=[1, 2])
+
+
+def test_what_is_noted_of_one_dataset_is_not_in_the_result_of_the_next(tmp_path):
+    partial = task(name='Partial', train={**shapes(200), 'type': 'PartialShapes'})
+    parts = run(tmp_path, partial, task()).settings['parts']
+    noted = {name: read_result(tmp_path / 'work' / path).settings.get('images_missing')
+             for name, path in parts.items()}
+    assert noted == {'Partial': {'PartialShapes train': 3}, 'Shapes': None}
 
 
 @pytest.mark.parametrize('l2', [(), (0.0, 1.0)])

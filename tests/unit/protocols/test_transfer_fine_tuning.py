@@ -11,8 +11,7 @@ from mmsimclr.config import ConfigError, load_config
 from mmsimclr.datasets import Shapes
 from mmsimclr.engine import BatchNormMomentumHook
 from mmsimclr.evaluation.metrics import eleven_point_map
-from mmsimclr.protocols import read_predictions, run_benchmark
-from mmsimclr.protocols import transfer_fine_tuning as fine_tuning_grid
+from mmsimclr.protocols import read_predictions, run_benchmark, transfer
 from mmsimclr.registry import DATASETS
 
 pytestmark = pytest.mark.slow
@@ -57,13 +56,13 @@ def config_of(root, work_dir, kind='finetune', **options):
 def trainings(monkeypatch):
     """Record what is trained."""
     seen = []
-    plain = fine_tuning_grid.train_classifier
+    plain = transfer.train_classifier
 
     def record(benchmark, options, name):
         seen.append((name, options))
         return plain(benchmark, options, name=name)
 
-    monkeypatch.setattr(fine_tuning_grid, 'train_classifier', record)
+    monkeypatch.setattr(transfer, 'train_classifier', record)
     return seen
 
 
