@@ -6,11 +6,9 @@ Source:
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mmsimclr.checkpoints import encoder_weights
-from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS
-from mmsimclr.checkpoints.errors import UnsupportedEncoderError
+from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, NUM_BLOCKS
 
 # Without a prefix such as backbone.bottom_up. The norm lies inside its convolution, stages count from 2.
 NAME = re.compile(r'(stem\.conv1|res[2-5]\.\d+\.(conv[123]|shortcut))\.(norm\.)?\w+')
@@ -33,7 +31,6 @@ def from_detectron2(name: str) -> str | None:
     return key.replace('shortcut.norm.', 'downsample.1.').replace('shortcut.', 'downsample.0.')
 
 
-NUM_BLOCKS = {**encoder_weights.NUM_BLOCKS, 200: (3, 24, 36, 3)}
 # The official variables of a batch norm, by torch's names.
 NORM_VARIABLES = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mean',
                   'running_var': 'moving_variance'}
@@ -73,22 +70,7 @@ class TensorFlow1Names:
     layout = 'Google SimCLR, TensorFlow 1'
     encoder = 'base_model/'
     head = 'head_contrastive/'
-    stem_kernel = 'conv2d/kernel'
     variable = re.compile(r'(.*?base_model/)(?:conv2d|batch_normalization)(?:_\d+)?/\w+')
-
-    @staticmethod
-    def refuse_other_networks(names: Collection[str], shape_of: Callable[[str], tuple[int, ...]]) -> None:
-        """Raise UnsupportedEncoderError for a network with selective kernels or squeeze-and-excitation."""
-        if any(re.fullmatch(r'conv2d(_\d+)?/bias', name) for name in names):
-            raise UnsupportedEncoderError('a network with squeeze-and-excitation (convolutions with a bias)')
-        # After a plain stem comes the 1x1 shortcut; a stem of ResNet-D goes on with its second 3x3.
-        if 'conv2d_1/kernel' in names and shape_of('conv2d_1/kernel')[0] == 3:
-            raise UnsupportedEncoderError('a selective-kernel network (stem of three 3x3 convolutions)')
-        # The first block's 3x3, which keeps its channels unless it makes two streams of them.
-        if 'conv2d_3/kernel' in names:
-            side, _, width_in, width_out = shape_of('conv2d_3/kernel')
-            if side == 3 and width_out == 2 * width_in:
-                raise UnsupportedEncoderError('a selective-kernel network (3x3 convolutions of two streams)')
 
     @staticmethod
     def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -117,17 +99,7 @@ class TensorFlow2Names:
     layout = 'Google SimCLR, TensorFlow 2'
     encoder = 'resnet_model/'
     head = '_projection_head/linear_layers/'
-    stem_kernel = 'initial_conv_relu_max_pool/0/conv2d/kernel'
     variable = re.compile(r'(.*?resnet_model/)(?:initial_conv_relu_max_pool|block_groups)/.+')
-
-    @staticmethod
-    def refuse_other_networks(names: Collection[str], shape_of: Callable[[str], tuple[int, ...]]) -> None:
-        if any('/se_reduce/' in name for name in names):
-            raise UnsupportedEncoderError('a network with squeeze-and-excitation (se_reduce)')
-        if 'initial_conv_relu_max_pool/4/conv2d/kernel' in names:
-            raise UnsupportedEncoderError('a selective-kernel network (stem of three 3x3 convolutions)')
-        if any('/conv2d_0/' in name for name in names):
-            raise UnsupportedEncoderError('a selective-kernel network (3x3 convolutions of two streams)')
 
     @staticmethod
     def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -103,7 +103,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     if (channels := settings.get('in_channels', 3)) != len(scale.mean) and 'type' not in settings:
         raise UnsupportedEncoderError(f'{checkpoint.path}: the encoder takes images of {channels} channels, '
                                       f'their scale has {len(scale.mean)} (RGB, unless the file states it)')
-    head_names, neck_settings = _find_projection_head(chosen.state_dict, chosen.prefix)
+    head_names, neck_settings = find_neck(chosen.state_dict, re.sub(r'backbone\.$', 'neck.', chosen.prefix))
     used = {*chosen.names.values(), *head_names.values()}
     others = Counter((name if place == chosen.place else place).split('.')[0]
                      for place, names in state_dicts.items() for name in names
@@ -252,6 +252,8 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     stages = tuple(map(stages_of_blocks.count, (1, 2, 3, 4)))
     num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
+    if stem.ndim != 4 or first.ndim != 4:
+        raise UnsupportedEncoderError('a network whose convolutions have other than four axes')
     channels, kernel_px = stem.shape[0], stem.shape[-1]
     if kernel_px not in (3, 7):
         raise UnsupportedEncoderError(f'the stem convolution is {kernel_px}x{kernel_px}; known are 7x7 '
@@ -278,22 +280,20 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     }
 
 
-def _find_projection_head(state_dict: Mapping[str, Tensor], backbone_prefix: str
-                          ) -> tuple[dict[str, str], dict[str, object]]:
-    """Return the ``NonLinearNeck`` where ``backbone.`` turns into ``neck.``: names by key, and arguments."""
-    if not backbone_prefix.endswith('backbone.'):
-        return {}, {}
-    prefix = f'{backbone_prefix.removesuffix("backbone.")}neck.'
+def find_neck(state_dict: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, str], dict[str, object]]:
+    """Return the names of the ``NonLinearNeck`` under a prefix by key, and its arguments; empty if none."""
     names = {name.removeprefix(prefix): name for name in state_dict if name.startswith(prefix)}
     num_layers = sum(key.startswith('fc') and key.endswith('.weight') for key in names)
     last = num_layers - 1
-    if not {'fc0.weight', f'fc{last}.weight'} <= names.keys() or not all(map(NECK_LAYER.fullmatch, names)):
+    first_weight, last_weight = (state_dict.get(f'{prefix}fc{i}.weight') for i in (0, last))
+    if any(weight is None or weight.ndim != 2 for weight in (first_weight, last_weight)) or not all(
+            map(NECK_LAYER.fullmatch, names)):
         return {}, {}
     affine = True if f'bn{last}.bias' in names else 'scale'
     return names, {
-        'in_channels': state_dict[names['fc0.weight']].shape[1],
-        'hid_channels': state_dict[names['fc0.weight']].shape[0],
-        'out_channels': state_dict[names[f'fc{last}.weight']].shape[0],
+        'in_channels': first_weight.shape[1],
+        'hid_channels': first_weight.shape[0],
+        'out_channels': last_weight.shape[0],
         'num_layers': num_layers,
         'with_bias': num_layers > 1 and 'fc0.bias' in names,
         'with_last_bn': f'bn{last}.running_mean' in names,

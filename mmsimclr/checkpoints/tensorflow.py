@@ -21,13 +21,11 @@ from mmsimclr.checkpoints.errors import (
     DamagedCheckpointError,
     IncompleteEncoderError,
     LayoutError,
-    UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.layouts import infer_architecture
+from mmsimclr.checkpoints.layouts import find_neck, infer_architecture
 from mmsimclr.errors import MissingFileError
 from mmsimclr.files import read_text
-from mmsimclr.registry import MODELS
 
 NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
@@ -38,8 +36,8 @@ OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
                'keras_api'}
 Names = type[key_maps.TensorFlow1Names] | type[key_maps.TensorFlow2Names]
-# From the key of a tensor to the name and the shape of its variable.
-Wanted = dict[str, tuple[str, tuple[int, ...]]]
+# HWIO becomes OIHW, [in, out] becomes [out, in].
+TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
 
 
 def is_tensorflow(path: str | Path) -> bool:
@@ -199,28 +197,10 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     :func:`~mmsimclr.checkpoints.layouts.find_encoder`.
     """
     form, prefix, alternatives = _choose(variables, select)
-    names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
-    try:
-        form.refuse_other_networks(names, lambda name: variables[prefix + name].shape)
-        depth = key_maps.infer_depth(names)
-        if depth == 200:
-            raise UnsupportedEncoderError('a ResNet-200')
-    except UnsupportedEncoderError as error:
-        raise UnsupportedEncoderError(
-            f'the encoder at {prefix} is {error}, which is not built here. Take a plain ResNet of 18 to 152 '
-            "layers (of Google's SimCLR v2 models, one whose name ends in sk0)") from None
-    if form.stem_kernel not in names:
-        raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
-    stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
-    with torch.device('meta'):                               # of its tensors only the shapes are asked for
-        shapes = MODELS.build(dict(
-            type='mmsimclr.ResNet', depth=depth, width_multiplier=channels / 64, project_first_shortcut=True,
-            stem='cifar' if stem_px == 3 else 'imagenet')).state_dict()
+    depth = key_maps.infer_depth(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
     wanted, convolutions = {}, key_maps.official_convolutions(depth)
     for key, (conv, norm) in zip(convolutions, form.layer_names(convolutions), strict=True):
-        width_out, width_in, height, width = shapes[f'{key}.weight'].shape
-        wanted[f'{key}.weight'] = f'{conv}/kernel', (height, width, width_in, width_out)
-        wanted |= _norm(key_maps.norm_of(key), norm, width_out)
+        wanted |= {f'{key}.weight': f'{conv}/kernel', **_norm(key_maps.norm_of(key), norm)}
     tensors = _collect(variables, prefix, wanted, f'a ResNet-{depth}')
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':
@@ -254,54 +234,45 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
     return found[chosen], chosen, tuple(f':{prefix}' for prefix in found if prefix != chosen)
 
 
-def _norm(key: str, name: str, channels: int) -> Wanted:
-    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
-            for ours, theirs in key_maps.NORM_VARIABLES.items()}
+def _norm(key: str, name: str) -> dict[str, str]:
+    return {f'{key}.{ours}': f'{name}/{theirs}' for ours, theirs in key_maps.NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
                ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Return the projection head and its settings; nothing if it is not built as the official one."""
     layers = form.head_layer_names(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
-    kernels = [variables.get(f'{prefix}{dense}/kernel') for dense, _ in layers]
-    if not kernels or any(kernel is None or kernel.ndim != 2 for kernel in kernels):
-        return {}, {}
-    width_in, width_hidden = kernels[0].shape
-    width_out, last = kernels[-1].shape[1], len(layers) - 1
     wanted = {}
     for i, (dense, norm) in enumerate(layers):
-        widths = width_hidden if i else width_in, width_out if i == last else width_hidden
-        wanted[f'fc{i}.weight'] = f'{dense}/kernel', widths
-        wanted |= _norm(f'bn{i}', norm, widths[1])
-    del wanted[f'bn{last}.bias']
+        wanted |= {f'fc{i}.weight': f'{dense}/kernel', **_norm(f'bn{i}', norm)}
+    wanted.pop(f'bn{len(layers) - 1}.bias', None)
     try:
         neck = _collect(variables, prefix, wanted, 'a projection head')
     except IncompleteEncoderError:
         return {}, {}
-    return neck, dict(in_channels=width_in, hid_channels=width_hidden, out_channels=width_out,
-                      num_layers=len(layers), with_last_bn_affine='scale')
+    _, settings = find_neck(neck, '')
+    return (neck, settings) if settings else ({}, {})
 
 
-def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Wanted, kind: str
+def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Mapping[str, str], kind: str
              ) -> dict[str, Tensor]:
-    """Return the variables under a prefix as torch's tensors; raise unless they are exactly those wanted."""
+    """Return the variables under a prefix as torch's tensors; raise unless exactly those wanted are there.
+
+    ``wanted`` are their names by key. Whether the shapes fit, the network says that is filled.
+    """
     present = {name for name in variables if name.startswith(prefix)}
-    names = {prefix + name for name, _ in wanted.values()}
-    problems = {'missing': sorted(names - present), 'left over': sorted(present - names), 'mis-shaped': []}
+    names = {prefix + name for name in wanted.values()}
+    problems = {'missing': sorted(names - present), 'left over': sorted(present - names)}
+    if found := [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]:
+        raise IncompleteEncoderError(
+            f'the variables at {prefix} are not those of {kind}, the nearest: {"; ".join(found)}. Plain '
+            "ResNets of 18 to 152 layers are read, of Google's SimCLR v2 models those whose names end in sk0")
     tensors = {}
-    for key, (name, shape) in wanted.items() if names == present else ():
+    for key, name in wanted.items():
         array = variables[prefix + name]
-        if array.shape != shape:
-            problems['mis-shaped'].append(f'{prefix}{name} is {list(array.shape)}, not {list(shape)}')
-        else:
-            # HWIO becomes OIHW, [in, out] becomes [out, in].
-            order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
-            tensors[key] = torch.from_numpy(np.ascontiguousarray(array.transpose(order), dtype=np.float32))
-    found = [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]
-    if found:
-        raise IncompleteEncoderError(f'the variables at {prefix} are not those of {kind}, the nearest: '
-                                     + '; '.join(found))
-    check_finite({prefix + wanted[key][0]: tensor for key, tensor in tensors.items()}, 'the checkpoint')
+        array = array.transpose(TORCH_AXES.get(array.ndim, range(array.ndim)))
+        tensors[key] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    check_finite({prefix + wanted[key]: tensor for key, tensor in tensors.items()}, 'the checkpoint')
     return tensors
 
 

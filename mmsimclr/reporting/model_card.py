@@ -5,32 +5,7 @@ from pathlib import Path
 
 from mmsimclr.checkpoints import EncoderWeights
 from mmsimclr.reporting.summary import read_results
-from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, text_table
-
-CARD = """---
-library_name: mmsimclr
-pipeline_tag: image-feature-extraction
-tags: [simclr, self-supervised-learning, image-feature-extraction]
----
-
-# {title}
-
-An image encoder, pre-trained without labels by SimCLR
-(Chen et al. 2020, https://arxiv.org/abs/2002.05709) with mmsimclr.
-
-```python
-from mmsimclr import Embedder
-features = Embedder('{address}')(['image.jpg'])        # float32 [N, C]
-```
-
-| | |
-|---|---|
-{facts}
-
-## Results
-
-{results}
-"""
+from mmsimclr.reporting.table import metric_title, template
 
 
 def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Path] = ()) -> str:
@@ -50,9 +25,4 @@ def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Pa
     rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
              f'{value:.4g}{" %" * name.endswith("_percent")}')
             for result in results for name, value in result.metrics.items()]
-    return CARD.format(
-        title=markdown_text(address.removeprefix('hf://')), address=address,
-        facts='\n'.join(f'| {name} | {markdown_code(value)} |' for name, value in facts.items()
-                        if value is not None),
-        results=text_table(('protocol', 'data', 'metric', 'value'), rows, markdown=True) if rows else
-        'None were published with it.')
+    return template('model_card.md.jinja').render(address=address, facts=facts, rows=rows)
