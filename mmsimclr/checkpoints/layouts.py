@@ -69,7 +69,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
     record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
-    stated, scale, _ = unpack_record(record) if record else ({}, None, {})
+    stated, scale = unpack_record(record) if record else ({}, None)
     find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in find(place, state_dict)]

@@ -1,6 +1,7 @@
-"""Encoders written as files of named tensors: torch and safetensors."""
+"""Encoders written as files of named tensors: torch, safetensors and Detectron2's pickle."""
 
 import json
+import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.errors import UnsupportedEncoderError
+from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
@@ -79,6 +81,19 @@ def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder's tensors under their own keys; the record is JSON in the metadata."""
     metadata = {'format': 'pt', RECORD_KEY: json.dumps(pack_record(encoder, with_neck=False))}
     file.write(safetensors.torch.save(own_tensors(encoder.tensors), metadata))
+
+
+def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write a file for ``MODEL.WEIGHTS`` of a Detectron2 config: arrays under its names.
+
+    Source:
+        detectron2/checkpoint/detection_checkpoint.py: a .pkl with ``model`` and ``__author__``; its
+        heuristics match the names from their ends, so no prefix is needed.
+    """
+    refuse_what_it_lacks('Detectron2', encoder)
+    arrays = {to_detectron2(key): value.numpy() for key, value in own_tensors(encoder.tensors).items()}
+    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True,
+                 RECORD_KEY: pack_record(encoder, with_neck=False)}, file, protocol=4)
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
