@@ -1,16 +1,12 @@
-"""Names of an encoder's tensors in Detectron2 and in Google's checkpoints, and torchvision's.
-
-Source:
-    detectron2/modeling/backbone/resnet.py; google-research/simclr, resnet.py, model_util.py, tf2/resnet.py
-    and tf2/model.py.
-"""
+"""Names of an encoder's tensors in Detectron2 and in Google's checkpoints, and torchvision's."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, NUM_BLOCKS
 
-# Without a prefix such as backbone.bottom_up. The norm lies inside its convolution, stages count from 2.
+# Names of detectron2/modeling/backbone/resnet.py, without a prefix such as backbone.bottom_up. The
+# norm lies inside its convolution, stages count from 2.
 NAME = re.compile(r'(stem\.conv1|res[2-5]\.\d+\.(conv[123]|shortcut))\.(norm\.)?\w+')
 
 
@@ -64,7 +60,7 @@ class TensorFlow1Names:
     A block's projection shortcut is numbered before its other layers. The projection head is
     ``head_contrastive/nl_0/dense/kernel``, ``head_contrastive/nl_0/batch_normalization/gamma``, ... The
     SimCLR v2 checkpoints have a moving average of both under ``ema_model/``. The methods take names without
-    the prefix of the encoder, or of the head.
+    the prefix of the encoder, or of the head. Source: google-research/simclr, resnet.py and model_util.py.
     """
 
     layout = 'Google SimCLR, TensorFlow 1'
@@ -93,7 +89,7 @@ class TensorFlow2Names:
     The stem is ``model/resnet_model/initial_conv_relu_max_pool/0/conv2d/kernel``, the projection head
     ``model/_projection_head/linear_layers/0/dense/kernel``, ... The lists of a block also count the layers
     without variables (DropBlock). SavedModels have the same paths. The methods are as those of
-    :class:`TensorFlow1Names`.
+    :class:`TensorFlow1Names`. Source: google-research/simclr, tf2/resnet.py and tf2/model.py.
     """
 
     layout = 'Google SimCLR, TensorFlow 2'

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -155,34 +156,35 @@ def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candida
 
 def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
     """Yield every encoder in a state dict."""
-    names = list(state_dict)
+    ways = [(prefix, 'torchvision', _torchvision_key)
+            for prefix in _prefixes(state_dict, 'layer1.0.conv1.weight')]
+    ways += [(prefix, 'numbered', partial(_numbered_key, first_stage))
+             for prefix, first_stage in sorted(_numbered_prefixes(state_dict).items())]
+    ways += [(prefix, 'Detectron2', from_detectron2) for prefix in _prefixes(state_dict, 'stem.conv1.weight')]
     found = []
-    for prefix in _prefixes(names, 'layer1.0.conv1.weight'):
-        if f'{prefix}conv1.weight' in state_dict:
-            keys = {name.removeprefix(prefix).replace('.shortcut.', '.downsample.'): name
-                    for name in names if name.startswith(prefix) and TRUNK.match(name, len(prefix))}
-            found.append(_Candidate(place, prefix, keys, state_dict))
-    for prefix, first_stage in sorted(_numbered_prefixes(names).items()):
-        parts = {'0': 'conv1', '1': 'bn1'} | {str(first_stage + i): f'layer{i + 1}' for i in range(4)}
-        keys = {}
-        for name in names:
-            number, _, rest = name.removeprefix(prefix).partition('.')
-            if name.startswith(prefix) and number in parts:
-                # Some CIFAR variants call the projection 'shortcut'.
-                keys[f'{parts[number]}.{rest.replace("shortcut.", "downsample.")}'] = name
-        found.append(_Candidate(place, prefix, keys, state_dict, 'numbered'))
-    for prefix in _prefixes(names, 'stem.conv1.weight'):
-        keys = {key: name for name in names if name.startswith(prefix)
-                and (key := from_detectron2(name.removeprefix(prefix))) is not None}
-        if 'layer1.0.conv1.weight' in keys:
-            found.append(_Candidate(place, prefix, keys, state_dict, 'Detectron2'))
+    for prefix, style, key_of in ways:
+        names = {key: name for name in state_dict if name.startswith(prefix)
+                 and (key := key_of(name.removeprefix(prefix))) is not None}
+        if {'conv1.weight', 'layer1.0.conv1.weight'} <= names.keys():
+            found.append(_Candidate(place, prefix, names, state_dict, style))
     yield from found
     # mmcv 1.x keeps averages in the same dict, dots turned into underscores.
     for candidate in found:
-        keys = {key: f'ema_{name.replace(".", "_")}' for key, name in candidate.names.items()}
-        keys = {key: name for key, name in keys.items() if name in state_dict}
-        if 'conv1.weight' in keys:
-            yield _Candidate(place, f'ema_{candidate.prefix.replace(".", "_")}', keys, state_dict)
+        names = {key: f'ema_{name.replace(".", "_")}' for key, name in candidate.names.items()}
+        names = {key: name for key, name in names.items() if name in state_dict}
+        if 'conv1.weight' in names:
+            yield _Candidate(place, f'ema_{candidate.prefix.replace(".", "_")}', names, state_dict)
+
+
+def _torchvision_key(name: str) -> str | None:
+    # Some CIFAR variants call the projection 'shortcut'.
+    return name.replace('.shortcut.', '.downsample.') if TRUNK.match(name) else None
+
+
+def _numbered_key(first_stage: int, name: str) -> str | None:
+    number, _, rest = name.partition('.')
+    parts = {'0': 'conv1', '1': 'bn1'} | {str(first_stage + i): f'layer{i + 1}' for i in range(4)}
+    return f'{parts[number]}.{rest.replace("shortcut.", "downsample.")}' if number in parts else None
 
 
 def _prefixes(names: Iterable[str], ending: str) -> list[str]:
@@ -190,11 +192,9 @@ def _prefixes(names: Iterable[str], ending: str) -> list[str]:
 
 
 def _numbered_prefixes(names: Iterable[str]) -> dict[str, int]:
-    """Return, for each prefix of numbered ResNet layers, the number of the first of its four stages.
-
-    The convolution is number 0, its norm 1. ReLU and max pool have numbers in torchvision's children, but not
-    everywhere: CIFAR variants drop the pool.
-    """
+    """Return, for each prefix of numbered ResNet layers, the number of the first of its four stages."""
+    # The convolution is number 0, its norm 1. ReLU and max pool have numbers in torchvision's children, but
+    # not everywhere: CIFAR variants drop the pool.
     stages: dict[str, set[int]] = {}
     for name in names:
         if found := NUMBERED_STAGE.fullmatch(name):

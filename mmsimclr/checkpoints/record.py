@@ -1,9 +1,4 @@
-"""The record of an encoder: its settings and input scale, in every file written here.
-
-It is a dict of plain types under ``RECORD_KEY``: in ``meta`` of a .pth file, in ``_metadata`` of a bare state
-dict (an attribute that torch saves along), in the metadata of safetensors and ONNX (as JSON text), and in the
-pickled dict of a Detectron2 file.
-"""
+"""The record of an encoder: its settings and input scale, in every file written here."""
 
 import re
 from collections.abc import Mapping
@@ -17,6 +12,8 @@ from mmsimclr.errors import InputError
 from mmsimclr.files import parse_json
 from mmsimclr.registry import SCOPE
 
+# Key of a dict of plain types: in meta of a .pth file, in _metadata of a bare state dict (an attribute that
+# torch saves along), in the metadata of safetensors and ONNX (JSON), and in the dict of a Detectron2 file.
 RECORD_KEY = 'mmsimclr'
 VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)

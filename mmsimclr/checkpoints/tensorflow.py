@@ -24,7 +24,7 @@ from mmsimclr.checkpoints.errors import (
     listed,
 )
 from mmsimclr.checkpoints.layouts import find_neck, infer_architecture
-from mmsimclr.errors import MissingFileError
+from mmsimclr.errors import MissingFileError, needing
 from mmsimclr.files import read_text
 
 NORM_EPS = 1e-5                                              # of the official norms
@@ -83,8 +83,8 @@ def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> Enco
 def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
     """Open a TensorFlow checkpoint, of the name-based (1.x) or the object-based (2.x) form.
 
-    Raise CheckpointError if TensorFlow is not installed, or a file is missing, cut off or damaged. An array's
-    checksum is tested when it is read.
+    Raise MachineError if TensorFlow is not installed, and CheckpointError if a file is missing, cut off or
+    damaged. An array's checksum is tested when it is read.
     """
     prefix = _find_prefix(Path(path))
     if prefix is None:
@@ -108,11 +108,8 @@ class TensorflowVariables(Mapping[str, np.ndarray]):
 
     def __init__(self, prefix: Path, shards: list[Path]):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')   # it reports its CPU features on import
-        try:
+        with needing('tensorflow', "a checkpoint of TensorFlow's"):
             import tensorflow
-        except ImportError as error:
-            raise CheckpointError("TensorFlow's checkpoints need TensorFlow, which cannot be imported "
-                                  f"({_first_line(error)}): pip install 'mmsimclr[tensorflow]'") from error
         self.path, self._shards = shards[0], shards
         self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)     # for damage
         try:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmsimclr.errors import InputError, MachineError, MissingFileError
+from mmsimclr.errors import InputError, MachineError, MissingFileError, needing
 from mmsimclr.files.verified import atomic_writer
 
 ADDRESS = re.compile(r'(s3|gs|https?|memory)://')
@@ -165,10 +165,8 @@ def _child(process: int) -> ProcessPoolExecutor:
 
 @lru_cache(maxsize=8)
 def _store(address: str, process: int) -> Any:
-    try:
+    with needing('stores', address):
         from obstore import store
-    except ImportError as error:
-        raise InputError(f'{address} needs the package obstore: pip install obstore') from error
     options = {'timeout': TIMEOUT, 'connect_timeout': '10s'}
     if address.startswith('http:') or os.environ.get('AWS_ENDPOINT_URL', '').startswith('http:'):
         options['allow_http'] = True

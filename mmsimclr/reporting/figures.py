@@ -85,6 +85,12 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
                      'views to show')
 
 
+def image_and_draws(dataset: BaseDataset, index: int, num_draws: int) -> list[ndarray]:
+    """Return an image and, behind it, the views of several draws, as :func:`original_and_views` does."""
+    draws = [original_and_views(dataset, index) for _ in range(num_draws)]
+    return [draws[0][0], *(view for _, views in draws for view in views)]
+
+
 def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
                      num_draws: int = 4, bands: Sequence[int] | None = None,
                      colormap: str | None = None) -> Path:
@@ -101,10 +107,8 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
     """
     rows = []
     for index in indices:
-        draws = [original_and_views(dataset, index) for _ in range(num_draws)]
-        limits = shown_limits(draws[-1][0])
-        rows.append([as_rgb(image, bands, colormap, limits) for image in (
-            draws[-1][0], *(view for _, views in draws for view in views))])
+        images = image_and_draws(dataset, index, num_draws)
+        rows.append([as_rgb(image, bands, colormap, shown_limits(images[0])) for image in images])
     columns = max(map(len, rows))
     figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
     axes = figure.subplots(len(rows), columns, squeeze=False)

@@ -25,7 +25,7 @@ from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
-from mmsimclr.reporting.figures import original_and_views, read_scalars
+from mmsimclr.reporting.figures import image_and_draws, read_scalars
 from mmsimclr.reporting.summary import Summary, summarize
 from mmsimclr.reporting.table import asset, metric_title, template
 
@@ -209,9 +209,8 @@ def _views(folder: Path) -> dict[str, Any]:
         dataset = DATASETS.build(config.train_dataloader.dataset)
         rows = []
         for index in np.linspace(0, len(dataset) - 1, min(NUM_VIEW_ROWS, len(dataset))).astype(int).tolist():
-            draws = [original_and_views(dataset, index) for _ in range(NUM_DRAWS)]
             rows.append([data_uri(thumbnail(dict(img=np.ascontiguousarray(image)), VIEW_PX)[0], 90)
-                         for image in (draws[0][0], *(view for _, views in draws for view in views))])
+                         for image in image_and_draws(dataset, index, NUM_DRAWS)])
         return dict(rows=rows)
     except (UserError, OSError, KeyError, AttributeError) as error:
         return dict(rows=[], reason=str(error))

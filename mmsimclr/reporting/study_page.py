@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from mmsimclr.errors import InputError, did_you_mean
@@ -157,7 +156,6 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
         figure = study_figures.bars(named(means), columns, study.title, label, named(deviations),
                                     None if published is None else named(published))
     study_figures.save_figure(figure, path)
-    plt.close(figure)
     return f'{path.name}.png'
 
 
