@@ -17,12 +17,10 @@ from typing import Any
 from mmsimclr.errors import InputError, MachineError, MissingFileError, needing
 from mmsimclr.files.verified import atomic_writer
 
-ADDRESS = re.compile(r'(s3|gs|https?|memory)://')
+ADDRESS = re.compile(r'(s3|gs|https?)://')
 ATTEMPTS, FIRST_WAIT_S = 6, 0.2                 # waits double: 6 s in all, and what the library itself waits
 TIMEOUT = '60s'                                 # of one request
 NUM_THREADS = 16                                # requests of a process at a time
-#: Content of ``memory://`` addresses; processes that are forked later have what is there.
-MEMORY: dict[str, bytes] = {}
 Range = tuple[str, int, int | None]
 
 
@@ -36,7 +34,7 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 class RemoteFolder:
-    """What lies below an address: ``s3://bucket/folder``, ``gs://...``, ``http(s)://...``, ``memory://...``.
+    """What lies below an address: ``s3://bucket/folder``, ``gs://...``, ``http(s)://...``.
 
     Credentials, region and endpoint of a store come from the environment, as its own tools take them
     (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ...).
@@ -134,7 +132,7 @@ def _patiently(function: Callable, address: str, *args: Any) -> Any:
     The threads of the stores' library do not live on in forked processes. So in a process that may fork, and
     that is any but a loader's, a child does the reading.
     """
-    direct = address.startswith('memory') or _is_of_a_loader()
+    direct = _is_of_a_loader()
     for attempt in range(ATTEMPTS):
         try:
             return function(address, *args) if direct else _child(os.getpid()).submit(
@@ -174,18 +172,11 @@ def _store(address: str, process: int) -> Any:
 
 
 def _list(address: str) -> list[tuple[str, int]]:
-    if address.startswith('memory'):
-        return [(name.removeprefix(f'{address}/'), len(data)) for name, data in MEMORY.items()
-                if name.startswith(f'{address}/')]
     return _asked(address, lambda store, obstore: [
         (each['path'], each['size']) for page in obstore.list(store) for each in page])
 
 
 def _get(address: str, name: str, start: int, length: int | None) -> bytes:
-    if address.startswith('memory'):
-        if (data := MEMORY.get(f'{address}/{name}')) is None:
-            raise MissingFileError(f'no file at {address}/{name}')
-        return data[start:] if length is None else data[start:start + length]
     if length is None:
         return _asked(address, lambda store, obstore: bytes(
             obstore.get(store, name).bytes())[start:], name)

@@ -87,20 +87,13 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
     return destination
 
 
-def _account(encoder: EncoderWeights, destination: Path, to: str) -> str:
+def _account(encoder: EncoderWeights, path: Path, to: str) -> str:
     """Return what was read and what was written, for people."""
-    settings = ', '.join(f'{name}={value!r}' for name, value in encoder.settings.items())
-    head = f'{len(encoder.neck)} tensors' if encoder.neck else 'none of known structure'
-    return f"""read   {encoder.path}
-       layout           {encoder.layout}, at {encoder.address}
-       encoder          {len(encoder.tensors)} tensors: {settings}
-       projection head  {head}
-       images           {encoder.input}
-       sha256           {encoder.sha256}
-wrote  {destination}
-       format           {to}: {FORMATS[to].holds}
-       size             {destination.stat().st_size / 1e6:.1f} MB
-       sha256           {file_digest(destination)}"""
+    return USAGE['account'].format(
+        encoder=encoder, num_tensors=len(encoder.tensors), path=path, to=to, holds=FORMATS[to].holds,
+        settings=', '.join(f'{name}={value!r}' for name, value in encoder.settings.items()),
+        head=f'{len(encoder.neck)} tensors' if encoder.neck else 'none of known structure',
+        megabytes=path.stat().st_size / 1e6, sha256=file_digest(path))
 
 
 def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
