@@ -127,11 +127,9 @@ class RemoteFolder:
 
 
 def _patiently(function: Callable, address: str, *args: Any) -> Any:
-    """Call a function on a store; try again where it fails for a while.
-
-    The threads of the stores' library do not live on in forked processes. So in a process that may fork, and
-    that is any but a loader's, a child does the reading.
-    """
+    """Call a function on a store; try again where it fails for a while."""
+    # The threads of the stores' library do not live on in forked processes. So in a process that may fork, and
+    # that is any but a loader's, a child does the reading.
     direct = _is_of_a_loader()
     for attempt in range(ATTEMPTS):
         try:

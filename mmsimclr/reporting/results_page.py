@@ -1,14 +1,15 @@
-"""The pages of results and of the model zoo, in Markdown, and the zoo's tables for a terminal."""
+"""Pages of results, of the model zoo and of a published model, in Markdown; tables for a terminal."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmsimclr.checkpoints import zoo_index
+from mmsimclr.checkpoints import EncoderWeights, zoo_index
 from mmsimclr.checkpoints.zoo_index import ModelEntry, PublishedResult
 from mmsimclr.errors import InputError
 from mmsimclr.files.shipped import config_header
 from mmsimclr.protocols import Result, read_result
+from mmsimclr.reporting.summary import read_results
 from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, template, text_table
 
 ENCODERS = 'pre-trained', 'random initialisation'
@@ -126,3 +127,23 @@ def _results_table(results: Sequence[PublishedResult], markdown: bool = False) -
              str(value), result.source]
             for result in results for metric, value in result.metrics.items()]
     return text_table(['dataset and protocol', 'metric', 'value', 'source'], rows, markdown)
+
+
+def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Path] = ()) -> str:
+    """Return the model card, Markdown, of an encoder that is published at an address.
+
+    Its numbers are those of the result files below ``folders`` that are of this very checkpoint.
+    """
+    results = [result for result in (read_results(folders) if folders else ())
+               if result.checkpoint_sha256 == encoder.sha256]
+    facts = {'encoder': encoder.kind, 'settings': ', '.join(
+        f'{name}={value!r}' for name, value in encoder.settings.items() if name != 'type'),
+        'images': str(encoder.input), 'checkpoint, SHA-256': encoder.sha256}
+    trained = next((result for result in results if result.protocol == 'pretraining'), None)
+    if trained is not None:
+        facts |= {'training images': trained.num_images.get('train'), 'dataset': trained.dataset,
+                  **{name: trained.settings.get(name) for name in ('max_epochs', 'global_batch')}}
+    rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
+             f'{value:.4g}{" %" * name.endswith("_percent")}')
+            for result in results for name, value in result.metrics.items()]
+    return template('model_card.md.jinja').render(address=address, facts=facts, rows=rows)
