@@ -19,7 +19,6 @@ from mmsimclr.checkpoints.encoder_weights import (
     check_finite,
 )
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.key_maps import from_detectron2
 from mmsimclr.checkpoints.read import Checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 
@@ -59,17 +58,16 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     """Recognise the layout of a checkpoint and return its encoder.
 
     An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
-    stem and four stages under any prefix, numbered, or under Detectron2's names. Where there are several,
-    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix; by default, the one that is no slowly moving copy. Where none is found, tensors of the names
-    ``keys`` are taken for one.
+    stem and four stages under any prefix, or numbered. Where there are several, ``select`` is the address of
+    the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one
+    that is no slowly moving copy. Where none is found, tensors of the names ``keys`` are taken for one.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
             that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
-    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
+    record = checkpoint.meta.get(RECORD_KEY)
     stated, scale = unpack_record(record) if record else ({}, None)
     find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
@@ -91,11 +89,6 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     if layout.startswith(SOLO_LEARN) and settings.get('stem') == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
     scale = scale or stated_scale(checkpoint.meta) or InputScale()
-    if chosen.style == 'Detectron2' and not record:
-        raise UnsupportedEncoderError(
-            f'{checkpoint.path} is of Detectron2, whose names show neither where blocks stride (by default '
-            'in the 1x1 convolution, where our encoders do not) nor whether it takes BGR images (default). '
-            'Only files that tools/convert_checkpoint.py wrote for it, which say so, are read back')
     for name, value in settings.items():
         if stated.get(name, value) != value:
             raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its encoder, '
@@ -160,7 +153,6 @@ def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candi
             for prefix in _prefixes(state_dict, 'layer1.0.conv1.weight')]
     ways += [(prefix, 'numbered', partial(_numbered_key, first_stage))
              for prefix, first_stage in sorted(_numbered_prefixes(state_dict).items())]
-    ways += [(prefix, 'Detectron2', from_detectron2) for prefix in _prefixes(state_dict, 'stem.conv1.weight')]
     found = []
     for prefix, style, key_of in ways:
         names = {key: name for name in state_dict if name.startswith(prefix)
@@ -237,7 +229,7 @@ def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -
     first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return LayoutError(
         f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
-        'followed by conv1, bn1 and layer1 to layer4, or the same numbered, or as in Detectron2). Its names '
+        'followed by conv1, bn1 and layer1 to layer4, or the same numbered). Its names '
         f'begin with {listed(f"{part} ({count})" for part, count in first_parts.most_common())}')
 
 

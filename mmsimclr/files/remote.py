@@ -128,12 +128,11 @@ class RemoteFolder:
 
 def _patiently(function: Callable, address: str, *args: Any) -> Any:
     """Call a function on a store; try again where it fails for a while."""
-    # The threads of the stores' library do not live on in forked processes. So in a process that may fork, and
-    # that is any but a loader's, a child does the reading.
-    direct = _is_of_a_loader()
+    # The threads of the stores' library do not live on in forked processes. So in a process that may fork,
+    # and that is any but a loader's, a child does the reading.
     for attempt in range(ATTEMPTS):
         try:
-            return function(address, *args) if direct else _child(os.getpid()).submit(
+            return function(address, *args) if _is_of_a_loader() else _child(os.getpid()).submit(
                 function, address, *args).result()
         except (FileNotFoundError, InputError):
             raise

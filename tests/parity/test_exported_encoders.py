@@ -148,7 +148,8 @@ def test_detectron2s_structure_takes_it_completely_and_gives_the_same_features(s
     path = convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.pkl', 'detectron2')
     tree = pickle.loads(path.read_bytes())
     assert tree['__author__'] and tree['matching_heuristics'] is True
-    config = yaml.safe_load(usage(read_encoder(path), path, 'detectron2').partition('images:\n')[2])
+    lines = usage(read_encoder(tmp_path / 'source.pth'), path, 'detectron2')
+    config = yaml.safe_load(lines.partition('images:\n')[2])
     assert config['INPUT']['FORMAT'] == 'RGB' and config['MODEL']['WEIGHTS'] == str(path)
     assert config['MODEL']['PIXEL_MEAN'] == [123.675, 116.28, 103.53]
     assert config['MODEL']['PIXEL_STD'] == [58.395, 57.12, 57.375]
