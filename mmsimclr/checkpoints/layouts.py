@@ -303,25 +303,24 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
     if 'ema_state_dict' in checkpoint.tree and 'mmengine_version' in meta:
         # MMEngine's EMAHook swaps them when it saves.
         average = ', raw weights' if place.startswith('ema_state_dict') else ', moving average'
-    if chosen.style not in ('torchvision', 'numbered'):
-        kind = chosen.style
-    elif RECORD_KEY in meta and not prefix:
-        kind = 'mmsimclr, encoder only'
-    elif 'classy_state_dict' in place or '_feature_blocks.' in prefix:
-        kind = 'VISSL'
-    elif re.search(r'encoder_[qk]\.', prefix):
-        kind = f'MoCo-style ({"encoder_q" if "encoder_q" in prefix else "encoder_k"})'
-    elif chosen.style == 'numbered':
-        kind = 'lightly' if parts & {'projection_head', 'backbone'} else 'numbered layers'
-    elif ('pytorch-lightning_version' in checkpoint.tree and 'classifier' in parts
-          and prefix in ('backbone.', 'encoder.')):
-        kind = SOLO_LEARN
-    elif re.search(r'(backbone|_net\.0)\.$', prefix):
-        is_old = any(key.startswith('mm') and key.endswith('version') for key in meta)
-        is_new = RECORD_KEY in meta or 'mmengine_version' in meta
-        kind = f'OpenMMLab {"1.x " if is_new else "0.x " if is_old else ""}model'
-    elif prefix in ('', 'module.'):
-        kind = 'torchvision/timm' if 'fc' in parts else 'ResNet keys without a prefix'
-    else:
-        kind = 'ResNet keys'
+    is_model = re.search(r'(backbone|_net\.0)\.$', prefix)
+    kinds = {                                                # the first that holds
+        chosen.style: chosen.style not in ('torchvision', 'numbered'),
+        'mmsimclr, encoder only': RECORD_KEY in meta and not prefix,
+        'VISSL': 'classy_state_dict' in place or '_feature_blocks.' in prefix,
+        'MoCo-style (encoder_q)': 'encoder_q.' in prefix,
+        'MoCo-style (encoder_k)': 'encoder_k.' in prefix,
+        'lightly': chosen.style == 'numbered' and parts & {'projection_head', 'backbone'},
+        'numbered layers': chosen.style == 'numbered',
+        SOLO_LEARN: 'pytorch-lightning_version' in checkpoint.tree and 'classifier' in parts
+                    and prefix in ('backbone.', 'encoder.'),
+        'OpenMMLab 1.x model': is_model and (RECORD_KEY in meta or 'mmengine_version' in meta),
+        'OpenMMLab 0.x model': is_model and any(
+            key.startswith('mm') and key.endswith('version') for key in meta),
+        'OpenMMLab model': is_model,
+        'torchvision/timm': prefix in ('', 'module.') and 'fc' in parts,
+        'ResNet keys without a prefix': prefix in ('', 'module.'),
+        'ResNet keys': True,
+    }
+    kind = next(name for name, holds in kinds.items() if holds)
     return f'{kind}{ddp}{average}' + (f' ({prefix})' if prefix else '')

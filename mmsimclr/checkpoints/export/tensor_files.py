@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.errors import UnsupportedEncoderError
-from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 
 
@@ -93,6 +93,18 @@ def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
     refuse_what_it_lacks('Detectron2', encoder)
     arrays = {to_detectron2(key): value.numpy() for key, value in own_tensors(encoder.tensors).items()}
     pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True}, file, protocol=4)
+
+
+def to_detectron2(key: str) -> str:
+    """Return Detectron2's name for torchvision's: ``res2.0.conv1.norm.bias`` for ``layer1.0.bn1.bias``.
+
+    Source:
+        detectron2/modeling/backbone/resnet.py, without a prefix such as backbone.bottom_up.
+    """
+    name = re.sub(r'layer(\d)', lambda found: f'res{int(found[1]) + 1}', key)
+    name = name.replace('downsample.0', 'shortcut').replace('downsample.1', 'shortcut.norm')
+    name = re.sub(r'bn(\d)', r'conv\1.norm', name)
+    return name if name.startswith('res') else f'stem.{name}'
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
