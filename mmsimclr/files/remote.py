@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,7 @@ class RemoteFolder:
         self.address = address.rstrip('/')
         self._spans: dict[str, tuple[int, int]] = {}                 # first and last byte, of all together
         self._kept: Path | None = None
-        self._coming: dict[Range, Future] = {}
-        self._process = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ('_threads', '_coming')} | {
-            '_coming': {}}
+        self._coming: dict[Range, Future] = {}                       # in processes of loaders alone
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of every file, by its name below the address, in the order of the names.
@@ -80,27 +75,15 @@ class RemoteFolder:
             MissingFileError: If there is no such file, or it is shorter.
             RemoteError: If the store or the server does not answer, or refuses.
         """
-        coming = self._own_coming.pop((name, start, length), None)
+        coming = self._coming.pop((name, start, length), None)
         return coming.result() if coming else self._read(name, start, length)
 
     def read_ahead(self, ranges: Iterable[Range]) -> None:
         """Begin to read ranges that will be asked for next, several at a time."""
         if _is_of_a_loader():
-            coming = self._own_coming
             for wanted in ranges:
-                if wanted not in coming:
-                    coming[wanted] = self._threads.submit(self._read, *wanted)
-
-    @property
-    def _own_coming(self) -> dict[Range, Future]:
-        if self._process != os.getpid():                        # threads of another process bring nothing
-            self._process, self._coming = os.getpid(), {}
-            vars(self).pop('_threads', None)
-        return self._coming
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(NUM_THREADS, 'reading ahead')
+                if wanted not in self._coming:
+                    self._coming[wanted] = _threads(os.getpid()).submit(self._read, *wanted)
 
     def _read(self, name: str, start: int, length: int | None) -> bytes:
         kept = self._place(name, start, length)
@@ -149,6 +132,11 @@ def _is_of_a_loader() -> bool:
     """Whether this is a process of torch's loader, which forks no other."""
     torch_data = sys.modules.get('torch.utils.data')
     return torch_data is not None and torch_data.get_worker_info() is not None
+
+
+@lru_cache(maxsize=1)
+def _threads(process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(NUM_THREADS, 'reading ahead')
 
 
 @lru_cache(maxsize=1)

@@ -126,13 +126,11 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
         return None
     if kind == 'Representation':
         return _draw_representation(study, numbers, path)
-    places = list(study.grid)
-    rows = list(dict.fromkeys(at[0] for at in places)) if len(study.axes) > 1 else ['']
-    columns = list(dict.fromkeys(' × '.join(at[1:] or at) for at in places))
-    by_place = {(at[0] if len(at) > 1 else '', ' × '.join(at[1:] or at)): at for at in places}
+    places = {(at[0] if len(at) > 1 else '', ' × '.join(at[1:] or at)): at for at in study.grid}
+    rows, columns = (list(dict.fromkeys(part)) for part in zip(*places, strict=True))
 
     def panel(value: Callable[[At], float]) -> np.ndarray:
-        return np.array([[value(by_place[row, column]) if (row, column) in by_place else np.nan
+        return np.array([[value(places[row, column]) if (row, column) in places else np.nan
                           for column in columns] for row in rows])
 
     def seeds(at: At) -> list[float]:
