@@ -13,7 +13,7 @@ from mmsimclr.files import parse_json
 from mmsimclr.registry import SCOPE
 
 # Key of a dict of plain types: in meta of a .pth file, in _metadata of a bare state dict (an attribute that
-# torch saves along), and in the metadata of safetensors and ONNX (JSON).
+# torch saves along), in the metadata of safetensors and ONNX (JSON), and in the dict of a Detectron2 file.
 RECORD_KEY = 'mmsimclr'
 VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)

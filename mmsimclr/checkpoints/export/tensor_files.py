@@ -92,7 +92,8 @@ def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
     """
     refuse_what_it_lacks('Detectron2', encoder)
     arrays = {to_detectron2(key): value.numpy() for key, value in own_tensors(encoder.tensors).items()}
-    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True}, file, protocol=4)
+    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True,
+                 RECORD_KEY: pack_record(encoder, with_neck=False)}, file, protocol=4)
 
 
 def to_detectron2(key: str) -> str:
