@@ -209,11 +209,6 @@ def infer_depth(names: Iterable[str]) -> int:
     return min(NUM_BLOCKS, key=lambda depth: abs(len(official_convolutions(depth)) - num))
 
 
-def norm_of(convolution: str) -> str:
-    """Return torchvision's name of the batch norm behind a convolution."""
-    return convolution.replace('downsample.0', 'downsample.1').replace('conv', 'bn')
-
-
 class TensorFlow1Names:
     """Layers numbered through the network: ``base_model/conv2d_52/kernel``.
 
@@ -293,7 +288,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     depth = infer_depth(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
     wanted, convolutions = {}, official_convolutions(depth)
     for key, (conv, norm) in zip(convolutions, form.layer_names(convolutions), strict=True):
-        wanted |= {f'{key}.weight': f'{conv}/kernel', **_norm(norm_of(key), norm)}
+        wanted |= {f'{key}.weight': f'{conv}/kernel', **_norm(key, norm)}
     tensors = _collect(variables, prefix, wanted, f'a ResNet-{depth}')
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':
@@ -327,8 +322,10 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
     return found[chosen], chosen, tuple(f':{prefix}' for prefix in found if prefix != chosen)
 
 
-def _norm(key: str, name: str) -> dict[str, str]:
-    return {f'{key}.{ours}': f'{name}/{theirs}' for ours, theirs in NORM_VARIABLES.items()}
+def _norm(layer: str, name: str) -> dict[str, str]:
+    """Return the variables of the batch norm behind a layer, by their keys."""
+    norm = layer.replace('downsample.0', 'downsample.1').replace('conv', 'bn').replace('fc', 'bn')
+    return {f'{norm}.{ours}': f'{name}/{theirs}' for ours, theirs in NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
@@ -337,7 +334,7 @@ def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
     layers = form.head_layer_names(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
     wanted = {}
     for i, (dense, norm) in enumerate(layers):
-        wanted |= {f'fc{i}.weight': f'{dense}/kernel', **_norm(f'bn{i}', norm)}
+        wanted |= {f'fc{i}.weight': f'{dense}/kernel', **_norm(f'fc{i}', norm)}
     wanted.pop(f'bn{len(layers) - 1}.bias', None)
     try:
         neck = _collect(variables, prefix, wanted, 'a projection head')

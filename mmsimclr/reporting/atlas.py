@@ -69,7 +69,7 @@ class Atlas:
             num_neighbours=shown, rows=_base64(self.rows[:, :shown], np.int32),
             similarity=_base64(self.similarity[:, :shown]),
             columns=[dict(name=name, **_column(values)) for name, values in self.columns.items()],
-            side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=list(sprite_sheets(self.thumbnails)),
+            side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=sprite_sheets(self.thumbnails),
             duplicates=self.duplicates, outliers=self.outliers.tolist(), diverse=self.diverse.tolist(),
             clusters=[dict(size=int((self.clusters == number).sum()), images=images)
                       for number, images in enumerate(central)])
@@ -169,12 +169,10 @@ def _base64(values: ndarray, kind: type = np.float32) -> str:
 
 def sprite_sheets(thumbnails: ndarray) -> list[str]:
     """Return thumbnails as JPEG sheets in data URIs, ``SHEET_CELLS`` in each row and column, row by row."""
-    side, each, sheets = thumbnails.shape[1], SHEET_CELLS ** 2, []
-    for start in range(0, len(thumbnails), each):
-        part = thumbnails[start:start + each]
-        sheets.append(data_uri(contact_sheet(part, SHEET_CELLS)))
-    assert side % 8 == 0, 'or thumbnails run into each other'
-    return sheets
+    assert thumbnails.shape[1] % 8 == 0, 'or thumbnails run into each other'
+    each = SHEET_CELLS ** 2
+    return [data_uri(contact_sheet(thumbnails[start:start + each], SHEET_CELLS))
+            for start in range(0, len(thumbnails), each)]
 
 
 def contact_sheet(images: ndarray, columns: int) -> ndarray:
