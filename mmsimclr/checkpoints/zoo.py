@@ -108,7 +108,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None = No
     target = folder / name
     hashes = {'sha256': prefix} if prefix else None
     problems = []
-    if target.is_file() and (hashes or dest is None):
+    if target.is_file():
         if not (wrong := files.difference(target, hashes)):
             return target
         problems.append(f'{target} is damaged: {wrong}')
