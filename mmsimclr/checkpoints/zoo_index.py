@@ -105,13 +105,22 @@ def sources() -> dict[str, str]:
 def _metafiles() -> tuple[dict, ...]:
     """Return the metafiles that the index names, all of them below it."""
     root = shipped_root()
-    return tuple(yaml.safe_load((root / path).read_text(encoding='utf-8'))
-                 for path in yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import'])
+    paths = yaml.safe_load((root / INDEX).read_text(encoding='utf-8'))['Import']
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or '..' in PurePosixPath(path).parts or ':' in path:
+            raise CheckpointError(f'{INDEX} names {path!r}, which is not a path below it: install mmsimclr '
+                                  'again')
+    return tuple(yaml.safe_load((root / path).read_text(encoding='utf-8')) for path in paths)
 
 
 def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
     """Return the addresses of a file published at ``url``: that one, and the same path on the hosts."""
-    return tuple(dict.fromkeys([url, *(host + urlsplit(url).path for host in hosts)])) if url else ()
+    addresses = [url, *(host + urlsplit(url).path for host in hosts)] if url else []
+    for address in addresses:
+        if not address.startswith(('https://', 'http://')):
+            raise CheckpointError(f'{INDEX} names weights at {address!r}, which is no web address: install '
+                                  'mmsimclr again')
+    return tuple(dict.fromkeys(addresses))
 
 
 def _results(entries: Sequence[Mapping]) -> tuple[PublishedResult, ...]:
