@@ -93,6 +93,11 @@ GOALS = (
          _times('mmpretrain'), 3),
     Goal("a training step, ResNet-18 on 32 x 32: its arithmetic, of a bfloat16 convolution's rate", 'step',
          lambda record: 100 * record['share_of_a_convolution'], 75, '%'),
+    Goal("k nearest neighbours: faiss's time, of ours", 'knn', _times('faiss'), 1),
+    Goal('health while training: its time, of all else', 'health',
+         lambda record: record['share_percent'], 3, '%', at_most=True),
+    Goal('the map of 50,000 points, 1440 x 900, without a GPU: a frame', 'report_page',
+         lambda record: record['rows']['1440 x 900']['median_ms'], 50, 'ms', at_most=True),
     Goal("CIFAR-10 after 8 minutes of two cores: linear top-1, beyond the best other library's", 'equal_time',
          lambda record: record['rows']['ours']['linear_percent'] - record['rows'][record['best_peer']][
              'linear_percent'], 15, 'points'),

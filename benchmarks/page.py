@@ -100,6 +100,11 @@ TITLES = {'median_s': 'seconds', 'times_ours': 'times ours', 'peak_mib': 'MiB', 
           'times_one_rank': 'times one rank', 'same_class_percent': 'same class, %',
           'linear_minutes': 'minutes, linear evaluation',
           'top_1_percent': 'top-1, %', 'mean_percent': 'k-NN, %: mean', 'least_percent': 'least',
+          'hook_s': 's, the hook', 'all_else_s': 's, all else', 'share_percent': 'share, %',
+          'median_ms': 'ms, median', 'p90_ms': 'ms, 90 % below', 'recall_at_10': 'recall@10',
+          'features_mb': 'MB, features', 'own_memory_mb': 'MB, own memory',
+          'peak_resident_mb': 'MB, peak with mapped files', 'first_s': 's, index made',
+          'again_s': 's, index read',
           'most_percent': 'most', 'knn_percent': 'k-NN, %', 'linear_percent': 'linear, %'}
 # The environment in which `make benchmark` has put the peers.
 PYTHON = '.venv/benchmark/bin/python'

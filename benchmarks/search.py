@@ -56,10 +56,11 @@ def main() -> None:
             started = time.perf_counter()
             found = search(features, Path(folder) / 'features', rows[:100], k=10)
             times.append(time.perf_counter() - started)
-        write(args.out, benchmark='search', rows=args.rows, dims=args.dims, index=found.index,
-              recall_at_10=found.recall, own_memory_mb=peak_anonymous_mb() - before,
-              peak_resident_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-              features_mb=rows.nbytes / 2 ** 20, first_s=times[0], again_s=times[1])
+        write(args.out, benchmark='search', images=args.rows, dims=args.dims, rows={found.index: dict(
+            recall_at_10=found.recall, features_mb=rows.nbytes / 2 ** 20,
+            own_memory_mb=peak_anonymous_mb() - before,
+            peak_resident_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            first_s=times[0], again_s=times[1])})
 
 
 if __name__ == '__main__':

@@ -4,8 +4,13 @@ The command line turns them, and a failed operation on a named file, into one li
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
+from typing import TypeVar
+
+Value = TypeVar('Value')
 
 
 class UserError(Exception):
@@ -61,6 +66,23 @@ def did_you_mean(name: object, accepted: Iterable[object], cutoff: float = 0.5) 
     """Return ``'; did you mean NAME?'`` for a message, or an empty string if no accepted name is similar."""
     near = nearest_name(name, accepted, cutoff)
     return f'; did you mean {near!r}?' if near is not None else ''
+
+
+def check_choice(value: Value, name: str, accepted: Iterable[Value]) -> Value:
+    """Return the value of an argument if it is one of those accepted."""
+    accepted = list(accepted)
+    if value not in accepted:
+        hint = did_you_mean(value, accepted, 0.4) if isinstance(value, str) else ''
+        raise InputError(f'{name} must be one of {", ".join(map(repr, accepted))}, got {value!r}{hint}')
+    return value
+
+
+def check_int(value: int, name: str, low: int = 1, high: float = math.inf) -> int:
+    """Return the value of an argument if it is an integer in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+        accepted = f'>= {low}' if high == math.inf else f'in [{low}, {high}]'
+        raise InputError(f'{name} must be an integer {accepted}, got {value!r}')
+    return int(value)
 
 
 class ConfigError(InputError):

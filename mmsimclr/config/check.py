@@ -83,10 +83,9 @@ def check_values(config: Mapping[str, Any]) -> None:
             raise ConfigError(f'{given[0]} is {reprlib.repr(config[given[0]])}, and {", ".join(missing)} '
                               f'is None: give all of {", ".join(keys)}, or none of them')
     wrapper = config.get('optim_wrapper')
-    paramwise = (wrapper.get('paramwise_cfg') or {}) if isinstance(wrapper, Mapping) else {}
-    for settings in (paramwise, *(paramwise.get('custom_keys') or {}).values()):
+    for settings in _paramwise(wrapper if isinstance(wrapper, Mapping) else {}).values():
         for key, value in settings.items():
-            if key.endswith('_mult') and not NOT_NEGATIVE[0](value):
+            if str(key).endswith('_mult') and not NOT_NEGATIVE[0](value):
                 raise ConfigError(f'{key} in optim_wrapper.paramwise_cfg must be {NOT_NEGATIVE[1]}, got '
                                   f'{value!r}')
     schedules = config.get('param_scheduler') or ()
@@ -100,6 +99,21 @@ def check_values(config: Mapping[str, Any]) -> None:
             if not (isinstance(begin, int | float) and isinstance(end, int | float) and 0 <= begin < end):
                 raise ConfigError(f'param_scheduler.{number}.begin must be >= 0 and below its end, by '
                                   f'default that of the run; got begin={begin!r} and end={end!r}')
+
+
+def _paramwise(wrapper: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the settings of an optimizer by place: those of all parameters first, then by custom key."""
+    place = 'optim_wrapper.paramwise_cfg'
+    found = {place: wrapper.get('paramwise_cfg') or {}, f'{place}.custom_keys': {}}
+    if isinstance(found[place], Mapping):
+        found[f'{place}.custom_keys'] = custom = found[place].get('custom_keys') or {}
+        found |= {f'{place}.custom_keys[{key!r}]': settings
+                  for key, settings in (custom.items() if isinstance(custom, Mapping) else ())}
+    for where, settings in found.items():
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f'{where} must be a dict, got {settings!r}')
+    del found[f'{place}.custom_keys']
+    return found
 
 
 # TASK_UTILS is for components of MMDetection.
@@ -285,7 +299,6 @@ def _check_pipeline(dataset: Any, place: str) -> None:
 
 def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     """Check the settings by parameter; other constructors than MMEngine's and ours may take any."""
-    place, paramwise = 'optim_wrapper.paramwise_cfg', wrapper.get('paramwise_cfg') or {}
     constructor = wrapper.get('constructor') or DefaultOptimWrapperConstructor
     known = (DefaultOptimWrapperConstructor, LARSOptimWrapperConstructor)
     if _resolve(constructor, 'optim_wrapper.constructor') not in known:
@@ -293,11 +306,10 @@ def _check_paramwise(wrapper: Mapping[str, Any]) -> None:
     of_optimizer = {'lr_mult', 'decay_mult'}
     if isinstance(optimizer := wrapper.get('optimizer'), Mapping) and 'type' in optimizer:
         of_optimizer |= arguments_of(_resolve(optimizer['type'], 'optim_wrapper.optimizer')).names
-    for name in set(paramwise) - _KEYS['paramwise']:
-        raise_unknown(name, place, _KEYS['paramwise'])
-    for key, settings in (paramwise.get('custom_keys') or {}).items():
-        for name in set(settings) - of_optimizer:
-            raise_unknown(name, f'{place}.custom_keys[{key!r}]', of_optimizer)
+    for number, (place, settings) in enumerate(_paramwise(wrapper).items()):
+        known = of_optimizer if number else _KEYS['paramwise']
+        for name in set(settings) - known:
+            raise_unknown(name, place, known)
 
 
 def _is_part_on_offer(node: Mapping) -> bool:

@@ -76,8 +76,8 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
     names = _read_list(Path(list_file))
     paths = [Path(root, images, f'{name}.jpg') for name in names]
     files = [Path(root, annotations, f'{name}.xml') for name in names]
-    _require_files(paths, f'images of {list_file}')
-    _require_files(files, f'annotations of {list_file}')
+    require_files(paths, f'images of {list_file}')
+    require_files(files, f'annotations of {list_file}')
     counts = _each(lambda pair: _check_voc_image(*pair, classes), list(zip(paths, files, strict=True))[share])
     if len(counts) == len(names) and not sum(counts):
         raise InputError(f'{list_file} has images and not one object')
@@ -86,7 +86,7 @@ def check_voc(list_file: str | Path, root: str | Path, classes: Sequence[str], i
 
 def _read_list(path: Path) -> list[str]:
     """Return the lines of a list, which mmdet takes for names as they are, spaces and empty lines too."""
-    _require_files([path], 'lists')
+    require_files([path], 'lists')
     names = read_text(path, 'a list of images').splitlines()
     if not any(name.strip() for name in names):
         raise InputError(f'{path} lists no images')
@@ -136,8 +136,8 @@ def check_segmentation(pairs: Sequence[tuple[str | Path, str | Path]], num_class
         raise InputError(f'{origin} lists no images')
     pairs = [(Path(image), Path(mask)) for image, mask in pairs]
     _require_once([image for image, _ in pairs], origin, 'images')
-    _require_files([image for image, _ in pairs], f'images of {origin}')
-    _require_files([mask for _, mask in pairs], f'masks of {origin}')
+    require_files([image for image, _ in pairs], f'images of {origin}')
+    require_files([mask for _, mask in pairs], f'masks of {origin}')
     highest = num_classes if reduce_zero_label else num_classes - 1
 
     def check(pair: tuple[Path, Path]) -> int:
@@ -164,7 +164,7 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
     one. Errors and ``share`` are those of :func:`check_voc`.
     """
     ann_file = Path(ann_file)
-    _require_files([ann_file], 'annotation files')
+    require_files([ann_file], 'annotation files')
     # Where a number is NaN, the check of its annotation says which one.
     content = read_json(ann_file, 'a COCO annotation file', MAX_ANNOTATION_BYTES, finite=False)
     try:
@@ -194,7 +194,7 @@ def check_coco(ann_file: str | Path, images: str | Path, classes: Sequence[str] 
                              'metainfo=dict(classes=...)')
         raise InputError(f'{ann_file} has its categories in another order than the config, so that labels '
                          f'would be exchanged; set metainfo=dict(classes=...) to {_some(names)}')
-    _require_files(paths, f'images of {ann_file}')
+    require_files(paths, f'images of {ann_file}')
     opened = paths[share]
     for path, stated, size in zip(
             opened, list(sizes.values())[share], _each(image_size, opened), strict=True):
@@ -300,11 +300,13 @@ def _check_box(box: Sequence[float], size: Sequence[int], place: str) -> None:
                          f'its image of {_x(size)} pixels')
 
 
-def _require_files(paths: Sequence[Path], what: str) -> None:
+def require_files(paths: Sequence[Path], what: str, advice: str = '') -> None:
+    """Raise MissingFileError unless all of these files are there."""
     # Not Path.is_file, which raises for a name that is too long.
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
-        raise MissingFileError(f'{len(missing)} of {len(paths)} {what} missing, the first is {missing[0]}')
+        raise MissingFileError(f'{len(missing)} of {len(paths)} {what} missing, the first is {missing[0]}'
+                               f'{advice and f". {advice}"}')
 
 
 def _require_once(items: Iterable[Hashable], origin: str | Path, what: str) -> None:

@@ -1,18 +1,15 @@
 """Base classes: datasets read from files, datasets held in arrays, and wrappers around another dataset."""
 
 import copy
-import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset, force_full_init
-from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import is_remote
+from mmsimclr.errors import InputError
+from mmsimclr.files import RemoteFolder, is_remote
 from mmsimclr.registry import DATASETS
 
 
@@ -23,17 +20,15 @@ class FileDataset(BaseDataset):
     the folder or a file is missing; the message says where to get it.
     """
 
-    IS_SERIALIZED = True
-
     def __init__(self, data_root: str, pipeline: Sequence[dict | Callable] = (),
                  metainfo: Mapping | None = None, indices: int | Sequence[int] | None = None,
                  test_mode: bool = False, lazy_init: bool = False) -> None:
+        self._remote = RemoteFolder(str(data_root)) if is_remote(data_root) else None
         super().__init__(data_root=str(data_root), pipeline=list(pipeline), metainfo=metainfo,
-                         indices=indices, test_mode=test_mode, lazy_init=lazy_init,
-                         serialize_data=self.IS_SERIALIZED)
+                         indices=indices, test_mode=test_mode, lazy_init=lazy_init)
 
     def _join_prefix(self) -> None:
-        if not is_remote(self.data_root):                       # of whose addresses MMEngine knows others
+        if not self._remote:                                    # of whose addresses MMEngine knows others
             super()._join_prefix()
 
     def __getitems__(self, indices: Sequence[int]) -> list:
@@ -42,29 +37,13 @@ class FileDataset(BaseDataset):
         return [self[index] for index in indices]
 
     def expect(self, indices: Sequence[int]) -> None:
-        """Prepare for items that will be asked for next."""
+        """Begin to read items that will be asked for next, if they are not on this machine."""
+        if self._fully_initialized and self._remote:
+            self._remote.read_ahead(self._range(int(index)) for index in indices)
 
-    def keep_present(self, items: list[dict], where: str) -> list[dict]:
-        """Return the items whose images are there, the others counted in a warning; refuse a split without.
-
-        ``where`` says where to get the images. ``num_listed`` and ``num_missing`` keep the counts.
-        """
-        present = [item for item in items if os.path.isfile(item['img_path'])]
-        self.num_listed, self.num_missing = len(items), len(items) - len(present)
-        if not present:
-            raise MissingFileError(f'none of the {len(items)} images of the {self.split} split is below '
-                                   f'{self.data_root}. {where}')
-        if self.num_missing:
-            print_log(f'{type(self).__name__}, {self.split}: {self.num_missing} of {self.num_listed} images '
-                      'are not there and are left out', 'current', logging.WARNING)
-        return present
-
-
-def check_split(split: str, accepted: Sequence[str]) -> str:
-    """Return the name of a split if it is an accepted one."""
-    if split not in accepted:
-        raise InputError(f'split must be one of {", ".join(accepted)}, got {split!r}')
-    return split
+    def _range(self, place: int) -> tuple[str, int, int | None]:
+        """Return the file of an item, its first byte there, and its length, None for the whole file."""
+        raise NotImplementedError
 
 
 class ArrayDataset(FileDataset):
@@ -74,7 +53,6 @@ class ArrayDataset(FileDataset):
     ``read``.
     """
 
-    IS_SERIALIZED = False
     ROWS = ('labels',)
 
     def read(self) -> None:

@@ -2,14 +2,15 @@
 
 import hashlib
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import force_full_init
 
-from mmsimclr.datasets.base import ArrayDataset, check_split
-from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.datasets.base import ArrayDataset
+from mmsimclr.errors import InputError, MissingFileError, UserError, check_choice, check_int
 from mmsimclr.files.unpickling import unpickle_arrays
 from mmsimclr.registry import DATASETS
 
@@ -43,6 +44,13 @@ BATCHES = {
         Batch('test_batch', 10000, '803d5f7f4d78ea53de84dbe85f74fb6d', '40351d587109b95175f43aff81a1287e'),
     ),
 }
+
+
+def versions_in(root: Path, batches: Sequence[Batch]) -> Iterator[tuple[Path, str]]:
+    """Yield folder and suffix of each official version that has a file of these batches in ``root``."""
+    for inner, suffix in ((BINARY_FOLDER, '.bin'), (PICKLE_FOLDER, ''), ('', '.bin'), ('', '')):
+        if any((root / inner / f'{batch.name}{suffix}').is_file() for batch in batches):
+            yield root / inner, suffix
 
 
 def read_batch(path: Path, batch: Batch) -> np.ndarray:
@@ -98,12 +106,9 @@ class CIFAR10(ArrayDataset):
 
     def __init__(self, data_root: str = 'data/cifar10', split: str = 'train', num_images: int | None = None,
                  **kwargs) -> None:
-        self.split = check_split(split, tuple(BATCHES))
+        self.split = check_choice(split, 'split', BATCHES)
         available = sum(batch.num_images for batch in BATCHES[split])
-        if num_images is not None and not 1 <= num_images <= available:
-            raise InputError(f'num_images must be from 1 to {available} for the {split} split (None for '
-                             f'all), got {num_images}')
-        self.num_images = num_images
+        self.num_images = None if num_images is None else check_int(num_images, 'num_images', 1, available)
         self.images, self.labels = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
         super().__init__(data_root, **kwargs)
 
@@ -111,11 +116,8 @@ class CIFAR10(ArrayDataset):
         """Read and verify the batches of the first version of which a file is there."""
         root, batches = Path(self.data_root), BATCHES[self.split]
         mend = f'python tools/prepare_data/cifar10.py --data-root {shlex.quote(self.data_root)}'
-        versions = ((BINARY_FOLDER, '.bin'), (PICKLE_FOLDER, ''), ('', '.bin'), ('', ''))
-        for folder, suffix in ((root / inner, suffix) for inner, suffix in versions):
-            if any((folder / f'{batch.name}{suffix}').is_file() for batch in batches):
-                break
-        else:
+        folder, suffix = next(versions_in(root, batches), (None, ''))
+        if folder is None:
             first, state = batches[0].name, 'holds' if root.is_dir() else 'does not exist, so there is'
             raise MissingFileError(
                 f'No CIFAR-10 {self.split} split: data_root {root.absolute()} {state} neither '

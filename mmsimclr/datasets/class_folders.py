@@ -4,9 +4,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from mmsimclr.datasets.base import FileDataset, check_split
+from mmsimclr.datasets.base import FileDataset
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError, MissingFileError, check_choice
 from mmsimclr.registry import DATASETS
 
 
@@ -29,7 +29,7 @@ class ClassFolders(FileDataset):
 
     def __init__(self, data_root: str, split: str, held_out_share: float = 0.2, split_seed: int = 0,
                  **kwargs) -> None:
-        self.split, self.split_seed = check_split(split, ('train', 'val')), split_seed
+        self.split, self.split_seed = check_choice(split, 'split', ('train', 'val')), split_seed
         if not 0 < held_out_share < 1:
             raise InputError(f'held_out_share must be > 0 and < 1, got {held_out_share}')
         self.held_out_share = held_out_share

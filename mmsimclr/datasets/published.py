@@ -1,15 +1,17 @@
 """Published datasets in the layouts of their releases, and images with identities, as of Market-1501."""
 
+import logging
 import os
 import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from mmengine.logging import print_log
 
-from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES
-from mmsimclr.datasets.base import FileDataset, check_split
+from mmsimclr.datasets.annotations import MAX_ANNOTATION_BYTES, require_files
+from mmsimclr.datasets.base import FileDataset
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.errors import InputError, MissingFileError, check_choice, check_int
 from mmsimclr.files import read_csv, read_json, read_text, read_xml
 from mmsimclr.registry import DATASETS
 
@@ -33,9 +35,10 @@ class PublishedDataset(FileDataset):
 
     SPLITS: tuple[str, ...] = ('train', 'test')
     WHERE = ''                                              # to get the files, and how to lay them out
+    num_missing = 0                                         # images that are left out
 
     def __init__(self, data_root: str, split: str | None = None, **kwargs) -> None:
-        self.split = check_split(split or self.SPLITS[0], self.SPLITS)
+        self.split = check_choice(split or self.SPLITS[0], 'split', self.SPLITS)
         super().__init__(data_root, **kwargs)
 
     def place(self, *parts: str) -> Path:
@@ -44,6 +47,18 @@ class PublishedDataset(FileDataset):
         if not path.exists():
             raise MissingFileError(f'no {path.absolute()}. {self.WHERE}')
         return path
+
+    def keep_present(self, items: list[dict]) -> list[dict]:
+        """Return the items whose images are there, the others counted in a warning; at least one must be."""
+        present = [item for item in items if os.path.isfile(item['img_path'])]
+        if not present:
+            raise MissingFileError(f'none of the {len(items)} images of the {self.split} split is below '
+                                   f'{self.data_root}. {self.WHERE}')
+        self.num_missing = len(items) - len(present)
+        if self.num_missing:
+            print_log(f'{type(self).__name__}, {self.split}: {self.num_missing} of {len(items)} images are '
+                      'not there and are left out', 'current', logging.WARNING)
+        return present
 
 
 @DATASETS.register_module()
@@ -78,8 +93,7 @@ class Birdsnap(PublishedDataset):
         folders = [Path(self.data_root, *parts) for parts in (('images',), ('download', 'images'))]
         folder = next(filter(Path.is_dir, folders), folders[0])
         return self.keep_present([dict(img_path=str(folder / path), gt_label=labels[number])
-                                  for path, number in images if (path in test) == (self.split == 'test')],
-                                 self.WHERE)
+                                  for path, number in images if (path in test) == (self.split == 'test')])
 
     def _columns(self, name: str, *columns: str) -> list[tuple[str, ...]]:
         rows = read_csv(self.place(name), f'a table separated by tabs. {self.WHERE}', columns, delimiter='\t')
@@ -105,9 +119,7 @@ class Caltech101(PublishedDataset):
 
     def __init__(self, data_root: str, split: str = 'train', num_train: int = 30, seed: int = 0,
                  **kwargs) -> None:
-        if num_train < 1:
-            raise InputError(f'num_train must be >= 1, got {num_train} (30 is usual)')
-        self.num_train, self.seed = num_train, seed
+        self.num_train, self.seed = check_int(num_train, 'num_train'), seed
         super().__init__(data_root, split, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -184,8 +196,7 @@ class Places205(PublishedDataset):
         root = Path(self.data_root)
         listed = read_places205_list(root / PLACES205_LIST.format(split=self.split))
         items = [dict(img_path=str(root / PLACES205_IMAGES / path), gt_label=label) for path, label in listed]
-        self.num_listed, self.num_missing = len(items), 0
-        return self.keep_present(items, self.WHERE) if self.allow_missing else items
+        return self.keep_present(items) if self.allow_missing else items
 
 
 def read_places205_list(path: Path) -> list[tuple[str, int]]:
@@ -225,17 +236,12 @@ class VOCMultiLabel(PublishedDataset):
         names = [line.split()[0] for line in read_text(path, 'a list of images').splitlines() if line.strip()]
         if not names:
             raise InputError(f'{path} lists no images. {self.WHERE}')
-        pairs = zip(self._files('JPEGImages', names, 'jpg'), self._files('Annotations', names, 'xml'),
-                    strict=True)
-        return [dict(img_path=image, gt_label=self._label(annotation)) for image, annotation in pairs]
-
-    def _files(self, folder: str, names: list[str], extension: str) -> list[str]:
-        """Return the paths of a file for each image; all of them are there."""
-        paths = [os.path.join(self.data_root, folder, f'{name}.{extension}') for name in names]
-        if missing := [path for path in paths if not os.path.isfile(path)]:
-            raise MissingFileError(f'{len(missing)} of the {len(paths)} files of the {self.split} split in '
-                                   f'{folder} are missing, among them {missing[0]}. {self.WHERE}')
-        return paths
+        images = [os.path.join(self.data_root, 'JPEGImages', f'{name}.jpg') for name in names]
+        annotations = [os.path.join(self.data_root, 'Annotations', f'{name}.xml') for name in names]
+        for paths in (images, annotations):
+            require_files(paths, f'files of the {self.split} split', self.WHERE)
+        return [dict(img_path=image, gt_label=self._label(annotation))
+                for image, annotation in zip(images, annotations, strict=True)]
 
     def _label(self, path: str) -> list[int]:
         classes = self.metainfo['classes']

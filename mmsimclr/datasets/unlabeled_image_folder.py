@@ -4,7 +4,8 @@ import errno
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 
-from mmsimclr.datasets.base import FileDataset, check_split
-from mmsimclr.errors import InputError, MachineError, MissingFileError
-from mmsimclr.files import RemoteFolder, is_raster, is_remote, open_regular, opened_image
+from mmsimclr.datasets.base import FileDataset
+from mmsimclr.errors import InputError, MachineError, MissingFileError, check_choice, check_int
+from mmsimclr.files import RemoteFolder, is_raster, open_regular, opened_image
 from mmsimclr.registry import DATASETS
 
 DEFAULT_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff', '.gif')
@@ -25,7 +26,7 @@ MIN_HELD_OUT = 16
 NUM_PROBED = 256  # Almost always the first one will do.
 
 
-def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -> list[bytes]:
+def find_images(root: Path, extensions: Sequence[str]) -> list[bytes]:
     """List the images below a folder: paths relative to it as the file system spells them, sorted.
 
     Links are followed, but no folder is visited twice. Names that begin with a dot are passed over, and so
@@ -39,7 +40,7 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     endings = tuple(os.fsencode(extension) for extension in extensions)
     images: list[bytes] = []
     arrays: list[bytes] = []
-    num_hidden = num_folders = 0
+    num_hidden = 0
     others: Counter[bytes] = Counter()
     visited = set()
     pending = [b'']
@@ -65,18 +66,15 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
                 else:
                     others[ending := os.path.splitext(entry.name)[1].lower()] += 1
                     arrays += [path] if ending in ARRAY_EXTENSIONS else []
-        num_folders += len(below)
-        if recursive:
-            # Sorted, because of two links to one folder the first one visited counts.
-            pending.extend(sorted(below, reverse=True))
+        # Sorted, because of two links to one folder the first one visited counts.
+        pending.extend(sorted(below, reverse=True))
     if not images and tuple(extensions) == DEFAULT_EXTENSIONS:
         images, others = arrays, Counter({key: others[key] for key in others if key not in ARRAY_EXTENSIONS})
     if not images:
-        depth = (f'in it and the {len(visited) - 1} folders below' if recursive else
-                 f'in it, not in the {num_folders} folders below (recursive=False)')
         raise MissingFileError(
             f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)} (upper or lower '
-            f'case) {depth}; seen: {others.total()} other files, {num_hidden} hidden entries')
+            f'case) in it and the {len(visited) - 1} folders below; seen: {others.total()} other files, '
+            f'{num_hidden} hidden entries')
     if others:
         seen = ', '.join(f'{os.fsdecode(ending) or "without ending"} {count}'
                          for ending, count in others.most_common(5))
@@ -85,7 +83,7 @@ def find_images(root: Path, extensions: Sequence[str], recursive: bool = True) -
     return sorted(images)
 
 
-def find_remote_images(folder: RemoteFolder, extensions: Sequence[str], recursive: bool) -> list[bytes]:
+def find_remote_images(folder: RemoteFolder, extensions: Sequence[str]) -> list[bytes]:
     """List the images below an address as :func:`find_images` does; ``files.txt`` names a web server's."""
     if folder.address.startswith('http'):
         names = folder.read(LIST_NAME).decode().splitlines()
@@ -95,7 +93,7 @@ def find_remote_images(folder: RemoteFolder, extensions: Sequence[str], recursiv
         names = list(sizes)
     names = [name.removeprefix('./') for name in names]
     images = sorted(name.encode() for name in names if name.lower().endswith(tuple(extensions)) and not any(
-        part.startswith('.') for part in name.split('/')) and (recursive or '/' not in name))
+        part.startswith('.') for part in name.split('/')))
     if not images:
         raise MissingFileError(f'no images at {folder.address}: looked for {", ".join(extensions)} among '
                                f'{len(names)} files')
@@ -128,9 +126,20 @@ def is_image(path: str | bytes) -> bool:
         return False
 
 
-def is_held_out(name: bytes, share: float) -> bool:
-    """Whether an image is one of the held-out ones, which its name alone decides."""
-    return int.from_bytes(hashlib.sha256(name).digest()[:8], 'big') < share * 2**64
+def check_part(split: str, held_out_share: float) -> tuple[str, float]:
+    """Return the arguments that say which part of the images is wanted, if they can be met."""
+    if not 0 < held_out_share < 1:
+        raise InputError(f'held_out_share must be > 0 and < 1, got {held_out_share}')
+    return check_choice(split, 'split', ('all', 'train', 'held_out')), held_out_share
+
+
+def in_part(names: Iterable[bytes], split: str, held_out_share: float) -> np.ndarray:
+    """Return which images are in 'train' or 'held_out', bool [N]; an image's name alone decides."""
+    held_out = np.array([int.from_bytes(hashlib.sha256(name).digest()[:8], 'big') < held_out_share * 2**64
+                         for name in names])
+    if held_out.sum() < MIN_HELD_OUT:
+        held_out[:] = False
+    return held_out == (split == 'held_out')
 
 
 @DATASETS.register_module()
@@ -144,7 +153,6 @@ class UnlabeledImageFolder(FileDataset):
         data_root: The folder, or an address (see :class:`mmsimclr.files.RemoteFolder`). A web server must
             have ``files.txt`` there, one name on each line (``find . -type f > files.txt``).
         extensions: Endings of the files to take, upper or lower case alike.
-        recursive: Whether to look into the folders below ``data_root`` too.
         max_images: Take only so many images, evenly spaced over the order. ``indices`` count after it.
         split: 'all' images, or 'train' without the 'held_out' ones. A hash of an image's path below
             ``data_root`` decides, so that it stays where it is when others are added or the folder is moved.
@@ -163,35 +171,27 @@ class UnlabeledImageFolder(FileDataset):
         torch.Size([3, 32, 32])
     """
 
-    def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS, recursive: bool = True,
+    def __init__(self, data_root: str, extensions: Sequence[str] = DEFAULT_EXTENSIONS,
                  max_images: int | None = None, split: str = 'all', held_out_share: float = 0.05,
                  **kwargs) -> None:
-        if max_images is not None and max_images < 1:
-            raise InputError(f'max_images must be >= 1 (None for all), got {max_images}')
         if isinstance(extensions, str) or not extensions:
             raise InputError(f"extensions must be a list such as ['.jpg'], got {extensions!r}")
         if not str(data_root):
             raise InputError("data_root must be the path of a folder with images, got ''")
         self.extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in extensions)
-        if not 0 < held_out_share < 1:
-            raise InputError(f'held_out_share must be > 0 and < 1, got {held_out_share}')
-        self.split, self.held_out_share = check_split(split, ('all', 'train', 'held_out')), held_out_share
-        self.recursive, self.max_images = recursive, max_images
+        self.split, self.held_out_share = check_part(split, held_out_share)
+        self.max_images = None if max_images is None else check_int(max_images, 'max_images')
         super().__init__(data_root, **kwargs)
 
     def full_init(self) -> None:
         if self._fully_initialized:
             return
-        self._remote = RemoteFolder(self.data_root) if is_remote(self.data_root) else None
         if self._remote:
-            paths = find_remote_images(self._remote, self.extensions, self.recursive)
+            paths = find_remote_images(self._remote, self.extensions)
         else:
-            paths = find_images(Path(self.data_root), self.extensions, self.recursive)
+            paths = find_images(Path(self.data_root), self.extensions)
         if self.split != 'all':
-            held_out = {path for path in paths if is_held_out(path, self.held_out_share)}
-            if len(held_out) < MIN_HELD_OUT:
-                held_out = set()
-            paths = [path for path in paths if (self.split == 'held_out') == (path in held_out)]
+            paths = list(compress(paths, in_part(paths, self.split, self.held_out_share)))
         if self.max_images is not None and self.max_images < len(paths):
             paths = [paths[i * len(paths) // self.max_images] for i in range(self.max_images)]
         self.data_bytes, self.data_address = _pack(paths)
@@ -209,10 +209,8 @@ class UnlabeledImageFolder(FileDataset):
                 'sample_idx': idx if idx >= 0 else len(self) + idx}
         return {**item, 'img': self._remote.read(name)} if self._remote else item
 
-    def expect(self, indices: Sequence[int]) -> None:
-        """Begin to read what is not on this machine."""
-        if self._fully_initialized and self._remote:
-            self._remote.read_ahead((os.fsdecode(self._relative_path(int(idx))), 0, None) for idx in indices)
+    def _range(self, place: int) -> tuple[str, int, None]:
+        return os.fsdecode(self._relative_path(place)), 0, None
 
     def __getitem__(self, idx: int) -> Any:
         """Return image ``idx`` after the pipeline; an unreadable one raises ``OSError``."""

@@ -16,14 +16,13 @@ from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 from numpy import ndarray
 
-from mmsimclr.datasets.base import ArrayDataset, check_split
-from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, MIN_HELD_OUT, is_held_out
+from mmsimclr.datasets.base import ArrayDataset
+from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, check_part, in_part
 from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.files import (
     MAX_IMAGE_BYTES,
     RemoteFolder,
     atomic_writer,
-    is_remote,
     open_regular,
     read_npz,
     read_text,
@@ -212,23 +211,20 @@ class WebDatasetShards(ArrayDataset):
     ROWS = ('shards', 'offsets', 'lengths', 'labels')
 
     def __init__(self, data_root: str, split: str = 'all', held_out_share: float = 0.05, **kwargs) -> None:
-        self.split, self.held_out_share = check_split(split, ('all', 'train', 'held_out')), held_out_share
+        self.split, self.held_out_share = check_part(split, held_out_share)
         super().__init__(data_root, **kwargs)
 
     def read(self) -> None:
         root = Path(self.data_root)
-        self._remote = RemoteFolder(self.data_root) if is_remote(self.data_root) else None
         index = read_remote_index(self._remote) if self._remote else read_index(root)
         self.names, self._files = index.names, {}
-        for name in self.ROWS:
-            setattr(self, name, getattr(index, name))
+        chosen = slice(None)
         if self.split != 'all':
-            held_out = np.array([is_held_out(f'{index.names[shard]}/{offset}'.encode(), self.held_out_share)
-                                 for shard, offset in zip(index.shards, index.offsets, strict=True)])
-            if held_out.sum() < MIN_HELD_OUT:
-                held_out[:] = False
-            for name in self.ROWS:
-                setattr(self, name, getattr(self, name)[held_out == (self.split == 'held_out')])
+            places = (f'{index.names[shard]}/{offset}'.encode()
+                      for shard, offset in zip(index.shards, index.offsets, strict=True))
+            chosen = in_part(places, self.split, self.held_out_share)
+        for name in self.ROWS:
+            setattr(self, name, getattr(index, name)[chosen])
         text = None
         if self._remote:
             with suppress(MissingFileError):
@@ -241,13 +237,7 @@ class WebDatasetShards(ArrayDataset):
     def __getstate__(self) -> dict:
         return {**vars(self), '_files': {}}                     # another process opens its own
 
-    def expect(self, indices: Sequence[int]) -> None:
-        """Begin to read what is not on this machine."""
-        if self._fully_initialized and self._remote:
-            self._remote.read_ahead(map(self._range, map(int, indices)))
-
     def _range(self, place: int) -> tuple[str, int, int]:
-        """Return the shard, first byte and length of an image with its header."""
         return (self.names[self.shards[place]], int(self.offsets[place]) - TAR_BLOCK,
                 TAR_BLOCK + int(self.lengths[place]))
 

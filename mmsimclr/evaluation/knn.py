@@ -15,11 +15,12 @@ from mmsimclr.errors import InputError
 
 @torch.no_grad()
 def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, k: int,
-                       query_chunk: int = 1024, bank_chunk: int = 16384,
+                       query_chunk: int = 1024, bank_chunk: int | None = None,
                        device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
     """Return the features of a bank that are nearest to each query, by cosine.
 
-    At most query_chunk x bank_chunk similarities are in memory; a memory-mapped array is read piece by piece.
+    A memory-mapped bank is read in pieces of ``bank_chunk`` rows: by default 65,536 where faiss compares,
+    which keeps no similarities, else 16,384, of which query_chunk x bank_chunk similarities are in memory.
     Queries, float [Q, D], and bank, float [B, D], need not be unit norm. ValueError if one is not finite.
 
     Returns:
@@ -28,6 +29,7 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
     """
     device = device or (bank.device if isinstance(bank, Tensor) else 'cpu')
     k = min(k, len(bank))
+    bank_chunk = bank_chunk or (65536 if faiss() and torch.device(device).type == 'cpu' else 16384)
     # The bank is read once, so it is the outer loop; the best so far of all queries are small.
     best = torch.full((len(queries), k), -torch.inf)
     rows = torch.zeros(len(queries), k, dtype=torch.int64)
@@ -36,6 +38,9 @@ def nearest_neighbours(queries: Tensor | np.ndarray, bank: Tensor | np.ndarray, 
         for first in range(0, len(queries), query_chunk):
             chunk = slice(first, first + query_chunk)
             similarity, order = _nearest_of_part(_unit(queries[chunk], device), part, min(k, len(part)))
+            if len(part) == len(bank):
+                best[chunk], rows[chunk] = similarity.cpu(), order.cpu()
+                continue
             # The earlier rows go first, so that equals stay in the bank's order.
             merged = torch.cat([best[chunk].to(device), similarity], dim=1)
             merged_rows = torch.cat([rows[chunk].to(device), order + start], dim=1)
@@ -53,13 +58,16 @@ def _nearest_of_part(queries: Tensor, part: Tensor, k: int) -> tuple[Tensor, Ten
     """Return the k largest similarities of unit rows, float [q, k], and the places of these in the part."""
     similarity = order = None
     cut = torch.ones(len(queries), dtype=torch.bool)
-    if (library := faiss()) and part.device.type == 'cpu' and part.isfinite().all() and \
-            queries.isfinite().all():
+    # Of unit rows a sum is finite, unless one of their numbers is not.
+    if (library := faiss()) and part.device.type == 'cpu' and part.sum().isfinite() and \
+            queries.sum().isfinite():
         found, places = library.knn(queries.numpy(), part.numpy(), min(k + 1, len(part)),
                                     metric=library.METRIC_INNER_PRODUCT)
         # It orders equals as it likes, as topk does.
-        by_value = np.lexsort((places, -found), axis=1)
-        found, places = (torch.from_numpy(np.take_along_axis(each, by_value, 1)) for each in (found, places))
+        tied = (found[:, 1:] == found[:, :-1]).any(axis=1)
+        by_value = np.lexsort((places[tied], -found[tied]), axis=1)
+        places[tied] = np.take_along_axis(places[tied], by_value, 1)
+        found, places = torch.from_numpy(found), torch.from_numpy(places)
         cut = (found[:, k - 1] == found[:, -1]) & (len(part) > k)
         similarity, order = found[:, :k].contiguous(), places[:, :k].contiguous()
     if cut.any():

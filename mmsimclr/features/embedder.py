@@ -22,9 +22,8 @@ from mmsimclr.errors import InputError, InputTypeError
 from mmsimclr.features.fingerprint import settings_sha256, weights_sha256
 from mmsimclr.features.images import preparation_for
 from mmsimclr.features.store import decisive_settings
-from mmsimclr.models import ViewPreprocessor
+from mmsimclr.models import ViewPreprocessor, pool_feature
 from mmsimclr.models.backbones.resnet import STAGE_INDICES
-from mmsimclr.models.heads.feature_pooling import pool_feature
 
 NOT_FINITE = 'the weights of the encoder are damaged, or the images are not scaled as it expects'
 STAGES = tuple(STAGE_INDICES)

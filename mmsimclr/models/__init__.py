@@ -6,9 +6,8 @@ from .backbones.downstream_resnet import DownstreamResNet, Stage4Head, StageMaps
 from .backbones.resnet import ResNet
 from .backbones.timm_encoder import TimmEncoder
 from .heads.contrastive_head import ContrastiveHead
-from .heads.feature_pooling import POOLED_FEATURES, pool_feature, pooled_side
 from .heads.knn_classifier import KNNClassifier
-from .heads.linear_head import LinearHead
+from .heads.linear_head import POOLED_FEATURES, LinearHead, pool_feature, pooled_side
 from .losses.nt_xent_loss import NTXentLoss, contrastive_metrics, nt_xent_loss
 from .losses.pair_losses import MarginTripletLoss, NTLogisticLoss
 from .necks.nonlinear_neck import NonLinearNeck

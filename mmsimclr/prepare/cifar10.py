@@ -1,6 +1,5 @@
 """CIFAR-10 from a folder, an archive or the official address, verified, in the official binary layout."""
 
-import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from mmsimclr.files import DownloadError, ProgressLine, atomic_writer, download,
 OFFICIAL_URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 OFFICIAL_MD5 = 'c32a1d4ab5d03f1284b67883e8d87530'
 OFFICIAL_BYTES = 170_052_171
-SUFFIXES = '.bin', ''                           # of the binary and of the pickled batches
 Report = Callable[[str], None]
 
 
@@ -79,7 +77,7 @@ def _take_from(location: Path, folder: Path, report: Report) -> None:
         with tempfile.TemporaryDirectory(prefix='.unpacked-', dir=folder.parent) as temporary:
             try:
                 unpack(location, Path(temporary),
-                       [f'{batch.name}{suffix}' for batch in _batches() for suffix in SUFFIXES])
+                       [f'{batch.name}{suffix}' for batch in _batches() for suffix in ('.bin', '')])
                 return _take_from(Path(temporary), folder, report)
             except (OSError, ValueError) as error:
                 if getattr(error, 'errno', None) is not None:
@@ -91,19 +89,16 @@ def _take_from(location: Path, folder: Path, report: Report) -> None:
         raise MissingFileError(f"{location} does not exist. A source is a folder, a tar archive, 'official' "
                                "or 'auto'")
     failures = []
-    folders = '', official.BINARY_FOLDER, official.PICKLE_FOLDER
-    for inner, suffix in itertools.product(folders, SUFFIXES):
-        place = location / inner
-        if any((place / f'{batch.name}{suffix}').is_file() for batch in _batches()):
-            try:
-                for batch in _wanted_batches(folder):
-                    records = official.read_batch(place / f'{batch.name}{suffix}', batch)
-                    with atomic_writer(folder / f'{batch.name}.bin') as file:
-                        file.write(records)
-                    report(f'{batch.name}.bin: md5 {batch.binary_md5}, the official one')
-                return
-            except (OSError, ValueError) as error:
-                failures.append(error)
+    for place, suffix in official.versions_in(location, _batches()):
+        try:
+            for batch in _wanted_batches(folder):
+                records = official.read_batch(place / f'{batch.name}{suffix}', batch)
+                with atomic_writer(folder / f'{batch.name}.bin') as file:
+                    file.write(records)
+                report(f'{batch.name}.bin: md5 {batch.binary_md5}, the official one')
+            return
+        except (OSError, ValueError) as error:
+            failures.append(error)
     for archive in sorted([*location.glob('*cifar*.tar.gz'), *location.glob('*cifar*.tgz')]):
         try:
             report(f'unpacking {archive}')
@@ -116,8 +111,8 @@ def _take_from(location: Path, folder: Path, report: Report) -> None:
         raise InputError('; '.join(map(str, failures)))
     raise MissingFileError(
         f'{location} holds no CIFAR-10: looked for data_batch_1.bin (binary version) and data_batch_1 '
-        f'(pickle version), there and in {" and ".join(folders[1:])}, and for archives named '
-        '*cifar*.tar.gz or *cifar*.tgz')
+        f'(pickle version), there and in {official.BINARY_FOLDER} and {official.PICKLE_FOLDER}, '
+        'and for archives named *cifar*.tar.gz or *cifar*.tgz')
 
 
 def _batches() -> list[official.Batch]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmsimclr.datasets.unlabeled_image_folder import DEFAULT_EXTENSIONS, find_images, is_image
 from mmsimclr.datasets.webdataset_shards import CLASSES_NAME, ShardIndex, scan_shards
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_int
 
 # An image's source, its key and its class (None where classes are not wanted).
 _Planned = tuple[Path, str, int | None]
@@ -29,8 +29,7 @@ def write_shards(source: Path, out: Path, images_per_shard: int = 10_000, labels
     10,000 photographs of ImageNet take about 1.1 GB. ValueError if an image cannot be opened or lies in no
     class folder, or a shard is there that this call would not write.
     """
-    if images_per_shard < 1:
-        raise InputError(f'images_per_shard must be >= 1, got {images_per_shard}')
+    check_int(images_per_shard, 'images_per_shard')
     paths = [Path(os.fsdecode(path)) for path in find_images(source, DEFAULT_EXTENSIONS)]
     loose = [path for path in paths if len(path.parts) < 2]
     if labels and loose:

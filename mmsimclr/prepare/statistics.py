@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,11 @@ class ChannelValues:
         """Standard deviation of each channel."""
         return np.sqrt(self.squares / self.num_values)
 
-    def percentiles(self, percents: Sequence[float] = PERCENTS) -> ndarray:
-        """Return the values below which so many percent of a channel lie, [P, C]; of floats within 0.4 %."""
+    def percentiles(self) -> ndarray:
+        """Return the values below which ``PERCENTS`` of a channel lie, [P, C]; of floats within 0.4 %."""
         below = self.histogram.cumsum(axis=1)
         found = [[np.searchsorted(row, max(1, math.ceil(percent / 100 * row[-1]))) for row in below]
-                 for percent in percents]
+                 for percent in PERCENTS]
         return np.clip(values_of(np.array(found), self.dtype), self.lowest, self.highest)
 
 
@@ -129,7 +128,7 @@ class FolderStatistics:
 
 
 def folder_statistics(folder: str | Path, out: str | Path, workers: int | None = None,
-                      progress: Callable[[int, int], None] | None = None) -> FolderStatistics:
+                      progress: Callable[[int, int], None] = lambda done, total: None) -> FolderStatistics:
     """Read every image below a folder, on all cores, and return what there is.
 
     An interrupted pass goes on from where it was, by the file ``OUT.partial.npz``, if the folder still has
@@ -151,8 +150,7 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     saved = time.monotonic()
     try:
         for part in _results(chunks, min(workers or num_usable_cores(), len(chunks))):
-            if progress is not None:
-                progress(done, len(paths))
+            progress(done, len(paths))
             found.add(part)
             done = min(done + CHUNK, len(paths))
             if time.monotonic() - saved >= SAVE_S:
@@ -161,8 +159,7 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     except BaseException:
         _write_partial(partial, found, done, listed)
         raise
-    if progress is not None:
-        progress(done, len(paths))
+    progress(done, len(paths))
     partial.unlink(missing_ok=True)
     return found
 
@@ -172,14 +169,7 @@ def _results(chunks: list[list[str]], workers: int) -> Iterator[FolderStatistics
         yield from map(_of_files, chunks)
         return
     with ProcessPoolExecutor(workers, get_context('fork')) as pool:           # as loaders do
-        rest = iter(chunks)
-        waiting = [pool.submit(_of_files, chunk) for chunk in islice(rest, 2 * workers)]
-        try:
-            while waiting:
-                yield waiting.pop(0).result()
-                waiting += [pool.submit(_of_files, chunk) for chunk in islice(rest, 1)]
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from pool.map(_of_files, chunks)
 
 
 def _of_files(paths: Sequence[str]) -> FolderStatistics:

@@ -30,7 +30,7 @@ from mmsimclr.transforms import (
     PackViews,
     SimCLRView,
 )
-from mmsimclr.transforms.batch.operators import OPERATIONS
+from mmsimclr.transforms.operators import OPERATORS
 
 PLACES_OF_VIEWS = ('loader', 'device')
 # A batch that finds no room in /dev/shm is lost without a word, and torch would wait for it forever.
@@ -144,7 +144,7 @@ def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
             num_views, = num_views
         policy, *operators = steps or (None,)
         if is_of_type(policy, SimCLRView) and isinstance(num_views, int) and all(
-                any(is_of_type(step, kind) for kind in OPERATIONS) for step in operators):
+                any(is_of_type(step, kind) for kind in OPERATORS) for step in operators):
             policy = {name: value for name, value in policy.items() if name != 'type'}
             if operators:
                 policy['operators'] = operators
@@ -153,7 +153,7 @@ def _split_pipeline(pipeline: list) -> tuple[list, int, dict]:
                        for step in reading]
             return reading, num_views, policy
     raise ConfigError("views='device' needs a pipeline that ends in MultiView of one SimCLRView (for all "
-                      f'views; after it {", ".join(kind.__name__ for kind in OPERATIONS)} may come) and '
+                      f'views; after it {", ".join(kind.__name__ for kind in OPERATORS)} may come) and '
                       "PackViews; make other views in the loader (views='loader')")
 
 

@@ -1,9 +1,4 @@
-"""One image on the CPU: reading, random views, packing.
-
-RGB uint8 H×W×3 throughout, or, of :class:`LoadChannels`, float32 H×W×C.
-
-In the workers of a data loader call ``cv2.setNumThreads(0)``: OpenCV's own threads do not pay at this size.
-"""
+"""One image on the CPU: reading, random views, packing."""
 
 from .base import Transform
 from .batch.device_views import DeviceViews, PackForDevice
@@ -23,6 +18,6 @@ from .crop import RandomHorizontalFlip, RandomResizedCrop, resized_crop
 from .format import PackImage, PackViews, image_to_tensor
 from .load import ImageReadError, LoadImage, LoadImageForCrops, decode_image, read_image
 from .operators import ChannelDropout, ChannelJitter, Cutout, GaussianNoise, Rotate90, Sobel
-from .policy import AutoAugment, SimCLRView, simclr_view
+from .policy import AutoAugment, SimCLRView
 from .resize import CenterCrop, Resize, ResizeShortSide, resize
 from .views import MultiView, RandomView, sample_seed, simclr_views

@@ -6,8 +6,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from mmsimclr.errors import InputError, InputTypeError, did_you_mean
+from mmsimclr.errors import InputError, InputTypeError, check_int
 
 
 class Transform:
@@ -55,6 +57,11 @@ def check_image(img: Any, owner: str, needs_rgb: bool = False) -> np.ndarray:
     raise InputTypeError(f'{owner}: img must be an RGB uint8 array of shape H×W×3{accepted}, got {got}')
 
 
+def on_device(values: np.ndarray, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return values of the CPU beside ``like``, as its type unless another is given, without waiting."""
+    return torch.from_numpy(values).to(dtype or like.dtype).to(like.device, non_blocking=True)
+
+
 def check_probability(value: float, name: str) -> float:
     """Return a probability as a float."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
@@ -72,23 +79,6 @@ def check_range(value: Sequence[float], name: str, low: float = 0.0, high: float
         raise InputError(f'{name} must be a pair (smallest, largest) within {"]" if open_low else "["}'
                          f'{low:g}, {high:g}], got {value!r}{hint}')
     return float(pair[0]), float(pair[1])
-
-
-def check_choice(value: str, name: str, accepted: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``accepted``."""
-    accepted = sorted(accepted)
-    if value not in accepted:
-        raise InputError(f'{name} must be one of {", ".join(map(repr, accepted))}, got {value!r}'
-                         + did_you_mean(value, accepted))
-    return value
-
-
-def check_int(value: int, name: str, low: int = 1, high: float = math.inf) -> int:
-    """Return an integer in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
-        accepted = f'>= {low}' if high == math.inf else f'in [{low}, {high}]'
-        raise InputError(f'{name} must be an integer {accepted}, got {value!r}')
-    return int(value)
 
 
 def check_size(value: int | Sequence[int], name: str) -> tuple[int, int]:

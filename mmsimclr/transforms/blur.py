@@ -9,7 +9,7 @@ import numpy as np
 
 from mmsimclr.errors import InputError
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_probability, check_range
 
 #: Beyond three sigmas a Gaussian weighs less than 1 % of its centre.
 TAPS_SIGMAS = 3.0
@@ -19,20 +19,17 @@ TAPS_SIGMAS = 3.0
 class GaussianBlur(ImageTransform):
     """Blur with a sigma uniform in ``sigma``, with probability ``prob``.
 
-    The kernel is at most ``kernel_size`` pixels, an even number counting as the next odd one, or else that
-    fraction of the image's height; the paper has 10 % (23 at 224).
+    The kernel is at most that fraction of the image's height, to the next odd number; the paper has 10 % (23
+    at 224).
 
     Source:
         Chen et al. 2020, appendix A.
     """
 
     def __init__(self, sigma: Sequence[float] = (0.1, 2.0), prob: float = 0.5,
-                 kernel_size: int | None = None, kernel_size_fraction: float = 0.1) -> None:
+                 kernel_size_fraction: float = 0.1) -> None:
         self.sigma = check_range(sigma, 'GaussianBlur.sigma', open_low=True)
         self.prob = check_probability(prob, 'GaussianBlur.prob')
-        if kernel_size is not None:
-            check_int(kernel_size, 'GaussianBlur.kernel_size')
-        self.kernel_size = kernel_size
         if not 0 < kernel_size_fraction <= 1:
             raise InputError('GaussianBlur.kernel_size_fraction must be in ]0, 1], '
                              f'got {kernel_size_fraction!r}')
@@ -45,8 +42,8 @@ class GaussianBlur(ImageTransform):
     def apply(self, img: np.ndarray) -> np.ndarray:
         if random.random() >= self.prob:
             return img
-        kernel_size = self.kernel_size or int(img.shape[0] * self.kernel_size_fraction)
-        return gaussian_blur(img, self.get_params(), kernel_size // 2 * 2 + 1)
+        radius = int(img.shape[0] * self.kernel_size_fraction) // 2
+        return gaussian_blur(img, self.get_params(), 2 * radius + 1)
 
 
 def gaussian_blur(img: np.ndarray, sigma: float, kernel_size: int) -> np.ndarray:

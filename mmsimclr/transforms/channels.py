@@ -1,8 +1,4 @@
-"""Images of any number of channels and any depth of numbers: reading them, and showing them in colours.
-
-Inside of a pipeline they are float32 H×W×C on the scale of 8-bit images: ``value_range`` says which of a
-file's values become 0 and 255, which the model then sees as 0 and 1. Nothing is rounded on the way.
-"""
+"""Images of any number of channels and any depth of numbers: reading them, and showing them in colours."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,14 +10,12 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, MachineError, UserError
+from mmsimclr.errors import InputError, MachineError, UserError, check_choice, check_int
 from mmsimclr.files import KEPT_DTYPES, Raster, decode_raster, picture_values, raster_of
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_choice, check_int
+from mmsimclr.transforms.base import Transform
 from mmsimclr.transforms.load import ImageReadError, read_bytes
 
-#: What shows an image of any range: one in a hundred of its values are darker, one in a hundred brighter.
-SHOWN_RANGE = ('1%', '99%')
 _ACCEPTED = ("a pair of numbers, such as (0, 10000), or of lists with a number for each channel; a pair of "
              "percents of an image's own values, such as ('1%', '99%'); 'dtype', the whole range of a file's "
              "type, 0 to 1 of floats; or 'window', that of a DICOM file")
@@ -44,6 +38,8 @@ def read_raster(path: str | os.PathLike, channels: int | None = None, data: byte
 @TRANSFORMS.register_module()
 class LoadChannels(Transform):
     """Read ``img_path`` into ``img``, float32 [H, W, channels] from 0 to 255; an array ``img`` is scaled so.
+
+    Nothing is rounded, and the model sees 0 and 255 as 0 and 1.
 
     It reads TIFF, also of many bands or pages, compressed and GeoTIFF; PNG of 8 and 16 bits, ``.npy``, DICOM,
     and whatever Pillow reads. Values outside of ``value_range`` are clipped, and ``clipped`` says what share
@@ -181,8 +177,8 @@ def as_rgb(img: ndarray, bands: Sequence[int] | None = None, colormap: str | Non
 
 
 def shown_limits(img: ndarray) -> tuple[ndarray, ndarray] | None:
-    """Return the values of each channel to show as black and white, of what is no 8-bit image; see as_rgb."""
-    if img.dtype == np.uint8:
-        return None
-    low, high = np.percentile(img, [float(end[:-1]) for end in SHOWN_RANGE], axis=(0, 1))
-    return low, high
+    """Return the values of each channel to show as black and white, of what is no 8-bit image; see as_rgb.
+
+    One in a hundred is darker, one in a hundred brighter.
+    """
+    return None if img.dtype == np.uint8 else tuple(np.percentile(img, (1, 99), axis=(0, 1)))

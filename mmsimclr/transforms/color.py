@@ -10,9 +10,9 @@ from numbers import Real
 import cv2
 import numpy as np
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice, check_int
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_choice, check_int, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_probability, check_range
 
 # ITU-R BT.601, to the four digits that torchvision and TensorFlow use.
 _LUMA = (0.2989, 0.587, 0.114)
@@ -32,59 +32,39 @@ def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.nd
     Brightness multiplies, contrast blends with the mean grey of the image, saturation with the grey image.
     The three are composed and applied together where nothing is clipped between. Others: :data:`OPERATIONS`.
     """
-    group = None
+    group = mean = None                                 # the map not yet applied, and the mean grey of img
     for name, factor in factors:
-        if name in ('brightness', 'contrast', 'saturation'):
-            group = group or _AffineGroup(img)
-            getattr(group, name)(factor)
-            if factor > 1:
-                img, group = group.apply(), None
+        if name not in ('brightness', 'contrast', 'saturation'):
+            img, group, mean = OPERATIONS[name](_applied(img, group), factor), None, None
+            continue
+        a, b, c = group or (1.0, 0.0, 0.0)
+        if name == 'saturation':                        # the grey so far is (a + b)·g + c
+            group = a * factor, factor * b + (1 - factor) * (a + b), c
         else:
-            if group:
-                img, group = group.apply(), None
-            img = OPERATIONS[name](img, factor)
-    return group.apply() if group else img
+            group = a * factor, b * factor, c * factor
+        if name == 'contrast':
+            if mean is None:
+                red, green, blue = (weight * total for weight, total in zip(
+                    GREY_WEIGHTS, cv2.sumElems(img)[:3], strict=True))
+                mean = (red + green + blue) / (img.shape[0] * img.shape[1])
+            group = *group[:2], group[2] + (1 - factor) * ((a + b) * mean + c)
+        if factor > 1:
+            img, group, mean = _applied(img, group), None, None
+    return _applied(img, group)
 
 
-class _AffineGroup:
-    """Operations on one image, composed as x -> a·x + b·g(x)·1 + c·1 and not yet applied."""
-
-    def __init__(self, img: np.ndarray) -> None:
-        self.img = img
-        self.a, self.b, self.c = 1.0, 0.0, 0.0
-        self._mean_grey: float | None = None
-
-    def brightness(self, factor: float) -> None:
-        """Append x -> f·x."""
-        self.a *= factor
-        self.b *= factor
-        self.c *= factor
-
-    def contrast(self, factor: float) -> None:
-        """Append x -> f·x + (1 - f)·m, with m the mean grey of the image so far."""
-        if self._mean_grey is None:
-            red, green, blue = (weight * total for weight, total in zip(
-                GREY_WEIGHTS, cv2.sumElems(self.img)[:3], strict=True))
-            self._mean_grey = (red + green + blue) / (self.img.shape[0] * self.img.shape[1])
-        mean = (self.a + self.b) * self._mean_grey + self.c
-        self.brightness(factor)
-        self.c += (1 - factor) * mean
-
-    def saturation(self, factor: float) -> None:
-        """Append x -> f·x + (1 - f)·g(x); g of the image so far is (a + b)·g + c."""
-        self.b = factor * self.b + (1 - factor) * (self.a + self.b)
-        self.a *= factor
-
-    def apply(self) -> np.ndarray:
-        """Return the image after the group, rounded (within 1 level) and clipped to [0, 255]."""
-        a, b, c = self.a, self.b, self.c
-        if b == 0:
-            return cv2.addWeighted(self.img, a, self.img, 0, c)
-        red, green, blue = (b * weight for weight in GREY_WEIGHTS)
-        return cv2.transform(self.img, np.array((
-            (a + red, green, blue, c),
-            (red, a + green, blue, c),
-            (red, green, a + blue, c)), np.float32))
+def _applied(img: np.ndarray, group: tuple[float, float, float] | None) -> np.ndarray:
+    """Return a·x + b·g(x) + c of each pixel x with grey g(x), rounded (within 1 level), in [0, 255]."""
+    if group is None:
+        return img
+    a, b, c = group
+    if b == 0:
+        return cv2.addWeighted(img, a, img, 0, c)
+    red, green, blue = (b * weight for weight in GREY_WEIGHTS)
+    return cv2.transform(img, np.array((
+        (a + red, green, blue, c),
+        (red, a + green, blue, c),
+        (red, green, a + blue, c)), np.float32))
 
 
 def adjust_hue(img: np.ndarray, shift: float) -> np.ndarray:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmsimclr.errors import check_choice
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import (
     ImageTransform,
     Transform,
-    check_choice,
     check_image,
     check_probability,
     check_range,
     check_size,
 )
-from mmsimclr.transforms.resize import check_interpolation, resize
+from mmsimclr.transforms.resize import INTERPOLATIONS, resize
 
 Box = tuple[int, int, int, int]                                # top, left, height, width, in pixels
 CROP_ATTEMPTS = {'torchvision': 10, 'official': 100}            # by style
@@ -48,7 +48,7 @@ class RandomResizedCrop(Transform):
         self.size = check_size(size, 'RandomResizedCrop.size')
         self.scale = check_range(scale, 'RandomResizedCrop.scale', high=1, open_low=True)
         self.ratio = check_range(ratio, 'RandomResizedCrop.ratio', open_low=True)
-        self.interpolation = check_interpolation(interpolation, 'RandomResizedCrop')
+        self.interpolation = check_choice(interpolation, 'RandomResizedCrop.interpolation', INTERPOLATIONS)
         self.antialias = antialias
         self.style = check_choice(style, 'RandomResizedCrop.style', CROP_ATTEMPTS)
         self._log_ratio = math.log(self.ratio[0]), math.log(self.ratio[1])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from mmsimclr.errors import InputError, UserError
+from mmsimclr.errors import InputError, UserError, check_choice
 from mmsimclr.files import MAX_IMAGE_BYTES, MAX_PIXELS, opened_image, read_regular
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms.base import Transform, check_image
@@ -71,10 +71,7 @@ class LoadImageForCrops(LoadImage):
     """
 
     def __init__(self, max_reduction: int = 8) -> None:
-        if max_reduction not in _FLAGS:
-            raise InputError(f'LoadImageForCrops.max_reduction must be one of {tuple(_FLAGS)}, '
-                             f'got {max_reduction!r}')
-        self.max_reduction = max_reduction
+        self.max_reduction = check_choice(max_reduction, 'LoadImageForCrops.max_reduction', _FLAGS)
 
     def transform(self, results: dict) -> dict:
         """Fill ``img``, for a JPEG with an :class:`EncodedImage`, and ``ori_shape`` (height, width)."""

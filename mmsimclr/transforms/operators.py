@@ -1,7 +1,7 @@
 """The augmentations that SimCLR's policy leaves out: rotation, cutout, noise, Sobel, changes of channels.
 
-Their parameters are a function of uniform numbers. :mod:`mmsimclr.transforms.batch` takes them from the same
-function, so that an image and a batch have the same distribution.
+Each is there for an image, and for a batch on a device. Both take their parameters from one function of
+uniform numbers, so that they have the same distribution.
 
 Source:
     Chen et al. 2020, figure 4. It names the operations and gives no sizes or strengths but the angles. The
@@ -13,13 +13,19 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy import ndarray
+from torch import Tensor
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_int
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.splitmix64 import uniforms
-from mmsimclr.transforms.base import ImageTransform, check_int, check_probability, check_range
+from mmsimclr.transforms.base import ImageTransform, check_probability, check_range, on_device
 
+# SplitMix64's as signed integers: torch multiplies int64 and lets it overflow.
+_WEYL, _FIRST, _SECOND = (int(np.uint64(value).view(np.int64)) for value in (
+    0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 ANGLES = (0, 90, 180, 270)
 
 
@@ -30,14 +36,35 @@ class Operator(ImageTransform):
 
     def apply(self, img: ndarray) -> ndarray:
         draws = np.array([[random.random() for _ in range(self.num_draws)]])
-        return self.change(img, self.parameters(draws, *img.shape[:2])[0])
+        parameter = self.parameters(draws, *img.shape[:2])[0]
+        return self.change(img, parameter) if np.any(parameter) else img
+
+    def apply_batch(self, images: Tensor, seeds: ndarray) -> Tensor:
+        """Return images, float [N, C, H, W] on the 0-255 scale, after the step.
+
+        What an image becomes is a function of its seed, uint64 [N], whatever the batch and the device.
+        """
+        parameters = self.parameters(uniforms(seeds, self.num_draws), *images.shape[2:])
+        chosen = np.flatnonzero(parameters.reshape(len(seeds), -1).any(axis=1))
+        if len(chosen) in (0, len(images)):
+            return self.change_batch(images, parameters, seeds) if len(chosen) else images
+        rows = on_device(chosen, images, torch.int64)
+        changed = self.change_batch(images[rows], parameters[chosen], seeds[chosen])
+        return images.index_copy(0, rows, changed)
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
-        """Return the parameters of N images of this size, [N, ...], from draws [N, num_draws] in [0, 1)."""
+        """Return the parameters of N images of this size, [N, ...], from draws [N, num_draws] in [0, 1).
+
+        Those of an image that stays as it is are zeros.
+        """
         raise NotImplementedError
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        """Return an image of a pipeline, [H, W, C], changed; itself where the parameter says so."""
+        """Return an image of a pipeline, [H, W, C], changed."""
+        raise NotImplementedError
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        """Return images, [N, C, H, W], changed."""
         raise NotImplementedError
 
 
@@ -61,6 +88,16 @@ class Rotate90(Operator):
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
         return np.ascontiguousarray(np.rot90(img, int(parameter)))
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        if images.shape[2] != images.shape[3] and (parameters % 2).any():
+            raise InputError('Rotate90 turns batches of square images, or by 180 degrees; got images of '
+                             f'{images.shape[2]}×{images.shape[3]}')
+        turned = torch.empty_like(images)
+        for turn in np.unique(parameters):
+            rows = on_device(np.flatnonzero(parameters == turn), images, torch.int64)
+            turned.index_copy_(0, rows, images[rows].rot90(int(turn), (2, 3)))
+        return turned
 
 
 @TRANSFORMS.register_module()
@@ -99,11 +136,15 @@ class Cutout(Operator):
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
         top, bottom, left, right = parameter
-        if top == bottom:
-            return img
         img = img.copy()
         img[top:bottom, left:right] = self.fill
         return img
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        top, bottom, left, right = on_device(parameters.T, images).unsqueeze(2)
+        rows, columns = (torch.arange(size, device=images.device) for size in images.shape[2:])
+        tall, wide = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+        return images.masked_fill((tall[:, :, None] & wide[:, None, :]).unsqueeze(1), self.fill)
 
 
 @TRANSFORMS.register_module()
@@ -131,12 +172,15 @@ class GaussianNoise(Operator):
         return np.where(draws[:, 0] < self.prob, 255 * (low + (high - low) * draws[:, 1]), 0)
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        if not parameter:
-            return img
         generator = np.random.default_rng(random.getrandbits(64))
         noise = generator.standard_normal(img.shape, np.float32)
         noise *= np.float32(parameter)
         return _as_image(img, noise + img)
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        noise = normals(seeds, images[0].numel(), self.num_draws, images.device).to(images.dtype)
+        noise = noise.view(images.shape) * on_device(parameters, images).view(-1, 1, 1, 1)
+        return (images + noise).clamp_(0, 255)
 
 
 @TRANSFORMS.register_module()
@@ -155,14 +199,19 @@ class Sobel(Operator):
         return draws[:, 0] < self.prob
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        if not parameter:
-            return img
         depth = cv2.CV_16S if img.dtype == np.uint8 else cv2.CV_32F
         across, down = (cv2.Sobel(img, depth, *orders, ksize=3, borderType=cv2.BORDER_REFLECT_101)
                         for orders in ((1, 0), (0, 1)))
         # Exact up to the root. OpenCV's magnitude depends in its last digit on where its input lies.
         squares = np.square(across, dtype=np.float32) + np.square(down, dtype=np.float32)
         return _as_image(img, np.sqrt(squares) / 4)
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        padded = F.pad(images, (1, 1, 1, 1), mode='reflect')
+        across, down = padded[..., 2:] - padded[..., :-2], padded[..., 2:, :] - padded[..., :-2, :]
+        across = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
+        down = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
+        return (torch.hypot(across, down) / 4).clamp_(max=255)
 
 
 @TRANSFORMS.register_module()
@@ -189,7 +238,7 @@ class ChannelJitter(Operator):
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
         """Return whether each image is changed, and the number that its factors follow from: [N, 2]."""
-        return np.stack([draws[:, 0] < self.prob, draws[:, 1]], axis=1)
+        return np.stack([np.ones(len(draws)), draws[:, 1]], axis=1) * (draws[:, :1] < self.prob)
 
     def factors(self, parameters: ndarray, channels: int) -> ndarray:
         """Return exponents, gains and offsets of N images, float64 [N, 3, channels]."""
@@ -198,10 +247,13 @@ class ChannelJitter(Operator):
                         axis=1)
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        if not parameter[0]:
-            return img
         exponents, gains, offsets = self.factors(parameter[None], img.shape[2])[0].astype(np.float32)
         return _as_image(img, np.power(img / np.float32(255), exponents) * (255 * gains) + 255 * offsets)
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        factors = on_device(self.factors(parameters, images.shape[1]), images)
+        exponents, gains, offsets = factors[..., None, None].unbind(dim=1)
+        return ((images / 255) ** exponents * (255 * gains) + 255 * offsets).clamp_(0, 255)
 
 
 @TRANSFORMS.register_module()
@@ -219,8 +271,8 @@ class ChannelDropout(Operator):
 
     def parameters(self, draws: ndarray, height: int, width: int) -> ndarray:
         """Return how many channels each image loses, and the number that they follow from: [N, 2]."""
-        count = (1 + np.floor(draws[:, 1] * self.max_channels)) * (draws[:, 0] < self.prob)
-        return np.stack([count, draws[:, 2]], axis=1)
+        count = 1 + np.floor(draws[:, 1] * self.max_channels)
+        return np.stack([count, draws[:, 2]], axis=1) * (draws[:, :1] < self.prob)
 
     def kept(self, parameters: ndarray, channels: int) -> ndarray:
         """Return whether each channel of N images is kept, bool [N, channels]."""
@@ -228,7 +280,14 @@ class ChannelDropout(Operator):
         return order >= parameters[:, :1].clip(max=channels - 1)
 
     def change(self, img: ndarray, parameter: ndarray) -> ndarray:
-        return img * self.kept(parameter[None], img.shape[2])[0].astype(img.dtype) if parameter[0] else img
+        return img * self.kept(parameter[None], img.shape[2])[0].astype(img.dtype)
+
+    def change_batch(self, images: Tensor, parameters: ndarray, seeds: ndarray) -> Tensor:
+        return images * on_device(self.kept(parameters, images.shape[1]), images)[..., None, None]
+
+
+#: The steps that views on a device may have after the policy.
+OPERATORS = (Rotate90, Cutout, GaussianNoise, Sobel, ChannelJitter, ChannelDropout)
 
 
 def _more(draws: ndarray, count: int) -> ndarray:
@@ -240,3 +299,30 @@ def _as_image(img: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return values clipped to 0 to 255, in the shape of an image, rounded where the image is uint8."""
     values = (np.rint(values) if img.dtype == np.uint8 else values).clip(0, 255)
     return values.astype(img.dtype, copy=False).reshape(img.shape)
+
+
+def normals(seeds: ndarray, count: int, skipped: int, device: torch.device) -> Tensor:
+    """Return normal numbers, float32 [N, count], from the streams of seeds behind ``skipped`` numbers.
+
+    Source:
+        Box and Muller 1958, on the two halves of each output of SplitMix64 (see :func:`uniforms`).
+    """
+    first = skipped + 1
+    counters = torch.arange(first, first + (count + 1) // 2, device=device) * _WEYL
+    bits = _mix(torch.from_numpy(seeds.view(np.int64)).to(device, non_blocking=True)[:, None] + counters)
+    high, low = _shifted(bits, 32), bits & 0xFFFFFFFF
+    radius = (-2 * ((high + 1) * 2.0**-32).log()).sqrt()
+    angle = low * (2 * torch.pi * 2.0**-32)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+
+
+def _mix(state: Tensor) -> Tensor:
+    """Return SplitMix64's finaliser, as :func:`mmsimclr.splitmix64.uniforms` has it."""
+    state = (state ^ _shifted(state, 30)) * _FIRST
+    state = (state ^ _shifted(state, 27)) * _SECOND
+    return state ^ _shifted(state, 31)
+
+
+def _shifted(values: Tensor, bits: int) -> Tensor:
+    """Return int64 shifted to the right as if it had no sign."""
+    return (values >> bits) & ((1 << (64 - bits)) - 1)

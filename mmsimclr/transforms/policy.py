@@ -10,20 +10,38 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import autoaugment
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_int
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, Transform, check_int
+from mmsimclr.transforms.base import ImageTransform, Transform
 from mmsimclr.transforms.blur import GaussianBlur
 from mmsimclr.transforms.color import ColorJitter, RandomGrayscale
 from mmsimclr.transforms.crop import Box, RandomHorizontalFlip, RandomResizedCrop
 
 
-def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
-                scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
-                antialias: bool = True, style: str = 'torchvision',
-                additive_brightness: bool = False, crop_style: str = 'torchvision',
-                grey_prob: float = 0.2) -> list[dict]:
-    """Return the configs of SimCLR's view of ``size`` pixels: crop, flip, colour jitter, grey, blur.
+class ViewPolicy:
+    """The steps of a :class:`SimCLRView`, which has the same arguments."""
+
+    def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
+                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
+                 antialias: bool = True, style: str = 'torchvision',
+                 additive_brightness: bool = False, crop_style: str = 'torchvision',
+                 grey_prob: float = 0.2) -> None:
+        if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
+            raise InputError('strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 0.5), got '
+                             f'{strength!r}')
+        self.steps = [
+            RandomResizedCrop(size, scale, interpolation=interpolation, antialias=antialias,
+                              style=crop_style),
+            RandomHorizontalFlip(0.5),
+            ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength, prob=0.8, style=style,
+                        additive_brightness=additive_brightness),
+            RandomGrayscale(grey_prob),
+            *([GaussianBlur(sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1)] if blur else [])]
+
+
+@TRANSFORMS.register_module()
+class SimCLRView(ViewPolicy, Transform):
+    """SimCLR's view of ``size`` pixels: crop, flip, colour jitter, grey, blur.
 
     ``strength`` s of the jitter (0.8s, 0.8s, 0.8s, 0.2s) is 1 on ImageNet, 0.5 on CIFAR-10, where ``blur`` (p
     0.5, sigma 0.1–2.0, kernel 10 % of the side) is off. The crop has ``scale``, ``interpolation``,
@@ -31,35 +49,6 @@ def simclr_view(size: int = 224, strength: float = 1.0, blur: bool = True,
     ``additive_brightness`` of :class:`ColorJitter`. With ``strength`` and ``grey_prob`` 0 the view is one of
     images of any channels.
     """
-    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 2.5:
-        raise InputError('simclr_view.strength must be in [0, 2.5] (SimCLR uses 1, on CIFAR-10 '
-                         f'0.5), got {strength!r}')
-    steps = [
-        dict(type=RandomResizedCrop, size=size, scale=scale, interpolation=interpolation,
-             antialias=antialias, style=crop_style),
-        dict(type=RandomHorizontalFlip, prob=0.5),
-        dict(type=ColorJitter, brightness=0.8 * strength, contrast=0.8 * strength,
-             saturation=0.8 * strength, hue=0.2 * strength, prob=0.8, style=style,
-             additive_brightness=additive_brightness),
-        dict(type=RandomGrayscale, prob=grey_prob),
-    ]
-    if blur:
-        steps.append(dict(type=GaussianBlur, sigma=(0.1, 2.0), prob=0.5, kernel_size_fraction=0.1))
-    return steps
-
-
-@TRANSFORMS.register_module()
-class SimCLRView(Transform):
-    """The pipeline of :func:`simclr_view` as one transform, with the same arguments."""
-
-    def __init__(self, size: int = 224, strength: float = 1.0, blur: bool = True,
-                 scale: Sequence[float] = (0.08, 1.0), interpolation: str = 'bicubic',
-                 antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False, crop_style: str = 'torchvision',
-                 grey_prob: float = 0.2) -> None:
-        self.steps = [TRANSFORMS.build(step) for step in simclr_view(
-            size, strength, blur, scale, interpolation, antialias, style, additive_brightness,
-            crop_style, grey_prob)]
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import torch
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice, check_int
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import ImageTransform, check_choice, check_int, check_size
+from mmsimclr.transforms.base import ImageTransform, check_size
 
-_CV2_INTERPOLATIONS = {
+INTERPOLATIONS = {
     'nearest': cv2.INTER_NEAREST_EXACT,
     'bilinear': cv2.INTER_LINEAR_EXACT,
     'bicubic': cv2.INTER_CUBIC,
@@ -35,7 +35,7 @@ def resize(img: np.ndarray, size: tuple[int, int], interpolation: str = 'bicubic
     if img.shape[:2] == (height, width):
         return np.ascontiguousarray(img)
     if not antialias or interpolation not in _ANTIALIASED:
-        result = cv2.resize(img, (width, height), interpolation=_CV2_INTERPOLATIONS[interpolation])
+        result = cv2.resize(img, (width, height), interpolation=INTERPOLATIONS[interpolation])
         return result if img.dtype == np.uint8 else result.reshape(height, width, -1).clip(0, 255)
     result = np.empty((height, width, img.shape[2]), img.dtype)
     _ANTIALIASED[interpolation](_as_batch(np.ascontiguousarray(img)), [height, width], False,
@@ -48,18 +48,13 @@ def _as_batch(img: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(img.transpose(2, 0, 1)[None])
 
 
-def check_interpolation(value: str, owner: str) -> str:
-    """Return ``value`` if :func:`resize` knows it."""
-    return check_choice(value, f'{owner}.interpolation', _CV2_INTERPOLATIONS)
-
-
 @TRANSFORMS.register_module()
 class ResizeShortSide(ImageTransform):
     """Resize the shorter side to ``size`` pixels by :func:`resize`; round the longer down, as torchvision."""
 
     def __init__(self, size: int, interpolation: str = 'bicubic', antialias: bool = True) -> None:
         self.size = check_int(size, 'ResizeShortSide.size')
-        self.interpolation = check_interpolation(interpolation, 'ResizeShortSide')
+        self.interpolation = check_choice(interpolation, 'ResizeShortSide.interpolation', INTERPOLATIONS)
         self.antialias = antialias
 
     def apply(self, img: np.ndarray) -> np.ndarray:
@@ -76,7 +71,7 @@ class Resize(ImageTransform):
     def __init__(self, size: int | Sequence[int], interpolation: str = 'bicubic',
                  antialias: bool = True) -> None:
         self.size = check_size(size, 'Resize.size')
-        self.interpolation = check_interpolation(interpolation, 'Resize')
+        self.interpolation = check_choice(interpolation, 'Resize.interpolation', INTERPOLATIONS)
         self.antialias = antialias
 
     def apply(self, img: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.errors import InputError, InputTypeError
+from mmsimclr.errors import InputError, InputTypeError, check_int
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.splitmix64 import MASK, next_bits
 from mmsimclr.transforms.base import Transform
@@ -67,7 +67,8 @@ class simclr_views(Transform):
 
     It takes a PIL image, a tensor [3, H, W] (uint8, or float in [0, 1]), an array uint8 [H, W, 3], or an item
     of :class:`~mmsimclr.datasets.UnlabeledImageFolder`, and returns a list of float tensors [3, size, size]
-    in [0, 1]. Random numbers come from Python's ``random``, which torch seeds in each loader process.
+    in [0, 1]. Random numbers come from Python's ``random``, which torch seeds in each loader process; there
+    call ``cv2.setNumThreads(0)``, since OpenCV's own threads do not pay at this size.
 
     Args:
         size: Side of the views, in pixels.
@@ -170,20 +171,16 @@ def _as_pipelines(transforms: Any) -> list[list]:
 
 
 def _check_num_views(num_views: Any, num_pipelines: int) -> list[int]:
-    """Return the number of views of each pipeline."""
-    accepted = f'an integer >= 1, or a list of {num_pipelines} such integers (one per pipeline)'
-    if isinstance(num_views, bool | str) or not isinstance(num_views, int | Sequence):
-        raise InputTypeError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
-    counts = num_views
-    if isinstance(num_views, int):
-        if num_pipelines not in (1, num_views):
-            raise InputError(f'MultiView.num_views={num_views} does not fit {num_pipelines} pipelines; '
-                             f'give a list of {num_pipelines} integers, or {num_pipelines} for one view each')
-        counts = [num_views] if num_pipelines == 1 else [1] * num_pipelines
-    if len(counts) != num_pipelines or any(
-            isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
-        raise InputError(f'MultiView.num_views must be {accepted}, got {num_views!r}')
-    return list(counts)
+    """Return the number of views of each of the pipelines."""
+    if isinstance(num_views, Sequence):
+        counts = [check_int(count, 'MultiView.num_views') for count in num_views]
+    else:
+        counts = [check_int(num_views, 'MultiView.num_views')]
+        counts = counts if num_pipelines == 1 else [1] * counts[0]
+    if len(counts) != num_pipelines:
+        raise InputError(f'MultiView.num_views={num_views} does not fit {num_pipelines} pipelines; give a '
+                         f'list of {num_pipelines} integers, or {num_pipelines} for one view each')
+    return counts
 
 
 def _build(step: Any) -> Callable[[dict], dict]:

@@ -13,7 +13,7 @@ from mmsimclr.engine import SampleIndex
 from mmsimclr.models import ViewPreprocessor
 from mmsimclr.runner import build_runner
 from mmsimclr.transforms import Cutout, DeviceViews, GaussianNoise, PackForDevice, Rotate90, Sobel
-from mmsimclr.transforms.batch import operate, sample_seeds
+from mmsimclr.transforms.batch import sample_seeds
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
 
@@ -46,9 +46,9 @@ def test_views_equal_the_cpus(interpolation):
 def test_operators_equal_the_cpus(step):
     images = 255 * torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     seeds = sample_seeds(np.full(40, 3), np.full(40, 1), np.arange(40))
-    found = operate(step, images.cuda(), seeds)
+    found = step.apply_batch(images.cuda(), seeds)
     assert found.is_cuda
-    assert_close(found.cpu(), operate(step, images, seeds), rtol=0, atol=0.01)
+    assert_close(found.cpu(), step.apply_batch(images, seeds), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize('operators', [(), (Rotate90(), Cutout(), GaussianNoise(), Sobel())])

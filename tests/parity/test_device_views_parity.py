@@ -158,7 +158,7 @@ def test_the_widest_blur_of_a_view_ends_where_a_longer_kernel_adds_nothing(photo
 def test_a_whole_view_equals_the_loaders_operations_one_after_the_other(photos):
     views = DeviceViews(size=48)
     images = torch.from_numpy(np.concatenate([photos] * 8))
-    parameters = draw_parameters(views.policy, np.arange(16, dtype=np.uint64), np.array([(150, 200)] * 16))
+    parameters = draw_parameters(views, np.arange(16, dtype=np.uint64), np.array([(150, 200)] * 16))
     found = views.render(images, parameters)
     means = []
     for number, ours in enumerate(found):

@@ -1,7 +1,5 @@
 """Shapes: procedural images with exact labels, boxes and masks, and no files."""
 
-import numbers
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +9,7 @@ from numpy import ndarray
 from mmsimclr.datasets.shapes.geometry import CLASSES
 from mmsimclr.datasets.shapes.rendering import render_images
 from mmsimclr.datasets.shapes.scenes import SPLITS, balanced_labels
-from mmsimclr.errors import InputError, InputTypeError
+from mmsimclr.errors import check_choice, check_int
 from mmsimclr.registry import DATASETS
 
 OBJECTS = ('single', 'multi')
@@ -64,27 +62,16 @@ class Shapes(BaseDataset):
 
     def __init__(self, num_images: int = 10_000, image_size: int = 32, split: str = 'train',
                  objects: str = 'single', max_objects: int = 4, seed: int = 0, cache: bool | str = 'auto',
-                 pipeline: Sequence[dict | Callable] = (), metainfo: Mapping | None = None,
-                 indices: int | Sequence[int] | None = None, lazy_init: bool = False, test_mode: bool = False,
-                 serialize_data: bool = True, max_refetch: int = 1000) -> None:
-        for name, value, low, high in (
-                ('num_images', num_images, 1, None), ('image_size', image_size, 16, 512),
-                ('max_objects', max_objects, 1, 32), ('seed', seed, 0, 2**64 - 1)):
-            accepted = f'an integer >= {low}' if high is None else f'an integer in [{low}, {high}]'
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-                raise InputTypeError(f'{name} must be {accepted}, got {value!r}')
-            if value < low or (high is not None and value > high):
-                raise InputError(f'{name} must be {accepted}, got {value}')
-            setattr(self, name, int(value))
-        for name, value, accepted in (('split', split, list(SPLITS)), ('objects', objects, list(OBJECTS)),
-                                      ('cache', cache, [True, False, 'auto'])):
-            if value not in accepted:
-                raise InputError(f'{name} must be one of {accepted}, got {value!r}')
-            setattr(self, name, value)
+                 **kwargs) -> None:
+        self.num_images = check_int(num_images, 'num_images')
+        self.image_size = check_int(image_size, 'image_size', 16, 512)
+        self.max_objects = check_int(max_objects, 'max_objects', 1, 32)
+        self.seed = check_int(seed, 'seed', 0, 2**64 - 1)
+        self.split = check_choice(split, 'split', SPLITS)
+        self.objects = check_choice(objects, 'objects', OBJECTS)
+        self.cache = check_choice(cache, 'cache', (True, False, 'auto'))
         self._rendered: _Rendered | None = None
-        super().__init__(metainfo=metainfo, indices=indices, serialize_data=serialize_data,
-                         pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init,
-                         max_refetch=max_refetch)
+        super().__init__(**kwargs)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -94,32 +81,28 @@ class Shapes(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Render the images, if they are to be cached, and list their numbers and labels."""
         places = np.arange(self.num_images)
-        num_bytes = self.num_images * self.image_size**2 * (4 if self.objects == 'multi' else 3)
-        if num_bytes <= AUTO_CACHE_BYTES if self.cache == 'auto' else self.cache:
-            images, instances, labels = self._render(places)
-            self._rendered = _Rendered((images, instances if self.objects == 'multi' else None, labels))
+        fits = 4 * self.num_images * self.image_size**2 <= AUTO_CACHE_BYTES
+        if fits if self.cache == 'auto' else self.cache:
+            self._rendered = _Rendered(self._render(places))
         labels = balanced_labels(places, self.seed, self.split)
         return [{'image_idx': i, 'gt_label': label} for i, label in enumerate(labels.tolist())]
 
     def get_data_info(self, idx: int) -> dict:
         """Return item ``idx`` before the pipeline; ``sample_idx`` is ``idx`` itself when >= 0."""
         info = super().get_data_info(idx)
-        image_idx = info.pop('image_idx')
-        if self.objects == 'multi':
-            content = self._content(image_idx)
-            return {'img': content.image, **info, 'gt_bboxes': content.boxes,
-                    'gt_bboxes_labels': content.labels, 'gt_masks': content.masks.astype(np.uint8),
-                    'gt_seg_map': content.seg_map}
-        if self._rendered is None:
-            return {'img': self._render(np.array([image_idx]))[0][0], **info}
-        return {'img': self._rendered[0][image_idx].copy(), **info}
+        arrays = self._arrays(info.pop('image_idx'))
+        if self.objects == 'single':
+            return {'img': arrays[0], **info}
+        content = describe(*arrays)
+        return {'img': content.image, **info, 'gt_bboxes': content.boxes, 'gt_bboxes_labels': content.labels,
+                'gt_masks': content.masks.astype(np.uint8), 'gt_seg_map': content.seg_map}
 
     @force_full_init
     def render(self, index: int) -> ShapesImage:
         """Return image ``index``, -len to len - 1, with its objects, boxes and masks, before the pipeline."""
         if not -len(self) <= index < len(self):
             raise IndexError(f'index must be in [{-len(self)}, {len(self) - 1}], got {index}')
-        return self._content(super().get_data_info(index % len(self))['image_idx'])
+        return describe(*self._arrays(super().get_data_info(index % len(self))['image_idx']))
 
     @force_full_init
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -137,12 +120,13 @@ class Shapes(BaseDataset):
     def _render(self, places: ndarray) -> tuple[ndarray, ndarray, ndarray]:
         return render_images(places, self.image_size, self.seed, self.split, self.objects, self.max_objects)
 
-    def _content(self, image_idx: int) -> ShapesImage:
-        if self._rendered is None or self._rendered[1] is None:
-            image, instances, labels = (array[0] for array in self._render(np.array([image_idx])))
-        else:
-            image, instances, labels = (array[image_idx] for array in self._rendered)
-        return describe(image.copy(), instances, labels)
+    def _arrays(self, image_idx: int) -> tuple[ndarray, ndarray, ndarray]:
+        """Return an image, its instance map and its labels."""
+        arrays, place = self._rendered, image_idx
+        if arrays is None:
+            arrays, place = self._render(np.array([image_idx])), 0
+        image, instances, labels = (array[place] for array in arrays)
+        return image.copy(), instances, labels
 
 
 def describe(image: ndarray, instances: ndarray, labels: ndarray) -> ShapesImage:

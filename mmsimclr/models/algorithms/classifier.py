@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmsimclr.encoders import build_backbone, features_by_stage, require_stages
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice
 from mmsimclr.models.backbones.resnet import STAGE_INDICES
 from mmsimclr.registry import MODELS, in_own_scope
 
@@ -76,8 +76,7 @@ class Classifier(BaseModel):
         image does not count; ``'predict'``: for each image, as mmpretrain's metrics take them, ``pred_score``
         [num_classes], the probabilities of the last head, ``pred_label`` and a known ``gt_label``.
         """
-        if mode not in MODES:
-            raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+        check_choice(mode, 'mode', MODES)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = features_by_stage(self.backbone, inputs)
             if self.neck is not None:

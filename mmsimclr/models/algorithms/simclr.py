@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmsimclr import distributed
 from mmsimclr.encoders import build_backbone, feature_dim, last_features, pooled
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice, check_int
 from mmsimclr.models.algorithms.chunked import project_in_chunks
 from mmsimclr.registry import MODELS, in_own_scope
 
@@ -48,9 +48,7 @@ class SimCLR(BaseModel):
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, in_own_scope(init_cfg))
-        if chunk_size is not None and chunk_size < 1:
-            raise InputError(f'chunk_size must be >= 1, or None for the whole batch, got {chunk_size}')
-        self.chunk_size = chunk_size
+        self.chunk_size = None if chunk_size is None else check_int(chunk_size, 'chunk_size')
         self.backbone = backbone if isinstance(backbone, nn.Module) else build_backbone(backbone)
         if not isinstance(neck, nn.Module) and neck.get('in_channels') is None:
             channels = getattr(data_preprocessor, 'mean', torch.empty(3)).numel()
@@ -71,8 +69,7 @@ class SimCLR(BaseModel):
         """
         if mode == 'loss':
             return self.loss(inputs)
-        if mode not in MODES:
-            raise InputError(f'mode must be one of {", ".join(MODES)}, got {mode!r}')
+        check_choice(mode, 'mode', MODES)
         images = inputs if isinstance(inputs, Tensor) else inputs[0]
         return self.backbone(images) if mode == 'tensor' else self.predict(images)
 

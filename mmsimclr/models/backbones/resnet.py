@@ -1,5 +1,6 @@
 """ResNet with a width multiplier and a CIFAR stem; state-dict keys as in torchvision."""
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from mmsimclr.errors import InputError, did_you_mean
+from mmsimclr.errors import InputError, check_choice
 from mmsimclr.registry import MODELS, in_own_scope
 
 #: The map, as ``out_indices`` names it, that each named feature is taken from, in the order of the network.
@@ -46,9 +47,6 @@ class StemPool(nn.Module):
             return F.max_pool2d(x, 3, stride=2, padding=1)
         height, width = x.shape[-2:]
         return F.max_pool2d(x, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
-
-    def extra_repr(self) -> str:
-        return f'padding={self.padding!r}'
 
 
 # Depth: (block, blocks per stage); He et al. 2016, Table 1. As in checkpoints.encoder_weights.
@@ -106,16 +104,16 @@ class ResNet(BaseModule):
                  stem_padding: int | None = None, in_channels: int = 3,
                  init_cfg: dict | list[dict] | None = None):
         super().__init__(in_own_scope(init_cfg))
-        _check('depth', depth, tuple(ARCHITECTURES))
-        _check('stem', stem, ('imagenet', 'cifar'))
-        _check('stem_pool', stem_pool, STEM_POOLS)
-        _check('frozen_stages', frozen_stages, (-1, 0, 1, 2, 3, 4))
+        check_choice(depth, 'depth', ARCHITECTURES)
+        check_choice(stem, 'stem', ('imagenet', 'cifar'))
+        check_choice(stem_pool, 'stem_pool', STEM_POOLS)
+        check_choice(frozen_stages, 'frozen_stages', (-1, 0, 1, 2, 3, 4))
         if isinstance(out_indices, str) or not isinstance(out_indices, Sequence) or not out_indices:
             raise InputError(f'out_indices must be a non-empty sequence, got {out_indices!r}')
         for index in out_indices:
-            _check('out_indices', index, MAP_INDICES)
+            check_choice(index, 'out_indices', MAP_INDICES)
         width = base_channels * width_multiplier
-        if width < 1 or width != int(width):
+        if not 1 <= width < math.inf or width != int(width):
             raise InputError('base_channels * width_multiplier must be a whole number of channels, '
                              f'got {base_channels} * {width_multiplier} = {width}')
 
@@ -124,7 +122,6 @@ class ResNet(BaseModule):
         self.norm_eval = norm_eval
         self.warns_of_small_images = stem == 'imagenet'
         self.norm_cfg = {'type': 'BN', 'eps': norm_eps, **(norm_cfg or {})}
-        check_norm(self.norm_cfg)
 
         width = int(width)
         block, num_blocks = ARCHITECTURES[depth]
@@ -189,7 +186,7 @@ class ResNet(BaseModule):
 
     def set_stem_pool(self, stem_pool: str) -> None:
         """Change the max pool of the 7x7 stem to 'torch' or 'same'; it has no weights."""
-        _check('stem_pool', stem_pool, STEM_POOLS)
+        check_choice(stem_pool, 'stem_pool', STEM_POOLS)
         if self.settings['stem'] == 'cifar':
             raise InputError('the CIFAR stem has no max pool')
         self.settings['stem_pool'] = self.maxpool.padding = stem_pool
@@ -210,13 +207,7 @@ class ResNet(BaseModule):
                     module.eval()
 
     def _norm(self, channels: int) -> nn.Module:
-        kwargs = dict(self.norm_cfg)
-        kind, requires_grad = kwargs.pop('type'), kwargs.pop('requires_grad', True)
-        if isinstance(kind, str):
-            _check("norm_cfg['type']", kind, tuple(NORMS))
-            kind = NORMS[kind]
-        size = {'num_channels' if kind is nn.GroupNorm else 'num_features': channels}
-        return kind(**size, **kwargs).requires_grad_(requires_grad)
+        return build_norm(self.norm_cfg, channels, NORMS)
 
     def _stage(self, block: type[BasicBlock | Bottleneck], num_blocks: int, in_channels: int,
                channels: int, stride: int, project: bool) -> nn.Sequential:
@@ -230,16 +221,20 @@ class ResNet(BaseModule):
                                       for _ in range(1, num_blocks)))
 
 
-def check_norm(norm_cfg: Mapping[str, Any]) -> None:
-    """Refuse arguments of a norm that torch takes and that make its output NaN, or its statistics diverge."""
-    eps, momentum = norm_cfg.get('eps', 1e-5), norm_cfg.get('momentum', 0.1)
+def build_norm(norm_cfg: Mapping[str, Any], channels: int, kinds: Mapping[str, type[nn.Module]],
+               **others) -> nn.Module:
+    """Return a norm of one of the kinds, or of a class.
+
+    Refused are arguments that torch takes and that make its output NaN, or its statistics diverge.
+    """
+    arguments = dict(norm_cfg)
+    kind, requires_grad = arguments.pop('type'), arguments.pop('requires_grad', True)
+    if isinstance(kind, str):
+        kind = kinds[check_choice(kind, "norm_cfg['type']", kinds)]
+    eps, momentum = arguments.get('eps', 1e-5), arguments.get('momentum', 0.1)
     if not isinstance(eps, int | float) or not 0 < eps < 1:
         raise InputError(f'eps of a norm must be in (0, 1), got {eps!r} (1e-5 is usual)')
     if momentum is not None and not (isinstance(momentum, int | float) and 0 <= momentum <= 1):
         raise InputError(f'momentum of a norm must be in [0, 1], or None, got {momentum!r} (0.1 is usual)')
-
-
-def _check(name: str, value: object, accepted: tuple) -> None:
-    if value not in accepted:
-        hint = did_you_mean(value, accepted, cutoff=0.4) if isinstance(value, str) else ''
-        raise InputError(f'{name} must be one of {accepted}, got {value!r}{hint}')
+    size = {'num_channels' if kind is nn.GroupNorm else 'num_features': channels}
+    return kind(**size, **arguments, **others).requires_grad_(requires_grad)

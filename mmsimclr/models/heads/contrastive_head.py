@@ -43,9 +43,6 @@ class ContrastiveHead(BaseModule):
 
         ``views`` are the projections of V >= 2 views, each float [N, D], rows aligned by image.
         """
-        if len(views) < 2:
-            raise InputError(f'a contrastive loss needs at least 2 views, got {len(views)}; put '
-                             'MultiView(num_views=2, ...) in the pipeline')
         module, temperature = self.loss_module, self.temperature
         if getattr(module, 'all_pairs', None):
             metrics = module.all_pairs(views, temperature)

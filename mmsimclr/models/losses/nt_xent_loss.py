@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsimclr import distributed
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice
 from mmsimclr.models.losses.streamed_nt_xent import StreamedNTXent
 from mmsimclr.registry import MODELS
 
@@ -44,7 +44,7 @@ def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, norma
     Source:
         Chen et al. 2020, Eq. 1 and Algorithm 1.
     """
-    _check_gradient(gradient)
+    check_choice(gradient, 'gradient', GRADIENTS)
     own = unit_rows((view_1, view_2), temperature, normalize)
     everyone = distributed.gather_rows(own.unsqueeze(0))
     return _scaled_loss(own, everyone, temperature, normalize, gradient, streamed)
@@ -83,9 +83,8 @@ class NTXentLoss(BaseModule):
 
     def __init__(self, normalize: bool = True, gradient: str = 'exact', streamed: bool = True) -> None:
         super().__init__()
-        _check_gradient(gradient)
         self.normalize = normalize
-        self.gradient = gradient
+        self.gradient = check_choice(gradient, 'gradient', GRADIENTS)
         self.streamed = streamed
 
     def __init_subclass__(cls, **kwargs) -> None:
@@ -107,11 +106,6 @@ class NTXentLoss(BaseModule):
         everyone = distributed.gather_rows(own.unsqueeze(0))                     # [W, V, n, D]
         loss = _scaled_loss(own, everyone, temperature, self.normalize, self.gradient, self.streamed)
         return dict(loss=loss, **_metrics(own[0], everyone[:, 1].flatten(0, 1), temperature))
-
-
-def _check_gradient(gradient: str) -> None:
-    if gradient not in GRADIENTS:
-        raise InputError(f'gradient must be one of {", ".join(GRADIENTS)}, got {gradient!r}')
 
 
 def unit_rows(views: Sequence[Tensor], temperature: float, normalize: bool,

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsimclr import distributed
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice
 from mmsimclr.models.losses.nt_xent_loss import contrastive_metrics, unit_rows
 from mmsimclr.registry import MODELS
 
@@ -40,27 +40,34 @@ class PairLoss(BaseModule):
     """
 
     margin = float('inf')
+    has_temperature = True
 
     def __init__(self, mining: str | None = None, negatives: str = 'one_view',
                  normalize: bool = True) -> None:
         super().__init__()
-        if mining not in MINING:
-            raise InputError(f"mining must be None or 'semi_hard', got {mining!r}")
-        if negatives not in NEGATIVES:
-            raise InputError(f'negatives must be one of {", ".join(NEGATIVES)}, got {negatives!r}')
-        self.mining, self.negatives, self.normalize = mining, negatives, normalize
+        self.mining = check_choice(mining, 'mining', MINING)
+        self.negatives = check_choice(negatives, 'negatives', NEGATIVES)
+        self.normalize = normalize
 
     @abstractmethod
     def terms(self, positive: Tensor, others: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Return the terms of anchors' positives [n] and candidates [n, M], given their similarities."""
 
-    def _mean_loss(self, view_1: Tensor, view_2: Tensor, temperature: float) -> Tensor:
+    def forward(self, view_1: Tensor, view_2: Tensor, temperature: float | None = 0.1) -> Tensor:
+        """Return the scalar loss of two views' projections, each float [N, D]; NT-Logistic's is in nats."""
+        temperature = temperature if self.has_temperature else 1.0
         own = unit_rows((view_1, view_2), temperature, self.normalize)                           # [2, n, D]
         all_1, all_2 = distributed.gather_rows(own.unsqueeze(0)).transpose(0, 1).flatten(1, 2)   # [N, D] each
         with torch.autocast(own.device.type, enabled=False):
             loss = 0.5 * (self._direction(own[0], all_2, all_1, temperature)
                           + self._direction(own[1], all_1, all_2, temperature))
         return distributed.mean_over_ranks(loss) + loss - loss.detach()
+
+    def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float | None = 0.1) -> dict[str, Tensor]:
+        """Return accuracy and, if there is a temperature, entropy; see :func:`contrastive_metrics`."""
+        if self.has_temperature:
+            return contrastive_metrics(view_1, view_2, temperature, self.normalize, check_ranks=False)
+        return dict(accuracy=contrastive_metrics(view_1, view_2, 1.0, self.normalize, False)['accuracy'])
 
     def _direction(self, anchors: Tensor, others: Tensor, same: Tensor, temperature: float) -> Tensor:
         """Return the mean loss of this rank's anchors [n, D], given both views of all ranks [N, D]."""
@@ -89,17 +96,9 @@ class NTLogisticLoss(PairLoss):
     that is farther than the positive is mined. The paper tuned the temperature over 0.1, 0.2, 0.5 and 1.0.
     """
 
-    def forward(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> Tensor:
-        """Return the scalar loss, in nats, of two views' projections, each float [N, D]."""
-        return self._mean_loss(view_1, view_2, temperature)
-
     def terms(self, positive: Tensor, others: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Return -log sigmoid of the scaled positives, and of the negated scaled candidates."""
         return F.softplus(-positive / temperature), F.softplus(others / temperature)
-
-    def metrics(self, view_1: Tensor, view_2: Tensor, temperature: float = 0.1) -> dict[str, Tensor]:
-        """Return contrastive accuracy and entropy after the loss; see :func:`contrastive_metrics`."""
-        return contrastive_metrics(view_1, view_2, temperature, self.normalize, check_ranks=False)
 
 
 @MODELS.register_module()
@@ -125,15 +124,7 @@ class MarginTripletLoss(PairLoss):
                              f'margin of 0), got {margin} with mining={mining!r}')
         self.margin = margin
 
-    def forward(self, view_1: Tensor, view_2: Tensor, temperature: None = None) -> Tensor:
-        """Return the scalar loss of two views' projections, each float [N, D]."""
-        return self._mean_loss(view_1, view_2, 1.0)
-
     def terms(self, positive: Tensor, others: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Return 0 for the positives, and by how much each candidate is too close."""
         return torch.zeros_like(positive), F.relu(others - positive[:, None] + self.margin)
-
-    def metrics(self, view_1: Tensor, view_2: Tensor, temperature: None = None) -> dict[str, Tensor]:
-        """Return the contrastive accuracy after the loss; without a temperature there is no entropy."""
-        return dict(accuracy=contrastive_metrics(view_1, view_2, 1.0, self.normalize, False)['accuracy'])
 

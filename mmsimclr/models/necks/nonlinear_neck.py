@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmsimclr.errors import InputError, did_you_mean
-from mmsimclr.models.backbones.resnet import check_norm
+from mmsimclr.errors import InputError, check_choice, check_int
+from mmsimclr.models.backbones.resnet import build_norm
 from mmsimclr.registry import MODELS
 
 MAX_LAYERS = 100                # more than anybody trains; a slip of the pen would build for hours
@@ -55,14 +55,9 @@ class NonLinearNeck(BaseModule):
         hid_channels = hid_channels or in_channels
         for name, width in (('in_channels', in_channels), ('hid_channels', hid_channels),
                             ('out_channels', out_channels)):
-            if width < 1:
-                raise InputError(f'{name} must be >= 1, got {width}')
-        if not 0 <= num_layers <= MAX_LAYERS:
-            raise InputError(f'num_layers must be >= 0 (0 is the identity) and <= {MAX_LAYERS}, got '
-                             f'{num_layers} (SimCLR uses 2 or 3)')
-        if with_last_bn_affine not in (True, False, 'scale'):
-            raise InputError("with_last_bn_affine must be True, False or 'scale' (gamma without "
-                             f'beta), got {with_last_bn_affine!r}')
+            check_int(width, name)
+        check_int(num_layers, 'num_layers', 0, MAX_LAYERS)
+        check_choice(with_last_bn_affine, 'with_last_bn_affine', (True, False, 'scale'))
         norm_cfg = norm_cfg or dict(type='BN1d')
 
         self.num_layers = num_layers
@@ -75,7 +70,10 @@ class NonLinearNeck(BaseModule):
             self.add_module(f'fc{i}', nn.Linear(widths[i], widths[i + 1], bias=bias))
             if not last or with_last_bn:
                 affine = with_last_bn_affine if last else True
-                self.add_module(f'bn{i}', _build_norm(norm_cfg, widths[i + 1], affine))
+                norm = build_norm(norm_cfg, widths[i + 1], NORMS, affine=bool(affine))
+                if affine == 'scale':
+                    norm.register_parameter('bias', None)
+                self.add_module(f'bn{i}', norm)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
         """Project features: one map [N, C, H, W], or [N, C] if already pooled, in a tuple, to ([N, D],)."""
@@ -111,17 +109,3 @@ class NonLinearNeck(BaseModule):
     def layer_names(self) -> list[str]:
         """Names of :meth:`named_layers`."""
         return [*(f'projection.hidden{number}' for number in range(1, self.num_layers)), 'projection']
-
-
-def _build_norm(norm_cfg: dict, num_features: int, affine: bool | str) -> nn.Module:
-    cfg = dict(norm_cfg)
-    kind, requires_grad = cfg.pop('type'), cfg.pop('requires_grad', True)
-    norm_class = NORMS.get(kind, kind)
-    if isinstance(norm_class, str):
-        raise InputError(f'norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}'
-                         + did_you_mean(kind, NORMS))
-    check_norm(cfg)
-    norm = norm_class(num_features, affine=bool(affine), **cfg)
-    if affine == 'scale':
-        norm.register_parameter('bias', None)
-    return norm.requires_grad_(requires_grad)

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice
 from mmsimclr.registry import MODELS, TRANSFORMS
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -40,9 +40,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if not mean or len(mean) != len(std) or min(std) <= 0:
             raise InputError('mean and std must have a value for each channel, std > 0, got '
                              f'{list(mean)} and {list(std)}')
-        if dtype not in DTYPES:
-            raise InputError(f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}')
-        self.dtype = DTYPES[dtype]
+        self.dtype = DTYPES[check_choice(dtype, 'dtype', DTYPES)]
         self.views = TRANSFORMS.build(views) if views is not None else None
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)

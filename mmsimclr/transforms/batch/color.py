@@ -10,6 +10,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
+from mmsimclr.transforms.base import on_device
 from mmsimclr.transforms.batch.parameters import JITTER
 from mmsimclr.transforms.color import GREY_WEIGHTS
 
@@ -65,11 +66,6 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     starts = torch.arange(5, 0, -2, dtype=images.dtype, device=images.device).view(3, 1)
     k = (sextant.unsqueeze(2) + starts).remainder(6)
     return value.unsqueeze(2) - chroma.unsqueeze(2) * torch.minimum(k, 4 - k).clamp_(0, 1)
-
-
-def on_device(values: ndarray, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return values of the CPU beside ``like``, as its type unless another is given, without waiting."""
-    return torch.from_numpy(values).to(dtype or like.dtype).to(like.device, non_blocking=True)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.errors import InputError
+from mmsimclr.errors import InputError, check_choice, check_int
 from mmsimclr.registry import TRANSFORMS
-from mmsimclr.transforms.base import Transform, check_choice, check_image, check_int
-from mmsimclr.transforms.batch.color import adjust_batch, on_device, to_grey
-from mmsimclr.transforms.batch.operators import OPERATIONS, operate
+from mmsimclr.transforms.base import Transform, check_image, on_device
+from mmsimclr.transforms.batch.color import adjust_batch, to_grey
 from mmsimclr.transforms.batch.parameters import ViewParameters, draw_parameters, sample_seeds
 from mmsimclr.transforms.batch.separable import FILTERS, blur_matrices, crop_matrices, filter_rows_and_columns
 from mmsimclr.transforms.blur import TAPS_SIGMAS
-from mmsimclr.transforms.operators import Operator
-from mmsimclr.transforms.policy import SimCLRView
+from mmsimclr.transforms.operators import OPERATORS, Operator
+from mmsimclr.transforms.policy import ViewPolicy
 from mmsimclr.transforms.resize import resize
 
 # Pixels of canvas worked on at a time if chunk_size is None: 128 canvases of 512 x 512.
@@ -59,7 +58,7 @@ class PackForDevice(Transform):
 
 
 @TRANSFORMS.register_module()
-class DeviceViews:
+class DeviceViews(ViewPolicy):
     """Make the views of :class:`SimCLRView` for a batch, wherever the batch lies.
 
     The distributions are those of the CPU path; the numbers drawn are others. A view is a function of
@@ -70,32 +69,32 @@ class DeviceViews:
         num_views: Views of each image, >= 1.
         chunk_size: Images worked on at a time, >= 1, which bounds the memory: about 10 MB each at 224 pixels
             from a canvas of 512. None: 128 of that size, more of smaller ones.
-        size, strength, blur, scale, ...: As for :class:`SimCLRView`; of its variants, only antialiased
-            bilinear or bicubic crops and the colour operations of torchvision are here.
         operators: Steps after the policy, or their configs: :class:`Rotate90`, :class:`Cutout`,
             :class:`GaussianNoise`, :class:`Sobel`, :class:`ChannelJitter` and :class:`ChannelDropout`.
         fused: Whether colours are made by one Triton kernel in the place of some hundred; on a GPU only.
         matmul: Precision of crops and blurs on a GPU: 'float32', or 'tf32', some hundredths of a grey level.
+        **policy: Arguments of :class:`SimCLRView`; of its variants, only antialiased bilinear or bicubic
+            crops and the colour operations of torchvision are here.
     """
 
-    def __init__(self, num_views: int = 2, chunk_size: int | None = None, size: int = 224,
-                 strength: float = 1.0, blur: bool = True, scale: Sequence[float] = (0.08, 1.0),
-                 interpolation: str = 'bicubic', antialias: bool = True, style: str = 'torchvision',
-                 additive_brightness: bool = False, crop_style: str = 'torchvision',
-                 grey_prob: float = 0.2, operators: Sequence[dict | Operator] = (), fused: bool = False,
-                 matmul: str = 'float32') -> None:
+    def __init__(self, num_views: int = 2, chunk_size: int | None = None,
+                 operators: Sequence[dict | Operator] = (), fused: bool = False, matmul: str = 'float32',
+                 **policy) -> None:
+        super().__init__(**policy)
+        crop, _, jitter, _, *blur = self.steps
         self.num_views = check_int(num_views, 'DeviceViews.num_views')
         self.chunk_size = None if chunk_size is None else check_int(
             chunk_size, 'DeviceViews.chunk_size')
         self.operators = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in operators]
         for step in self.operators:
-            if type(step) not in OPERATIONS:
+            if type(step) not in OPERATORS:
                 raise InputError('views on the device can have '
-                                 f'{", ".join(kind.__name__ for kind in OPERATIONS)} after the policy, got '
+                                 f'{", ".join(kind.__name__ for kind in OPERATORS)} after the policy, got '
                                  f"{step!r}; make these views in the loader (views='loader')")
         for name, got, accepted in (
-                ('interpolation', interpolation, FILTERS), ('antialias', antialias, (True,)),
-                ('style', style, ('torchvision',)), ('additive_brightness', additive_brightness, (False,))):
+                ('interpolation', crop.interpolation, FILTERS), ('antialias', crop.antialias, (True,)),
+                ('style', jitter.style, ('torchvision',)),
+                ('additive_brightness', jitter.additive_brightness, (False,))):
             if got not in accepted:
                 raise InputError(f'views on the device have {name} {" or ".join(map(repr, accepted))}, got '
                                  f"{got!r}; make these views in the loader (views='loader')")
@@ -108,14 +107,12 @@ class DeviceViews:
                                  'makes the same colours') from error
             self.adjust_fused = adjust_fused
         self.matmul = check_choice(matmul, 'DeviceViews.matmul', ('float32', 'tf32'))
-        self.policy = SimCLRView(size, strength, blur, scale, interpolation, crop_style=crop_style,
-                                 grey_prob=grey_prob)
-        self.interpolation = interpolation
-        self.size, _ = self.policy.size
+        self.interpolation = crop.interpolation
+        self.size, _ = crop.size
         self.radius = 0
-        for step in self.policy.steps[4:]:
-            largest = (step.kernel_size or int(self.size * step.kernel_size_fraction)) // 2
-            self.radius = min(largest, int(np.ceil(TAPS_SIGMAS * step.sigma[1])))
+        for step in blur:
+            self.radius = min(int(self.size * step.kernel_size_fraction) // 2,
+                              int(np.ceil(TAPS_SIGMAS * step.sigma[1])))
 
     def __call__(self, images: Tensor, sizes: Tensor, seed: Tensor, epoch: Tensor,
                  index: Tensor) -> list[Tensor]:
@@ -124,11 +121,11 @@ class DeviceViews:
         ``images`` are uint8 or float32 [N, H, W, C], each in the upper left corner of its canvas; ``sizes``
         their (height, width), int64 [N, 2]. Sizes, seeds, epochs and indices, int64 [N], lie on the CPU.
         """
-        if images.dtype != torch.uint8 and any(step._needs_rgb for step in self.policy.steps[2:4]):
+        if images.dtype != torch.uint8 and any(step._needs_rgb for step in self.steps[2:4]):
             raise InputError('SimCLRView changes colours, which need 8-bit RGB: for other images give it '
                              'strength=0, grey_prob=0, and ChannelJitter after it')
         seeds = sample_seeds(*(values.numpy() for values in (seed, epoch, index)))
-        parameters = draw_parameters(self.policy, seeds, sizes.numpy(), self.num_views)
+        parameters = draw_parameters(self, seeds, sizes.numpy(), self.num_views)
         height, width = sizes.amax(dim=0).tolist()
         images = images[:, :height, :width]                # beyond it the canvas is empty
         chunk_size = self.chunk_size or max(1, _CHUNK_PIXELS // max(height * width, self.size ** 2))
@@ -173,7 +170,7 @@ class DeviceViews:
         for place, step in enumerate(self.operators):
             # Seeds for each view and step, of whose numbers the policy draws none.
             own = sample_seeds(images, numbers, np.full(len(images), place))
-            views = operate(step, views.transpose(1, 2), own).transpose(1, 2)
+            views = step.apply_batch(views.transpose(1, 2), own).transpose(1, 2)
         return views
 
     def _crop(self, images: Tensor, parameters: ViewParameters) -> Tensor:

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 from triton import language as tl
 
-from mmsimclr.transforms.batch.color import on_device
+from mmsimclr.transforms.base import on_device
 from mmsimclr.transforms.batch.parameters import JITTER
 from mmsimclr.transforms.color import GREY_WEIGHTS
 

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from mmsimclr.splitmix64 import next_bits, uniforms
 from mmsimclr.transforms.crop import CROP_ATTEMPTS, RandomResizedCrop, official_boxes
-from mmsimclr.transforms.policy import SimCLRView
+from mmsimclr.transforms.policy import ViewPolicy
 
 #: The operations of colour jitter; their numbers are places in this tuple.
 JITTER = ('brightness', 'contrast', 'saturation', 'hue')
@@ -41,7 +41,7 @@ class ViewParameters:
         return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def draw_parameters(policy: SimCLRView, seeds: ndarray, sizes: ndarray, num_views: int = 2) -> ViewParameters:
+def draw_parameters(policy: ViewPolicy, seeds: ndarray, sizes: ndarray, num_views: int = 2) -> ViewParameters:
     """Draw the parameters of ``num_views`` views of each image, with the distributions of ``policy``.
 
     Nothing but the images' seeds, uint64 [N], decides what is drawn. ``sizes`` are (height, width) in

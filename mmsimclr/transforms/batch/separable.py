@@ -1,12 +1,8 @@
-"""Crop, resize, flip and blur as two matrix products: one over an image's rows, one over its columns.
-
-Images lie as [M, H, C, W], so that both products are plain batched ones, without a copy between them.
-"""
+"""Crop, resize, flip and blur as two matrix products: one over an image's rows, one over its columns."""
 
 import torch
 from torch import Tensor
 
-FILTERS = ('bilinear', 'bicubic')
 # The cubic's free parameter; Pillow and torch take -0.5 where they antialias.
 _CUBIC_A = -0.5
 
@@ -14,8 +10,8 @@ _CUBIC_A = -0.5
 def filter_rows_and_columns(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return ``rows @ image @ columns^T`` of every channel, V results for each image.
 
-    From images [N, H, C, W], rows [N, V, h, H] and columns [N, V, w, W] it makes [N · V, h, C, w]; the
-    results of one image lie next to each other.
+    From images [N, H, C, W], rows [N, V, h, H] and columns [N, V, w, W] it makes [N · V, h, C, w], by plain
+    batched products without a copy between them; the results of one image lie next to each other.
     """
     num_images, height, channels, width = images.shape
     num_views, new_height = rows.shape[1:3]
@@ -37,7 +33,7 @@ def crop_matrices(starts: Tensor, lengths: Tensor, size: int, canvas: int, inter
     starts, lengths = starts[:, None, None], lengths[:, None, None]
     reduction = lengths / size
     offset = pixels - (starts + reduction * places[:, None])
-    weights = _FILTERS[interpolation](offset.abs() / reduction.clamp(min=1))
+    weights = FILTERS[interpolation](offset.abs() / reduction.clamp(min=1))
     weights = weights * ((pixels > starts) & (pixels < starts + lengths))
     weights = weights / weights.sum(dim=2, keepdim=True)
     return weights if mirrored is None else torch.where(mirrored[:, None, None], weights.flip(1), weights)
@@ -65,4 +61,4 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
 
 
-_FILTERS = {'bilinear': lambda distance: (1 - distance).clamp(min=0), 'bicubic': _cubic}
+FILTERS = {'bilinear': lambda distance: (1 - distance).clamp(min=0), 'bicubic': _cubic}

@@ -120,6 +120,15 @@ def test_a_factor_below_0_is_refused_by_any_optimizer(paramwise, tmp_path):
         build_runner(tiny_config(tmp_path, optim_wrapper=wrapper))
 
 
+@pytest.mark.parametrize('paramwise, place', [
+    (5, ''), ([1], ''), (dict(custom_keys=3), r'\.custom_keys'), (dict(custom_keys=['bn']), r'\.custom_keys'),
+    (dict(custom_keys=dict(cls_token=0)), r"\.custom_keys\['cls_token'\]")], ids=str)
+def test_settings_by_parameter_that_are_no_dict_are_refused(paramwise, place, tmp_path):
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=paramwise)
+    with pytest.raises(InputError, match=rf'optim_wrapper\.paramwise_cfg{place} must be a dict, got '):
+        build_runner(tiny_config(tmp_path, optim_wrapper=wrapper))
+
+
 def test_a_schedule_that_begins_after_the_run_is_refused(tmp_path):
     later = dict(type='CosineAnnealingLR', T_max=3, begin=10, by_epoch=True)
     with pytest.raises(InputError, match=r'param_scheduler\.0\.begin .*begin=10 and end=1'):

@@ -44,5 +44,5 @@ def test_what_is_missing_or_too_small_is_refused(root, tmp_path):
         Caltech101(str(tmp_path))
     with pytest.raises(ValueError, match='class ant has 5 images; 5 are to train on'):
         Caltech101(root, num_train=5)
-    with pytest.raises(ValueError, match='num_train must be >= 1'):
+    with pytest.raises(ValueError, match='num_train must be an integer >= 1'):
         Caltech101(root, num_train=0)

@@ -33,5 +33,5 @@ def test_what_is_not_there_or_not_of_that_year_is_refused(tmp_path):
         INaturalist2018(tmp_path, 'train')
     with pytest.raises(FileNotFoundError, match=r'val2018\.json\. Fetch .*inat_comp'):
         INaturalist2018(tmp_path, 'val')
-    with pytest.raises(ValueError, match="split must be one of train, val, got 'test'"):
+    with pytest.raises(ValueError, match="split must be one of 'train', 'val', got 'test'"):
         INaturalist2018(tmp_path, 'test')

@@ -237,7 +237,7 @@ def test_a_wrong_argument_is_named_with_what_is_accepted(argument, value, accept
 
 
 def test_a_number_that_is_not_an_integer_is_refused():
-    with pytest.raises(TypeError, match=r'num_images must be an integer >= 1, got 10.0'):
+    with pytest.raises(ValueError, match=r'num_images must be an integer >= 1, got 10.0'):
         Shapes(num_images=10.0)
-    with pytest.raises(TypeError, match='seed must be'):
+    with pytest.raises(ValueError, match='seed must be'):
         Shapes(seed=True)

@@ -68,11 +68,6 @@ def test_negative_index_counts_from_the_end_and_beyond_is_refused(root):
             dataset[beyond]
 
 
-def test_not_recursive_stays_in_the_folder(root):
-    assert _relative(UnlabeledImageFolder(str(root), recursive=False)) == [
-        'a.bmp', 'm.jpg', 'z.png']
-
-
 @pytest.mark.parametrize('extensions', [['.png'], ['PNG'], ('png', '.PNG')])
 def test_extensions_are_taken_with_or_without_dot_and_case(root, extensions):
     assert _relative(UnlabeledImageFolder(str(root), extensions=extensions)) == [
@@ -163,12 +158,6 @@ def test_files_that_are_passed_over_are_counted_in_the_log(tmp_path, monkeypatch
     assert '.txt 1' in said[0] and 'without ending 1' in said[0]
     UnlabeledImageFolder(str(tmp_path), extensions=['png', 'heic', 'txt', 'd'])
     assert len(said) == 2 and 'and 1 other files passed over (without ending 1)' in said[1]
-
-
-def test_images_only_below_and_not_recursive_says_so(tmp_path):
-    _save(tmp_path / 'a' / 'x.png')
-    with pytest.raises(FileNotFoundError, match=r'not in the 1 folders below \(recursive=False\)'):
-        UnlabeledImageFolder(str(tmp_path), recursive=False)
 
 
 def test_nothing_readable_is_an_error_at_once(tmp_path):

@@ -43,8 +43,8 @@ def test_it_is_built_by_name_with_twenty_classes(devkit):
 @pytest.mark.parametrize('lost, message', [
     ('.', r'no .*VOC2007.*\. .*VOCtrainval_06-Nov-2007\.tar.*JPEGImages/'),
     ('ImageSets/Main/trainval.txt', 'no .*trainval.txt.*host.robots'),
-    ('JPEGImages/a.jpg', '1 of the 3 files of the trainval split .*a.jpg'),
-    ('Annotations', '3 of the 3 files of the trainval split.*b.xml.*has the test')])
+    ('JPEGImages/a.jpg', '1 of 3 files of the trainval split .*a.jpg'),
+    ('Annotations', '3 of 3 files of the trainval split.*b.xml.*has the test')])
 def test_a_devkit_that_is_not_whole_is_refused_with_where_to_get_it(devkit, lost, message):
     path = devkit / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -11,7 +11,7 @@ from mmengine.dataset import DefaultSampler
 from tiny_folder import write_folder
 from torch.utils.data import DataLoader
 
-from mmsimclr.datasets import WebDatasetShards, webdataset_shards
+from mmsimclr.datasets import WebDatasetShards, unlabeled_image_folder
 from mmsimclr.datasets.webdataset_shards import scan_shards
 from mmsimclr.engine import SampleIndex, SeededSampler
 from mmsimclr.prepare.shards import write_shards
@@ -305,7 +305,7 @@ def test_a_damaged_index_is_an_error_that_says_how_to_mend_it(shards):
 
 
 def test_held_out_images_and_the_others_are_all_of_them_and_the_split_stays(shards, monkeypatch):
-    monkeypatch.setattr(webdataset_shards, 'MIN_HELD_OUT', 2)
+    monkeypatch.setattr(unlabeled_image_folder, 'MIN_HELD_OUT', 2)
 
     def names(split, share=0.5):
         data = WebDatasetShards(str(shards), split=split, held_out_share=share)

@@ -69,11 +69,6 @@ def test_a_loss_of_ones_own_needs_no_metrics():
     assert_close(output['loss'], 2 * (a - b).square().mean())
 
 
-def test_one_view_is_refused_with_the_mend():
-    with pytest.raises(ValueError, match=r'at least 2 views, got 1; put MultiView'):
-        ContrastiveHead().loss(projections(1))
-
-
 @pytest.mark.parametrize('temperature', [0, -1, float('nan')])
 def test_temperature_is_checked_when_the_head_is_built(temperature):
     with pytest.raises(ValueError, match='temperature must be > 0'):

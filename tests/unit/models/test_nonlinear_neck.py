@@ -128,10 +128,10 @@ def test_unknown_norm_is_refused_with_the_nearest_one():
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (dict(in_channels=0), 'in_channels must be >= 1, got 0'),
-    (dict(out_channels=-1), 'out_channels must be >= 1, got -1'),
-    (dict(num_layers=-1), 'num_layers must be >= 0'),
-    (dict(with_last_bn_affine='gamma'), "True, False or 'scale'"),
+    (dict(in_channels=0), 'in_channels must be an integer >= 1, got 0'),
+    (dict(out_channels=-1), 'out_channels must be an integer >= 1, got -1'),
+    (dict(num_layers=-1), r'num_layers must be an integer in \[0, 100\], got -1'),
+    (dict(with_last_bn_affine='gamma'), "True, False, 'scale', got 'gamma'"),
 ])
 def test_arguments_out_of_range_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):

@@ -197,7 +197,7 @@ def test_the_second_derivative_is_refused_where_streamed_and_right_where_not():
 
 
 def test_unknown_gradient_is_refused_by_function_and_module():
-    with pytest.raises(ValueError, match=r"exact, openmmlab, google, got 'mean'"):
+    with pytest.raises(ValueError, match=r"'exact', 'openmmlab', 'google', got 'mean'"):
         nt_xent_loss(*views(), gradient='mean')
     with pytest.raises(ValueError, match='gradient must be one of'):
         NTXentLoss(gradient='mean')

@@ -184,7 +184,7 @@ def test_a_temperature_is_refused_where_there_is_none_and_demanded_where_there_i
 
 
 @pytest.mark.parametrize('options, said', [
-    (dict(mining='hard'), "semi_hard', got 'hard'"), (dict(negatives='two'), "one_view, both, got 'two'"),
+    (dict(mining='hard'), "semi_hard', got 'hard'"), (dict(negatives='two'), "'one_view', 'both', got 'two'"),
     (dict(margin=-0.1), r'>= 0.*got -0\.1'), (dict(margin=math.nan), '>= 0.*got nan'),
     (dict(margin=0, mining='semi_hard'), "> 0 with mining.*got 0 with mining='semi_hard'")])
 def test_arguments_out_of_range_are_refused(options, said):

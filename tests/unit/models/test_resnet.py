@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from torch import nn
 
 from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, NUM_BLOCKS
+from mmsimclr.errors import InputError
 from mmsimclr.models import ResNet
 from mmsimclr.models.backbones.resnet import ARCHITECTURES, BasicBlock, StemPool
 from mmsimclr.registry import MODELS
@@ -49,6 +51,12 @@ def test_a_wide_resnet50_has_the_parameter_count_of_the_paper():
 def test_base_channels_shrink_the_network():
     assert small(base_channels=16).feat_dim == 128
     assert ResNet(50, base_channels=16, stem='cifar').feat_dim == 512
+
+
+@pytest.mark.parametrize('width', [0, -1, 0.5, math.nan, math.inf])
+def test_a_width_that_is_no_number_of_channels_is_refused(width):
+    with pytest.raises(InputError, match='must be a whole number of channels, got'):
+        small(base_channels=width)
 
 
 def test_maps_come_in_the_order_of_the_network_and_the_stem_is_taken_before_its_pool():
@@ -190,10 +198,10 @@ def test_is_built_from_a_config_and_pretrained_weights_survive_init_weights(tmp_
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    ({'depth': 20}, r'depth must be one of \(18, 34, 50, 101, 152\), got 20'),
+    ({'depth': 20}, 'depth must be one of 18, 34, 50, 101, 152, got 20'),
     ({'stem': 'cifra'}, r"stem must be one of .* got 'cifra'; did you mean 'cifar'"),
-    ({'stem_pool': 'valid'}, r"stem_pool must be one of \('torch', 'same'\), got 'valid'"),
-    ({'out_indices': (4,)}, r"out_indices must be one of \('stem', 0, 1, 2, 3\), got 4"),
+    ({'stem_pool': 'valid'}, "stem_pool must be one of 'torch', 'same', got 'valid'"),
+    ({'out_indices': (4,)}, "out_indices must be one of 'stem', 0, 1, 2, 3, got 4"),
     ({'out_indices': ('stme',)}, r"got 'stme'; did you mean 'stem'"),
     ({'out_indices': ()}, r'out_indices must be a non-empty sequence, got \(\)'),
     ({'out_indices': 3}, r'out_indices must be a non-empty sequence, got 3'),

@@ -153,5 +153,5 @@ def test_views_of_different_sizes_are_refused_and_both_sizes_named(chunk_size):
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="one of tensor, loss, predict, got 'train'"):
+    with pytest.raises(ValueError, match="one of 'tensor', 'loss', 'predict', got 'train'"):
         build()(views(), mode='train')

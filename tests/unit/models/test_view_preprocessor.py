@@ -112,5 +112,5 @@ def test_views_can_be_bfloat16_rounded_once():
     single, half = (ViewPreprocessor(MEAN, STD, views=views, dtype=dtype)(packed(), training=True)['inputs']
                     for dtype in ('float32', 'bfloat16'))
     assert all(torch.equal(view.bfloat16(), rounded) for view, rounded in zip(single, half, strict=True))
-    with pytest.raises(ValueError, match="dtype must be one of float32, bfloat16, float16, got 'int8'"):
+    with pytest.raises(ValueError, match="dtype must be one of 'float32', 'bfloat16', 'float16', got 'int8'"):
         ViewPreprocessor(dtype='int8')

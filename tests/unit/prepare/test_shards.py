@@ -114,5 +114,5 @@ def test_what_the_disk_does_not_keep_is_noticed(images, tmp_path, monkeypatch):
 
 
 def test_a_shard_of_no_images_is_refused(images, tmp_path):
-    with pytest.raises(ValueError, match='images_per_shard must be >= 1, got 0'):
+    with pytest.raises(ValueError, match='images_per_shard must be an integer >= 1, got 0'):
         write(images, tmp_path / 'out', images_per_shard=0)

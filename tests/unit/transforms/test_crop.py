@@ -80,10 +80,10 @@ def test_it_is_an_argument_of_the_view_in_the_loader_and_on_the_device():
     random.seed(3)
     box = view.draw_box(375, 500)
     assert box == slow_box(375, 500, iter(random.Random(3).random, None), 32, 32)
-    assert DeviceViews(size=32, crop_style='official').policy.steps[0].style == 'official'
+    assert DeviceViews(size=32, crop_style='official').steps[0].style == 'official'
     assert view.transform({'img': np.zeros((40, 50, 3), np.uint8)})['img'].shape == (32, 32, 3)
 
 
 def test_an_unknown_style_is_refused():
-    with pytest.raises(ValueError, match=r"RandomResizedCrop.style must be one of 'official', 'torchvision'"):
+    with pytest.raises(ValueError, match=r"RandomResizedCrop.style must be one of 'torchvision', 'official'"):
         RandomResizedCrop(224, style='tensorflow')

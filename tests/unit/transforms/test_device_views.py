@@ -92,7 +92,7 @@ def test_autocast_changes_nothing():
 def test_making_views_reads_nothing_on_the_host(interpolation):
     # Meta tensors have no values: whatever would wait for the device raises.
     views = DeviceViews(size=32, interpolation=interpolation)
-    parameters = draw_parameters(views.policy, np.arange(20, dtype=np.uint64), np.full((20, 2), 40))
+    parameters = draw_parameters(views, np.arange(20, dtype=np.uint64), np.full((20, 2), 40))
     assert parameters.grey.any() and parameters.sigma_px.any()
     found = views.render(torch.empty(20, 40, 40, 3, dtype=torch.uint8, device='meta'), parameters)
     assert (found.device.type, tuple(found.shape)) == ('meta', (40, 32, 3, 32))
@@ -122,8 +122,8 @@ def test_without_randomness_a_view_is_the_whole_image_or_its_mirror():
     batch = default_collate([PackForDevice(16)({'img': img, 'sample_idx': SampleIndex(i, 0, 0)})
                              for i in range(24)])
     views = DeviceViews(size=16, strength=0, blur=False, scale=(1, 1))
-    views.policy.steps[0].ratio = (1, 1)
-    views.policy.steps[3].prob = 0
+    views.steps[0].ratio = (1, 1)
+    views.steps[3].prob = 0
     samples = batch['data_samples']
     found, _ = views(batch['inputs'], *(samples[k] for k in ('image_size', 'seed', 'epoch', 'sample_idx')))
     plain = torch.from_numpy(img).permute(2, 0, 1).float()

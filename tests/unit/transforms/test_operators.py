@@ -10,8 +10,10 @@ from scipy import ndimage, stats
 
 from mmsimclr.registry import TRANSFORMS
 from mmsimclr.transforms import Cutout, DeviceViews, GaussianNoise, MultiView, Rotate90, Sobel
-from mmsimclr.transforms.batch import normals, operate, sample_seeds, uniforms
+from mmsimclr.transforms.batch import sample_seeds, uniforms
+from mmsimclr.transforms.operators import Operator, normals
 
+operate = Operator.apply_batch
 SEEDS = sample_seeds(np.full(400, 3), np.full(400, 1), np.arange(400))
 
 

@@ -10,7 +10,8 @@ export function createMap(place, settings) {
   const regl = createRegl({ canvas, attributes: { antialias: false }, extensions, optionalExtensions: ['WEBGL_debug_renderer_info'] });
   const renderer = createRenderer({ regl, canvas });
   const software = /swiftshader|llvmpipe|software/i.test(regl._gl.getParameter(0x9246) || '');
-  // Without a GPU, pixels stay where they are drawn.
+  // Without a GPU the map has two thirds as many pixels a side, and they stay where they are drawn.
+  if (software) Object.defineProperty(window, 'devicePixelRatio', { value: devicePixelRatio * 2 / 3 });
   const context = settings.canvas.getContext('2d', { willReadFrequently: software });
   const render = (draw, target) => {
     regl.clear({ color: [0, 0, 0, 0], depth: 1 });

@@ -49,5 +49,5 @@ def test_other_sizes_are_divided_evenly():
 
 
 def test_an_unknown_feature_is_refused():
-    with pytest.raises(ValueError, match=r"one of stem, .*, got 'layer5'"):
+    with pytest.raises(ValueError, match=r"one of 'stem', .*, got 'layer5'"):
         pool_feature(torch.rand(1, 1, 7, 7), 'layer5')
