@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import TypeVar
 
@@ -41,6 +42,15 @@ class ExistingFileError(UserError, FileExistsError):
 
 class MachineError(UserError, RuntimeError):
     """This machine, or what is installed on it, cannot do what was asked for."""
+
+
+@contextmanager
+def needing(extra: str, use: str) -> Iterator[None]:
+    """Turn a failed import in the block into a MachineError that names the extra to install for this use."""
+    try:
+        yield
+    except ImportError as error:
+        raise MachineError(f"{use} needs {error.name or error}: pip install 'mmsimclr[{extra}]'") from error
 
 
 def nearest_name(name: object, accepted: Iterable[object], cutoff: float = 0.5) -> str | None:

@@ -21,7 +21,7 @@ for new, old_modules in MOVED.items():
         PLACES.setdefault(old, []).append(new)
 for key in RENAMED:
     PLACES.setdefault(key.split(':')[0], [])
-PLACES['checkpoints.key_maps'] = []                          # a package then, and a module now
+PLACES['checkpoints.key_maps'] = []                          # a package then, and nothing now
 
 
 class _OldModules(MetaPathFinder, Loader):

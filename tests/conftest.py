@@ -21,6 +21,8 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from mmsimclr.cli.train import QUICKSTART as CONFIG
+from mmsimclr.errors import MissingFileError
+from mmsimclr.files import remote
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,3 +81,20 @@ def same_signal_handlers():
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
     assert after == before
+
+
+@pytest.fixture
+def stored(monkeypatch) -> dict[str, bytes]:
+    """Return what all object stores hold, by address; processes that are forked later have it too."""
+    files: dict[str, bytes] = {}
+
+    def answer(function, address, name='', start=0, length=None):
+        if function is remote._list:
+            return [(place.removeprefix(f'{address}/'), len(data)) for place, data in files.items()
+                    if place.startswith(f'{address}/')]
+        if (data := files.get(f'{address}/{name}')) is None:
+            raise MissingFileError(f'no file at {address}/{name}')
+        return data[start:] if length is None else data[start:start + length]
+
+    monkeypatch.setattr(remote, '_patiently', answer)
+    return files

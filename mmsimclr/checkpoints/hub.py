@@ -1,7 +1,4 @@
-"""Encoders from and to the Hugging Face Hub, at addresses ``hf://owner/name``.
-
-The server, the cache and the token are those of huggingface_hub (``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN``).
-"""
+"""Encoders from and to the Hugging Face Hub, at addresses ``hf://owner/name``."""
 
 import os
 import re
@@ -11,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from mmsimclr.checkpoints.zoo import FetchError
-from mmsimclr.errors import InputError, MachineError
+from mmsimclr.errors import InputError, needing
 
 ADDRESS = re.compile(r'hf://([\w.-]+/[\w.-]+?)(?:/([^@]+?))?(?:@([\w./-]+))?/?')
 FILE = 'model.safetensors'                                   # what the Hub's libraries call it
@@ -19,6 +16,8 @@ FILE = 'model.safetensors'                                   # what the Hub's li
 
 def fetch_from_hub(address: str) -> Path:
     """Return the file at ``hf://owner/name``, perhaps with ``/FILE`` and ``@REVISION`` behind it, fetched.
+
+    Server, cache and token are those of huggingface_hub (``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN``).
 
     Raises:
         InputError: If the address is none.
@@ -56,10 +55,8 @@ def _parts(address: str) -> tuple[str, str | None, str | None]:
 
 
 def _ask(address: str, ask: Callable[[ModuleType], Any]) -> Any:
-    try:
+    with needing('hub', 'hf://'):
         import huggingface_hub
-    except ImportError as error:
-        raise MachineError("hf:// needs huggingface_hub: pip install 'mmsimclr[hub]'") from error
     try:
         return ask(huggingface_hub)
     except Exception as error:              # its own, or of whatever library it asks the network by

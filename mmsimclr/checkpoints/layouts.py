@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from mmsimclr.checkpoints.encoder_weights import (
     check_finite,
 )
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, LayoutError, UnsupportedEncoderError, listed
-from mmsimclr.checkpoints.key_maps import from_detectron2
 from mmsimclr.checkpoints.read import Checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 
@@ -58,18 +58,17 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     """Recognise the layout of a checkpoint and return its encoder.
 
     An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
-    stem and four stages under any prefix, numbered, or under Detectron2's names. Where there are several,
-    ``select`` is the address of the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or
-    its prefix; by default, the one that is no slowly moving copy. Where none is found, tensors of the names
-    ``keys`` are taken for one.
+    stem and four stages under any prefix, or numbered. Where there are several, ``select`` is the address of
+    the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one
+    that is no slowly moving copy. Where none is found, tensors of the names ``keys`` are taken for one.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
             that is not built here, a tensor is not finite, or the file contradicts its own record.
     """
     state_dicts = dict(find_state_dicts(checkpoint.tree))
-    record = checkpoint.meta.get(RECORD_KEY) or checkpoint.tree.get(RECORD_KEY)
-    stated, scale, _ = unpack_record(record) if record else ({}, None, {})
+    record = checkpoint.meta.get(RECORD_KEY)
+    stated, scale = unpack_record(record) if record else ({}, None)
     find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in find(place, state_dict)]
@@ -90,11 +89,6 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     if layout.startswith(SOLO_LEARN) and settings.get('stem') == 'cifar':
         settings['stem_padding'] = 2         # solo/methods/base.py; its tensors do not show it
     scale = scale or stated_scale(checkpoint.meta) or InputScale()
-    if chosen.style == 'Detectron2' and not record:
-        raise UnsupportedEncoderError(
-            f'{checkpoint.path} is of Detectron2, whose names show neither where blocks stride (by default '
-            'in the 1x1 convolution, where our encoders do not) nor whether it takes BGR images (default). '
-            'Only files that tools/convert_checkpoint.py wrote for it, which say so, are read back')
     for name, value in settings.items():
         if stated.get(name, value) != value:
             raise DamagedCheckpointError(f'{checkpoint.path} says {name}={stated[name]!r} of its encoder, '
@@ -103,7 +97,7 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     if (channels := settings.get('in_channels', 3)) != len(scale.mean) and 'type' not in settings:
         raise UnsupportedEncoderError(f'{checkpoint.path}: the encoder takes images of {channels} channels, '
                                       f'their scale has {len(scale.mean)} (RGB, unless the file states it)')
-    head_names, neck_settings = _find_projection_head(chosen.state_dict, chosen.prefix)
+    head_names, neck_settings = find_neck(chosen.state_dict, re.sub(r'backbone\.$', 'neck.', chosen.prefix))
     used = {*chosen.names.values(), *head_names.values()}
     others = Counter((name if place == chosen.place else place).split('.')[0]
                      for place, names in state_dicts.items() for name in names
@@ -155,34 +149,34 @@ def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candida
 
 def _candidates(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:
     """Yield every encoder in a state dict."""
-    names = list(state_dict)
+    ways = [(prefix, 'torchvision', _torchvision_key)
+            for prefix in _prefixes(state_dict, 'layer1.0.conv1.weight')]
+    ways += [(prefix, 'numbered', partial(_numbered_key, first_stage))
+             for prefix, first_stage in sorted(_numbered_prefixes(state_dict).items())]
     found = []
-    for prefix in _prefixes(names, 'layer1.0.conv1.weight'):
-        if f'{prefix}conv1.weight' in state_dict:
-            keys = {name.removeprefix(prefix).replace('.shortcut.', '.downsample.'): name
-                    for name in names if name.startswith(prefix) and TRUNK.match(name, len(prefix))}
-            found.append(_Candidate(place, prefix, keys, state_dict))
-    for prefix, first_stage in sorted(_numbered_prefixes(names).items()):
-        parts = {'0': 'conv1', '1': 'bn1'} | {str(first_stage + i): f'layer{i + 1}' for i in range(4)}
-        keys = {}
-        for name in names:
-            number, _, rest = name.removeprefix(prefix).partition('.')
-            if name.startswith(prefix) and number in parts:
-                # Some CIFAR variants call the projection 'shortcut'.
-                keys[f'{parts[number]}.{rest.replace("shortcut.", "downsample.")}'] = name
-        found.append(_Candidate(place, prefix, keys, state_dict, 'numbered'))
-    for prefix in _prefixes(names, 'stem.conv1.weight'):
-        keys = {key: name for name in names if name.startswith(prefix)
-                and (key := from_detectron2(name.removeprefix(prefix))) is not None}
-        if 'layer1.0.conv1.weight' in keys:
-            found.append(_Candidate(place, prefix, keys, state_dict, 'Detectron2'))
+    for prefix, style, key_of in ways:
+        names = {key: name for name in state_dict if name.startswith(prefix)
+                 and (key := key_of(name.removeprefix(prefix))) is not None}
+        if {'conv1.weight', 'layer1.0.conv1.weight'} <= names.keys():
+            found.append(_Candidate(place, prefix, names, state_dict, style))
     yield from found
     # mmcv 1.x keeps averages in the same dict, dots turned into underscores.
     for candidate in found:
-        keys = {key: f'ema_{name.replace(".", "_")}' for key, name in candidate.names.items()}
-        keys = {key: name for key, name in keys.items() if name in state_dict}
-        if 'conv1.weight' in keys:
-            yield _Candidate(place, f'ema_{candidate.prefix.replace(".", "_")}', keys, state_dict)
+        names = {key: f'ema_{name.replace(".", "_")}' for key, name in candidate.names.items()}
+        names = {key: name for key, name in names.items() if name in state_dict}
+        if 'conv1.weight' in names:
+            yield _Candidate(place, f'ema_{candidate.prefix.replace(".", "_")}', names, state_dict)
+
+
+def _torchvision_key(name: str) -> str | None:
+    # Some CIFAR variants call the projection 'shortcut'.
+    return name.replace('.shortcut.', '.downsample.') if TRUNK.match(name) else None
+
+
+def _numbered_key(first_stage: int, name: str) -> str | None:
+    number, _, rest = name.partition('.')
+    parts = {'0': 'conv1', '1': 'bn1'} | {str(first_stage + i): f'layer{i + 1}' for i in range(4)}
+    return f'{parts[number]}.{rest.replace("shortcut.", "downsample.")}' if number in parts else None
 
 
 def _prefixes(names: Iterable[str], ending: str) -> list[str]:
@@ -190,11 +184,9 @@ def _prefixes(names: Iterable[str], ending: str) -> list[str]:
 
 
 def _numbered_prefixes(names: Iterable[str]) -> dict[str, int]:
-    """Return, for each prefix of numbered ResNet layers, the number of the first of its four stages.
-
-    The convolution is number 0, its norm 1. ReLU and max pool have numbers in torchvision's children, but not
-    everywhere: CIFAR variants drop the pool.
-    """
+    """Return, for each prefix of numbered ResNet layers, the number of the first of its four stages."""
+    # The convolution is number 0, its norm 1. ReLU and max pool have numbers in torchvision's children, but
+    # not everywhere: CIFAR variants drop the pool.
     stages: dict[str, set[int]] = {}
     for name in names:
         if found := NUMBERED_STAGE.fullmatch(name):
@@ -237,7 +229,7 @@ def _nothing_found(checkpoint: Checkpoint, state_dicts: Mapping[str, Mapping]) -
     first_parts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return LayoutError(
         f'{checkpoint.path} holds {len(names)} tensors, but no ResNet was recognised among them (a prefix '
-        'followed by conv1, bn1 and layer1 to layer4, or the same numbered, or as in Detectron2). Its names '
+        'followed by conv1, bn1 and layer1 to layer4, or the same numbered). Its names '
         f'begin with {listed(f"{part} ({count})" for part, count in first_parts.most_common())}')
 
 
@@ -252,6 +244,8 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     stages = tuple(map(stages_of_blocks.count, (1, 2, 3, 4)))
     num_convs = max((number for *_, number in convs), default=0)
     stem, first = tensors['conv1.weight'], tensors['layer1.0.conv1.weight']
+    if stem.ndim != 4 or first.ndim != 4:
+        raise UnsupportedEncoderError('a network whose convolutions have other than four axes')
     channels, kernel_px = stem.shape[0], stem.shape[-1]
     if kernel_px not in (3, 7):
         raise UnsupportedEncoderError(f'the stem convolution is {kernel_px}x{kernel_px}; known are 7x7 '
@@ -278,22 +272,20 @@ def infer_architecture(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     }
 
 
-def _find_projection_head(state_dict: Mapping[str, Tensor], backbone_prefix: str
-                          ) -> tuple[dict[str, str], dict[str, object]]:
-    """Return the ``NonLinearNeck`` where ``backbone.`` turns into ``neck.``: names by key, and arguments."""
-    if not backbone_prefix.endswith('backbone.'):
-        return {}, {}
-    prefix = f'{backbone_prefix.removesuffix("backbone.")}neck.'
+def find_neck(state_dict: Mapping[str, Tensor], prefix: str) -> tuple[dict[str, str], dict[str, object]]:
+    """Return the names of the ``NonLinearNeck`` under a prefix by key, and its arguments; empty if none."""
     names = {name.removeprefix(prefix): name for name in state_dict if name.startswith(prefix)}
     num_layers = sum(key.startswith('fc') and key.endswith('.weight') for key in names)
     last = num_layers - 1
-    if not {'fc0.weight', f'fc{last}.weight'} <= names.keys() or not all(map(NECK_LAYER.fullmatch, names)):
+    first_weight, last_weight = (state_dict.get(f'{prefix}fc{i}.weight') for i in (0, last))
+    if any(weight is None or weight.ndim != 2 for weight in (first_weight, last_weight)) or not all(
+            map(NECK_LAYER.fullmatch, names)):
         return {}, {}
     affine = True if f'bn{last}.bias' in names else 'scale'
     return names, {
-        'in_channels': state_dict[names['fc0.weight']].shape[1],
-        'hid_channels': state_dict[names['fc0.weight']].shape[0],
-        'out_channels': state_dict[names[f'fc{last}.weight']].shape[0],
+        'in_channels': first_weight.shape[1],
+        'hid_channels': first_weight.shape[0],
+        'out_channels': last_weight.shape[0],
         'num_layers': num_layers,
         'with_bias': num_layers > 1 and 'fc0.bias' in names,
         'with_last_bn': f'bn{last}.running_mean' in names,
@@ -311,25 +303,24 @@ def _layout(checkpoint: Checkpoint, chosen: _Candidate) -> str:
     if 'ema_state_dict' in checkpoint.tree and 'mmengine_version' in meta:
         # MMEngine's EMAHook swaps them when it saves.
         average = ', raw weights' if place.startswith('ema_state_dict') else ', moving average'
-    if chosen.style not in ('torchvision', 'numbered'):
-        kind = chosen.style
-    elif RECORD_KEY in meta and not prefix:
-        kind = 'mmsimclr, encoder only'
-    elif 'classy_state_dict' in place or '_feature_blocks.' in prefix:
-        kind = 'VISSL'
-    elif re.search(r'encoder_[qk]\.', prefix):
-        kind = f'MoCo-style ({"encoder_q" if "encoder_q" in prefix else "encoder_k"})'
-    elif chosen.style == 'numbered':
-        kind = 'lightly' if parts & {'projection_head', 'backbone'} else 'numbered layers'
-    elif ('pytorch-lightning_version' in checkpoint.tree and 'classifier' in parts
-          and prefix in ('backbone.', 'encoder.')):
-        kind = SOLO_LEARN
-    elif re.search(r'(backbone|_net\.0)\.$', prefix):
-        is_old = any(key.startswith('mm') and key.endswith('version') for key in meta)
-        is_new = RECORD_KEY in meta or 'mmengine_version' in meta
-        kind = f'OpenMMLab {"1.x " if is_new else "0.x " if is_old else ""}model'
-    elif prefix in ('', 'module.'):
-        kind = 'torchvision/timm' if 'fc' in parts else 'ResNet keys without a prefix'
-    else:
-        kind = 'ResNet keys'
+    is_model = re.search(r'(backbone|_net\.0)\.$', prefix)
+    kinds = {                                                # the first that holds
+        chosen.style: chosen.style not in ('torchvision', 'numbered'),
+        'mmsimclr, encoder only': RECORD_KEY in meta and not prefix,
+        'VISSL': 'classy_state_dict' in place or '_feature_blocks.' in prefix,
+        'MoCo-style (encoder_q)': 'encoder_q.' in prefix,
+        'MoCo-style (encoder_k)': 'encoder_k.' in prefix,
+        'lightly': chosen.style == 'numbered' and parts & {'projection_head', 'backbone'},
+        'numbered layers': chosen.style == 'numbered',
+        SOLO_LEARN: 'pytorch-lightning_version' in checkpoint.tree and 'classifier' in parts
+                    and prefix in ('backbone.', 'encoder.'),
+        'OpenMMLab 1.x model': is_model and (RECORD_KEY in meta or 'mmengine_version' in meta),
+        'OpenMMLab 0.x model': is_model and any(
+            key.startswith('mm') and key.endswith('version') for key in meta),
+        'OpenMMLab model': is_model,
+        'torchvision/timm': prefix in ('', 'module.') and 'fc' in parts,
+        'ResNet keys without a prefix': prefix in ('', 'module.'),
+        'ResNet keys': True,
+    }
+    kind = next(name for name, holds in kinds.items() if holds)
     return f'{kind}{ddp}{average}' + (f' ({prefix})' if prefix else '')

@@ -249,7 +249,7 @@ def fill_model(model: nn.Module, tree: Mapping, origin: object) -> int:
     if isinstance(meta, Mapping) and hasattr(module, 'backbone'):
         settings, scale = {}, stated_scale(meta)
         if RECORD_KEY in meta:
-            settings, scale, _ = unpack_record(meta[RECORD_KEY])
+            settings, scale = unpack_record(meta[RECORD_KEY])
         setters = _numerics(module.backbone, settings, origin)
         if scale is not None:
             check_scale(module, scale, origin)

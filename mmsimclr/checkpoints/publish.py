@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
     build_encoder(encoder)                                   # it is complete, or this raises
     # Hooks' state holds paths and scores. A record that is in meta already stands.
     meta = {key: value for key, value in checkpoint.meta.items() if key != 'hook_msgs'}
-    meta = _plain({RECORD_KEY: pack_record(encoder), **meta})
+    # In plain types that any reader knows, without references shared within it.
+    meta = json.loads(json.dumps({RECORD_KEY: pack_record(encoder), **meta}, default=_plain, skipkeys=True))
     content = io.BytesIO()
     torch.save({'meta': meta, 'state_dict': own_tensors(tensors)}, content)
     path = Path(destination)
@@ -66,15 +68,9 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
 
 
 def _plain(value: object) -> object:
-    """Return a value as types that any reader knows, without references shared within it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+    """Return what stands for a value that JSON has no type for."""
     if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=repr)
+        return sorted(value, key=repr)
     if isinstance(value, np.ndarray | np.generic | Tensor):
         return value.tolist()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     return f'<{type(value).__name__}>'

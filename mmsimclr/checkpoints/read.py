@@ -16,8 +16,8 @@ from safetensors import safe_open
 
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsafeCheckpointError
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import file_digest, parse_json, read_regular
-from mmsimclr.files.unpickling import NUMPY_STAND_INS, RefusedError, unpickle_arrays
+from mmsimclr.files import file_digest, parse_json
+from mmsimclr.files.unpickling import NUMPY_STAND_INS, RefusedError
 
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8})\.\w+$')
 TORCH_LEGACY_MAGIC = b'\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19'
@@ -27,6 +27,7 @@ IMPOSTORS = {
     b'version https://git-lfs': 'a Git LFS pointer (fetch the file itself: git lfs pull)',
     b'\x89HDF': 'an HDF5 file (Keras); TensorFlow checkpoints and SavedModels are read',
     b'\x1f\x8b': 'a gzip archive; unpack it first',
+    b'\x80': "a pickle not of torch's, of Detectron2 perhaps, which shows neither strides nor colour order",
 }
 # Classes of settings that other trainers pickle beside the weights become empty dicts; nothing is imported.
 INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 'lightning_fabric',
@@ -34,8 +35,6 @@ INERT_PACKAGES = ('argparse', 'classy_vision', 'hydra', 'lightly', 'lightning', 
                   'solo', 'typing', 'vissl', 'yacs')
 MAX_INERT = 100
 ATTEMPTS = 5
-# Of a pickle of arrays, which is read whole; a ResNet-152 of four times the width has 3.7 GB.
-MAX_PICKLE_BYTES = 8_000_000_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of torch, safetensors, or a pickle of arrays (Detectron2), on the CPU.
+    """Read a checkpoint of torch or safetensors, on the CPU.
 
     Nothing in the file is run, and settings that other trainers store beside the weights are passed over. If
     the file's name ends in ``-`` and eight hexadecimal digits, as in model zoos, they must begin its SHA-256.
@@ -100,8 +99,6 @@ def _content(path: Path) -> tuple[object, object]:
         tree = _guarded(path, _unpickle_torch)
         # A bare state dict written here holds tensors only, and has its record in torch's _metadata.
         return tree, tree.get('meta', getattr(tree, '_metadata', None)) if isinstance(tree, Mapping) else None
-    if start.startswith(b'\x80'):
-        return _guarded(path, lambda file: unpickle_arrays(read_regular(file, MAX_PICKLE_BYTES))), {}
     kind = next((kind for magic, kind in IMPOSTORS.items() if start.lstrip().startswith(magic)),
                 'of no known kind')
     raise DamagedCheckpointError(f'{path} is not a checkpoint, but {kind}')

@@ -1,9 +1,4 @@
-"""The record of an encoder: its settings and input scale, in every file written here.
-
-It is a dict of plain types under ``RECORD_KEY``: in ``meta`` of a .pth file, in ``_metadata`` of a bare state
-dict (an attribute that torch saves along), in the metadata of safetensors and ONNX (as JSON text), and in the
-pickled dict of a Detectron2 file.
-"""
+"""The record of an encoder: its settings and input scale, in every file written here."""
 
 import re
 from collections.abc import Mapping
@@ -17,6 +12,8 @@ from mmsimclr.errors import InputError
 from mmsimclr.files import parse_json
 from mmsimclr.registry import SCOPE
 
+# Key of a dict of plain types: in meta of a .pth file, in _metadata of a bare state dict (an attribute that
+# torch saves along), in the metadata of safetensors and ONNX (JSON), and in the dict of a Detectron2 file.
 RECORD_KEY = 'mmsimclr'
 VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)
@@ -28,14 +25,14 @@ MODULE = re.compile(r'[A-Za-z_][\w.]{0,99}')
 # Arguments by which libraries read files or the network when they build a network.
 FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
             'load_from', 'weights', 'init')
-# Arguments of ResNet that change what it computes, and of NonLinearNeck; JSON knows no other types.
+# Arguments of ResNet that change what it computes, and parts of the input; JSON knows no other types.
 ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 'stem_pool': (str,),
                  'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER,
                  'in_channels': (int,)}
 READING_TYPES = {'channels': (int,), 'dtype': (str, type(None)), 'value_range': (str, list, tuple)}
-NECK_TYPES = {'in_channels': (int,), 'hid_channels': (int,), 'out_channels': (int,), 'num_layers': (int,),
-              'with_bias': (bool,), 'with_last_bn': (bool,), 'with_last_bn_affine': (bool, str),
-              'with_last_bias': (bool,), 'with_avg_pool': (bool,), 'norm_cfg': (dict,)}
+INPUT_TYPES = {'mean': (list, tuple), 'std': (list, tuple), 'stated': (bool,), 'view_px': (int, type(None)),
+               'reading': (dict, type(None))}
+
 
 
 def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, object]:
@@ -58,14 +55,15 @@ def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, ob
     if encoder.path:
         record['converted_from'] = dict(layout=encoder.layout, sha256=encoder.sha256, file=encoder.path.name)
     if encoder.neck and with_neck:
-        record['neck'] = _arguments('neck', encoder.neck_settings, NECK_TYPES)
+        record['neck'] = dict(encoder.neck_settings)
     return record
 
 
-def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale, dict[str, object]]:
-    """Check a record, a mapping or JSON text; return settings of its encoder, input scale, neck's arguments.
+def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale]:
+    """Check a record, a mapping or JSON text; return the settings of its encoder and the input scale.
 
-    The settings are those of :func:`~mmsimclr.encoders.build_backbone`: without a type, of our ResNet.
+    The settings are those of :func:`~mmsimclr.encoders.build_backbone`: without a type, of our ResNet. The
+    neck is read from its tensors.
 
     Raises:
         UnsupportedEncoderError: If it has a later version, or a type in it is not registered.
@@ -85,7 +83,7 @@ def unpack_record(record: Mapping | str) -> tuple[dict[str, object], InputScale,
     settings = _encoder(record.get('encoder'))
     if 'type' in settings:
         _require_registered(settings, settings['type'].rpartition('.')[0], record.get('module'))
-    return settings, _scale(record.get('input')), _arguments('neck', record.get('neck', {}), NECK_TYPES)
+    return settings, _scale(record.get('input'))
 
 
 def _encoder(settings: object) -> dict[str, object]:
@@ -104,9 +102,9 @@ def _encoder(settings: object) -> dict[str, object]:
 
 def _is_plain(value: object, depth: int = 0) -> bool:
     if isinstance(value, Mapping):
-        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
-            type(key) is str and key not in (*OF_TRAINING, *FETCHING) and _is_plain(each, depth + 1)
-            for key, each in value.items())
+        if any(type(key) is not str or key in (*OF_TRAINING, *FETCHING) for key in value):
+            return False
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
             _is_plain(each, depth + 1) for each in value)
@@ -150,23 +148,16 @@ def _arguments(name: str, values: object, types: Mapping[str, tuple[type, ...]])
 
 
 def _scale(values: object) -> InputScale:
-    if not isinstance(values, Mapping):
-        raise _malformed('input', 'a dict', values)
-    mean, std, stated = values.get('mean'), values.get('std'), values.get('stated', True)
-    if (reading := values.get('reading')) is not None:
-        reading = _arguments('input.reading', reading, READING_TYPES)
-        if reading.keys() != READING_TYPES.keys():
-            raise _malformed('input.reading', f'a dict of {", ".join(READING_TYPES)}', reading)
+    values = {'stated': True, **_arguments('input', values, INPUT_TYPES)}
+    mean, std, reading = (values.get(name) for name in ('mean', 'std', 'reading'))
+    if reading is not None and _arguments('input.reading', reading, READING_TYPES).keys() != \
+            READING_TYPES.keys():
+        raise _malformed('input.reading', f'a dict of {", ".join(READING_TYPES)}', reading)
     if not _are_numbers(mean) or len(mean) != (reading or {}).get('channels', len(mean)):
         raise _malformed('input.mean', 'a number for each channel', mean)
     if not _are_numbers(std) or len(std) != len(mean) or min(std) <= 0:
         raise _malformed('input.std', 'a number > 0 for each channel', std)
-    if type(stated) is not bool:
-        raise _malformed('input.stated', 'bool', stated)
-    view_px = values.get('view_px')
-    if view_px is not None and (type(view_px) is not int or not 0 < view_px <= MAX_NUMBER):
-        raise _malformed('input.view_px', 'an integer > 0', view_px)
-    return InputScale(tuple(map(float, mean)), tuple(map(float, std)), stated, view_px, reading)
+    return InputScale(**{**values, 'mean': tuple(map(float, mean)), 'std': tuple(map(float, std))})
 
 
 def _are_numbers(values: object) -> bool:

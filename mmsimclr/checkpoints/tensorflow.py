@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -14,20 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmsimclr.checkpoints import key_maps
-from mmsimclr.checkpoints.encoder_weights import UNIT_RANGE, EncoderWeights, check_finite
+from mmsimclr.checkpoints.encoder_weights import (
+    BASIC_DEPTHS,
+    NUM_BLOCKS,
+    UNIT_RANGE,
+    EncoderWeights,
+    check_finite,
+)
 from mmsimclr.checkpoints.errors import (
     CheckpointError,
     DamagedCheckpointError,
     IncompleteEncoderError,
     LayoutError,
-    UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.layouts import infer_architecture
-from mmsimclr.errors import MissingFileError
+from mmsimclr.checkpoints.layouts import find_neck, infer_architecture
+from mmsimclr.errors import MissingFileError, needing
 from mmsimclr.files import read_text
-from mmsimclr.registry import MODELS
 
 NORM_EPS = 1e-5                                              # of the official norms
 AVERAGE = 'ema_model/'
@@ -37,9 +40,11 @@ OBJECT_GRAPH = '_CHECKPOINTABLE_OBJECT_GRAPH'
 # Lists that Keras and the official SavedModels keep beside the model's own structure.
 BOOKKEEPING = {'variables', 'trainable_variables', 'non_trainable_variables', 'trainable_variables_list',
                'keras_api'}
-Names = type[key_maps.TensorFlow1Names] | type[key_maps.TensorFlow2Names]
-# From the key of a tensor to the name and the shape of its variable.
-Wanted = dict[str, tuple[str, tuple[int, ...]]]
+# HWIO becomes OIHW, [in, out] becomes [out, in].
+TORCH_AXES = {4: (3, 2, 0, 1), 2: (1, 0)}
+# The official variables of a batch norm, by torch's names.
+NORM_VARIABLES = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mean',
+                  'running_var': 'moving_variance'}
 
 
 def is_tensorflow(path: str | Path) -> bool:
@@ -85,8 +90,8 @@ def read_tensorflow_encoder(path: str | Path, select: str | None = None) -> Enco
 def read_tensorflow(path: str | Path) -> 'TensorflowVariables':
     """Open a TensorFlow checkpoint, of the name-based (1.x) or the object-based (2.x) form.
 
-    Raise CheckpointError if TensorFlow is not installed, or a file is missing, cut off or damaged. An array's
-    checksum is tested when it is read.
+    Raise MachineError if TensorFlow is not installed, and CheckpointError if a file is missing, cut off or
+    damaged. An array's checksum is tested when it is read.
     """
     prefix = _find_prefix(Path(path))
     if prefix is None:
@@ -110,11 +115,8 @@ class TensorflowVariables(Mapping[str, np.ndarray]):
 
     def __init__(self, prefix: Path, shards: list[Path]):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')   # it reports its CPU features on import
-        try:
+        with needing('tensorflow', "a checkpoint of TensorFlow's"):
             import tensorflow
-        except ImportError as error:
-            raise CheckpointError("TensorFlow's checkpoints need TensorFlow, which cannot be imported "
-                                  f"({_first_line(error)}): pip install 'mmsimclr[tensorflow]'") from error
         self.path, self._shards = shards[0], shards
         self._errors = (tensorflow.errors.OpError, IndexError, RuntimeError, ValueError)     # for damage
         try:
@@ -190,6 +192,90 @@ def object_paths(graph: bytes) -> dict[str, str]:
     return paths
 
 
+def official_convolutions(depth: int) -> list[str]:
+    """Return torchvision's names of the convolutions of a plain network, in the order of their creation."""
+    names = ['conv1']
+    for stage, num_blocks in enumerate(NUM_BLOCKS[depth], 1):
+        for block in range(num_blocks):
+            parts = ['downsample.0'] if block == 0 else []
+            parts += ['conv1', 'conv2'] if depth in BASIC_DEPTHS else ['conv1', 'conv2', 'conv3']
+            names += [f'layer{stage}.{block}.{part}' for part in parts]
+    return names
+
+
+def infer_depth(names: Iterable[str]) -> int:
+    """Return the depth whose number of convolutions is nearest to that among the names, of either form."""
+    num = sum(bool(re.fullmatch(r'(.+/)?conv2d(_\d+)?/kernel', name)) for name in names)
+    return min(NUM_BLOCKS, key=lambda depth: abs(len(official_convolutions(depth)) - num))
+
+
+class TensorFlow1Names:
+    """Layers numbered through the network: ``base_model/conv2d_52/kernel``.
+
+    A block's projection shortcut is numbered before its other layers. The projection head is
+    ``head_contrastive/nl_0/dense/kernel``, ``head_contrastive/nl_0/batch_normalization/gamma``, ... The
+    SimCLR v2 checkpoints have a moving average of both under ``ema_model/``. The methods take names without
+    the prefix of the encoder, or of the head. Source: google-research/simclr, resnet.py and model_util.py.
+    """
+
+    layout = 'Google SimCLR, TensorFlow 1'
+    encoder = 'base_model/'
+    head = 'head_contrastive/'
+    variable = re.compile(r'(.*?base_model/)(?:conv2d|batch_normalization)(?:_\d+)?/\w+')
+
+    @staticmethod
+    def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield the names of each convolution and its norm."""
+        yield 'conv2d', 'batch_normalization'
+        for number in range(1, len(convolutions)):
+            yield f'conv2d_{number}', f'batch_normalization_{number}'
+
+    @staticmethod
+    def head_layer_names(names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the names that the dense layer and the norm of each layer of the head should have."""
+        scopes = {name.split('/')[0] for name in names}      # l_0 is the only layer of a linear head
+        in_order = ['l_0'] if scopes == {'l_0'} else [f'nl_{number}' for number in range(len(scopes))]
+        return [(f'{scope}/dense', f'{scope}/batch_normalization') for scope in in_order]
+
+
+class TensorFlow2Names:
+    """Paths through the model's objects: ``model/resnet_model/block_groups/1/layers/0/...``.
+
+    The stem is ``model/resnet_model/initial_conv_relu_max_pool/0/conv2d/kernel``, the projection head
+    ``model/_projection_head/linear_layers/0/dense/kernel``, ... The lists of a block also count the layers
+    without variables (DropBlock). SavedModels have the same paths. The methods are as those of
+    :class:`TensorFlow1Names`. Source: google-research/simclr, tf2/resnet.py and tf2/model.py.
+    """
+
+    layout = 'Google SimCLR, TensorFlow 2'
+    encoder = 'resnet_model/'
+    head = '_projection_head/linear_layers/'
+    variable = re.compile(r'(.*?resnet_model/)(?:initial_conv_relu_max_pool|block_groups)/.+')
+
+    @staticmethod
+    def layer_names(convolutions: Sequence[str]) -> Iterator[tuple[str, str]]:
+        # In a bottleneck DropBlock follows each convolution and norm.
+        is_basic = 'layer1.0.conv3' not in convolutions
+        layers, shortcut, step = ('conv2d_bn_layers', 'shortcut_layers', 2) if is_basic else (
+            'conv_relu_dropblock_layers', 'projection_layers', 3)
+        yield 'initial_conv_relu_max_pool/0/conv2d', 'initial_conv_relu_max_pool/2/bn'
+        for name in convolutions[1:]:
+            stage, block, part = name.removeprefix('layer').split('.', 2)
+            place, folder = 0, shortcut
+            if part != 'downsample.0':
+                place, folder = step * (int(part[-1]) - 1), layers
+            parent = f'block_groups/{int(stage) - 1}/layers/{block}/{folder}'
+            yield f'{parent}/{place}/conv2d', f'{parent}/{place + 1}/bn'
+
+    @staticmethod
+    def head_layer_names(names: Iterable[str]) -> list[tuple[str, str]]:
+        num_layers = len({name.split('/')[0] for name in names})
+        return [(f'{number}/dense', f'{number}/bn_relu/bn') for number in range(num_layers)]
+
+
+Names = type[TensorFlow1Names] | type[TensorFlow2Names]
+
+
 def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | None = None) -> EncoderWeights:
     """Return the encoder of an official checkpoint of SimCLR, v1 or v2, in its TensorFlow 1 or 2 form.
 
@@ -199,28 +285,10 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
     :func:`~mmsimclr.checkpoints.layouts.find_encoder`.
     """
     form, prefix, alternatives = _choose(variables, select)
-    names = {name.removeprefix(prefix) for name in variables if name.startswith(prefix)}
-    try:
-        form.refuse_other_networks(names, lambda name: variables[prefix + name].shape)
-        depth = key_maps.infer_depth(names)
-        if depth == 200:
-            raise UnsupportedEncoderError('a ResNet-200')
-    except UnsupportedEncoderError as error:
-        raise UnsupportedEncoderError(
-            f'the encoder at {prefix} is {error}, which is not built here. Take a plain ResNet of 18 to 152 '
-            "layers (of Google's SimCLR v2 models, one whose name ends in sk0)") from None
-    if form.stem_kernel not in names:
-        raise IncompleteEncoderError(f'the encoder has no {prefix}{form.stem_kernel}, its first convolution')
-    stem_px, *_, channels = variables[prefix + form.stem_kernel].shape
-    with torch.device('meta'):                               # of its tensors only the shapes are asked for
-        shapes = MODELS.build(dict(
-            type='mmsimclr.ResNet', depth=depth, width_multiplier=channels / 64, project_first_shortcut=True,
-            stem='cifar' if stem_px == 3 else 'imagenet')).state_dict()
-    wanted, convolutions = {}, key_maps.official_convolutions(depth)
+    depth = infer_depth(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
+    wanted, convolutions = {}, official_convolutions(depth)
     for key, (conv, norm) in zip(convolutions, form.layer_names(convolutions), strict=True):
-        width_out, width_in, height, width = shapes[f'{key}.weight'].shape
-        wanted[f'{key}.weight'] = f'{conv}/kernel', (height, width, width_in, width_out)
-        wanted |= _norm(key_maps.norm_of(key), norm, width_out)
+        wanted |= {f'{key}.weight': f'{conv}/kernel', **_norm(key, norm)}
     tensors = _collect(variables, prefix, wanted, f'a ResNet-{depth}')
     settings = {**infer_architecture(tensors), 'norm_eps': NORM_EPS}
     if settings['stem'] == 'imagenet':
@@ -239,7 +307,7 @@ def find_tensorflow_encoder(variables: Mapping[str, np.ndarray], select: str | N
 def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Names, str, tuple[str, ...]]:
     """Return the form and prefix of the encoder to take, and the addresses of the others."""
     found = {}
-    for form in (key_maps.TensorFlow1Names, key_maps.TensorFlow2Names):
+    for form in (TensorFlow1Names, TensorFlow2Names):
         matches = filter(None, map(form.variable.fullmatch, variables))
         found |= dict.fromkeys(sorted({match[1] for match in matches}), form)
     if not found:
@@ -254,54 +322,47 @@ def _choose(variables: Mapping[str, np.ndarray], select: str | None) -> tuple[Na
     return found[chosen], chosen, tuple(f':{prefix}' for prefix in found if prefix != chosen)
 
 
-def _norm(key: str, name: str, channels: int) -> Wanted:
-    return {f'{key}.{ours}': (f'{name}/{theirs}', (channels,))
-            for ours, theirs in key_maps.NORM_VARIABLES.items()}
+def _norm(layer: str, name: str) -> dict[str, str]:
+    """Return the variables of the batch norm behind a layer, by their keys."""
+    norm = layer.replace('downsample.0', 'downsample.1').replace('conv', 'bn').replace('fc', 'bn')
+    return {f'{norm}.{ours}': f'{name}/{theirs}' for ours, theirs in NORM_VARIABLES.items()}
 
 
 def _find_head(variables: Mapping[str, np.ndarray], prefix: str, form: Names
                ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Return the projection head and its settings; nothing if it is not built as the official one."""
     layers = form.head_layer_names(name.removeprefix(prefix) for name in variables if name.startswith(prefix))
-    kernels = [variables.get(f'{prefix}{dense}/kernel') for dense, _ in layers]
-    if not kernels or any(kernel is None or kernel.ndim != 2 for kernel in kernels):
-        return {}, {}
-    width_in, width_hidden = kernels[0].shape
-    width_out, last = kernels[-1].shape[1], len(layers) - 1
     wanted = {}
     for i, (dense, norm) in enumerate(layers):
-        widths = width_hidden if i else width_in, width_out if i == last else width_hidden
-        wanted[f'fc{i}.weight'] = f'{dense}/kernel', widths
-        wanted |= _norm(f'bn{i}', norm, widths[1])
-    del wanted[f'bn{last}.bias']
+        wanted |= {f'fc{i}.weight': f'{dense}/kernel', **_norm(f'fc{i}', norm)}
+    wanted.pop(f'bn{len(layers) - 1}.bias', None)
     try:
         neck = _collect(variables, prefix, wanted, 'a projection head')
     except IncompleteEncoderError:
         return {}, {}
-    return neck, dict(in_channels=width_in, hid_channels=width_hidden, out_channels=width_out,
-                      num_layers=len(layers), with_last_bn_affine='scale')
+    _, settings = find_neck(neck, '')
+    return (neck, settings) if settings else ({}, {})
 
 
-def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Wanted, kind: str
+def _collect(variables: Mapping[str, np.ndarray], prefix: str, wanted: Mapping[str, str], kind: str
              ) -> dict[str, Tensor]:
-    """Return the variables under a prefix as torch's tensors; raise unless they are exactly those wanted."""
+    """Return the variables under a prefix as torch's tensors; raise unless exactly those wanted are there.
+
+    ``wanted`` are their names by key. Whether the shapes fit, the network says that is filled.
+    """
     present = {name for name in variables if name.startswith(prefix)}
-    names = {prefix + name for name, _ in wanted.values()}
-    problems = {'missing': sorted(names - present), 'left over': sorted(present - names), 'mis-shaped': []}
+    names = {prefix + name for name in wanted.values()}
+    problems = {'missing': sorted(names - present), 'left over': sorted(present - names)}
+    if found := [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]:
+        raise IncompleteEncoderError(
+            f'the variables at {prefix} are not those of {kind}, the nearest: {"; ".join(found)}. Plain '
+            "ResNets of 18 to 152 layers are read, of Google's SimCLR v2 models those whose names end in sk0")
     tensors = {}
-    for key, (name, shape) in wanted.items() if names == present else ():
+    for key, name in wanted.items():
         array = variables[prefix + name]
-        if array.shape != shape:
-            problems['mis-shaped'].append(f'{prefix}{name} is {list(array.shape)}, not {list(shape)}')
-        else:
-            # HWIO becomes OIHW, [in, out] becomes [out, in].
-            order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
-            tensors[key] = torch.from_numpy(np.ascontiguousarray(array.transpose(order), dtype=np.float32))
-    found = [f'{len(items)} {problem} ({listed(items)})' for problem, items in problems.items() if items]
-    if found:
-        raise IncompleteEncoderError(f'the variables at {prefix} are not those of {kind}, the nearest: '
-                                     + '; '.join(found))
-    check_finite({prefix + wanted[key][0]: tensor for key, tensor in tensors.items()}, 'the checkpoint')
+        array = array.transpose(TORCH_AXES.get(array.ndim, range(array.ndim)))
+        tensors[key] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    check_finite({prefix + wanted[key]: tensor for key, tensor in tensors.items()}, 'the checkpoint')
     return tensors
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -15,8 +15,6 @@ from mmsimclr.checkpoints.errors import CheckpointError
 from mmsimclr.checkpoints.read import HASH_IN_NAME
 from mmsimclr.checkpoints.zoo_index import find_entry, model_entries
 from mmsimclr.errors import InputError, MissingFileError
-
-Progress = Callable[[int, int | None], None]
 
 
 class FetchError(CheckpointError):
@@ -33,15 +31,12 @@ class Verdict:
     message: str                         # all of it in a sentence
 
 
-def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | None = None, *,
-                mirrors: Iterable[str | Path] = ()) -> Path:
+def fetch_model(name: str, dest: str | Path | None = None, *, mirrors: Iterable[str | Path] = ()) -> Path:
     """Return the published weights of a model as a local, verified file, downloaded once.
 
     Args:
         name: A name of :func:`mmsimclr.list_models`.
         dest: Folder for the file instead of the cache; it is made if missing.
-        progress: Called with (bytes present, total bytes or None) as a download grows; a line on standard
-            error by default.
         mirrors: Folders or addresses to try before those that the user has set.
 
     Raises:
@@ -52,19 +47,17 @@ def fetch_model(name: str, dest: str | Path | None = None, progress: Progress | 
     if not entry.urls:
         having = ', '.join(other.name for other in model_entries() if other.urls)
         raise CheckpointError(f'no weights of {name} were published; there are some of: {having}')
-    return _fetch(entry.urls, entry.known_sha256, dest, progress, mirrors)
+    return _fetch(entry.urls, entry.sha256, dest, mirrors)
 
 
-def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | None = None,
-              progress: Progress | None = None, *, mirrors: Iterable[str | Path] = ()) -> Path:
-    """Return the file at a web or ``file://`` address as a local file, verified where a hash is known.
+def fetch_url(url: str) -> Path:
+    """Return the file at a web or ``file://`` address as a local file.
 
-    ``sha256_prefix`` has at least the first 8 digits of its SHA-256; by default, those in a name such as
-    ``name-0123abcd.pth``. Without either nothing is verified, no mirror is asked, and a file fetched from the
-    same address before is used again. Other arguments are as for :func:`fetch_model`.
+    It is verified if its name promises a hash, as ``name-0123abcd.pth`` does. Otherwise no mirror is asked,
+    and a file fetched from the same address before is used again.
 
     Raises:
-        ValueError: If the address is of another kind or names no file, or the hash is none.
+        ValueError: If the address is of another kind or names no file.
         FetchError: If no address has the file, or it cannot be written.
     """
     if not re.match(r'(https?|file)://', url):
@@ -77,11 +70,8 @@ def fetch_url(url: str, sha256_prefix: str | None = None, dest: str | Path | Non
         raise InputError(f'url must have no control characters, got {url!r}')
     if name in ('', '..'):
         raise InputError(f'url must end in the name of a file, got {url!r}')
-    if sha256_prefix is None and (promised := HASH_IN_NAME.search(name)):
-        sha256_prefix = promised[1]
-    if sha256_prefix is not None and not re.fullmatch('[0-9a-fA-F]{8,64}', sha256_prefix):
-        raise InputError(f'sha256_prefix must be 8 to 64 hexadecimal digits, got {sha256_prefix!r}')
-    return _fetch((url,), sha256_prefix, dest, progress, mirrors)
+    promised = HASH_IN_NAME.search(name)
+    return _fetch((url,), promised and promised[1])
 
 
 def verify_file(path: str | Path) -> Verdict:
@@ -91,10 +81,10 @@ def verify_file(path: str | Path) -> Verdict:
         raise MissingFileError(f'no file at {path}')
     sha256 = files.file_digest(path)
     entry = next((entry for entry in model_entries()
-                  if entry.known_sha256 and sha256.startswith(entry.known_sha256)), None)
+                  if entry.sha256 and sha256.startswith(entry.sha256)), None)
     model, identity = entry and entry.name, 'no file of the model zoo'
     if entry:
-        known = '' if entry.whole_sha256 else ' (by the 8 digits of its SHA-256 that were published)'
+        known = '' if entry.sha256 == sha256 else ' (by the 8 digits of its SHA-256 that were published)'
         identity = f'the published weights of {model}{known}'
     promised = HASH_IN_NAME.search(path.name)
     if promised and promised[1] != sha256[:8]:
@@ -108,8 +98,8 @@ def verify_file(path: str | Path) -> Verdict:
     return Verdict(bool(model or promised), model, sha256, f'{path} is {identity}. SHA-256: {sha256}')
 
 
-def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, progress: Progress | None,
-           mirrors: Iterable[str | Path]) -> Path:
+def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None = None,
+           mirrors: Iterable[str | Path] = ()) -> Path:
     """Return a published file from the cache, a mirror, or the first of its addresses that has it."""
     name = _file_name(urls[0])
     folder = Path(dest).expanduser() if dest is not None else cache_folder()
@@ -118,7 +108,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     target = folder / name
     hashes = {'sha256': prefix} if prefix else None
     problems = []
-    if target.is_file() and (hashes or dest is None):
+    if target.is_file():
         if not (wrong := files.difference(target, hashes)):
             return target
         problems.append(f'{target} is damaged: {wrong}')
@@ -126,7 +116,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
     for places in [*(_places_at_mirror(mirror, urls[0]) for mirror in mirrors), *([url] for url in urls)]:
         for place in places:
             try:
-                return _take(place, target, hashes, dest is not None, progress)
+                return _take(place, target, hashes, copy=dest is not None)
             except files.DownloadError as error:
                 problems.append(str(error))
                 if isinstance(error, files.UnreachableError):
@@ -142,8 +132,7 @@ def _fetch(urls: Sequence[str], prefix: str | None, dest: str | Path | None, pro
         'MMSIMCLR_MIRRORS names')
 
 
-def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool,
-          progress: Progress | None) -> Path:
+def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: bool) -> Path:
     """Bring the file from one place; DownloadError if it is not there or is another one."""
     if isinstance(place, str) and place.startswith('file://'):
         place = Path(url2pathname(urlsplit(place).path))
@@ -151,7 +140,7 @@ def _take(place: str | Path, target: Path, hashes: dict[str, str] | None, copy: 
         if os.environ.get('MMSIMCLR_OFFLINE', '0') not in ('', '0'):
             raise files.UnreachableError(f'{place}: not tried, since MMSIMCLR_OFFLINE is set')
         with files.ProgressLine(target.name, 'MB') as line:
-            return files.download(place, target, hashes=hashes, progress=progress or line)
+            return files.download(place, target, hashes=hashes, progress=line)
     try:
         wrong = files.difference(place, hashes) if place.is_file() else 'no such file'
     except OSError as error:

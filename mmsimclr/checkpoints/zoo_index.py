@@ -1,6 +1,5 @@
 """The model zoo's index, model-index.yml: models, addresses of their weights, published results."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,22 +39,12 @@ class ModelEntry:
     training_data: str
     urls: tuple[str, ...]                # of the weights, best first; empty if none were published
     results: tuple[PublishedResult, ...]
-    whole_sha256: str | None = None      # of the weights, where all its digits are known
-
-    @property
-    def known_sha256(self) -> str | None:
-        """What is known of the weights' SHA-256: all of it, or the 8 digits that were published."""
-        return self.whole_sha256 or self.sha256_prefix
+    sha256: str | None                   # of the weights: all digits, or the 8 in the file's name
 
     @property
     def file_name(self) -> str | None:
         """Name of the file of weights; None if none were published."""
         return PurePosixPath(urlsplit(self.urls[0]).path).name if self.urls else None
-
-    @property
-    def sha256_prefix(self) -> str | None:
-        """The first 8 digits of the weights' SHA-256; None if none were published."""
-        return HASH_IN_NAME.search(self.file_name)[1] if self.file_name else None
 
 
 @dataclass(frozen=True)
@@ -78,10 +67,10 @@ def model_entries() -> tuple[ModelEntry, ...]:
                  for collection in metafile['Collections']}
         for model in metafile['Models']:
             meta, urls = model['Metadata'], _addresses(model.get('Weights'), hosts[model['In Collection']])
+            sha256 = model.get('Weights SHA256') or (HASH_IN_NAME.search(urls[0])[1] if urls else None)
             entries.append(ModelEntry(
                 model['Name'], root / model['Config'], meta['Epochs'], meta['Batch Size'], meta['FLOPs'],
-                meta['Parameters'], meta['Training Data'], urls, _results(model.get('Results', ())),
-                _whole_sha256(model.get('Weights SHA256'), urls)))
+                meta['Parameters'], meta['Training Data'], urls, _results(model.get('Results', ())), sha256))
     return tuple(entries)
 
 
@@ -126,22 +115,12 @@ def _metafiles() -> tuple[dict, ...]:
 
 def _addresses(url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
     """Return the addresses of a file published at ``url``: that one, and the same path on the hosts."""
-    if url is None:
-        return ()
-    for address in (url, *hosts):
+    addresses = [url, *(host + urlsplit(url).path for host in hosts)] if url else []
+    for address in addresses:
         if not address.startswith(('https://', 'http://')):
             raise CheckpointError(f'{INDEX} names weights at {address!r}, which is no web address: install '
                                   'mmsimclr again')
-    return tuple(dict.fromkeys([url, *(host + urlsplit(url).path for host in hosts)]))
-
-
-def _whole_sha256(sha256: str | None, urls: Sequence[str]) -> str | None:
-    """Return a SHA-256 of the index, if it is one and begins as the name of the file promises."""
-    if sha256 is not None and not (re.fullmatch('[0-9a-f]{64}', sha256) and urls and sha256.startswith(
-            HASH_IN_NAME.search(urls[0])[1])):
-        raise CheckpointError(f'{INDEX} names the SHA-256 {sha256!r:.80}, which is none of the weights: '
-                              'install mmsimclr again')
-    return sha256
+    return tuple(dict.fromkeys(addresses))
 
 
 def _results(entries: Sequence[Mapping]) -> tuple[PublishedResult, ...]:

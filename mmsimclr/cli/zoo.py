@@ -103,7 +103,7 @@ def publish(source: str, destination: str | None, to: str | None, results: tuple
     from mmsimclr.checkpoints.export import convert_checkpoint
     from mmsimclr.checkpoints.hub import FILE, upload_to_hub
     from mmsimclr.checkpoints.publish import publish_checkpoint
-    from mmsimclr.reporting.model_card import model_card
+    from mmsimclr.reporting.results_page import model_card
     if not (destination or to):
         raise click.UsageError('name a DESTINATION, or --to hf://OWNER/NAME')
     if destination:

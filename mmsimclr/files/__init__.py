@@ -19,6 +19,6 @@ from .reading import (
     read_text,
     read_xml,
 )
-from .remote import MEMORY, RemoteError, RemoteFolder, is_remote
+from .remote import RemoteError, RemoteFolder, is_remote
 from .shipped import find_config, shipped_configs, shipped_root
 from .verified import atomic_writer, difference, file_digest, write_json

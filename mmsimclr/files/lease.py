@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -53,7 +53,6 @@ class Holder:
     heartbeat_s: float = 0.0
     job: str = ''                                       # of Slurm
     restart: int = 0                                    # which start of the job
-    beats: str = ''
 
     def __str__(self) -> str:
         label = f' ({self.label})' if self.label else ''
@@ -73,7 +72,9 @@ class Lease:
 
     def __init__(self, file: Path, holder: Holder, descriptor: int) -> None:
         self.file, self.holder, self._descriptor = file, holder, descriptor
-        self._lost, self._over, self._process = False, threading.Event(), os.getpid()
+        #: Whether another was seen to have taken it over, at the last beat or check.
+        self.lost = False
+        self._over, self._process = threading.Event(), os.getpid()
 
     @classmethod
     def take(cls, path: str | Path, *, heartbeat_s: float = 5.0, expires_s: float = 30.0, label: str = '',
@@ -108,10 +109,10 @@ class Lease:
                 ended = other is None or (is_locked and other.machine == holder.machine) or (
                     # Slurm ends a job everywhere before it starts it again.
                     holder.job == other.job != '' and holder.restart > other.restart)
-                silent = watched == other and time.monotonic() >= until
+                silent = watched == content and time.monotonic() >= until
                 if is_locked is not False and (ended or silent):
                     return cls(file, holder, descriptor)._begin()
-                if is_locked is False or not waits or watched not in (None, other):
+                if is_locked is False or not waits or watched not in (None, content):
                     other = other or _UNKNOWN
                     what = file.parent if file.name == LEASE else file.with_suffix('')
                     raise HeldError(f'{what} is in use by {other}. Wait for its end, end it, or choose '
@@ -121,7 +122,7 @@ class Lease:
                 raise
             os.close(descriptor)
             if watched is None:
-                watched, wait_s = other, max(expires_s, 2 * other.heartbeat_s)
+                watched, wait_s = content, max(expires_s, 2 * other.heartbeat_s)
                 until = time.monotonic() + wait_s
                 print(f'{file} is of {other}: waiting for a sign of life, at most {wait_s:g} s',
                       file=sys.stderr)
@@ -129,10 +130,9 @@ class Lease:
 
     def _begin(self) -> 'Lease':
         """Write who holds the locked file, and begin to beat."""
-        record = {key: value for key, value in asdict(self.holder).items() if key != 'beats'}
         try:
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(record).encode() + b'\n' + _beat_text(0), 0)
+            os.pwrite(self._descriptor, json.dumps(asdict(self.holder)).encode() + b'\n' + _beat_text(0), 0)
             os.fsync(self._descriptor)
         except OSError as error:                        # that of a full disk names no file
             self.file.unlink(missing_ok=True)
@@ -141,11 +141,6 @@ class Lease:
         _own.append(self)
         threading.Thread(target=self._beat, name='lease', daemon=True).start()
         return self
-
-    @property
-    def lost(self) -> bool:
-        """Whether another was seen to have taken it over, at the last beat or check."""
-        return self._lost
 
     def is_ours(self) -> bool:
         """Whether this process holds the lease, by a look at its file."""
@@ -157,15 +152,15 @@ class Lease:
         except FileNotFoundError:
             token, lost = None, self.file.parent.is_dir()
         except (OSError, AttributeError):
-            return not self._lost                       # a disk that fails says nothing about others
+            return not self.lost                        # a disk that fails says nothing about others
         if self._over.is_set():                         # released meanwhile, by another thread
             return False
-        self._lost = self._lost or lost
-        return not self._lost and token is not None
+        self.lost = self.lost or lost
+        return not self.lost and token is not None
 
     def check(self) -> None:
         """Raise LostLeaseError if another run has taken over."""
-        if not self.is_ours() and self._lost:
+        if not self.is_ours() and self.lost:
             raise LostLeaseError(
                 f'another run has taken over {self.file.parent} (this one was stopped for long, or '
                 f'{self.file.name} was removed): this one ends and leaves the files there as they are')
@@ -189,7 +184,7 @@ class Lease:
 
     def _beat(self) -> None:
         number = 0
-        while not self._over.wait(self.holder.heartbeat_s) and not self._lost:
+        while not self._over.wait(self.holder.heartbeat_s) and not self.lost:
             number += 1
             if self.is_ours():
                 # In the same file: another's lease that takes its place meanwhile is not touched.
@@ -268,18 +263,16 @@ def _parse(content: bytes) -> Holder | None:
     """Return the holder that a record names, of no process if it is no record; None if there is none."""
     if not content:
         return None
-    line, _, beats = content.partition(b'\n')
     try:
-        record = {'job': '', 'restart': 0, **parse_json(line, 'a lease', 'a lease')}
+        record = {'job': '', 'restart': 0, **parse_json(content.partition(b'\n')[0], 'a lease', 'a lease')}
         kinds = dict(host=str, pid=int, since=str, label=str, token=str, machine=str, job=str, restart=int)
         if all(isinstance(record[key], kind) for key, kind in kinds.items()) and record['pid'] > 0 \
                 and re.fullmatch('[0-9a-f]{32}', record['token']):
-            return Holder(**{key: record[key] for key in kinds}, beats=beats.decode('ascii', 'replace'),
+            return Holder(**{key: record[key] for key in kinds},
                           heartbeat_s=min(float(record['heartbeat_s']), 3600.0))
     except (ValueError, TypeError, KeyError):
         pass
-    # Edited: it is taken over if it does not change.
-    return replace(_UNKNOWN, beats=content.decode('latin1'))
+    return _UNKNOWN                                     # edited: it is taken over if it does not change
 
 
 def _beat_text(number: int) -> bytes:

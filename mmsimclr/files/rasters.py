@@ -1,8 +1,4 @@
-"""Guarded reading of images of any number of channels with all their bits.
-
-TIFF with any number of bands or pages (GeoTIFF among them), PNG of 8 and 16 bits, ``.npy``, DICOM, and what
-Pillow reads. A file claims its size before anything of it is decoded, and no more is decoded than it claims.
-"""
+"""Guarded reading of images of any number of channels with all their bits."""
 
 import io
 import logging
@@ -15,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image, ImageOps
 
-from mmsimclr.errors import InputError, MachineError
+from mmsimclr.errors import InputError, MachineError, needing
 from mmsimclr.files.arrays import array_of_npy
 from mmsimclr.files.reading import MAX_IMAGE_BYTES, opened_image
 
@@ -44,7 +40,9 @@ class Raster:
 def decode_raster(data: bytes, channels: int | None = None) -> Raster:
     """Return the image in the bytes of a file; ``channels``, where known, tells bands from rows.
 
-    Of DICOM the rescale slope and intercept are applied; colours are in the order red, green, blue.
+    It is TIFF with any number of bands or pages, PNG of 8 and 16 bits, ``.npy``, DICOM, or what Pillow reads.
+    A file claims its size before anything of it is decoded, and no more is decoded than it claims. Of DICOM
+    the rescale slope and intercept are applied; colours are in the order red, green, blue.
 
     Raises:
         MachineError: If a package is missing.
@@ -95,15 +93,9 @@ def _check_size(num_bytes: int) -> None:
         raise InputError(f'it claims {num_bytes:,} bytes decoded, more than {MAX_IMAGE_BYTES:,}')
 
 
-def _needed(name: str, error: ImportError) -> MachineError:
-    return MachineError(f"reading {name} needs {error.name}: pip install 'mmsimclr[images]'")
-
-
 def _tifffile() -> ModuleType:
-    try:
+    with needing('images', 'reading TIFF'):
         import tifffile
-    except ImportError as error:
-        raise _needed('TIFF', error) from error
     if not (log := logging.getLogger('tifffile')).level:         # which tells of each odd tag
         log.setLevel(logging.CRITICAL)
     return tifffile
@@ -142,11 +134,9 @@ def _decode_dicom(data: bytes) -> tuple[ndarray, tuple[float, float] | None, boo
     Source:
         DICOM PS3.3, C.11.1.1 (rescale) and C.11.2.1 (window).
     """
-    try:
+    with needing('images', 'reading DICOM'):
         import pydicom
         from pydicom.pixels import apply_rescale
-    except ImportError as error:
-        raise _needed('DICOM', error) from error
     dataset = pydicom.dcmread(io.BytesIO(data))
     frames, samples = int(dataset.get('NumberOfFrames') or 1), int(dataset.SamplesPerPixel)
     _check_size(dataset.Rows * dataset.Columns * samples * frames * dataset.BitsAllocated // 8)

@@ -10,19 +10,17 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmsimclr.errors import InputError, MachineError, MissingFileError
+from mmsimclr.errors import InputError, MachineError, MissingFileError, needing
 from mmsimclr.files.verified import atomic_writer
 
-ADDRESS = re.compile(r'(s3|gs|https?|memory)://')
+ADDRESS = re.compile(r'(s3|gs|https?)://')
 ATTEMPTS, FIRST_WAIT_S = 6, 0.2                 # waits double: 6 s in all, and what the library itself waits
 TIMEOUT = '60s'                                 # of one request
 NUM_THREADS = 16                                # requests of a process at a time
-#: Content of ``memory://`` addresses; processes that are forked later have what is there.
-MEMORY: dict[str, bytes] = {}
 Range = tuple[str, int, int | None]
 
 
@@ -36,7 +34,7 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 class RemoteFolder:
-    """What lies below an address: ``s3://bucket/folder``, ``gs://...``, ``http(s)://...``, ``memory://...``.
+    """What lies below an address: ``s3://bucket/folder``, ``gs://...``, ``http(s)://...``.
 
     Credentials, region and endpoint of a store come from the environment, as its own tools take them
     (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ...).
@@ -49,12 +47,7 @@ class RemoteFolder:
         self.address = address.rstrip('/')
         self._spans: dict[str, tuple[int, int]] = {}                 # first and last byte, of all together
         self._kept: Path | None = None
-        self._coming: dict[Range, Future] = {}
-        self._process = os.getpid()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key not in ('_threads', '_coming')} | {
-            '_coming': {}}
+        self._coming: dict[Range, Future] = {}                       # in processes of loaders alone
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of every file, by its name below the address, in the order of the names.
@@ -82,27 +75,15 @@ class RemoteFolder:
             MissingFileError: If there is no such file, or it is shorter.
             RemoteError: If the store or the server does not answer, or refuses.
         """
-        coming = self._own_coming.pop((name, start, length), None)
+        coming = self._coming.pop((name, start, length), None)
         return coming.result() if coming else self._read(name, start, length)
 
     def read_ahead(self, ranges: Iterable[Range]) -> None:
         """Begin to read ranges that will be asked for next, several at a time."""
         if _is_of_a_loader():
-            coming = self._own_coming
             for wanted in ranges:
-                if wanted not in coming:
-                    coming[wanted] = self._threads.submit(self._read, *wanted)
-
-    @property
-    def _own_coming(self) -> dict[Range, Future]:
-        if self._process != os.getpid():                        # threads of another process bring nothing
-            self._process, self._coming = os.getpid(), {}
-            vars(self).pop('_threads', None)
-        return self._coming
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(NUM_THREADS, 'reading ahead')
+                if wanted not in self._coming:
+                    self._coming[wanted] = _threads(os.getpid()).submit(self._read, *wanted)
 
     def _read(self, name: str, start: int, length: int | None) -> bytes:
         kept = self._place(name, start, length)
@@ -129,15 +110,12 @@ class RemoteFolder:
 
 
 def _patiently(function: Callable, address: str, *args: Any) -> Any:
-    """Call a function on a store; try again where it fails for a while.
-
-    The threads of the stores' library do not live on in forked processes. So in a process that may fork, and
-    that is any but a loader's, a child does the reading.
-    """
-    direct = address.startswith('memory') or _is_of_a_loader()
+    """Call a function on a store; try again where it fails for a while."""
+    # The threads of the stores' library do not live on in forked processes. So in a process that may fork,
+    # and that is any but a loader's, a child does the reading.
     for attempt in range(ATTEMPTS):
         try:
-            return function(address, *args) if direct else _child(os.getpid()).submit(
+            return function(address, *args) if _is_of_a_loader() else _child(os.getpid()).submit(
                 function, address, *args).result()
         except (FileNotFoundError, InputError):
             raise
@@ -157,6 +135,11 @@ def _is_of_a_loader() -> bool:
 
 
 @lru_cache(maxsize=1)
+def _threads(process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(NUM_THREADS, 'reading ahead')
+
+
+@lru_cache(maxsize=1)
 def _child(process: int) -> ProcessPoolExecutor:
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
     return ProcessPoolExecutor(1, multiprocessing.get_context(method), signal.signal,
@@ -165,10 +148,8 @@ def _child(process: int) -> ProcessPoolExecutor:
 
 @lru_cache(maxsize=8)
 def _store(address: str, process: int) -> Any:
-    try:
+    with needing('stores', address):
         from obstore import store
-    except ImportError as error:
-        raise InputError(f'{address} needs the package obstore: pip install obstore') from error
     options = {'timeout': TIMEOUT, 'connect_timeout': '10s'}
     if address.startswith('http:') or os.environ.get('AWS_ENDPOINT_URL', '').startswith('http:'):
         options['allow_http'] = True
@@ -176,18 +157,11 @@ def _store(address: str, process: int) -> Any:
 
 
 def _list(address: str) -> list[tuple[str, int]]:
-    if address.startswith('memory'):
-        return [(name.removeprefix(f'{address}/'), len(data)) for name, data in MEMORY.items()
-                if name.startswith(f'{address}/')]
     return _asked(address, lambda store, obstore: [
         (each['path'], each['size']) for page in obstore.list(store) for each in page])
 
 
 def _get(address: str, name: str, start: int, length: int | None) -> bytes:
-    if address.startswith('memory'):
-        if (data := MEMORY.get(f'{address}/{name}')) is None:
-            raise MissingFileError(f'no file at {address}/{name}')
-        return data[start:] if length is None else data[start:start + length]
     if length is None:
         return _asked(address, lambda store, obstore: bytes(
             obstore.get(store, name).bytes())[start:], name)

@@ -1,8 +1,4 @@
-"""Unpickling of numpy's arrays from files that are not trusted.
-
-Numpy's own types can be told to read any bytes as pointers. Stand-ins take their place, for plain numbers and
-texts only.
-"""
+"""Unpickling of numpy's arrays from files that are not trusted."""
 
 import io
 import pickle
@@ -99,7 +95,8 @@ def _frombuffer(raw: bytes | bytearray, dtype: _Dtype, shape: Sequence[int], ord
     return np.frombuffer(raw, dtype.numpy).reshape(shape, order=order)
 
 
-# What an unpickler gets for the names in a file, which are those of numpy 1 or 2.
+# What an unpickler gets for the names in a file, which are those of numpy 1 or 2, for plain numbers and texts
+# only: numpy's own types can be told to read any bytes as pointers.
 NUMPY_STAND_INS = {
     'numpy.ndarray': _Array, 'numpy.dtype': _Dtype,
     **{f'numpy.{core}.{name}': stand_in for core in ('core', '_core') for name, stand_in in (

@@ -5,7 +5,6 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from mmsimclr.errors import InputError, UserError
+from mmsimclr.errors import InputError, UserError, needing
 from mmsimclr.evaluation import atlas as numerics
 from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
@@ -69,7 +68,7 @@ class Atlas:
             num_neighbours=shown, rows=_base64(self.rows[:, :shown], np.int32),
             similarity=_base64(self.similarity[:, :shown]),
             columns=[dict(name=name, **_column(values)) for name, values in self.columns.items()],
-            side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=list(sprite_sheets(self.thumbnails)),
+            side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=sprite_sheets(self.thumbnails),
             duplicates=self.duplicates, outliers=self.outliers.tolist(), diverse=self.diverse.tolist(),
             clusters=[dict(size=int((self.clusters == number).sum()), images=images)
                       for number, images in enumerate(central)])
@@ -169,12 +168,10 @@ def _base64(values: ndarray, kind: type = np.float32) -> str:
 
 def sprite_sheets(thumbnails: ndarray) -> list[str]:
     """Return thumbnails as JPEG sheets in data URIs, ``SHEET_CELLS`` in each row and column, row by row."""
-    side, each, sheets = thumbnails.shape[1], SHEET_CELLS ** 2, []
-    for start in range(0, len(thumbnails), each):
-        part = thumbnails[start:start + each]
-        sheets.append(data_uri(contact_sheet(part, SHEET_CELLS)))
-    assert side % 8 == 0, 'or thumbnails run into each other'
-    return sheets
+    assert thumbnails.shape[1] % 8 == 0, 'or thumbnails run into each other'
+    each = SHEET_CELLS ** 2
+    return [data_uri(contact_sheet(thumbnails[start:start + each], SHEET_CELLS))
+            for start in range(0, len(thumbnails), each)]
 
 
 def contact_sheet(images: ndarray, columns: int) -> ndarray:
@@ -221,23 +218,20 @@ def write_parquet(atlas: Atlas, features: ndarray, path: str | Path) -> Path:
     """Write a row for each image: path, map_x, map_y, the atlas's columns, and features; return the path.
 
     Raises:
-        InputError: If pyarrow is not installed.
+        MachineError: If pyarrow is not installed.
     """
-    if not find_spec('pyarrow'):
-        raise InputError('Parquet needs pyarrow: pip install mmsimclr[report]')
-    import pyarrow
-    from pyarrow import parquet
-    rows = np.asarray(features, np.float32)
-    flat = pyarrow.array(np.ascontiguousarray(rows).reshape(-1))
-    named = [('path', [_text(name) for name in atlas.names]), ('map_x', atlas.points[:, 0]),
-             ('map_y', atlas.points[:, 1]),
-             *((name, values if isinstance(values, ndarray) else [_text(value) for value in values])
-               for name, values in atlas.columns.items()),
-             ('features', pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1]))]
+    with needing('report', 'Parquet'):
+        import pyarrow
+        from pyarrow import parquet
+    rows = np.ascontiguousarray(features, np.float32)
+    columns = [('path', atlas.names), ('map_x', atlas.points[:, 0]), ('map_y', atlas.points[:, 1]),
+               *atlas.columns.items()]
+    arrays = [pyarrow.array(values if isinstance(values, ndarray) else [_text(value) for value in values])
+              for _, values in columns]
+    arrays.append(pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.reshape(-1)), rows.shape[1]))
     # By position: a column of the user's may have any name.
-    table = pyarrow.Table.from_arrays([each if isinstance(each, pyarrow.Array) else pyarrow.array(each)
-                                       for _, each in named], names=[_text(name) for name, _ in named])
-    parquet.write_table(table, path)
+    names = [*(_text(name) for name, _ in columns), 'features']
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), path)
     return Path(path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
@@ -85,6 +86,12 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
                      'views to show')
 
 
+def image_and_draws(dataset: BaseDataset, index: int, num_draws: int) -> list[ndarray]:
+    """Return an image and, behind it, the views of several draws, as :func:`original_and_views` does."""
+    draws = [original_and_views(dataset, index) for _ in range(num_draws)]
+    return [draws[0][0], *(view for _, views in draws for view in views)]
+
+
 def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
                      num_draws: int = 4, bands: Sequence[int] | None = None,
                      colormap: str | None = None) -> Path:
@@ -99,24 +106,13 @@ def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[i
             with the contrast of the image.
         colormap: Of the same.
     """
-    rows = []
+    queries, views = [], []
     for index in indices:
-        draws = [original_and_views(dataset, index) for _ in range(num_draws)]
-        limits = shown_limits(draws[-1][0])
-        rows.append([as_rgb(image, bands, colormap, limits) for image in (
-            draws[-1][0], *(view for _, views in draws for view in views))])
-    columns = max(map(len, rows))
-    figure = Figure(figsize=(1.1 * columns + 0.2, 1.1 * len(rows) + 0.4))
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for row, images in zip(axes, rows, strict=True):
-        for axis in row:
-            axis.set_axis_off()
-        for axis, image in zip(row, images, strict=False):
-            axis.imshow(image, interpolation='nearest' if image.shape[0] < 100 else None)
-    axes[0][0].set_title('image', fontsize=10)
-    if columns > 1:
-        axes[0][1].set_title('random views', fontsize=10, loc='left')
-    return _save(figure, path)
+        images = image_and_draws(dataset, index, num_draws)
+        image, *drawn = (as_rgb(each, bands, colormap, shown_limits(images[0])) for each in images)
+        queries.append(image)
+        views.append(drawn)
+    return save_neighbour_sheet(path, queries, {'random views': views}, ['image', *[''] * len(queries)])
 
 
 def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray],
@@ -134,12 +130,12 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray],
     ratios = [1.0]                                           # an empty column goes before each block
     for images in blocks.values():
         ratios += [0.35, *[1.0] * len(images[0])]
-    figure = Figure(figsize=(0.85 * len(ratios), 0.92 * len(queries) + 0.7))
+    figure = Figure(figsize=(len(ratios), 1.05 * len(queries) + 0.5))
     axes = figure.subplots(len(queries), len(ratios), squeeze=False, gridspec_kw=dict(width_ratios=ratios))
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(queries):
-        axes[row][0].imshow(query, interpolation='nearest')
+        _show(axes[row][0], query)
         if names:
             axes[row][0].set_title(names[row], fontsize=8, pad=2)
         column = 1
@@ -147,7 +143,7 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray],
             column += 1
             for offset, image in enumerate(images[row]):
                 axis = axes[row][column + offset]
-                axis.imshow(image, interpolation='nearest')
+                _show(axis, image)
                 if right:
                     axis.set_axis_on()
                     axis.set(xticks=[], yticks=[])
@@ -156,6 +152,10 @@ def save_neighbour_sheet(path: str | Path, queries: Sequence[ndarray],
                 axes[0][column].set_title(title, fontsize=10, loc='left')
             column += len(images[row])
     return _save(figure, path)
+
+
+def _show(axis: Axes, image: ndarray) -> None:
+    axis.imshow(image, interpolation='nearest' if image.shape[0] < 100 else None)
 
 
 def save_shape_bias_figure(path: str | Path, observers: Sequence[Decisions]) -> Path:

@@ -53,7 +53,7 @@ class Predictor:
         if RECORD_KEY not in meta or not self.classes:
             raise CheckpointError(f'{file.path} does not say its encoder and its classes: it is not the '
                                   'checkpoint of a fine-tuned model of tools/benchmark.py')
-        settings, scale, _ = unpack_record(meta[RECORD_KEY])
+        settings, scale = unpack_record(meta[RECORD_KEY])
         model = copy.deepcopy(config.model)
         complete_model(model, settings, scale, len(self.classes))
         dataset = config.test_dataloader.dataset

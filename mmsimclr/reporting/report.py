@@ -25,8 +25,8 @@ from mmsimclr.files import atomic_writer
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
-from mmsimclr.reporting.figures import original_and_views, read_scalars
-from mmsimclr.reporting.summary import Summary, summarize
+from mmsimclr.reporting.figures import image_and_draws, read_scalars
+from mmsimclr.reporting.summary import summarize
 from mmsimclr.reporting.table import asset, metric_title, template
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
@@ -92,7 +92,7 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
             write_projector(atlas, rows, out / 'projector')
         measures = _measures(features)
     page = render(dict(
-        runs=[_run(folder) for folder in folders], results=_results(folders), measures=measures,
+        runs=[_run(folder) for folder in folders], results=_if_there(summarize, folders), measures=measures,
         views=_views(folders[0]), atlas=atlas and atlas.about, num_images=atlas and len(atlas.names),
         written=f'{datetime.now():%-d %B %Y, %H:%M}', versions=versions()), atlas and atlas.page_data())
     with atomic_writer(out / 'index.html') as file:
@@ -131,16 +131,17 @@ def _measures(features: FeatureFiles) -> list[dict[str, str]]:
 
 def _run(folder: Path) -> dict[str, Any]:
     """Return what is known of a run: facts, and curves."""
-    try:
-        result: Result | None = read_result(folder / 'result.json')
-    except MissingFileError:
-        result = None
-    try:
-        scalars = read_scalars(folder)
-    except MissingFileError:
-        scalars = []
-    return dict(name=folder.resolve().name, facts=_facts(folder, result), curves=_curves(scalars),
+    result = _if_there(read_result, folder / 'result.json')
+    return dict(name=folder.resolve().name, facts=_facts(folder, result),
+                curves=_curves(_if_there(read_scalars, folder) or []),
                 figures=dict(starmap(_figure, result.metrics.items() if result else ())))
+
+
+def _if_there(read: Callable[[Any], Any], path: Any) -> Any:
+    try:
+        return read(path)
+    except MissingFileError:
+        return None
 
 
 def _figure(name: str, value: float) -> tuple[str, str]:
@@ -191,13 +192,6 @@ def _curves(scalars: list[dict]) -> list[dict[str, Any]]:
     return curves
 
 
-def _results(folders: Sequence[Path]) -> Summary | None:
-    try:
-        return summarize(folders)
-    except MissingFileError:
-        return None
-
-
 def _views(folder: Path) -> dict[str, Any]:
     """Return some training images and draws of their views, as data URIs; or why there are none."""
     try:
@@ -209,9 +203,8 @@ def _views(folder: Path) -> dict[str, Any]:
         dataset = DATASETS.build(config.train_dataloader.dataset)
         rows = []
         for index in np.linspace(0, len(dataset) - 1, min(NUM_VIEW_ROWS, len(dataset))).astype(int).tolist():
-            draws = [original_and_views(dataset, index) for _ in range(NUM_DRAWS)]
             rows.append([data_uri(thumbnail(dict(img=np.ascontiguousarray(image)), VIEW_PX)[0], 90)
-                         for image in (draws[0][0], *(view for _, views in draws for view in views))])
+                         for image in image_and_draws(dataset, index, NUM_DRAWS)])
         return dict(rows=rows)
     except (UserError, OSError, KeyError, AttributeError) as error:
         return dict(rows=[], reason=str(error))

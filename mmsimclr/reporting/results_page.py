@@ -1,24 +1,17 @@
-"""The pages of results and of the model zoo, in Markdown, and the zoo's tables for a terminal."""
-
+"""Pages of results, of the model zoo and of a published model, in Markdown; tables for a terminal."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
-from mmsimclr.checkpoints import zoo_index
+from mmsimclr.checkpoints import EncoderWeights, zoo_index
 from mmsimclr.checkpoints.zoo_index import ModelEntry, PublishedResult
 from mmsimclr.errors import InputError
 from mmsimclr.files.shipped import config_header
 from mmsimclr.protocols import Result, read_result
-from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, text_table
+from mmsimclr.reporting.summary import read_results
+from mmsimclr.reporting.table import markdown_code, markdown_text, metric_title, template, text_table
 
-INTRODUCTION = """# Results
-
-Written by `python tools/make_results_page.py` from the files in `results/`, one for each run, and from the
-headers of the configs. Nothing here is typed by hand; what was not run says so. The files have all settings,
-and versions, too. What the small sets of images are: [results/README.md](../../results/README.md).
-"""
 ENCODERS = 'pre-trained', 'random initialisation'
 Runs = list[tuple[Path, Result]]
 
@@ -37,13 +30,11 @@ def results_page(results_dir: str | Path, configs_dir: str | Path) -> str:
             raise InputError(f'{path} does not say which config it is of')
         key = Path(result.config).stem, result.dataset or ''
         measurements[key].append((path.relative_to(results_dir), result))
-    parts = [INTRODUCTION, _overview(measurements)]
-    for (config, dataset), runs in sorted(measurements.items()):
-        title = f'{config} on {dataset}' if dataset else config
-        parts += [f'## {markdown_text(title)}', '', _table(runs), '']
-        parts += [*(_origin(path, result) for path, result in runs), '']
-    parts.append(_not_run({config for config, _ in measurements}, Path(configs_dir)))
-    return '\n'.join(parts)
+    done = {config for config, _ in measurements}
+    not_run = [path for path in sorted(Path(configs_dir).glob('*.py')) if path.stem not in done]
+    return template('results.md.jinja').render(
+        overview=_overview(measurements), measurements=sorted(measurements.items()), values_table=_table,
+        facts=_facts, not_run={path.stem: config_header(path) for path in not_run})
 
 
 def _encoder(result: Result) -> str:
@@ -60,8 +51,8 @@ def _values(runs: Runs, encoder: str, metric: str) -> list[float]:
             if _encoder(result) == encoder and metric in result.metrics]
 
 
-def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
-    """Return one line for each measurement: its first metric, and what pre-training adds to it."""
+def _overview(measurements: dict[tuple[str, str], Runs]) -> tuple[list[str], list[list[str]]]:
+    """Return header and a line for each measurement: its first metric, and what pre-training adds to it."""
     rows = []
     for (config, dataset), runs in sorted(measurements.items()):
         if metrics := _percentages(runs):
@@ -71,23 +62,22 @@ def _overview(measurements: dict[tuple[str, str], Runs]) -> str:
             columns = ['' if mean is None else f'{mean:.2f}' for mean in means]
             rows.append([*map(markdown_text, (config, dataset, metric_title(metrics[0]))), *columns, gain,
                          str(max(map(len, values)))])
-    header = ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs']
-    return f'{text_table(header, rows, markdown=True)}\n'
+    return ['config', 'data', 'metric, %', *ENCODERS, 'gain', 'runs'], rows
 
 
-def _table(runs: Runs) -> str:
-    """Return a row for each metric, a column for each kind of encoder, and all runs' values in a cell."""
+def _table(runs: Runs) -> tuple[list[str], list[list[str]]]:
+    """Return header and a row for each metric, with all runs' values by the kind of encoder."""
     encoders = [encoder for encoder in ENCODERS if any(_encoder(result) == encoder for _, result in runs)]
     percent = _percentages(runs)
     metrics = percent or [name for name in runs[0][1].metrics if name != 'pretraining_s']
     rows = [[markdown_text(metric_title(metric)), *(
         ' / '.join(f'{value:.2f}' for value in _values(runs, encoder, metric)) for encoder in encoders)]
         for metric in metrics]
-    return text_table(['metric, %' if percent else 'metric', *encoders], rows, markdown=True)
+    return ['metric, %' if percent else 'metric', *encoders], rows
 
 
-def _origin(path: Path, result: Result) -> str:
-    """Return a line for a run: its file, which has all settings and versions, and what repeats it."""
+def _facts(result: Result) -> list[str]:
+    """Return what was run, for people."""
     facts = [_encoder(result), *([markdown_code(result.checkpoint)] if result.checkpoint else [])]
     if result.tensors_loaded:
         facts.append(f'{result.tensors_loaded[0]} of {result.tensors_loaded[1]} tensors')
@@ -98,28 +88,7 @@ def _origin(path: Path, result: Result) -> str:
     gpus = machine.get('gpus')
     facts.append(', '.join(map(str, gpus)) if gpus and isinstance(gpus, list) else
                  f"{machine.get('cores')} cores of {machine.get('cpu')}")
-    return (f'* [{markdown_text(path.name)}](../../results/{quote(path.as_posix())}), seed {result.seed}: '
-            f'{", ".join(facts)}\n  {markdown_code(result.command or "not recorded")}')
-
-
-def _not_run(done: set[str], configs_dir: Path) -> str:
-    headers = {path.stem: config_header(path) for path in sorted(configs_dir.glob('*.py'))
-               if path.stem not in done}
-    if not headers:
-        return ''
-    lines = [f"* `{name}`: {header.get('Hardware', '')} Expected: {header.get('Expected', '')}"
-             for name, header in headers.items()]
-    return '\n'.join(['## Not run here', '', 'These configs have no result file: not measured yet.', '',
-                      *lines, ''])
-
-
-ZOO_INTRODUCTION = """# Model zoo
-
-Written by `python tools/make_model_zoo_page.py` from `configs/simclr/metafile.yml`; nothing here is typed by
-hand. The results were published by others, in percent unless the metric's name says otherwise; what was
-measured with this code is in [results.md](results.md). How to fetch and use the models is told in
-[configs/simclr/README.md](../../configs/simclr/README.md).
-"""
+    return facts
 
 
 def models_table(entries: Sequence[ModelEntry], markdown: bool = False) -> str:
@@ -149,21 +118,8 @@ def model_info(name: str) -> str:
 
 def model_zoo_page() -> str:
     """Return the page, in Markdown."""
-    parts = [ZOO_INTRODUCTION, models_table(zoo_index.model_entries(), markdown=True), '',
-             'Parameters are those of encoder and projection head; FLOPs those of the encoder for one image, '
-             'as MMEngine counts them.', '']
-    for entry in zoo_index.model_entries():
-        if entry.results:
-            parts += [f'## {entry.name}', '', _results_table(entry.results, markdown=True), '']
-        if entry.urls:
-            parts += [f'Weights: `{entry.file_name}`, at', '', *(f'* <{url}>' for url in entry.urls), '']
-    parts += ['## Other settings', '', 'Published numbers for which there is no config.', '']
-    for other in zoo_index.other_settings():
-        parts += [f'### {other.setting[0].upper()}{other.setting[1:]}', '',
-                  f'Nearest config: `{other.nearest_config}`. What differs: {other.differs}.', '',
-                  _results_table(other.results, markdown=True), '']
-    parts += ['## Sources', '', *(f'* {key}: {title}' for key, title in zoo_index.sources().items()), '']
-    return '\n'.join(parts)
+    return template('model_zoo.md.jinja').render(index=zoo_index, models_table=models_table,
+                                                 results_table=_results_table)
 
 
 def _results_table(results: Sequence[PublishedResult], markdown: bool = False) -> str:
@@ -171,3 +127,23 @@ def _results_table(results: Sequence[PublishedResult], markdown: bool = False) -
              str(value), result.source]
             for result in results for metric, value in result.metrics.items()]
     return text_table(['dataset and protocol', 'metric', 'value', 'source'], rows, markdown)
+
+
+def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Path] = ()) -> str:
+    """Return the model card, Markdown, of an encoder that is published at an address.
+
+    Its numbers are those of the result files below ``folders`` that are of this very checkpoint.
+    """
+    results = [result for result in (read_results(folders) if folders else ())
+               if result.checkpoint_sha256 == encoder.sha256]
+    facts = {'encoder': encoder.kind, 'settings': ', '.join(
+        f'{name}={value!r}' for name, value in encoder.settings.items() if name != 'type'),
+        'images': str(encoder.input), 'checkpoint, SHA-256': encoder.sha256}
+    trained = next((result for result in results if result.protocol == 'pretraining'), None)
+    if trained is not None:
+        facts |= {'training images': trained.num_images.get('train'), 'dataset': trained.dataset,
+                  **{name: trained.settings.get(name) for name in ('max_epochs', 'global_batch')}}
+    rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
+             f'{value:.4g}{" %" * name.endswith("_percent")}')
+            for result in results for name, value in result.metrics.items()]
+    return template('model_card.md.jinja').render(address=address, facts=facts, rows=rows)

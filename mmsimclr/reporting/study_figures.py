@@ -1,8 +1,4 @@
-"""Figures of studies: heat maps, bars, pictures of a representation.
-
-Each function returns a matplotlib figure, readable at 800 pixels; :func:`save_figure` writes it as PNG and
-SVG. Published numbers have a panel of their own, beside ours, with axes of its own: the settings differ.
-"""
+"""Figures of studies: heat maps, bars, pictures of a representation; readable at 800 pixels."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +15,7 @@ from mmsimclr.errors import InputError
 #: their yellow, which is hardly seen on white.
 COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#000000')
 WIDTH_IN, DPI = 8.0, 110
-PANELS = 'measured here', 'published'
+PANELS = 'measured here', 'published'                        # with axes of their own: the settings differ
 # Text of an SVG stays text, and equal figures are equal files.
 _SVG = {'svg.fonttype': 'none', 'svg.hashsalt': 'mmsimclr'}
 

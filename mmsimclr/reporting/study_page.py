@@ -4,13 +4,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.files import shipped_configs
 from mmsimclr.reporting import study_figures
-from mmsimclr.reporting.table import metric_title, text_table
+from mmsimclr.reporting.table import metric_title, template
 from mmsimclr.studies import CellResult, Study, Verdict, judge, published_table, values_at, write_records
 from mmsimclr.studies.study import At, seconds_of
 
@@ -96,38 +95,15 @@ def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
 
 def study_text(study: Study, results: Sequence[CellResult], figure: str | None) -> str:
     """Return a study's page in Markdown."""
-    original = '**In the paper.** ' if study.source else ''
-    parts = [f'# {study.title or study.name}', '', original + study.text.strip(), '',
-             *([f'**Here.** {study.finding.strip()}', '']
-               if study.finding and study.preset == 'cpu' and results else []),
-             *([f'![{study.title}]({figure})', ''] if figure else []),
-             f'Measured here: {_setting(study, results)}', '',
-             text_table(*table_of(study, results), markdown=True), '']
-    if study.published:
-        source = study.source or 'Chen et al. 2020'
-        parts += [f'Published ({source}; another setting, so compare directions):', '',
-                  text_table(*published_rows(study), markdown=True), '']
-    if study.claims:
-        parts += ['| claim | verdict | numbers |', '|---|---|---|',
-                  *(f'| {each.text} | **{each.verdict}** | {each.detail.replace("|", "×")} |'
-                    for each in verdicts(study, results)),
-                  '', 'A claim is confirmed or contradicted where the difference passes it by two standard '
-                  'errors; else it is not resolved.', '']
-    failed = [each for each in results if each.failure]
-    parts += [f'* {" | ".join(each.at)}, seed {each.seed} failed: {each.failure}' for each in failed]
-    parts += ['', f'Command: `{command_of(study)}`', '']
-    return '\n'.join(parts)
-
-
-def _setting(study: Study, results: Sequence[CellResult]) -> str:
     done = [each for each in results if not each.failure]
-    seconds = seconds_of(done)
-    hardware = sorted({_hardware(**each.provenance.get('hardware', {})) for each in done})
-    tuning = sum(each.tuning for each in done)
-    about = f'{study.setting.strip()} ' if study.setting and study.preset == 'cpu' else ''
-    return (f'{about}Mean ± standard deviation (seeds); compared by {study.metric}; {len(done)} cells'
-            + (f', {tuning} of them for tuning' if tuning else '')
-            + (f', {seconds:.0f} s each on {" and ".join(hardware)}' if seconds else '') + '.')
+    is_cpu = study.preset == 'cpu'                           # of which setting and finding tell
+    return template('study.md.jinja').render(
+        study=study, figure=figure, setting=is_cpu and study.setting,
+        finding=is_cpu and results and study.finding, ours=table_of(study, results),
+        published=study.published and published_rows(study), verdicts=verdicts(study, results),
+        failed=[each for each in results if each.failure], command=command_of(study), num_cells=len(done),
+        num_tuning=sum(each.tuning for each in done), seconds=seconds_of(done),
+        hardware=sorted({_hardware(**each.provenance.get('hardware', {})) for each in done}))
 
 
 def _hardware(cpu: str = '', cores: int | None = None, gpus: Sequence[str] = (), **_: object) -> str:
@@ -150,13 +126,11 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
         return None
     if kind == 'Representation':
         return _draw_representation(study, numbers, path)
-    places = list(study.grid)
-    rows = list(dict.fromkeys(at[0] for at in places)) if len(study.axes) > 1 else ['']
-    columns = list(dict.fromkeys(' × '.join(at[1:] or at) for at in places))
-    by_place = {(at[0] if len(at) > 1 else '', ' × '.join(at[1:] or at)): at for at in places}
+    places = {(at[0] if len(at) > 1 else '', ' × '.join(at[1:] or at)): at for at in study.grid}
+    rows, columns = (list(dict.fromkeys(part)) for part in zip(*places, strict=True))
 
     def panel(value: Callable[[At], float]) -> np.ndarray:
-        return np.array([[value(by_place[row, column]) if (row, column) in by_place else np.nan
+        return np.array([[value(places[row, column]) if (row, column) in places else np.nan
                           for column in columns] for row in rows])
 
     def seeds(at: At) -> list[float]:
@@ -180,7 +154,6 @@ def draw_figure(study: Study, results: Sequence[CellResult], path: Path) -> str 
         figure = study_figures.bars(named(means), columns, study.title, label, named(deviations),
                                     None if published is None else named(published))
     study_figures.save_figure(figure, path)
-    plt.close(figure)
     return f'{path.name}.png'
 
 

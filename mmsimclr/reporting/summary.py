@@ -145,24 +145,20 @@ def summarize(folders: Sequence[str | Path]) -> Summary:
 
 def read_results(folders: Sequence[str | Path]) -> list[Result]:
     """Return the results below some folders, each once, without those that only sum up others."""
+    paths: list[Path] = []
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise MissingFileError(f'no folder {folder}')
+        paths += [folder] if folder.is_file() else sorted(folder.rglob('result.json'))
+    if not paths:
+        raise MissingFileError(f'no result.json below {", ".join(map(str, folders))}; tools/benchmark.py '
+                               'writes them into work directories')
     results: list[Result] = []
-    for path in _result_files(folders):
+    for path in dict.fromkeys(paths):
         result = read_result(path)
         if result not in results and not result.settings.get('parts'):
             results.append(result)
     return results
-
-
-def _result_files(folders: Sequence[str | Path]) -> list[Path]:
-    found: list[Path] = []
-    for folder in map(Path, folders):
-        if not folder.exists():
-            raise MissingFileError(f'no folder {folder}')
-        found += [folder] if folder.is_file() else sorted(folder.rglob('result.json'))
-    if not found:
-        raise MissingFileError(f'no result.json below {", ".join(map(str, folders))}; tools/benchmark.py '
-                               'writes them into work directories')
-    return list(dict.fromkeys(found))
 
 
 def _config(result: Result) -> str:

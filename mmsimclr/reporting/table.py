@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 
-from jinja2 import Environment, Template
+from jinja2 import Environment, PackageLoader, Template, select_autoescape
 
 from mmsimclr.errors import InputError
 
@@ -68,5 +69,9 @@ def asset(name: str) -> str:
 
 
 def template(name: str) -> Template:
-    """Return a template of ``assets``, which escapes what it is given."""
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(asset(name))
+    """Return a template of ``assets``. One of HTML escapes what it is given, as ``text`` does in Markdown."""
+    pages = Environment(loader=PackageLoader('mmsimclr.reporting', 'assets'), autoescape=select_autoescape(),
+                        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    pages.globals['table'] = partial(text_table, markdown=True)
+    pages.filters |= dict(text=markdown_text, code=markdown_code)
+    return pages.get_template(name)

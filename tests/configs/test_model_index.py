@@ -1,6 +1,7 @@
 """The model index agrees with the configs, and its results are the published numbers: all, and no others."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -233,11 +234,12 @@ def test_parameters_and_flops_are_the_model_s(entry):
 def test_weights_are_where_they_were_published_and_nowhere_else(entry):
     published = PUBLISHED['openmmlab']
     if entry.name not in published:
-        assert entry.urls == () and entry.file_name is entry.sha256_prefix is None
+        assert entry.urls == () and entry.file_name is entry.sha256 is None
         return
     prefix = published[entry.name]['weights_sha256_prefix']
     assert entry.urls[0] == published['weights_url_template'].format(name=entry.name, sha256_prefix=prefix)
-    assert entry.sha256_prefix == prefix
+    assert re.fullmatch(f'{prefix}([0-9a-f]{{56}})?', entry.sha256)
+    assert all(url.startswith('https://') for url in entry.urls)
     assert entry.urls[0].endswith('/' + entry.file_name)
     assert len(entry.urls) == 2 and entry.urls[1].split('/', 3)[3] == entry.urls[0].split('/', 3)[3]
 

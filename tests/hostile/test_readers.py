@@ -33,7 +33,6 @@ from safetensors.torch import save as safetensors_bytes
 from scipy.io import savemat
 
 from mmsimclr import checkpoints
-from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.checkpoints.record import unpack_record
 from mmsimclr.checkpoints.tensorflow import read_tensorflow
 from mmsimclr.datasets import (
@@ -187,13 +186,6 @@ def safetensors(folder: Path) -> None:
     (folder / 'x.safetensors').write_bytes(safetensors_bytes(tensors, dict(mmsimclr=json.dumps(record))))
 
 
-def detectron2(folder: Path) -> None:
-    tensors, record = encoder()
-    arrays = {to_detectron2(key): value.numpy() for key, value in tensors.items()
-              if not key.endswith('num_batches_tracked')}
-    (folder / 'x.pkl').write_bytes(pickle.dumps(dict(model=arrays, mmsimclr=record), protocol=2))
-
-
 def image_bytes(form: str = 'PNG', mode: str = 'RGB', size: tuple[int, int] = (12, 9)) -> bytes:
     file = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -210,8 +202,6 @@ FORMATS['checkpoint, legacy'] = Format(
     lambda folder: checkpoints.read_encoder(folder / 'x.pth'))
 FORMATS['safetensors'] = Format(
     safetensors, 'x.safetensors', lambda folder: checkpoints.build_encoder(folder / 'x.safetensors'))
-FORMATS['Detectron2 pickle'] = Format(
-    detectron2, 'x.pkl', lambda folder: checkpoints.read_encoder(folder / 'x.pkl'))
 FORMATS['record'] = Format(
     lambda folder: (folder / 'record').write_text(json.dumps(encoder()[1])) and None, 'record',
     lambda folder: unpack_record((folder / 'record').read_bytes().decode('utf-8', 'replace')))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mmsimclr.checkpoints import build_encoder, read_checkpoint, read_encoder
 from mmsimclr.checkpoints.export import convert_checkpoint
-from mmsimclr.checkpoints.export.detectron2_pickle import detectron2_config
+from mmsimclr.checkpoints.export.convert import usage
 from mmsimclr.models import NonLinearNeck, ResNet
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -148,7 +148,8 @@ def test_detectron2s_structure_takes_it_completely_and_gives_the_same_features(s
     path = convert_checkpoint(tmp_path / 'source.pth', tmp_path / 'out.pkl', 'detectron2')
     tree = pickle.loads(path.read_bytes())
     assert tree['__author__'] and tree['matching_heuristics'] is True
-    config = yaml.safe_load(detectron2_config(read_encoder(path), str(path)))
+    lines = usage(read_encoder(tmp_path / 'source.pth'), path, 'detectron2')
+    config = yaml.safe_load(lines.partition('images:\n')[2])
     assert config['INPUT']['FORMAT'] == 'RGB' and config['MODEL']['WEIGHTS'] == str(path)
     assert config['MODEL']['PIXEL_MEAN'] == [123.675, 116.28, 103.53]
     assert config['MODEL']['PIXEL_STD'] == [58.395, 57.12, 57.375]

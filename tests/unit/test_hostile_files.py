@@ -160,6 +160,7 @@ GUARDS = {
     'mmsimclr/runner/resume.py': {'json.loads'},                # of what was dumped on the same line
     'mmsimclr/studies/cell_process.py': {'json.loads'},         # likewise
     'mmsimclr/encoders.py': {'json.loads'},                     # likewise
+    'mmsimclr/checkpoints/publish.py': {'json.loads'},          # likewise
 }
 
 

@@ -8,9 +8,8 @@ from typing import BinaryIO
 
 import yaml
 
-from mmsimclr.checkpoints.encoder_weights import EncoderWeights
+from mmsimclr.checkpoints.encoder_weights import BASIC_DEPTHS, EncoderWeights
 from mmsimclr.checkpoints.export import tensor_files
-from mmsimclr.checkpoints.export.detectron2_pickle import detectron2_config, write_detectron2
 from mmsimclr.checkpoints.export.onnx_graph import write_onnx
 from mmsimclr.checkpoints.load import build_encoder, read_encoder
 from mmsimclr.checkpoints.read import HASH_IN_NAME
@@ -35,7 +34,8 @@ FORMATS = {
     'torchvision': Format('bare state dict, without fc', TORCH,
                           partial(tensor_files.write_bare, 'torchvision')),
     'timm': Format('bare state dict, without fc', TORCH, partial(tensor_files.write_bare, 'timm')),
-    'detectron2': Format("pickle of arrays under Detectron2's names", ('.pkl',), write_detectron2),
+    'detectron2': Format("pickle of arrays under Detectron2's names", ('.pkl',),
+                         tensor_files.write_detectron2),
     'safetensors': Format("encoder under its own keys, a ResNet's as torchvision's", ('.safetensors',),
                           tensor_files.write_safetensors),
     'onnx': Format('graph of the encoder; any number and size of images', ('.onnx',), write_onnx),
@@ -87,20 +87,13 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
     return destination
 
 
-def _account(encoder: EncoderWeights, destination: Path, to: str) -> str:
+def _account(encoder: EncoderWeights, path: Path, to: str) -> str:
     """Return what was read and what was written, for people."""
-    settings = ', '.join(f'{name}={value!r}' for name, value in encoder.settings.items())
-    head = f'{len(encoder.neck)} tensors' if encoder.neck else 'none of known structure'
-    return f"""read   {encoder.path}
-       layout           {encoder.layout}, at {encoder.address}
-       encoder          {len(encoder.tensors)} tensors: {settings}
-       projection head  {head}
-       images           {encoder.input}
-       sha256           {encoder.sha256}
-wrote  {destination}
-       format           {to}: {FORMATS[to].holds}
-       size             {destination.stat().st_size / 1e6:.1f} MB
-       sha256           {file_digest(destination)}"""
+    return USAGE['account'].format(
+        encoder=encoder, num_tensors=len(encoder.tensors), path=path, to=to, holds=FORMATS[to].holds,
+        settings=', '.join(f'{name}={value!r}' for name, value in encoder.settings.items()),
+        head=f'{len(encoder.neck)} tensors' if encoder.neck else 'none of known structure',
+        megabytes=path.stat().st_size / 1e6, sha256=file_digest(path))
 
 
 def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
@@ -111,9 +104,10 @@ def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
     reading = encoder.input.reading
     scaled = 'after scaling images to 0-1 (ToTensor): ' if reading is None else (
         f'images as LoadChannels(**{dict(reading)}) reads them, divided by 255, then ')
+    depth, width = encoder.settings.get('depth'), encoder.settings.get('width_multiplier', 1)
     return USAGE[to].format(
-        path=path, depth=encoder.settings.get('depth'),
-        detectron2_config=detectron2_config(encoder, str(path)) if to == 'detectron2' else '',
+        path=path, depth=depth, mean=list(encoder.input.mean), std=list(encoder.input.std),
+        stem_channels=int(64 * width), stage_channels=int((64 if depth in BASIC_DEPTHS else 256) * width),
         only_here=f"\nonly with mmsimclr's ResNet; another's lacks {'; '.join(lacks)}" if lacks else '',
         channels=len(encoder.input.mean),
         normalize=f'{scaled}torchvision.transforms.Normalize([{mean}], [{std}])')

@@ -13,7 +13,7 @@ from mmsimclr.checkpoints.errors import CheckpointError, UnsupportedEncoderError
 from mmsimclr.checkpoints.load import build_encoder
 from mmsimclr.checkpoints.record import RECORD_KEY, pack_record
 from mmsimclr.encoders import image_side, last_features, pooled
-from mmsimclr.errors import MachineError
+from mmsimclr.errors import needing
 
 # Largest error allowed, as a share of the largest value. Measured with ResNet-152: 5e-6 for the features, in
 # which rounding averages out, and 1.1e-5 for the map.
@@ -31,12 +31,10 @@ def write_onnx(encoder: EncoderWeights, file: BinaryIO) -> None:
     Raise a UserError if a package is missing, the encoder is too large for one file (2 GiB), or onnxruntime's
     results differ from the encoder's by more than ``TOLERANCES``.
     """
-    try:
+    with needing('onnx', 'writing ONNX'):
         import onnx
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
-    except ImportError as error:
-        raise MachineError(f"writing ONNX needs {error.name}: pip install 'mmsimclr[onnx]'") from error
     num_bytes = sum(value.numel() * 4 for value in encoder.tensors.values())
     if num_bytes >= PROTOBUF_BYTES:
         raise UnsupportedEncoderError(f'an ONNX file holds at most 2 GiB, and the encoder has {num_bytes} '

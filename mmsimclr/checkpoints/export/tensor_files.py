@@ -1,6 +1,8 @@
-"""Encoders written as files of named tensors: torch and safetensors."""
+"""Encoders written as files of named tensors: torch, safetensors and Detectron2's pickle."""
 
 import json
+import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -79,6 +81,31 @@ def write_safetensors(encoder: EncoderWeights, file: BinaryIO) -> None:
     """Write the encoder's tensors under their own keys; the record is JSON in the metadata."""
     metadata = {'format': 'pt', RECORD_KEY: json.dumps(pack_record(encoder, with_neck=False))}
     file.write(safetensors.torch.save(own_tensors(encoder.tensors), metadata))
+
+
+def write_detectron2(encoder: EncoderWeights, file: BinaryIO) -> None:
+    """Write a file for ``MODEL.WEIGHTS`` of a Detectron2 config: arrays under its names.
+
+    Source:
+        detectron2/checkpoint/detection_checkpoint.py: a .pkl with ``model`` and ``__author__``; its
+        heuristics match the names from their ends, so no prefix is needed.
+    """
+    refuse_what_it_lacks('Detectron2', encoder)
+    arrays = {to_detectron2(key): value.numpy() for key, value in own_tensors(encoder.tensors).items()}
+    pickle.dump({'model': arrays, '__author__': 'mmsimclr', 'matching_heuristics': True,
+                 RECORD_KEY: pack_record(encoder, with_neck=False)}, file, protocol=4)
+
+
+def to_detectron2(key: str) -> str:
+    """Return Detectron2's name for torchvision's: ``res2.0.conv1.norm.bias`` for ``layer1.0.bn1.bias``.
+
+    Source:
+        detectron2/modeling/backbone/resnet.py, without a prefix such as backbone.bottom_up.
+    """
+    name = re.sub(r'layer(\d)', lambda found: f'res{int(found[1]) + 1}', key)
+    name = name.replace('downsample.0', 'shortcut').replace('downsample.1', 'shortcut.norm')
+    name = re.sub(r'bn(\d)', r'conv\1.norm', name)
+    return name if name.startswith('res') else f'stem.{name}'
 
 
 def own_tensors(tensors: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:

@@ -12,7 +12,7 @@ from export_sources import write_source
 from mmsimclr.checkpoints import InputScale, LayoutError, UnsupportedEncoderError, read_encoder
 from mmsimclr.checkpoints.export import FORMATS, convert_checkpoint
 
-READABLE = [name for name in FORMATS if name != 'onnx']
+READABLE = [name for name in FORMATS if name not in ('onnx', 'detectron2')]
 STOCK = ('torchvision', 'timm', 'detectron2')               # libraries with a ResNet of their own
 OURS = [name for name in READABLE if name not in STOCK]
 TENSORFLOWS = dict(stem_pool='same', norm_eps=1e-3, depth=18, project_first_shortcut=True)
@@ -159,13 +159,13 @@ def test_the_account_has_the_facts_and_a_warning_where_other_resnets_would_misre
 
 
 def test_the_tool_converts_once(tmp_path, monkeypatch, capsys, root):
-    source, out = tmp_path / 'source.pth', tmp_path / 'out.pkl'
+    source, out = tmp_path / 'source.pth', tmp_path / 'out.pth'
     write_source(source)
-    monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', str(source), str(out), '--to', 'detectron2'])
+    monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', str(source), str(out), '--to', 'openmmlab'])
     with pytest.raises(SystemExit, match=r'^0$'):
         runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
     assert read_encoder(out).sha256 in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r'out\.pkl exists'):
+    with pytest.raises(SystemExit, match=r'out\.pth exists'):
         runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
 
 

@@ -49,7 +49,7 @@ def test_features_and_map_equal_the_encoders_for_any_batch_and_size(exported):
 def test_the_record_is_in_the_metadata_and_the_folder_is_not(exported):
     _, path = exported
     metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    settings, scale, _ = unpack_record(metadata['mmsimclr'])
+    settings, scale = unpack_record(metadata['mmsimclr'])
     encoder = read_encoder(path.with_name('source.pth'))
     assert settings == encoder.settings and scale == encoder.input
     assert json.loads(metadata['mmsimclr'])['converted_from']['sha256'] == encoder.sha256

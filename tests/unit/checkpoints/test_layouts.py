@@ -1,7 +1,6 @@
 """The encoder is found under the names of every library, and the right one is."""
 
 import json
-import pickle
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from mmsimclr.checkpoints import (
     load_encoder,
     read_encoder,
 )
-from mmsimclr.checkpoints.key_maps import to_detectron2
 from mmsimclr.models import ResNet
 from mmsimclr.registry import MODELS
 
@@ -343,16 +341,6 @@ def test_solo_learns_linear_models_pad_alike(tmp_path):
         **prefixed('backbone.', model.state_dict()), 'classifier.weight': torch.ones(10, 64)}},
         tmp_path / 'x.ckpt')
     assert read_encoder(tmp_path / 'x.ckpt').settings['stem_padding'] == 2
-
-
-def test_detectron2_files_of_others_are_refused(tmp_path):
-    """Where their blocks stride, and the order of the channels, cannot be seen."""
-    tensors = {f'backbone.bottom_up.{to_detectron2(key)}': tensor.numpy()
-               for key, tensor in ResNet(depth=50, width_multiplier=0.125).state_dict().items()
-               if 'num_batches' not in key}
-    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'model': tensors}))
-    with pytest.raises(UnsupportedEncoderError, match='names show neither where blocks stride'):
-        read_encoder(tmp_path / 'x.pkl')
 
 
 def test_a_tree_that_holds_itself_or_is_deep_is_no_endless_search(tmp_path):

@@ -36,8 +36,7 @@ def as_torch_file(record):
 
 @pytest.mark.parametrize('carrier', [as_json, as_torch_file])
 def test_a_record_comes_back_as_it_was_packed(carrier):
-    settings, scale, neck = unpack_record(carrier(pack_record(encoder())))
-    assert (settings, scale, neck) == (SETTINGS, SCALE, NECK)
+    assert unpack_record(carrier(pack_record(encoder()))) == (SETTINGS, SCALE)
     assert unpack_record(carrier(pack_record(encoder(input=InputScale(stated=True)))))[1].stated is True
 
 
@@ -49,8 +48,7 @@ def test_the_origin_is_recorded_without_its_folder():
 
 
 def test_an_encoder_without_a_head_has_no_neck():
-    record = pack_record(encoder(neck={}))
-    assert 'neck' not in record and unpack_record(record)[2] == {}
+    assert 'neck' not in pack_record(encoder(neck={})) and pack_record(encoder())['neck'] == NECK
 
 
 @pytest.mark.parametrize('version', [0, 3, '1', None])
@@ -64,8 +62,6 @@ def test_another_version_is_refused(version):
     ('encoder', {**SETTINGS, 'depth': '18'}, "encoder.depth .* must be int, got '18'"),
     ('encoder', {**SETTINGS, 'depth': True}, 'encoder.depth .* must be int, got True'),
     ('encoder', {**SETTINGS, 'init_cfg': {}}, "encoder .* knows no 'init_cfg'"),
-    ('neck', {**NECK, 'with_bias': 1}, 'neck.with_bias .* must be bool, got 1'),
-    ('neck', [], 'neck .* must be a dict'),
     ('input', {'mean': [1, 2, 3]}, 'input.std .* must be a number > 0 for each channel, got None'),
     ('input', {'mean': [1, 2], 'std': [1, 1, 1]}, r'input.std .* got \[1, 1, 1\]'),
     ('input', {'mean': [1, 2], 'std': [1, 1], 'reading': dict(channels=3, dtype=None, value_range='dtype')},

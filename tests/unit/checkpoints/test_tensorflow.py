@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmsimclr.checkpoints import (
-    CheckpointError,
-    DamagedCheckpointError,
-    LayoutError,
-    read_linear_classifier,
-)
+from mmsimclr.checkpoints import DamagedCheckpointError, LayoutError, read_linear_classifier
 from mmsimclr.checkpoints.tensorflow import (
     is_tensorflow,
     object_paths,
     read_tensorflow,
     read_tensorflow_encoder,
 )
+from mmsimclr.errors import MachineError
 
 ARRAYS = {
     'base_model/conv2d/kernel': np.arange(24, dtype=np.float32).reshape(2, 2, 2, 3),
@@ -221,7 +217,7 @@ def test_without_tensorflow_the_extra_to_install_is_named(tmp_path, monkeypatch)
     for name in ('model.ckpt-1.index', 'model.ckpt-1.data-00000-of-00001'):
         (tmp_path / name).touch()
     monkeypatch.setitem(sys.modules, 'tensorflow', None)
-    with pytest.raises(CheckpointError, match=r"pip install 'mmsimclr\[tensorflow\]'"):
+    with pytest.raises(MachineError, match=r"pip install 'mmsimclr\[tensorflow\]'"):
         read_tensorflow(tmp_path / 'model.ckpt-1')
 
 

@@ -64,10 +64,8 @@ def names(folder):
 
 
 def test_second_host_serves_when_the_first_is_gone_and_the_cache_thereafter(tiny, server, cache):
-    seen = []
-    path = fetch_model('tiny', progress=lambda *pair: seen.append(pair))
+    path = fetch_model('tiny')
     assert path == cache / tiny.file_name and path.read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert names(cache) == [tiny.file_name]
     assert fetch_model('tiny') == path
     assert server.seen_paths == [f'/{tiny.published_path}']
@@ -232,15 +230,12 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tiny, tmp_path
         fetch_model('tiny', mirrors=[_folder(tmp_path, tiny)])
 
 
-def test_a_download_is_shown_unless_the_caller_shows_it(tiny, cache, capsys):
+def test_a_download_is_shown_and_the_cache_is_silent(tiny, cache, capsys):
     fetch_model('tiny')
     shown = capsys.readouterr().err
     assert tiny.file_name in shown and '100 %' in shown and '256k' in shown
-    fetch_model('tiny')                                     # from the cache
-    (cache / tiny.file_name).unlink()
-    seen = []
-    fetch_model('tiny', progress=lambda *pair: seen.append(pair))
-    assert capsys.readouterr().err == '' and seen[0] == (0, len(CONTENT))
+    fetch_model('tiny')
+    assert capsys.readouterr().err == ''
 
 
 def test_an_encoder_by_its_models_name_shows_its_download(tiny, capsys):
@@ -249,14 +244,11 @@ def test_an_encoder_by_its_models_name_shows_its_download(tiny, capsys):
     assert tiny.file_name in shown and '100 %' in shown
 
 
-def test_an_address_is_verified_by_the_hash_in_its_name_or_the_one_given(server, cache):
+def test_an_address_is_verified_by_the_hash_in_its_name(server, cache):
     digest = hashlib.sha256(CONTENT).hexdigest()
     assert fetch_url(f'{server.address}/a-{digest[:8]}.pth?download=1') == cache / f'a-{digest[:8]}.pth'
-    assert fetch_url(f'{server.address}/b.pth', digest[:12]).read_bytes() == CONTENT
-    for url, given in ((f'{server.address}/a-0123abcd.pth', None), (f'{server.address}/c.pth', '0123abcd'),
-                       (f'{server.address}/a-{digest[:8]}.pth', '0123abcd')):
-        with pytest.raises(FetchError, match='expected sha256 0123abcd'):
-            fetch_url(url, given)
+    with pytest.raises(FetchError, match='expected sha256 0123abcd'):
+        fetch_url(f'{server.address}/a-0123abcd.pth')
 
 
 def test_files_of_one_name_from_two_addresses_are_kept_apart(server, cache):
@@ -267,36 +259,35 @@ def test_files_of_one_name_from_two_addresses_are_kept_apart(server, cache):
     assert server.seen_paths == ['/a/checkpoint.pth', '/b/checkpoint.pth']
 
 
-def test_without_a_hash_no_mirror_is_trusted_and_no_file_at_dest(server, cache, tmp_path):
+def test_without_a_hash_no_mirror_is_trusted(server, cache, tmp_path, monkeypatch):
     (tmp_path / 'checkpoint.pth').write_bytes(b'another')
-    path = fetch_url(f'{server.address}/checkpoint.pth', mirrors=[tmp_path], dest=tmp_path)
-    assert path == tmp_path / 'checkpoint.pth' and path.read_bytes() == CONTENT
+    monkeypatch.setenv('MMSIMCLR_MIRRORS', str(tmp_path))
+    assert fetch_url(f'{server.address}/checkpoint.pth').read_bytes() == CONTENT
 
 
 def test_a_file_address_is_used_where_it_lies(cache, tmp_path):
-    held = tmp_path / 'a file.pth'
-    held.write_bytes(CONTENT)
-    assert fetch_url(held.as_uri()) == held
+    for name in ('a file.pth', 'a-0123abcd.pth'):
+        (tmp_path / name).write_bytes(CONTENT)
+    assert fetch_url((tmp_path / 'a file.pth').as_uri()) == tmp_path / 'a file.pth'
     with pytest.raises(FetchError, match='expected sha256 0123abcd'):
-        fetch_url(held.as_uri(), '0123abcd')
+        fetch_url((tmp_path / 'a-0123abcd.pth').as_uri())
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (('ftp://a/b.pth',), 'url must begin with'), (('http://a/',), 'end in the name of a file'),
-    (('http://a/b/..',), 'end in the name of a file'),
-    (('http://a/b.pth', '0123'), '8 to 64 hexadecimal digits'),
-    (('http://a/b.pth', 'no hash!'), '8 to 64 hexadecimal digits')])
-def test_addresses_and_hashes_of_another_kind_are_refused(cache, arguments, message):
+@pytest.mark.parametrize(('url', 'message'), [
+    ('ftp://a/b.pth', 'url must begin with'), ('http://a/', 'end in the name of a file'),
+    ('http://a/b/..', 'end in the name of a file')])
+def test_addresses_of_another_kind_are_refused(cache, url, message):
     with pytest.raises(ValueError, match=message):
-        fetch_url(*arguments)
+        fetch_url(url)
 
 
-def test_two_who_fetch_at_once_download_a_file_once_and_both_have_it(server, tmp_path):
+def test_two_who_fetch_at_once_download_a_file_once_and_both_have_it(server, tmp_path, monkeypatch):
     """The lock is on an open file: it holds between threads as between processes."""
+    monkeypatch.setenv('MMSIMCLR_CACHE', str(tmp_path / 'shared'))
     server.gate = threading.Event()
     url = f'{server.address}/a-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth'
     with ThreadPoolExecutor(2) as pool:
-        fetched = [pool.submit(fetch_url, url, dest=tmp_path / 'shared') for _ in range(2)]
+        fetched = [pool.submit(fetch_url, url) for _ in range(2)]
         deadline = time.monotonic() + 60
         while not server.bytes_sent:
             assert time.monotonic() < deadline
@@ -344,10 +335,10 @@ def test_the_cache_and_the_mirrors_are_where_the_variables_say(tmp_path, monkeyp
 
 @pytest.mark.parametrize('url', ['http://host/a%00.pth', 'http://host/a%0Ab.pth', 'file:///tmp/a%00.pth',
                                  'http://[host/a.pth', 'http://host/%1b[31m.pth'])
-def test_addresses_with_control_characters_or_without_form_are_refused(url, tmp_path):
+def test_addresses_with_control_characters_or_without_form_are_refused(url, cache):
     with pytest.raises(InputError, match=r'address|control characters'):
-        fetch_url(url, dest=tmp_path)
-    assert not list(tmp_path.iterdir())
+        fetch_url(url)
+    assert not cache.exists()
 
 
 WHOLE = hashlib.sha256(CONTENT).hexdigest()
@@ -371,11 +362,3 @@ def test_other_weights_whose_first_8_digits_are_right_are_refused(
         assert names(cache) == []
         (tmp_path / 'file.pth').write_bytes(CONTENT)
         assert not verify_file(tmp_path / 'file.pth').verified
-
-
-@pytest.mark.parametrize('sha256', ['0' * 64, WHOLE[:40], WHOLE.upper(), 'x' * 64])
-def test_a_sha256_of_the_index_that_is_none_of_the_weights_is_refused(
-        server, cache, tmp_path, quickstart_config, sha256):
-    with TinyZoo(tmp_path, CONTENT, [server.address], quickstart_config, sha256).in_use(), pytest.raises(
-            CheckpointError, match='which is none of the weights'):
-        fetch_model('tiny')

@@ -11,7 +11,7 @@ from tiny_run import tiny_config
 from torch.utils.data import DataLoader
 
 from mmsimclr.datasets import ReplaceUnreadable, UnlabeledImageFolder, WebDatasetShards, webdataset_shards
-from mmsimclr.files import MEMORY, remote
+from mmsimclr.files import remote
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.runner import build_runner
 
@@ -36,11 +36,11 @@ def items(dataset) -> list[tuple]:
 
 
 @pytest.fixture
-def in_memory(folders, monkeypatch):
+def in_memory(folders, stored):
     for name, folder in zip(('images', 'shards'), folders, strict=True):
         for path, content in contents(folder).items():
-            monkeypatch.setitem(MEMORY, f'memory://tests/{name}/{path}', content)
-    return 'memory://tests/images', 'memory://tests/shards'
+            stored[f's3://tests/{name}/{path}'] = content
+    return 's3://tests/images', 's3://tests/shards'
 
 
 @pytest.mark.parametrize('split', ['all', 'train'])
@@ -52,18 +52,18 @@ def test_shards_elsewhere_have_the_items_of_those_here(folders, in_memory, split
     assert items(pickle.loads(pickle.dumps(there))) == items(here)
 
 
-def test_shards_elsewhere_need_an_index_that_fits_them(in_memory, monkeypatch):
-    monkeypatch.setitem(MEMORY, f'{in_memory[1]}/00001.tar', b'short')
+def test_shards_elsewhere_need_an_index_that_fits_them(in_memory, stored):
+    stored[f'{in_memory[1]}/00001.tar'] = b'short'
     with pytest.raises(ValueError, match=r'00001\.tar has 5 bytes'):
         WebDatasetShards(in_memory[1])
-    monkeypatch.delitem(MEMORY, f'{in_memory[1]}/index.npz')
+    del stored[f'{in_memory[1]}/index.npz']
     with pytest.raises(FileNotFoundError, match=r'index\.npz: index the shards where they are'):
         WebDatasetShards(in_memory[1])
 
 
-def test_a_folder_elsewhere_has_the_images_of_the_one_here(folders, in_memory, monkeypatch):
+def test_a_folder_elsewhere_has_the_images_of_the_one_here(folders, in_memory, stored):
     for name in ('.hidden/1.png', 'notes.txt'):
-        monkeypatch.setitem(MEMORY, f'{in_memory[0]}/{name}', b'x')
+        stored[f'{in_memory[0]}/{name}'] = b'x'
     here, there = UnlabeledImageFolder(str(folders[0])), UnlabeledImageFolder(in_memory[0])
     assert len(there) == len(here) == 24
     for place in range(24):
@@ -71,8 +71,8 @@ def test_a_folder_elsewhere_has_the_images_of_the_one_here(folders, in_memory, m
         with open(path, 'rb') as file:
             assert item['img'] == file.read()
         assert os.path.relpath(path, folders[0]) == os.path.relpath(item['img_path'], in_memory[0])
-    with pytest.raises(FileNotFoundError, match='memory://tests/none'):
-        UnlabeledImageFolder('memory://tests/none')
+    with pytest.raises(FileNotFoundError, match='s3://tests/none'):
+        UnlabeledImageFolder('s3://tests/none')
 
 
 def test_descriptors_of_shards_are_kept_and_bounded(folders, monkeypatch):

@@ -1,4 +1,4 @@
-"""Files of a web server that fails now and then, of an S3 server, and of memory."""
+"""Files of a web server that fails now and then, of an S3 server, and of a store that only tests have."""
 
 import pickle
 
@@ -7,17 +7,15 @@ from hostile_server import HostileServer
 from torch.utils.data import DataLoader, Dataset
 
 from mmsimclr.errors import InputError, MissingFileError
-from mmsimclr.files import MEMORY, RemoteError, RemoteFolder, is_remote, remote
+from mmsimclr.files import RemoteError, RemoteFolder, is_remote, remote
 
 CONTENT = bytes(range(256)) * 40
 
 
 @pytest.fixture
-def memory(monkeypatch):
-    files = {'memory://test/a.bin': CONTENT, 'memory://test/below/b.bin': b'bcd', 'memory://other/c': b'c'}
-    for name, content in files.items():
-        monkeypatch.setitem(MEMORY, name, content)
-    return RemoteFolder('memory://test/')
+def memory(stored):
+    stored |= {'s3://test/a.bin': CONTENT, 's3://test/below/b.bin': b'bcd', 's3://other/c': b'c'}
+    return RemoteFolder('s3://test/')
 
 
 @pytest.fixture
@@ -49,21 +47,21 @@ class Ranges(Dataset):
 
 
 def test_addresses_are_told_from_paths():
-    assert all(map(is_remote, ('s3://b/x', 'gs://b', 'http://h/x', 'https://h', 'memory://m')))
+    assert all(map(is_remote, ('s3://b/x', 'gs://b', 'http://h/x', 'https://h')))
     assert not any(map(is_remote, ('data', '/data', 'C:/data', 's3:/b', 'hdfs://h/x')))
 
 
-def test_memory_has_sizes_and_ranges(memory):
+def test_a_store_has_sizes_and_ranges(memory):
     assert memory.sizes() == {'a.bin': len(CONTENT), 'below/b.bin': 3}
     assert memory.read('a.bin', 300, 7) == CONTENT[300:307] and memory.read('below/b.bin') == b'bcd'
-    with pytest.raises(MissingFileError, match='memory://test/c'):
+    with pytest.raises(MissingFileError, match='s3://test/c'):
         memory.read('c')
     with pytest.raises(MissingFileError, match=r'b\.bin ends before 6 bytes'):
         memory.read('below/b.bin', 1, 5)
     assert pickle.loads(pickle.dumps(memory)).read('a.bin', 1, 1) == CONTENT[1:2]
 
 
-def test_ranges_are_kept_on_disk_up_to_the_bound(memory, tmp_path, monkeypatch):
+def test_ranges_are_kept_on_disk_up_to_the_bound(memory, stored, tmp_path, monkeypatch):
     monkeypatch.setenv('MMSIMCLR_DATA_CACHE', str(tmp_path))
     monkeypatch.setenv('MMSIMCLR_DATA_CACHE_GB', str(1000 / 1e9))
     memory.keep(memory.sizes())
@@ -72,11 +70,11 @@ def test_ranges_are_kept_on_disk_up_to_the_bound(memory, tmp_path, monkeypatch):
     assert memory.read('below/b.bin') == b'bcd'                                 # behind a.bin
     kept = [path for path in tmp_path.rglob('*') if path.is_file()]
     assert [path.read_bytes() for path in kept] == [CONTENT[900:1000]]
-    MEMORY['memory://test/a.bin'] = b''                                         # which nothing asks for now
+    stored['s3://test/a.bin'] = b''                                         # which nothing asks for now
     assert memory.read('a.bin', 900, 100) == CONTENT[900:1000]
     with pytest.raises(MissingFileError):
         memory.read('a.bin', 901, 100)
-    other = RemoteFolder('memory://test')
+    other = RemoteFolder('s3://test')
     other.keep(memory.sizes(), version='another')
     with pytest.raises(MissingFileError):
         other.read('a.bin', 900, 100)
