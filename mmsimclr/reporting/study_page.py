@@ -50,8 +50,9 @@ def command_of(study: Study) -> str:
         path = path.relative_to(Path.cwd())
     elif shipped_configs().get(path.stem, Path()).resolve() == path:
         path = path.stem
-    preset = '' if study.preset == 'cpu' else f' --preset {study.preset}'
-    return f'mmsimclr study {shlex.quote(str(path))}{preset}'
+    preset = [] if study.preset == 'cpu' else ['--preset', study.preset]
+    options = [f'{key}={getattr(value, "__name__", value)}' for key, value in study.given.items()]
+    return shlex.join(['mmsimclr', 'study', str(path), *preset, *options])
 
 
 def verdicts(study: Study, results: Sequence[CellResult]) -> list[Verdict]:
@@ -99,7 +100,7 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
     original = '**In the paper.** ' if study.source else ''
     parts = [f'# {study.title or study.name}', '', original + study.text.strip(), '',
              *([f'**Here.** {study.finding.strip()}', '']
-               if study.finding and study.preset == 'cpu' and results else []),
+               if study.finding and _as_written(study) and results else []),
              *([f'![{study.title}]({figure})', ''] if figure else []),
              f'Measured here: {_setting(study, results)}', '',
              text_table(*table_of(study, results), markdown=True), '']
@@ -119,12 +120,17 @@ def study_text(study: Study, results: Sequence[CellResult], figure: str | None) 
     return '\n'.join(parts)
 
 
+def _as_written(study: Study) -> bool:
+    """Whether a study runs as its texts say."""
+    return study.preset == 'cpu' and not study.given
+
+
 def _setting(study: Study, results: Sequence[CellResult]) -> str:
     done = [each for each in results if not each.failure]
     seconds = seconds_of(done)
     hardware = sorted({_hardware(**each.provenance.get('hardware', {})) for each in done})
     tuning = sum(each.tuning for each in done)
-    about = f'{study.setting.strip()} ' if study.setting and study.preset == 'cpu' else ''
+    about = f'{study.setting.strip()} ' if study.setting and _as_written(study) else ''
     return (f'{about}Mean ± standard deviation (seeds); compared by {study.metric}; {len(done)} cells'
             + (f', {tuning} of them for tuning' if tuning else '')
             + (f', {seconds:.0f} s each on {" and ".join(hardware)}' if seconds else '') + '.')
