@@ -165,8 +165,8 @@ class VOC07Features:
                 ) -> 'VOC07Features':
         """Extract features of ``train`` and ``test``: the whole image in a square, a grid of windows."""
         train, test = (
-            benchmark.features(datasets[part], stages, **preparation, interpolation='bilinear', squash=True,
-                               pooling='grid') for part in ('train', 'test'))
+            benchmark.features(datasets[part], stages, part=part, **preparation, interpolation='bilinear',
+                               squash=True, pooling='grid') for part in ('train', 'test'))
         names = class_names(train, test)
         train_labels = multi_labels(train.labels, len(names), 'training')
         test_labels = multi_labels(test.labels, len(names), 'test')

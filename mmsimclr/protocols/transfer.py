@@ -105,7 +105,8 @@ def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark
     config.dataset_name = task.name
     work_dir = benchmark.work_dir / folder
     work_dir.mkdir(parents=True, exist_ok=True)
-    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter())
+    return dataclasses.replace(benchmark, config=config, work_dir=work_dir, images={},
+                               started=time.perf_counter())
 
 
 @PROTOCOLS.register_module()
@@ -144,8 +145,8 @@ class TransferLinear(Transfer):
         """Choose the regularisation on validation images, fit to all training images, and test."""
         side = self.image_px or preparation_for(benchmark.encoder.backbone).crop_px
         train, val, test = (
-            dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
-            for dataset in (task.train, task.val, task.test))
+            dataset and benchmark.features(dataset, self.feature, part=part, resize_px=side, crop_px=side)
+            for part, dataset in (('train', task.train), ('val', task.val), ('test', task.test)))
         look_for_duplicates(benchmark, train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,

@@ -15,7 +15,7 @@ from mmsimclr.features import list_images
 from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
 from mmsimclr.protocols.base import Benchmark, count_classes
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import check_model, train_classifier, training_config
+from mmsimclr.protocols.training import changes_in, check_model, train_classifier, training_config
 from mmsimclr.protocols.transfer import Transfer, TransferDataset, about_classes, hold_out
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
@@ -79,14 +79,17 @@ class TransferFineTuning(Transfer):
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
             options, point = self._options(pair, fit, validate), benchmark.work_dir / name / POINT
             identity = {**canonical(training_config(benchmark, (), options)), **common}
-            score = distributed.from_first_rank(_read_point, point, identity, benchmark.logger)
-            if score is None:
-                _, answers = train_classifier(benchmark, options, name).answers()
-                score = METRICS[task.metric](answers.labels, answers.predicted)
+            known = distributed.from_first_rank(_read_point, point, identity, benchmark.logger)
+            if known is None:
+                trained = train_classifier(benchmark, options, name)
+                answers = trained.answers()[1]
+                score, history = METRICS[task.metric](answers.labels, answers.predicted), trained.history
                 if distributed.rank() == 0:
-                    write_json(point, dict(validation=score, identity=identity))
+                    write_json(point, dict(validation=score, identity=identity, history=history))
+            else:
+                score, history = known
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
-            rows.append({**pair, 'validation': round(score, 4)})
+            rows.append({**pair, 'validation': round(score, 4), **history})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
         trained = train_classifier(benchmark, self._options(self.grid[best], everything, task.test), 'best')
         _, answers = trained.answers()
@@ -95,7 +98,8 @@ class TransferFineTuning(Transfer):
             dict(trained.num_images, val=len(_build(validate))),
             dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
                  validation_images='official' if task.val else f'{task.held_out:g} of train, by class',
-                 **about_classes(answers.labels, trained.evaluation.num_classes)),
+                 **about_classes(answers.labels, trained.evaluation.num_classes),
+                 **changes_in([*rows, trained.history])),
             answers)
 
     def _parts(self, task: TransferDataset, seed: int) -> tuple[dict, dict, dict]:
@@ -125,8 +129,9 @@ def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
 
 
-def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> float | None:
-    """Return the validation metric of a point that was trained before, if it is of the same identity."""
+def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger
+                ) -> tuple[float, dict[str, Any]] | None:
+    """Return validation metric and history of a point trained before, if it is of the same identity."""
     kind = 'a point of the grid'
     point = read_if_whole(lambda path: check_fields(
         read_json(path, kind), str(path), kind, dict(validation=(int, float), identity=(dict,))), path)
@@ -136,4 +141,4 @@ def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> fl
     if changed:
         logger.info('%s is of other settings and not used, as the first shows: %s was %s and is %s', path,
                     *changed[0])
-    return None if changed else point['validation']
+    return None if changed else (point['validation'], point.get('history', {}))
