@@ -15,8 +15,7 @@ tags: [simclr, self-supervised-learning, image-feature-extraction]
 
 # {title}
 
-An image encoder, pre-trained without labels by SimCLR
-(Chen et al. 2020, https://arxiv.org/abs/2002.05709) with mmsimclr.
+An image encoder{origin}.
 
 ```python
 from mmsimclr import Embedder
@@ -31,6 +30,10 @@ features = Embedder('{address}')(['image.jpg'])        # float32 [N, C]
 
 {results}
 """
+
+# Of an encoder without the result of a pre-training nothing is known but what its file says.
+TRAINED = """, pre-trained without labels by SimCLR
+(Chen et al. 2020, https://arxiv.org/abs/2002.05709) with mmsimclr"""
 
 
 def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Path] = ()) -> str:
@@ -51,6 +54,7 @@ def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Pa
              f'{value:.4g}{" %" * name.endswith("_percent")}')
             for result in results for name, value in result.metrics.items()]
     return CARD.format(
+        origin='' if trained is None else TRAINED,
         title=markdown_text(address.removeprefix('hf://')), address=address,
         facts='\n'.join(f'| {name} | {markdown_code(value)} |' for name, value in facts.items()
                         if value is not None),
