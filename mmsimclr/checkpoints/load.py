@@ -16,7 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmsimclr.checkpoints import hub, tensorflow, zoo, zoo_index
 from mmsimclr.checkpoints.config_text import stated_scale
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale, check_finite
-from mmsimclr.checkpoints.errors import IncompleteEncoderError, LayoutError, UnsupportedEncoderError, listed
+from mmsimclr.checkpoints.errors import (
+    DamagedCheckpointError,
+    IncompleteEncoderError,
+    LayoutError,
+    UnsupportedEncoderError,
+    listed,
+)
 from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
@@ -194,10 +200,11 @@ def build_projection_head(source: str | Path | EncoderWeights, select: str | Non
     return neck.eval()
 
 
-def read_linear_classifier(source: str | Path, num_classes: int, num_features: int) -> tuple[Tensor, Tensor]:
+def read_linear_classifier(source: str | Path, num_classes: int, num_features: int,
+                           sha256: str | None = None) -> tuple[Tensor, Tensor]:
     """Return weight [num_classes, num_features] and bias of the only linear classifier of this size.
 
-    The source and the errors are those of :func:`read_encoder`.
+    The source and the errors are those of :func:`read_encoder`; so is a file that has not the ``sha256``.
     """
     path = find_checkpoint(source)
     if tensorflow.is_tensorflow(path):
@@ -205,7 +212,11 @@ def read_linear_classifier(source: str | Path, num_classes: int, num_features: i
         tree = {name.replace('/kernel', '/weight'): variables[name].T for name in variables
                 if '/dense' in name}
     else:
-        tree = read_checkpoint(path).tree
+        checkpoint = read_checkpoint(path)
+        if sha256 not in (None, checkpoint.sha256):
+            raise DamagedCheckpointError(f'{path} was replaced since the encoder was read: its SHA-256 was '
+                                         f'{sha256}, and is {checkpoint.sha256}; repeat the benchmark')
+        tree = checkpoint.tree
     found = {}
     for place, tensors in find_state_dicts(tree):
         for name, weight in tensors.items():

@@ -56,9 +56,9 @@ def _compare(splits: Iterable[tuple[str, int, dict[str, int]]], report: Report, 
     """
     found, missing = {}, []
     for name, official, counts in splits:
-        found[name], state = counts['images'], 'nothing is missing'
-        if found[name] < official:
-            missing.append(f'{official - found[name]:,} of the {official:,} images of {name}')
+        found[name], state = counts['images'], f'the official number is {official:,}'
+        if lacking := max(official - found[name], counts.get('absent', 0)):
+            missing.append(f'{lacking:,} of the {official:,} images of {name}')
             state = f'{missing[-1]} are missing'
         if 'objects' in counts:
             report(f'{name}: {found[name]:,} images, {counts["objects"]:,} objects: {state}')
@@ -101,7 +101,7 @@ def prepare_places205(root: str | Path, report: Report = print, allow_missing: b
         report(f'Places205 {split}: {len(listed):,} images of {classes} classes are listed, and '
                f'{len(absent):,} of them are not in {Path(root, PLACES205_IMAGES)}'
                + (f', the first is {absent[0]}' if absent else ''))
-        return dict(images=len(listed) - len(absent))
+        return dict(images=len(listed) - len(absent), absent=len(absent))
 
     return _compare(((f'Places205 {split}', official, present(split))
                      for split, official in PLACES205_SPLITS.items()), report, allow_missing)

@@ -3,7 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +20,18 @@ from torch import nn
 
 from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
-from mmsimclr.config import ConfigError, canonical
+from mmsimclr.config import ConfigError, canonical, config_sha256
+from mmsimclr.config.canonical import LOCATIONS
 from mmsimclr.encoders import build_backbone, with_named_type
-from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.engine.hooks.held_out import evenly_spaced
+from mmsimclr.errors import InputError, InputTypeError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import (
     Embedder,
     FeatureFiles,
     extract_to_files,
     extraction_sha256,
+    list_images,
     of_projection_head,
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
@@ -36,6 +39,11 @@ from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.result import Predictions, Result, write_csv
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
+
+# Keys of a config that do not make another measurement: seeds, folders, the encoder, other datasets' names.
+NOT_OF_THE_MEASUREMENT = (*LOCATIONS, '*seed', 'protocol.*root', 'protocol.datasets', 'protocol.skip_missing',
+                          'encoder', 'load_from', 'dataset_name')
+NUM_COMPARED = 64                               # images of each part whose content a result knows
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -157,6 +165,7 @@ class Benchmark:
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
     splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
+    images: dict[str, str] = field(default_factory=dict)        # by part, hash of some: name, label, content
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -165,7 +174,7 @@ class Benchmark:
         self.logger = MMLogger.get_current_instance()
 
     def features(self, dataset: Mapping[str, Any], stages: str | Sequence[str] = 'pooled',
-                 **preparation: Any) -> FeatureFiles:
+                 part: str = 'test', **preparation: Any) -> FeatureFiles:
         """Return the encoder's features of a dataset, extracted once, by all ranks together, and kept.
 
         They are kept by the hash of all that decides them. The dataset's pipeline is not used. ``stages`` and
@@ -174,7 +183,7 @@ class Benchmark:
         with clear_dataset_errors():
             images = DATASETS.build({**dataset, **({'pipeline': []} if 'pipeline' in dataset else {})})
         head = self.encoder.projection_head if of_projection_head(stages) else None
-        self.note_missing(images)
+        self.note_missing(images, part)
         embedder = Embedder(self.encoder.backbone, self.device, stages=stages, input=self.encoder.input,
                             projection_head=head, **preparation)
         embedder.report = self.encoder.report
@@ -192,11 +201,14 @@ class Benchmark:
         (self.work_dir / 'result.json').unlink(missing_ok=True)
         return self.work_dir / name
 
-    def note_missing(self, dataset: Any) -> None:
+    def note_missing(self, dataset: Any, part: str | None = None) -> None:
         """Note, for the result, images that a dataset, or one inside of it, does not have, and its split.
 
-        A split that was made here is written to ``split.csv`` beside the result.
+        A split that was made here is written to ``split.csv`` beside the result. What the images of the part
+        are is noted too.
         """
+        if part is not None:
+            self.images[part] = list_images(dataset, True, evenly_spaced(len(dataset), NUM_COMPARED)).sha256
         while dataset is not None:
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
@@ -220,6 +232,10 @@ class Benchmark:
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
+        if self.images:
+            result.settings['images_sha256'] = dict(self.images)
+            with suppress(InputTypeError):                   # a config with what only Python can name
+                result.settings['config_sha256'] = config_sha256(self.config, NOT_OF_THE_MEASUREMENT)
         if report is None:
             result.settings.update(init='random', encoder=dict(self.encoder.settings))
         else:

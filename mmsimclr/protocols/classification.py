@@ -9,7 +9,7 @@ from mmsimclr.features import describe_stage
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol
 from mmsimclr.protocols.result import Result
-from mmsimclr.protocols.training import check_model, train_classifier
+from mmsimclr.protocols.training import changes_in, check_model, train_classifier
 from mmsimclr.registry import PROTOCOLS
 
 
@@ -100,10 +100,10 @@ class SemiSupervised(Protocol):
                 'optim_wrapper.optimizer.lr': lr,
                 'optim_wrapper.paramwise_cfg': dict(custom_keys={'heads': dict(lr_mult=factor)})},
                 f'lr{lr:g}_head{factor:g}')
-            rows.append({**point, **trained.answers()[0]})
+            rows.append({**point, **trained.answers()[0], **trained.history})
             if best is None or rows[-1][metric] > max(row[metric] for row in rows[:-1]):
                 best, chosen = trained, point
-        selection = dict(grid=rows, chosen=chosen, selected_on='test') if rows else {}
+        selection = dict(grid=rows, chosen=chosen, selected_on='test', **changes_in(rows)) if rows else {}
         return (best or train_classifier(benchmark)).result(
             benchmark, f'semi-supervised {self.labels}', **selection)
 

@@ -48,8 +48,8 @@ class KNN(Protocol):
 
     def run(self, benchmark: Benchmark) -> Result:
         """Extract features, compare them, and return top-1 and top-5 accuracy for each k, in percent."""
-        train, test = (benchmark.features(dataset, self.feature, **self.preparation)
-                       for dataset in self.datasets.values())
+        train, test = (benchmark.features(dataset, self.feature, part=part, **self.preparation)
+                       for part, dataset in self.datasets.items())
         class_names(train, test)                                         # the same, and in the same order
         count_classes('k-NN', train.labels, test.labels)
         if train.labels.ndim != 1:

@@ -110,6 +110,12 @@ class Result:
             self.config = path.relative_to(shipped.parent).as_posix() if path.is_relative_to(shipped) \
                 else portable_path(path)
 
+    @property
+    def measured_on(self) -> dict[str, str]:
+        """Hashes of the images that it was measured on, by part, not of those for training."""
+        images = self.settings.get('images_sha256') or {}
+        return {part: sha256 for part, sha256 in images.items() if part not in ('train', 'val')}
+
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""
         return write_json(path, asdict(self))
@@ -123,7 +129,8 @@ TYPES = dict(
                      'predictions_sha256', 'dataset', 'config', 'command'), _TEXT + _NONE),
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
     flags=(dict,), series=(dict,))
-SETTINGS = dict(encoder_address=_TEXT + _NONE, parts=(dict, *_NONE), changed_on_resume=(list, *_NONE))
+SETTINGS = dict(encoder_address=_TEXT + _NONE, images_sha256=(dict, *_NONE), parts=(dict, *_NONE),
+                changed_on_resume=(list, *_NONE))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 

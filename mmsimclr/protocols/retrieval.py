@@ -58,7 +58,7 @@ class Retrieval(Protocol):
         """Extract features, rank the gallery, and return rank-k accuracies and mean average precision."""
         names = {part: self._names(dataset) for part, dataset in self.datasets.items()}
         people, views = ({part: both[i] for part, both in names.items()} for i in (0, 1))
-        found = {part: self._features(benchmark, dataset) for part, dataset in self.datasets.items()}
+        found = {part: self._features(benchmark, dataset, part) for part, dataset in self.datasets.items()}
         queries, files = found['query']
         if 'multi_query' in found:
             rows = found['multi_query'][0]
@@ -96,13 +96,14 @@ class Retrieval(Protocol):
                              "exclude='image' leaves only the query itself out, None nothing")
         return np.array([item.get('identity', item.get('gt_label')) for item in items], str), views
 
-    def _features(self, benchmark: Benchmark, dataset: Mapping[str, Any]) -> tuple[ndarray, Any]:
+    def _features(self, benchmark: Benchmark, dataset: Mapping[str, Any], part: str = 'test'
+                  ) -> tuple[ndarray, Any]:
         """Return unit features, float32 [N, D], and the files they were made of."""
-        files = benchmark.features(dataset, self.feature, **self.preparation)
+        files = benchmark.features(dataset, self.feature, part=part, **self.preparation)
         rows = files.stages[self.feature]
         if not self.flip:
             return numerics.unit(rows), files
-        mirrored = benchmark.features(dataset, self.feature, mirrored=True, **self.preparation)
+        mirrored = benchmark.features(dataset, self.feature, part=part, mirrored=True, **self.preparation)
         # In pieces: the files of a large gallery are not read at once.
         return np.concatenate([numerics.sum_with_mirrored(
             rows[start:start + 4096], mirrored.stages[self.feature][start:start + 4096], self.normalise)

@@ -52,7 +52,7 @@ class ShapeBias(Protocol):
         rows, names = np.array(files.stages[self.feature]), np.array(list(category_classes()))
         name, counts, source = 'shape bias', {}, self.classifier or benchmark.encoder.checkpoint
         if self.train is not None:
-            train = benchmark.features(self.train, self.feature, **self.preparation)
+            train = benchmark.features(self.train, self.feature, part='train', **self.preparation)
             labels = _categories(train.labels, train.manifest['images']['classes'])
             fit = np.array(train.stages[self.feature])[labels >= 0], labels[labels >= 0]
             counts = dict(train=len(fit[0]))
@@ -67,7 +67,8 @@ class ShapeBias(Protocol):
         elif source is None:
             raise InputError('a randomly initialised encoder has no classifier: give protocol.classifier')
         else:
-            weight, bias = checkpoints.read_linear_classifier(source, 1000, rows.shape[1])
+            known = None if self.classifier else benchmark.encoder.weights.sha256
+            weight, bias = checkpoints.read_linear_classifier(source, 1000, rows.shape[1], known)
             responses = category_decisions(rows @ weight.numpy().T + bias.numpy())
             settings = dict(classifier=portable_path(source))
         encoder = Path(benchmark.encoder.checkpoint or 'random initialisation')

@@ -85,8 +85,8 @@ class LinearSVMs(Protocol):
                 ) -> VOC07Features:
         """Extract features of ``train`` and ``test``: the whole image in a square, a grid of windows."""
         train, test = (
-            benchmark.features(dataset, self.stages, **self.preparation, interpolation='bilinear',
-                               squash=True, pooling='grid') for dataset in self.datasets.values())
+            benchmark.features(dataset, self.stages, part=part, **self.preparation, interpolation='bilinear',
+                               squash=True, pooling='grid') for part, dataset in self.datasets.items())
         names = class_names(train, test)
         train_labels = multi_labels(train.labels, len(names), 'training')
         test_labels = multi_labels(test.labels, len(names), 'test')

@@ -45,6 +45,12 @@ class TrainedClassifier:
     num_images: Mapping[str, int]               # by part
     settings: Mapping[str, Any]                 # those that decided the values
 
+    @property
+    def history(self) -> dict[str, Any]:
+        """The weights that it started from and the changes taken when it was resumed, if any."""
+        names = 'started_from', 'changed_on_resume'
+        return {name: self.settings[name] for name in names if name in self.settings}
+
     def answers(self, head: str | None = None) -> tuple[dict[str, float], Predictions]:
         """Return metrics and predictions of a head, by default of the first."""
         head = head or next(iter(self.evaluation.answers))
@@ -55,6 +61,12 @@ class TrainedClassifier:
         metrics, predictions = self.answers()
         settings = {**self.settings, **settings}
         return benchmark.result(protocol, metrics, self.num_images, settings, predictions)
+
+
+def changes_in(rows: Sequence[Mapping[str, Any]]) -> dict[str, list]:
+    """Return, for a result, the changes that any point of a grid took when it was resumed."""
+    changed = [each for row in rows for each in row.get('changed_on_resume', ())]
+    return dict(changed_on_resume=changed) if changed else {}
 
 
 def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = None,
@@ -103,8 +115,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     settings = dict(epochs=runner.max_epochs, image_px=list(test.dataset[0]['inputs'].shape[-2:]),
                     **training_settings(runner, config),
                     **(dict(frozen_encoder_sha256=frozen.sha256) if frozen else {}))
-    for part in (train_set, test.dataset):
-        benchmark.note_missing(part)
+    for part, images in (('train', train_set), ('test', test.dataset)):
+        benchmark.note_missing(images, part)
     num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
     return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings)
 

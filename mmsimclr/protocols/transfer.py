@@ -26,7 +26,7 @@ from mmsimclr.files import check_fields, read_if_whole, read_json, write_json
 from mmsimclr.protocols.base import Benchmark, Protocol, count_classes
 from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names
-from mmsimclr.protocols.training import check_model, train_classifier, training_config
+from mmsimclr.protocols.training import changes_in, check_model, train_classifier, training_config
 from mmsimclr.registry import DATASETS, PROTOCOLS
 
 POINT = 'point.json'
@@ -113,7 +113,7 @@ def _part(benchmark: Benchmark, task: TransferDataset, folder: str) -> Benchmark
     work_dir = benchmark.work_dir / folder
     work_dir.mkdir(parents=True, exist_ok=True)
     return dataclasses.replace(benchmark, config=config, work_dir=work_dir, started=time.perf_counter(),
-                               notes={}, splits={})
+                               notes={}, splits={}, images={})
 
 
 @PROTOCOLS.register_module()
@@ -150,8 +150,8 @@ class TransferLinear(Transfer):
         """Choose the regularisation on validation images, fit to all training images, and test."""
         side = preparation_for(benchmark.encoder.backbone).crop_px
         train, val, test = (
-            dataset and benchmark.features(dataset, self.feature, resize_px=side, crop_px=side)
-            for dataset in (task.train, task.val, task.test))
+            dataset and benchmark.features(dataset, self.feature, part=part, resize_px=side, crop_px=side)
+            for part, dataset in (('train', task.train), ('val', task.val), ('test', task.test)))
         look_for_duplicates(benchmark, train, test)
         metric, path = METRICS[task.metric], dict(device=benchmark.device, max_iterations=self.max_iterations)
         num_classes = count_classes(task.name, train.labels,
@@ -245,14 +245,17 @@ class TransferFineTuning(Transfer):
             name = f'lr{pair["lr"]:.3g}_wd{pair["weight_decay"]:.3g}'
             options, point = self._options(pair, fit, validate), benchmark.work_dir / name / POINT
             identity = {**canonical(training_config(benchmark, (), options)), **common}
-            score = distributed.from_first_rank(_read_point, point, identity, benchmark.logger)
-            if score is None:
-                _, answers = train_classifier(benchmark, options, name).answers()
-                score = METRICS[task.metric](answers.labels, answers.predicted)
+            known = distributed.from_first_rank(_read_point, point, identity, benchmark.logger)
+            if known is None:
+                trained = train_classifier(benchmark, options, name)
+                answers = trained.answers()[1]
+                score, history = METRICS[task.metric](answers.labels, answers.predicted), trained.history
                 if distributed.rank() == 0:
-                    write_json(point, dict(validation=score, identity=identity))
+                    write_json(point, dict(validation=score, identity=identity, history=history))
+            else:
+                score, history = known
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
-            rows.append({**pair, 'validation': round(score, 4)})
+            rows.append({**pair, 'validation': round(score, 4), **history})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])
         trained = train_classifier(benchmark, self._options(self.grid[best], everything, task.test), 'best')
         _, answers = trained.answers()
@@ -261,7 +264,8 @@ class TransferFineTuning(Transfer):
             dict(trained.num_images, val=len(_build(validate))),
             dict(trained.settings, chosen=self.grid[best], selected_on='validation', grid=rows,
                  validation_images='official' if task.val else f'{task.held_out:g} of train, by class',
-                 **about_classes(answers.labels, trained.evaluation.num_classes)),
+                 **about_classes(answers.labels, trained.evaluation.num_classes),
+                 **changes_in([*rows, trained.history])),
             answers)
 
     def _parts(self, task: TransferDataset, seed: int) -> tuple[dict, dict, dict]:
@@ -340,8 +344,9 @@ def _build(dataset: Mapping[str, Any]) -> Any:
     return DATASETS.build({**dataset, 'pipeline': []})
 
 
-def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> float | None:
-    """Return the validation metric of a point that was trained before, if it is of the same identity."""
+def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger
+                ) -> tuple[float, dict[str, Any]] | None:
+    """Return validation metric and history of a point trained before, if it is of the same identity."""
     kind = 'a point of the grid'
     point = read_if_whole(lambda path: check_fields(
         read_json(path, kind), str(path), kind, dict(validation=(int, float), identity=(dict,))), path)
@@ -351,4 +356,4 @@ def _read_point(path: Path, identity: Mapping[str, Any], logger: MMLogger) -> fl
     if changed:
         logger.info('%s is of other settings and not used, as the first shows: %s was %s and is %s', path,
                     *changed[0])
-    return None if changed else point['validation']
+    return None if changed else (point['validation'], point.get('history', {}))

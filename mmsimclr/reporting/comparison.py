@@ -70,6 +70,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     if results[0].dataset != results[1].dataset:
         raise InputError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
     check_comparable(*predictions)
+    _check_same_measurement(*results)
     labels, pair = predictions[0].labels, tuple(one.predicted for one in predictions)
     several_classes = labels.ndim == 2
     if metric is None:
@@ -89,6 +90,18 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         len(labels), num_exchanges, permutation_p(metric),
         mcnemar_test(labels, *pair) if metric == 'top_1_accuracy_percent' else None,
         permutation_p(ACCURACY) if several_classes and metric != ACCURACY else None)
+
+
+def _check_same_measurement(a: Result, b: Result) -> None:
+    """Raise if results say that images of the same names are others, or were prepared in another way."""
+    if a.measured_on and b.measured_on and a.measured_on != b.measured_on:
+        raise InputError('the results are of different images of the same names: settings.images_sha256 are '
+                         f'{a.measured_on} and {b.measured_on}')
+    for key in ('resize_px', 'crop_px', 'interpolation', 'squash', 'image_px'):
+        values = [one.settings.get(key) for one in (a, b)]
+        if None not in values and values[0] != values[1]:
+            raise InputError(f'the results are of images that were prepared in different ways: {key} is '
+                             f'{values[0]} and {values[1]}; repeat one with the other (protocol.{key})')
 
 
 def _predictions_of(path: Path, result: Result) -> Predictions:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import starmap
 from pathlib import Path
@@ -21,13 +22,14 @@ from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.health import health
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256, named_images
 from mmsimclr.features.thumbnails import thumbnail
-from mmsimclr.files import atomic_writer
+from mmsimclr.files import atomic_writer, file_digest, read_json
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
 from mmsimclr.reporting.figures import image_and_draws, read_scalars
 from mmsimclr.reporting.summary import summarize
 from mmsimclr.reporting.table import asset, metric_title, template
+from mmsimclr.runner.checkpointing import manifest_of
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
 NUM_VIEW_ROWS, NUM_DRAWS, VIEW_PX = 4, 3, 96
@@ -102,13 +104,21 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
 
 def _checkpoint_of(folders: Sequence[Path]) -> Path:
     for folder in folders:
-        if best := sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime):
-            return best[-1]
+        best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
         try:
-            return checkpoints.find_checkpoint(folder)
+            newest = checkpoints.find_checkpoint(folder)
+            return best if best and _run_of(best) == _run_of(newest) else newest
         except UserError as error:
             reason = error
+            if best:
+                return best
     raise reason
+
+
+def _run_of(checkpoint: Path) -> str | None:
+    """Return which of the runs that a folder had wrote a checkpoint, as its manifest says."""
+    manifest = manifest_of(checkpoint)
+    return read_json(manifest, 'a manifest')['run_id'] if manifest.is_file() else None
 
 
 def _features(source: str | Path, images: Any, work_dir: Path, device: str, num_workers: int,
@@ -132,6 +142,11 @@ def _measures(features: FeatureFiles) -> list[dict[str, str]]:
 def _run(folder: Path) -> dict[str, Any]:
     """Return what is known of a run: facts, and curves."""
     result = _if_there(read_result, folder / 'result.json')
+    if result is not None and result.protocol == 'pretraining':
+        with suppress(UserError):                           # there is no checkpoint any more
+            newest = file_digest(checkpoints.find_checkpoint(folder))
+            # Else it is of an earlier run in the folder, or of the first part of this one.
+            result = result if newest == result.checkpoint_sha256 else None
     return dict(name=folder.resolve().name, facts=_facts(folder, result),
                 curves=_curves(_if_there(read_scalars, folder) or []),
                 figures=dict(starmap(_figure, result.metrics.items() if result else ())))
@@ -195,7 +210,7 @@ def _curves(scalars: list[dict]) -> list[dict[str, Any]]:
 def _views(folder: Path) -> dict[str, Any]:
     """Return some training images and draws of their views, as data URIs; or why there are none."""
     try:
-        path = next(iter(sorted(folder.glob('*.py'))), None)
+        path = max(folder.glob('*.py'), key=lambda path: path.stat().st_mtime, default=None)
         if path is None:
             raise MissingFileError(f'{folder} holds no config')
         config: Config = load_config(path)

@@ -146,4 +146,4 @@ def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Pa
     rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
              f'{value:.4g}{" %" * name.endswith("_percent")}')
             for result in results for name, value in result.metrics.items()]
-    return template('model_card.md.jinja').render(address=address, facts=facts, rows=rows)
+    return template('model_card.md.jinja').render(address=address, facts=facts, rows=rows, trained=trained)

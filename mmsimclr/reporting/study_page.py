@@ -49,8 +49,9 @@ def command_of(study: Study) -> str:
         path = path.relative_to(Path.cwd())
     elif shipped_configs().get(path.stem, Path()).resolve() == path:
         path = path.stem
-    preset = '' if study.preset == 'cpu' else f' --preset {study.preset}'
-    return f'mmsimclr study {shlex.quote(str(path))}{preset}'
+    preset = [] if study.preset == 'cpu' else ['--preset', study.preset]
+    options = [f'{key}={getattr(value, "__name__", value)}' for key, value in study.given.items()]
+    return shlex.join(['mmsimclr', 'study', str(path), *preset, *options])
 
 
 def verdicts(study: Study, results: Sequence[CellResult]) -> list[Verdict]:
@@ -96,10 +97,10 @@ def published_rows(study: Study) -> tuple[list[str], list[list[str]]]:
 def study_text(study: Study, results: Sequence[CellResult], figure: str | None) -> str:
     """Return a study's page in Markdown."""
     done = [each for each in results if not each.failure]
-    is_cpu = study.preset == 'cpu'                           # of which setting and finding tell
+    as_written = study.preset == 'cpu' and not study.given   # of which setting and finding tell
     return template('study.md.jinja').render(
-        study=study, figure=figure, setting=is_cpu and study.setting,
-        finding=is_cpu and results and study.finding, ours=table_of(study, results),
+        study=study, figure=figure, setting=as_written and study.setting,
+        finding=as_written and results and study.finding, ours=table_of(study, results),
         published=study.published and published_rows(study), verdicts=verdicts(study, results),
         failed=[each for each in results if each.failure], command=command_of(study), num_cells=len(done),
         num_tuning=sum(each.tuning for each in done), seconds=seconds_of(done),

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
+from mmsimclr.features import settings_sha256
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.reporting.table import markdown_text, metric_title, template, text_table
 
@@ -132,10 +133,16 @@ def summarize(folders: Sequence[str | Path]) -> Summary:
     """
     results = read_results(folders)
     titles, cells = _encoder_titles(results), defaultdict(list)
+    kinds = defaultdict(set)                                # of measurements, by what would be their title
     for result in results:
+        kinds[result.protocol, result.dataset, _config(result)].add(_measurement(result))
+    for result in results:
+        config, kind = _config(result), _measurement(result)
+        if kind and len(kinds[result.protocol, result.dataset, config]) > 1:
+            config = f'{config}, images and settings {kind}'
         for metric, value in result.metrics.items():
             if metric.endswith('_percent'):
-                row = (result.protocol, result.dataset or '', _config(result), metric)
+                row = (result.protocol, result.dataset or '', config, metric)
                 cells[row, titles[_encoder(result)]].append(value)
     rows = list(dict.fromkeys(row for row, _ in cells))
     rows.sort(key=lambda row: row[:3])                                  # metrics stay in the protocol's order
@@ -177,6 +184,12 @@ def _config(result: Result) -> str:
     changed = {change['key'] for resume in result.settings.get('changed_on_resume') or ()
                for change in resume['changes']}
     return f'{name}, resumed with other {", ".join(sorted(changed))}' if changed else name
+
+
+def _measurement(result: Result) -> str:
+    """Return a short hash of what was measured on what, so far as a result says it."""
+    known = [result.measured_on, *map(result.settings.get, ('config_sha256', 'ranks'))]
+    return settings_sha256(dict(known=[*known, result.num_images]))[:8] if known[0] else ''
 
 
 def _encoder(result: Result) -> str:

@@ -78,21 +78,32 @@ def judge(claim: Mapping[str, Any], results: Iterable[CellResult], metric: str,
         if sides[0][0] == sides[1][0]:
             return Verdict(text, OPEN, None, None, 'both sides are the same cells')
         (left_name, left), (right_name, other) = sides
+        failed = _without_numbers(results, [claim['left'], right])
         paired = left_name[0] == right_name[0]               # the same cells by two metrics
         gap, error = difference(left, other, paired)
         beyond = gap - claim.get('by', 0.0)
         verdict = OPEN
-        if error is not None and abs(beyond) > 2 * error:
+        if error is not None and not failed and abs(beyond) > 2 * error:
             verdict = CONFIRMED if beyond > 0 else CONTRADICTED
         means = [float(np.mean(list(values.values()))) for values in (left, other)]
         detail = (f'{_named(left_name)} {means[0]:.2f}, {_named(right_name)} {means[1]:.2f}: '
                   f'difference {gap:+.2f}'
                   + ('' if error is None else f', standard error {error:.2f}')
-                  + f' (n = {len(left)} and {len(other)})')
+                  + f' (n = {len(left)} and {len(other)})'
+                  + (f'; failed: {", ".join(failed)}' if failed else ''))
         verdicts.append(Verdict(text, verdict, beyond, error, detail))
     # All of them must hold; the weakest is shown.
     order = [CONTRADICTED, OPEN, CONFIRMED]
     return min(verdicts, key=lambda each: (order.index(each.verdict), each.difference))
+
+
+def _without_numbers(results: Iterable[CellResult], sides: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of selected cells that have failed with every seed."""
+    cells = [each for each in results if not each.tuning and any(
+        _matches(each.at, side['at']) and [*each.at] not in map(list, side.get('without', ()))
+        for side in sides)]
+    ran = {each.at for each in cells if not each.failure}
+    return sorted({' | '.join(each.at) for each in cells if each.at not in ran})
 
 
 def spearman(results: Iterable[CellResult], metric: str, published: Mapping[tuple[str, ...], float],

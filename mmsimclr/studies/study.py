@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -13,11 +14,11 @@ import numpy as np
 from mmengine.config import Config
 
 from mmsimclr.config import ConfigError, load_config
-from mmsimclr.config.canonical import LOCATIONS, config_sha256
+from mmsimclr.config.canonical import LOCATIONS, canonical, config_sha256
 from mmsimclr.config.load import read_config
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.features.fingerprint import list_images
-from mmsimclr.files import find_config
+from mmsimclr.files import file_digest, find_config
 from mmsimclr.registry import DATASETS
 from mmsimclr.studies.claims import values_at
 from mmsimclr.studies.record import CellResult
@@ -41,7 +42,7 @@ class Measure:
     def sha256(self) -> str:
         """Hash of what decides its numbers besides the encoder: its config, without paths, and its images."""
         config = self.load(Path('measure'))
-        parts = [config_sha256(config, (*LOCATIONS, 'protocol.*data_root', 'protocol.*root'))]
+        parts = [config_sha256(config, (*LOCATIONS, 'protocol.*data_root', 'protocol.*root')), *_more(config)]
         parts += [str(_data_sha256(dataset)) for dataset in _datasets(config.get('protocol'))]
         parts += [str(_data_sha256(config[f'{part}_dataloader'].dataset)) for part in ('train', 'test')
                   if config.get(f'{part}_dataloader')]
@@ -72,12 +73,19 @@ class Cell:
     @cached_property
     def config_sha256(self) -> str:
         """Hash of the resolved config and the seed; paths, workers and the device do not count."""
-        return config_sha256(self.config, LOCATIONS)
+        return _joined(config_sha256(self.config, LOCATIONS), *_more(self.config))
 
     @cached_property
     def data_sha256(self) -> str | None:
-        """Hash of the list of training images; None where the data are not there."""
-        return _data_sha256(self.config.train_dataloader.dataset)
+        """Hash of the lists of images, of a hook's if they lie elsewhere; None if the training's are away."""
+        train = self.config.train_dataloader.dataset
+        loaders = [self.config.get(f'{part}_dataloader') for part in ('val', 'test')]
+        others = [loader.dataset for loader in loaders if loader]
+        hooks = [self.config.get(name) or () for name in ('default_hooks', 'custom_hooks')]
+        others += [each for each in _datasets(hooks)
+                   if _unwrapped(each).get('data_root') != _unwrapped(train).get('data_root')]
+        first = _data_sha256(train)
+        return None if first is None else _joined(first, *(str(_data_sha256(each)) for each in others))
 
     @property
     def name(self) -> str:
@@ -96,24 +104,51 @@ class Cell:
         return f'{" | ".join(self.at)}, seed {self.seed}' + (' (tuning)' if self.tuning else '')
 
 
+def _joined(first: str, *more: str) -> str:
+    """Return a hash, with more hashes in it if there are any."""
+    return hashlib.sha256(' '.join([first, *more]).encode()).hexdigest() if more else first
+
+
+# What every recorded cell had of the hook whose settings the hash of a config passes over.
+HEALTH, RECORDED = '_hooks.mmsimclr.RepresentationHealthHook.', {
+    'type': 'mmsimclr.RepresentationHealthHook', 'held_out.split': 'test', 'held_out.num_images': None}
+
+
+def _more(config: Config) -> list[str]:
+    """Return what a config's own hash does not see: content of the weights it names, another health."""
+    found = []
+    for key, value in canonical(config).items():
+        name = key.partition(HEALTH)[2]
+        if key.endswith(('load_from', 'checkpoint', 'classifier')) and os.path.isfile(str(value)):
+            found.append(f'{key} {file_digest(value)}')
+        elif name and name != 'interval' and (name not in RECORDED or RECORDED[name] != value):
+            found.append(f'{key} {value}')
+    return found
+
+
 _data: dict[str, str | None] = {}
+PARTS = ('train', 'test', 'val', 'trainval', 'images', 'query', 'gallery', 'multi_query', 'bank', 'queries')
 
 
 def _datasets(protocol: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the configs of a protocol's images, wherever they stand in it."""
     for key, value in protocol.items() if isinstance(protocol, Mapping) else enumerate(
             protocol if isinstance(protocol, list | tuple) else ()):
-        if key in ('train', 'test', 'val', 'trainval', 'images') and isinstance(value, Mapping):
+        if key in PARTS and isinstance(value, Mapping):
             yield value
         else:
             yield from _datasets(value)
 
 
-def _data_sha256(dataset: Mapping[str, Any]) -> str | None:
-    """Return the hash of a list of images, worked out once; None where they are not there."""
+def _unwrapped(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     while isinstance(dataset.get('dataset'), Mapping):                  # a wrapper, such as one in memory
         dataset = dataset['dataset']
-    dataset = {name: value for name, value in dataset.items() if name != 'pipeline'}
+    return dataset
+
+
+def _data_sha256(dataset: Mapping[str, Any]) -> str | None:
+    """Return the hash of a list of images, worked out once; None where they are not there."""
+    dataset = {name: value for name, value in _unwrapped(dataset).items() if name != 'pipeline'}
     key = json.dumps(dataset, default=repr, sort_keys=True)
     if key not in _data:
         try:
@@ -148,6 +183,7 @@ class Study:
         published: Key of the paper's numbers in ``paper_tables.json``.
         claims: What the paper says, as :func:`mmsimclr.studies.judge` takes them.
         presets: By name, keys of all this to put in the place of the study's own.
+        given: Values that the user overrides; those of ``data_root`` are not kept.
     """
 
     name: str
@@ -172,6 +208,7 @@ class Study:
     finding: str = ''
     path: Path = Path('study.py')
     preset: str = 'cpu'
+    given: dict[str, Any] = field(default_factory=dict)
     _cells: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -298,7 +335,7 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     if preset not in presets and preset != 'cpu':
         raise ConfigError(f'{path} has no preset {preset!r}; it has {", ".join(["cpu", *presets])}')
     content = {**content, **presets.get(preset, {})}
-    names = {each.name for each in fields(Study)} - {'path', 'preset', '_cells'}
+    names = {each.name for each in fields(Study)} - {'path', 'preset', 'given', '_cells'}
     for key in content:
         if key not in names:
             raise ConfigError(f'{path}: study has an unknown key {key!r}{did_you_mean(key, names)}')
@@ -310,7 +347,8 @@ def load_study(path: str | Path, preset: str = 'cpu', options: Mapping[str, Any]
     in_measures = {key: value for key, value in options.items() if key == 'data_root'}
     content['measure'] = [_measure(path, each, in_measures) for each in content.get('measure', ())]
     content['base'] = _config_of(path, content['base'])
-    study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset)
+    study = Study(**{'name': path.stem, **content}, path=path.resolve(), preset=preset,
+                  given={key: value for key, value in options.items() if key != 'data_root'})
     for key in study.cells:
         levels = key.split(' | ')
         if len(levels) != len(study.axes) or any(

@@ -413,3 +413,28 @@ def test_mirrored_features_are_those_of_the_mirror_image(tiny):
     assert_close(mirrored(picture), plain(np.ascontiguousarray(picture[:, ::-1])))
     assert np.abs(mirrored(picture) - plain(picture)).max() > 1e-3
     assert plain.fingerprint() != mirrored.fingerprint() and 'mirrored' not in plain.describe()
+
+
+class Attending(nn.Module):
+    """Attention over 4 tokens: of its heads, and of which token counts, tensors and print say nothing."""
+
+    def __init__(self, heads: int, tokens: str = 'mean') -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.settings, self.tokens = dict(heads=heads), tokens
+        self.attention = nn.MultiheadAttention(12, heads, batch_first=True)
+
+    def forward(self, x):
+        rows = x.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean(dim=(3, 5)).flatten(2).mT.repeat(1, 1, 4)
+        rows = 9 * rows * torch.arange(12.).sin()
+        return self.attention(rows, rows, rows)[0]
+
+
+def test_encoders_of_the_same_tensors_and_print_that_compute_other_features_have_other_fingerprints():
+    image = np.random.default_rng(0).integers(256, size=(1, 32, 32, 3), dtype=np.uint8)
+    image[:, 16:] //= 9
+    a, b, c, same = (Embedder(Attending(*arguments), 'cpu', input=UNIT_RANGE, crop_px=32, resize_px=32)
+                     for arguments in ((3,), (12,), (3, 'class'), (3,)))
+    assert a.describe()['encoder']['weights_sha256'] == b.describe()['encoder']['weights_sha256']
+    assert not np.allclose(a(image), b(image)) and not np.allclose(a(image), c(image))
+    assert len({each.fingerprint() for each in (a, b, c)}) == 3 and a.fingerprint() == same.fingerprint()

@@ -41,7 +41,7 @@ def test_a_voc_devkit_is_checked_split_by_split(devkit):
     assert [line.partition(':')[0] for line in lines] == [
         'VOC2007 trainval', 'VOC2007 test', 'VOC2012 trainval']
     assert '6 images, ' in lines[0] and '5,005 of the 5,011 images' in lines[0]
-    assert 'nothing is missing' not in ''.join(lines)
+    assert 'the official number is' not in ''.join(lines)
     with pytest.raises(FileNotFoundError, match=r'5,005 of the 5,011 .*--allow-missing'):
         prepare_voc(devkit, lines.append)
     (devkit / 'VOC2012/ImageSets/Main/trainval.txt').unlink()
@@ -167,3 +167,11 @@ def test_places205_is_checked_against_its_published_lists(places):
         prepare_places205(places, lines.append)
     assert prepare_places205(places, lines.append, allow_missing=True)['Places205 train'] == 2
     assert lines[-2].endswith('the first is y/yard/x.jpg')
+
+
+def test_an_image_too_many_does_not_hide_one_that_is_missing(places):
+    (places / 'images256/y/yard/x.jpg').unlink()
+    listed = places / 'trainvalsplit_places205/train_places205.csv'
+    listed.write_text(listed.read_text() + 'a/abbey/z.jpg,0\n')
+    with pytest.raises(FileNotFoundError, match=r'^1 of the 3 images of Places205 train are missing'):
+        prepare_places205(places, lambda line: None)

@@ -197,3 +197,24 @@ def test_a_class_that_only_one_folder_has_gives_no_number(tmp_path):
 
 def without_type(config):
     return {key: value for key, value in config.protocol.items() if key != 'type'}
+
+
+def test_a_result_knows_the_content_of_its_images_and_its_config(tmp_path):
+    from PIL import Image
+    from tiny_benchmark import tiny_benchmark
+
+    from mmsimclr.protocols import KNN
+    results = {}
+    for name, shade in (('a', 10), ('b', 90), ('copy of a', 10)):
+        for part in ('train', 'val'):
+            for number in range(4):
+                path = tmp_path / name / part / f'class{number % 2}' / f'{number}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new('RGB', (16, 16), (shade + number * (part == 'val'), number, 0)).save(path)
+        datasets = {key: dict(type='ClassFolders', data_root=str(tmp_path / name), split=part)
+                    for key, part in (('train', 'train'), ('test', 'val'))}
+        results[name] = KNN(**datasets, k=[1]).run(tiny_benchmark(tmp_path / f'run {name}')).settings
+    assert results['a']['images_sha256'].keys() == {'train', 'test'}
+    assert results['a']['images_sha256'] == results['copy of a']['images_sha256']
+    assert results['a']['images_sha256']['test'] != results['b']['images_sha256']['test']
+    assert results['a']['config_sha256'] == results['b']['config_sha256']

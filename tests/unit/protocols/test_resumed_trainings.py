@@ -150,3 +150,12 @@ def test_a_result_that_is_cut_short_leaves_none_with_the_predictions_of_another(
     assert not (tmp_path / 'result.json').exists()
     result = measure(tmp_path, 'linear', encoders[0], 1)
     assert result.predictions_sha256 == sha256(tmp_path / 'predictions.npz')
+
+
+def test_a_change_in_any_point_of_a_grid_is_in_the_result_and_in_its_row(encoders, tmp_path):
+    grid = {'protocol': dict(SEMI, grid=dict(lr=[0.1, 1e-9], head_lr_multiplier=[1]))}
+    measure(tmp_path, 'grid', encoders[0], 1, **grid)
+    result = measure(tmp_path, 'grid', encoders[1], resume=True, allow_changed=['encoder'], **grid)
+    rows = result.settings['grid']
+    assert all(row['changed_on_resume'][0]['changes'][0]['key'] == 'encoder.sha256' for row in rows)
+    assert len(result.settings['changed_on_resume']) == 2

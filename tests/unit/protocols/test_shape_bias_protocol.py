@@ -1,6 +1,7 @@
 """The shape-bias protocol: planted classifiers give known decisions, from images to files."""
 
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from tiny_benchmark import tiny_benchmark
 
-from mmsimclr.checkpoints import LayoutError, read_linear_classifier
+from mmsimclr.checkpoints import DamagedCheckpointError, LayoutError, read_linear_classifier
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.shape_bias import category_classes, read_decisions
 from mmsimclr.protocols import ShapeBias, read_predictions
@@ -159,3 +160,12 @@ def test_a_classifier_is_found_beside_an_encoder(tmp_path):
                                 'neck.fc.bias': torch.zeros(8)}), tmp_path / 'file.pth')
     found, bias = read_linear_classifier(tmp_path / 'file.pth', 1000, 8)
     assert torch.equal(found, weight.float()) and bias[999] == 999
+
+
+def test_a_classifier_of_a_file_that_was_replaced_since_is_refused(tmp_path):
+    path = tmp_path / 'c.pth'
+    torch.save({'fc.weight': torch.zeros(1000, 4), 'fc.bias': torch.zeros(1000)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_linear_classifier(path, 1000, 4, digest)[0].shape == (1000, 4)
+    with pytest.raises(DamagedCheckpointError, match=digest):
+        read_linear_classifier(path, 1000, 4, 'f' * 64)

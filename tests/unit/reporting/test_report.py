@@ -1,6 +1,8 @@
 """The page's content: curves, facts, results, empty states, and that it cannot run or load anything."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 
@@ -10,7 +12,7 @@ from processes import ROOT
 
 from mmsimclr.errors import InputError, MissingFileError
 from mmsimclr.protocols import Result
-from mmsimclr.reporting.report import write_report
+from mmsimclr.reporting.report import _checkpoint_of, _views, write_report
 
 
 @pytest.fixture
@@ -24,8 +26,9 @@ def run(tmp_path):
                for step in (1, 2, 3)]
     entries.append(dict(step=3, health_rankme=17.5, knn_accuracy=float('nan')))
     scalars.write_text('\n'.join(json.dumps(entry) for entry in entries) + '\n')
+    sha256 = hashlib.sha256((folder / 'epoch_1.pth').read_bytes()).hexdigest()
     Result('pretraining', dict(loss_nats=2.0), dict(train=40), 7, checkpoint='run/epoch_1.pth',
-           checkpoint_sha256='a' * 64, settings=dict(note='<b>bold</b>')).write(folder / 'result.json')
+           checkpoint_sha256=sha256, settings=dict(note='<b>bold</b>')).write(folder / 'result.json')
     Result('linear', dict(top_1_accuracy_percent=60.0), {}, 0, dataset='ImageNet-1k',
            checkpoint='run/epoch_1.pth', checkpoint_sha256='a' * 64).write(folder / 'linear' / 'result.json')
     return folder
@@ -58,3 +61,33 @@ def test_what_cannot_be_reported_is_refused(run, tmp_path):
         write_report([], out=tmp_path / 'out')
     with pytest.raises(MissingFileError):
         write_report(run, tmp_path / 'no images', out=tmp_path / 'out')
+
+
+def test_facts_of_an_earlier_run_in_the_folder_are_left_out(run, tmp_path):
+    earlier = hashlib.sha256((run / 'epoch_1.pth').read_bytes()).hexdigest()
+    assert earlier in write_report(run, out=tmp_path / 'out').read_text()
+    newest = run / 'epoch_2.pth'
+    (run / 'last_checkpoint').write_text(str(newest))
+    newest.write_bytes(b'of a later run')
+    assert earlier not in write_report(run, out=tmp_path / 'out').read_text()
+    sha256 = hashlib.sha256(b'of a later run').hexdigest()
+    Result('pretraining', dict(loss_nats=2.0), dict(train=40), 7, checkpoint='run/epoch_2.pth',
+           checkpoint_sha256=sha256).write(run / 'result.json')
+    assert sha256 in write_report(run, out=tmp_path / 'out').read_text()
+
+
+def test_the_best_checkpoint_of_an_earlier_run_is_not_taken(tmp_path):
+    for name, run_id in (('best_loss_epoch_1.pth', 'a'), ('epoch_3.pth', 'b')):
+        (tmp_path / name).write_bytes(b'')
+        (tmp_path / f'{name}.json').write_text(json.dumps(dict(run_id=run_id)))
+    (tmp_path / 'last_checkpoint').write_text('epoch_3.pth')
+    assert _checkpoint_of([tmp_path]).name == 'epoch_3.pth'
+    (tmp_path / 'best_loss_epoch_1.pth.json').write_text(json.dumps(dict(run_id='b')))
+    assert _checkpoint_of([tmp_path]).name == 'best_loss_epoch_1.pth'
+
+
+def test_views_are_of_the_config_that_was_dumped_last(tmp_path):
+    for age, name in enumerate(('z_newest.py', 'a_older.py')):
+        (tmp_path / name).write_text(f'raise ValueError({name!r})\n')
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    assert 'z_newest.py' in _views(tmp_path)['reason']

@@ -6,7 +6,7 @@ import pytest
 
 from mmsimclr.files import shipped_configs
 from mmsimclr.reporting.study_page import command_of, study_text, write_page
-from mmsimclr.studies import CellResult, Study
+from mmsimclr.studies import CellResult, Study, load_study
 
 
 @pytest.fixture
@@ -49,3 +49,17 @@ def test_the_command_names_a_study_of_the_package_and_no_folder_of_this_machine(
     assert command_of(study) == 'mmsimclr study table5'
     study.path = tmp_path / 'mine.py'
     assert command_of(study) == 'mmsimclr study mine.py'
+
+
+def test_of_a_study_with_other_options_the_page_has_these_and_no_finding_of_another():
+    given = {'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 0.001}
+    plain, changed = (load_study('table5', 'cpu', {'data_root': '/nowhere', **options})
+                      for options in ({}, given))
+    for study in (plain, changed):
+        study.setting, study.finding, study.claims = 'Six epochs.', 'It is so.', []
+    results = [CellResult('0', next(iter(plain.grid)), 0, '', None, {}, {plain.metric: 1.0})]
+    page = study_text(plain, results, None)
+    assert 'Six epochs.' in page and 'It is so.' in page and page.strip().endswith("table5.py`")
+    page = study_text(changed, results, None)
+    assert 'Six epochs.' not in page and 'It is so.' not in page and '/nowhere' not in page
+    assert command_of(changed).endswith(' train_cfg.max_epochs=1 optim_wrapper.optimizer.lr=0.001')

@@ -122,3 +122,17 @@ def test_correlations_of_measures_with_an_accuracy_by_hand():
     assert math.isnan(found['health.same'][0])
     assert found['health.once'][1] == 1
     assert math.isnan(found['health.once'][0])
+
+
+@pytest.mark.parametrize('side', [['a', '*'], [['a', 'b'], 'y']])
+def test_the_mean_of_the_rest_is_not_that_of_all_where_a_cell_has_failed_with_every_seed(side):
+    claim = dict(text='t', left=dict(at=side), right=dict(at=('b', 'x')))
+    assert judge(claim, RESULTS, 'probe.top_1').verdict == 'confirmed'
+    one = [CellResult('f', ('a', 'y'), 3, '', '', {}, failure='killed')]        # of others there are numbers
+    assert judge(claim, RESULTS + one, 'probe.top_1').verdict == 'confirmed'
+    every = one + [CellResult('g', ('b', 'y'), seed, '', '', {}, failure='killed') for seed in range(3)]
+    claim['left'] = dict(at=['*', 'y'])
+    judged = judge(claim, RESULTS + every, 'probe.top_1')
+    assert judged.verdict == 'not resolved' and 'failed: b | y' in judged.detail
+    claim['left'] = dict(at=['*', 'y'], pick='best', without=[['b', 'y']])
+    assert judge(claim, RESULTS + every, 'probe.top_1').verdict == 'confirmed'

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmsimclr.errors import UserError
 from mmsimclr.studies import CellResult, Measure, load_study, values_at
-from mmsimclr.studies.study import _data_sha256
+from mmsimclr.studies.study import Cell, _data_sha256
 
 ROOT = Path(__file__).parents[3]
 STUDIES = sorted((ROOT / 'configs/studies').glob('*.py'))
@@ -193,3 +193,59 @@ def test_the_study_of_the_documentation_plans(tmp_path, monkeypatch):
     assert len(cells) == 8
     assert cells[0].config.train_dataloader.dataset.data_root == str(tmp_path)
     assert cells[0].measures[0].load(tmp_path).protocol.train.data_root == str(tmp_path)
+
+
+def folder_of(path, shade=0):
+    """Write two images of a shade; return the config of a dataset of them."""
+    path.mkdir()
+    for number in range(2):
+        Image.new('RGB', (8, 8), (shade, number, 0)).save(path / f'{number}.png')
+    return dict(type='UnlabeledImageFolder', data_root=str(path), pipeline=[])
+
+
+def cell_of(base=BASE, **options):
+    options = {'train_dataloader.dataset.num_images': 20, **options}
+    return Cell(('a',), 0, base, options, ())
+
+
+def test_images_of_a_test_and_of_a_hook_elsewhere_are_in_a_cells_name(tmp_path):
+    one, other = (folder_of(tmp_path / name, shade) for shade, name in enumerate('ab'))
+    supervised = ROOT / 'configs/supervised/supervised_resnet18-w16_1xb128-coslr-20e_cifar10.py'
+    train = {'train_dataloader.dataset': dict(_delete_=True, type='Shapes', num_images=20, pipeline=[])}
+    folders = [dict(each, _delete_=True) for each in (one, other, one)]
+    cells = [cell_of(supervised, **train, **{'test_dataloader.dataset': each}) for each in folders]
+    assert cells[0].name != cells[1].name and cells[0].name == cells[2].name
+    assert cells[0].data_sha256 != cells[1].data_sha256 and cells[0].config_sha256 == cells[1].config_sha256
+    place, = (place for place, hook in enumerate(cell_of().config.custom_hooks) if 'queries' in hook)
+    names = [cell_of(**{f'custom_hooks.{place}.queries': each}).name for each in folders]
+    assert names[0] != names[1] and names[0] == names[2]
+
+
+@pytest.mark.parametrize('place', ['load_from', 'model.backbone.init_cfg'])
+def test_weights_that_were_replaced_under_their_name_make_another_cell(place, tmp_path):
+    weights, names = tmp_path / 'start.pth', []
+    value = str(weights) if place == 'load_from' else dict(type='Pretrained', checkpoint=str(weights))
+    for content in (b'a', b'b', b'a'):
+        weights.write_bytes(content)
+        names.append(cell_of(**{place: value}).name)
+    assert names[0] != names[1] and names[0] == names[2]
+
+
+def test_health_of_other_images_makes_another_cell_and_its_interval_does_not():
+    place, = (place for place, hook in enumerate(cell_of().config.custom_hooks) if 'held_out' in hook)
+    names = [cell_of(**{f'custom_hooks.{place}.{key}': value}).name for key, value in (
+        ('interval', 2), ('interval', 3), ('num_images', 64), ('num_images', 128),
+        ('held_out.num_images', 9))]
+    assert names[0] == names[1] and len(set(names)) == 4
+
+
+def test_queries_and_gallery_are_in_the_hash_of_a_measure(tmp_path):
+    sums = {}
+    for name, count in (('a', 2), ('b', 3)):
+        for number in range(count):
+            path = tmp_path / name / f'val/person{number % 2}/{number}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new('RGB', (8, 8), (number, 0, 0)).save(path)
+        sums[name] = Measure('search', ROOT / 'configs/benchmarks/retrieval/retrieval_folder.py',
+                             {'data_root': str(tmp_path / name)}).sha256
+    assert sums['a'] != sums['b']
