@@ -66,6 +66,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         distributed.start(config.launcher, config.get('env_cfg', {}).get('dist_cfg', {}))
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
+    config.randomness = {**randomness, 'seed': seed}             # a training in it would draw one of its own
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
@@ -155,7 +156,8 @@ class Benchmark:
     seed: int = 0                               # of everything random in it
     device: str = 'auto'                        # where to compute; 'auto' is the GPU if there is one
     num_workers: int = 0                        # processes that read images
-    started: float = field(default_factory=time.perf_counter)
+    # None if an earlier process has done a part of it, of unknown time.
+    started: float | None = field(default_factory=time.perf_counter)
     missing: dict[str, int] = field(default_factory=dict)       # by dataset, listed images that were left out
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
@@ -195,6 +197,11 @@ class Benchmark:
         (self.work_dir / 'result.json').unlink(missing_ok=True)
         return self.work_dir / name
 
+    def note_resumed(self, runner: Any) -> None:
+        """Note, after a training, whether it went on with an earlier one: the result then has no time."""
+        if runner.message_hub.runtime_info.get('started_at_iteration'):
+            self.started = None
+
     def note_missing(self, dataset: Any) -> None:
         """Note, for the result, images that a dataset, or one inside of it, does not have, and its split.
 
@@ -221,7 +228,7 @@ class Benchmark:
                 mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
                 **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
-            wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
+            wall_time_s=self.started and time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
         if self.missing:
             result.settings['images_missing'] = dict(self.missing)

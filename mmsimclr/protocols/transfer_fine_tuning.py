@@ -85,6 +85,8 @@ class TransferFineTuning(Transfer):
                 score = METRICS[task.metric](answers.labels, answers.predicted)
                 if distributed.rank() == 0:
                     write_json(point, dict(validation=score, identity=identity))
+            else:
+                benchmark.started = None
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
             rows.append({**pair, 'validation': round(score, 4)})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])

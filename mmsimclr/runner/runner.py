@@ -23,7 +23,7 @@ from mmsimclr.checkpoints import CheckpointError, check_scale, fill_model, find_
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
-from mmsimclr.datasets import list_sha256
+from mmsimclr.datasets import data_identity
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import feature_dim
 from mmsimclr.engine import AtomicCheckpointHook, OnlineKNNHook, PreemptionHook
@@ -146,8 +146,7 @@ class PretrainRunner(Runner):
         for hook in self.hooks:
             if isinstance(hook, OnlineKNNHook):
                 parts |= {f'knn_{name}': dataset for name, dataset in hook.datasets.items()}
-        lists = {f'data.{part}': listed for part, each in parts.items() if (listed := list_sha256(each))}
-        return {**canonical(self.cfg), **lists, **self.provenance}
+        return {**canonical(self.cfg), **data_identity(parts), **self.provenance}
 
     def train(self) -> torch.nn.Module:
         """Train, as the only run in its work directory.
@@ -238,9 +237,10 @@ class PretrainRunner(Runner):
         """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself."""
         if self._has_loaded:
             return
+        self.message_hub.update_info_dict(dict(started_at_iteration=0, last_ckpt_iteration=0))
         distributed.from_first_rank(self._tidy)
         restarts, newest = num_restarts(), None
-        if restarts or (self._resume and self._load_from is None):
+        if restarts or (self._resume and self.weights == self._load_from):
             search = distributed.from_first_rank(self._search)
             for note in search.notes:
                 self.logger.warning(_printable(note))
@@ -252,15 +252,20 @@ class PretrainRunner(Runner):
             self.logger.info(f'restart {restarts}: {found}' if restarts else found)
         if newest:
             self.resume(str(newest))
-        elif self._load_from is not None and self._resume:
+        elif self.weights != self._load_from:
             self.resume(self._load_from)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
             self.message_hub.update_info('started_from', self._source)
         self._has_loaded = True
         if self._run_id is None:
-            is_new = not newest and not (self._resume and self._load_from is not None)
+            is_new = not newest and self.weights == self._load_from
             self._run_id = distributed.from_first_rank(self._name_run, is_new)
+
+    @property
+    def weights(self) -> str | None:
+        """The weights that the config begins with: ``load_from``, unless that is the checkpoint to resume."""
+        return self._load_from if self._resume in (False, 'auto') else None
 
     def _tidy(self) -> None:
         """Remove what killed runs left, in folders that no other run works in."""
@@ -276,6 +281,8 @@ class PretrainRunner(Runner):
 
     def _name_run(self, is_new: bool) -> str:
         run_id = uuid.uuid4().hex
+        if is_new and self._leases:                          # an older run's would seem to be of this one
+            (Path(self.work_dir) / 'result.json').unlink(missing_ok=True)
         # A restart before the first save must not go on with an older run that left its checkpoints here.
         if is_new and may_be_restarted():
             write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
@@ -326,7 +333,8 @@ class PretrainRunner(Runner):
         if has_seed_of_run:
             sampler.seed = self.seed                         # drawn by the first run, if the config has none
         self._run_id = tree['meta'].get('run_id')
-        self.message_hub.update_info('last_ckpt', str(filename))
+        self.message_hub.update_info_dict(dict(
+            last_ckpt=str(filename), last_ckpt_iteration=self.iter, started_at_iteration=self.iter))
         states = tree.get('random_states')
         if states and len(states) == self.world_size and isinstance(self.train_loop, ResumableTrainLoop):
             self.train_loop.random_state = states[self.rank]
@@ -358,6 +366,9 @@ class PretrainRunner(Runner):
         """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
         super()._init_model_weights()
         model = unwrap_model(self.model)
+        sources = [each.loaded_from for each in model.modules() if hasattr(each, 'loaded_from')]
+        if sources:
+            self.message_hub.update_info('started_from', sources[0] if len(sources) == 1 else sources)
         if scale := getattr(getattr(model, 'backbone', None), 'expected_input', None):
             check_scale(model, scale, 'init_cfg')
 
@@ -384,16 +395,17 @@ class PretrainRunner(Runner):
             facts = dict(cfg=self._config_text, identity=self.identity, run_id=self._run_id)
             tree = checkpoint_content(self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
+            # Before its first checkpoint, or --resume would take an older run's after a kill between the two.
+            write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
             if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
                 mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
             else:
                 save_whole(tree, Path(path), self._run_id)
             if is_last:
-                write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
                 write_text(Path(self.work_dir) / 'last_checkpoint', path)
         distributed.from_first_rank(save)
         if is_last:
-            self.message_hub.update_info('last_ckpt', path)
+            self.message_hub.update_info_dict(dict(last_ckpt=path, last_ckpt_iteration=meta['iter']))
 
     def _require_company(self, loader) -> None:
         """Raise InputError if a batch would be one image, where the loss or a batch norm needs others."""
