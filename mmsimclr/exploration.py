@@ -98,8 +98,8 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
         if plan.get('data') != data:
-            raise InputError(f'{folder} was begun with images of {plan.get("images", "an older version")}, and '
-                             f'those of {dataset.data_root} are others; name another --work-dir, or remove it')
+            raise InputError(f'{folder} was begun with images of {plan.get("images")}, and those '
+                             f'of {dataset.data_root} are others; name another --work-dir, or remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]

@@ -68,7 +68,7 @@ def _checkpoint_in(folder: Path) -> Path:
     """Return the checkpoint that a folder stands for."""
     last = folder / 'last_checkpoint'
     if last.is_file():
-        written = Path(_text(last))
+        written = Path(os.fsdecode(read_regular(last, MAX_NAME_BYTES)).strip())
         path = folder / written.name
         # The folder may have been moved or copied since, and another run may be where it was.
         if os.path.isfile(written) and not _is_of_its_run(path):
@@ -84,15 +84,12 @@ def _checkpoint_in(folder: Path) -> Path:
     return min(files, key=lambda path: SUFFIXES.index(path.suffix))
 
 
-def _text(path: Path) -> str:
-    return os.fsdecode(read_regular(path, MAX_NAME_BYTES)).strip()
-
-
 def _is_of_its_run(path: Path) -> bool:
     """Whether a checkpoint is there, and its manifest says that it is of the run of its folder."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         manifest = read_json(path.with_name(f'{path.name}.json'), 'a manifest', MAX_NAME_BYTES)
-        return path.is_file() and manifest['run_id'] == _text(path.with_name('run_id'))
+        run_id = read_regular(path.with_name('run_id'), MAX_NAME_BYTES).decode()
+        return path.is_file() and manifest['run_id'] == run_id.strip()
     return False
 
 

@@ -34,10 +34,7 @@ def list_sha256(dataset: Any) -> str | None:
 
 
 def sample_sha256(dataset: Any) -> str | None:
-    """Return the SHA-256 of the content of at most 16 images, evenly spaced: of their files or their pixels.
-
-    None stands for a dataset that does not say where its images are.
-    """
+    """Return the SHA-256 of the content of at most 16 evenly spaced images; None if it cannot be had."""
     digest = hashlib.sha256()
     for place in np.linspace(0, len(dataset) - 1, min(len(dataset), NUM_SAMPLED)).round():
         inner, place = dataset, int(place)
@@ -46,11 +43,9 @@ def sample_sha256(dataset: Any) -> str | None:
         try:
             info = inner.get_data_info(place)
             image, path = info.get('img'), info.get('img_path')
-            if image is None and path is None:
-                return None
             digest.update(file_digest(path).encode() if image is None else
                           image if isinstance(image, bytes) else _bytes(np.asarray(image)))
-        except AttributeError:
+        except (AttributeError, TypeError):
             return None
         except (OSError, UserError):
             digest.update(b'unreadable')
@@ -59,9 +54,8 @@ def sample_sha256(dataset: Any) -> str | None:
 
 def data_identity(parts: Mapping[str, Any]) -> dict[str, str]:
     """Return what tells the images of each part from others, as far as it is known, for a run's identity."""
-    hashes = {f'data.{part}{end}': of(dataset) for part, dataset in parts.items()
-              for end, of in (('', list_sha256), ('.sample', sample_sha256))}
-    return {key: value for key, value in hashes.items() if value}
+    return {f'data.{part}{end}': value for part, dataset in parts.items()
+            for end, of in (('', list_sha256), ('.sample', sample_sha256)) if (value := of(dataset))}
 
 
 def _parts(dataset: Any) -> Iterator[bytes | memoryview]:

@@ -197,11 +197,6 @@ class Benchmark:
         (self.work_dir / 'result.json').unlink(missing_ok=True)
         return self.work_dir / name
 
-    def note_resumed(self, runner: Any) -> None:
-        """Note, after a training, whether it went on with an earlier one: the result then has no time."""
-        if runner.message_hub.runtime_info.get('started_at_iteration'):
-            self.started = None
-
     def note_missing(self, dataset: Any) -> None:
         """Note, for the result, images that a dataset, or one inside of it, does not have, and its split.
 

@@ -127,7 +127,8 @@ class FineTuning(Protocol):
             runner.provenance = {**benchmark.encoder.identity,
                                  **data_identity({'test': runner.test_loop.dataloader.dataset})}
             runner.train()
-            benchmark.note_resumed(runner)
+            if runner.message_hub.runtime_info['started_at_iteration']:
+                benchmark.started = None
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '
                                  'encoder; raise train_cfg.max_iters or max_epochs')

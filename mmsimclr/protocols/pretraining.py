@@ -65,8 +65,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
         checkpoint = None
     saved_at = info.get('last_ckpt_iteration', runner.iter)
     if checkpoint and saved_at != runner.iter:
-        runner.logger.warning(f'{checkpoint} was saved after {saved_at} of {runner.iter} steps, and the result '
-                              'is of the last: default_hooks.checkpoint.save_last=True saves it')
+        runner.logger.warning(f'{checkpoint} is of step {saved_at}, and the numbers are of step {runner.iter}')
     loader, ranks = runner.train_dataloader, distributed.world_size()
     return Result(
         protocol='pretraining', metrics=metrics, seed=runner.seed,

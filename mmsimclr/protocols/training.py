@@ -94,7 +94,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                if name.endswith('weight')}
     at_start = {name: weight.detach().clone() for name, weight in weights.items()}
     runner.train()
-    benchmark.note_resumed(runner)
+    if runner.message_hub.runtime_info['started_at_iteration']:
+        benchmark.started = None
     unchanged = [name for name, weight in weights.items() if torch.equal(weight, at_start[name].to(weight))]
     if runner.iter == 0 or unchanged:
         raise InputError(f'the classifier was never trained: {runner.iter} steps were made and '

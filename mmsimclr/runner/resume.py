@@ -142,8 +142,7 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
 
 def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
     """Return the hashes of the weights that a run began with and of those given, or paths without a file."""
-    source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from')
-    source = source if isinstance(source, Mapping) else {}
+    source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
     try:
         return source.get('sha256'), file_digest(find_checkpoint(given))
     except (UserError, OSError):

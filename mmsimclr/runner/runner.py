@@ -368,7 +368,8 @@ class PretrainRunner(Runner):
         model = unwrap_model(self.model)
         sources = [each.loaded_from for each in model.modules() if hasattr(each, 'loaded_from')]
         if sources:
-            self.message_hub.update_info('started_from', sources[0] if len(sources) == 1 else sources)
+            self.message_hub.update_info('started_from', sources[0] if len(sources) == 1 else {
+                key: ', '.join(each[key] for each in sources) for key in sources[0]})
         if scale := getattr(getattr(model, 'backbone', None), 'expected_input', None):
             check_scale(model, scale, 'init_cfg')
 
