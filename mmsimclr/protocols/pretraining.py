@@ -65,7 +65,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
         checkpoint = None
     saved_at = info.get('last_ckpt_iteration', runner.iter)
     if checkpoint and saved_at != runner.iter:
-        runner.logger.warning(f'{checkpoint} is of step {saved_at}, and the numbers are of step {runner.iter}')
+        runner.logger.warning(f'{checkpoint} is of step {saved_at}, and the numbers are of {runner.iter}')
     loader, ranks = runner.train_dataloader, distributed.world_size()
     return Result(
         protocol='pretraining', metrics=metrics, seed=runner.seed,

@@ -38,7 +38,7 @@ def test_a_result_says_of_which_step_its_checkpoint_is_where_it_is_not_the_last(
     older = pretrain(config_of(tmp_path / 'older', 3, save_last=False, interval=2), 'x.py', '')
     meta = torch.load(older.checkpoint, weights_only=False)['meta']
     assert older.settings['checkpoint_iterations'] == meta['iter'] == 4 and older.settings['iterations'] == 6
-    assert 'epoch_2.pth is of step 4, and the numbers are of step 6' in log_of(tmp_path / 'older')
+    assert 'epoch_2.pth is of step 4, and the numbers are of 6' in log_of(tmp_path / 'older')
 
 
 class KilledForPretrainingTest(Hook):
