@@ -127,7 +127,7 @@ class FineTuning(Protocol):
             runner.provenance = {**benchmark.encoder.identity,
                                  **data_identity({'test': runner.test_loop.dataloader.dataset})}
             runner.train()
-            if runner.message_hub.runtime_info['started_at_iteration']:
+            if runner.message_hub.runtime_info.get('started_at_iteration'):
                 benchmark.started = None
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '

@@ -94,7 +94,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                if name.endswith('weight')}
     at_start = {name: weight.detach().clone() for name, weight in weights.items()}
     runner.train()
-    if runner.message_hub.runtime_info['started_at_iteration']:
+    if runner.message_hub.runtime_info.get('started_at_iteration'):
         benchmark.started = None
     unchanged = [name for name, weight in weights.items() if torch.equal(weight, at_start[name].to(weight))]
     if runner.iter == 0 or unchanged:

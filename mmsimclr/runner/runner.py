@@ -397,7 +397,9 @@ class PretrainRunner(Runner):
             tree = checkpoint_content(self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
             # Before its first checkpoint, or --resume would take an older run's after a kill between the two.
-            write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
+            named = Path(self.work_dir) / 'run_id'
+            if named.parent.is_dir() and read_text(named) != self._run_id:
+                write_text(named, self._run_id + '\n')
             if '://' in path or file_client_args is not None:       # a store that is whole or not by itself
                 mmengine.runner.save_checkpoint(tree, path, file_client_args, backend_args)
             else:

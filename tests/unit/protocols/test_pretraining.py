@@ -27,7 +27,7 @@ def test_a_run_that_would_leave_no_checkpoint_is_refused(tmp_path, interval, sav
 
 
 def config_of(work_dir, epochs=1, **checkpoint):
-    config = tiny_config(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), param_scheduler=[])
+    config = tiny_config(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), param_scheduler=None)
     config.default_hooks.checkpoint.update(checkpoint)
     return config
 
