@@ -81,8 +81,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
         series=series_of(recorded(runner)),
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=file_digest(checkpoint) if checkpoint and distributed.rank() == 0 else None,
-        config=str(config_path), command=command,
-        wall_time_s=None if resumed_from else wall_time_s)
+        config=str(config_path), command=command, wall_time_s=metrics.get('pretraining_s'))
 
 
 def series_of(evaluations: list[dict]) -> dict[str, list[float]]:
