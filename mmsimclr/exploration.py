@@ -11,7 +11,7 @@ import torch
 from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
-from mmsimclr.datasets import UnlabeledImageFolder
+from mmsimclr.datasets import UnlabeledImageFolder, data_identity
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
@@ -52,7 +52,7 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
 
     Raises:
         MissingFileError: If there are no images or labels.
-        InputError: If ``minutes`` is not > 0, or the work directory was begun with another number of them.
+        InputError: If ``minutes`` is not > 0, or the work directory was begun with others or other images.
     """
     if not minutes > 0:
         raise InputError(f'minutes must be > 0, got {minutes}')
@@ -91,12 +91,15 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
 def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: dict[int, int],
           say: Callable[[str], None]) -> dict:
     """Return sizes and epochs that fit into the time, as measured here; what was planned before stays."""
-    path = folder / 'plan.json'
+    path, data = folder / 'plan.json', data_identity({'images': dataset})
     if path.is_file():
         plan: dict = read_json(path, 'a plan')
         if plan['minutes'] != minutes:
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
+        if plan.get('data') != data:
+            raise InputError(f'{folder} was begun with images of {plan.get("images")}, and those '
+                             f'of {dataset.data_root} are others; name another --work-dir, or remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]
@@ -107,7 +110,8 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
             break
     max_images = max(2, min(len(dataset), num_seen // MIN_EPOCHS))
     epochs = max(1, min(MAX_EPOCHS, num_seen // max_images))
-    plan = dict(minutes=minutes, view_size=view_px, width=width, epochs=epochs, max_images=max_images)
+    plan = dict(minutes=minutes, view_size=view_px, width=width, epochs=epochs, max_images=max_images,
+                images=str(Path(dataset.data_root).resolve()), data=data)
     write_json(path, plan)
     left_out = f' of {max_images:,} of them' if max_images < len(dataset) else ''
     say(f'{1 / seconds:.0f} images a second: {epochs} epochs{left_out} in about '

@@ -108,6 +108,11 @@ def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int =
         >>> run.embed('photos/').shape
         (4, 32)
     """
+    words = {**({'work_dir': str(work_dir)} if work_dir else {}),
+             **({'config': str(config)} if config != CONFIG else {}), **options}
+    texts = [repr(str(images)), repr(encoder), repr(epochs), *(
+        f'{key}={value!r}' if key.isidentifier() else f'**{ {key: value} }' for key, value in words.items())]
+    command = f'mmsimclr.pretrain({", ".join(texts)})'
     given: dict[str, Any] = dict(max_images=None, split='train', held_out_share=0.05)
     chosen = {name: options.get(f'train_dataloader.dataset.{name}', usual) for name, usual in given.items()}
     count = len(UnlabeledImageFolder(str(images), **chosen))
@@ -122,8 +127,7 @@ def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int =
     folder = Path(work_dir or Path('work_dirs') / Path(images).resolve().name)
     options = {'data_root': str(images), 'encoder': encoder, 'epochs': epochs, **options}
     settings = load_config(config, options, folder)
-    settings.resume = any(folder.glob('*.pth'))
-    command = f'mmsimclr.pretrain({str(images)!r}, {encoder!r}, {epochs})'
+    settings.resume = 'auto' if any(folder.glob('*.pth')) else False
     settings.go_on = command
     drawn = copy.deepcopy(settings.train_dataloader.dataset)                    # before it is adapted
     protocols.pretrain(settings, settings.filename, command)

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import build_backbone
 from mmsimclr.errors import MissingFileError, did_you_mean
-from mmsimclr.files import read_regular
+from mmsimclr.files import read_json, read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
@@ -73,8 +74,11 @@ def _checkpoint_in(folder: Path) -> Path:
     """Return the checkpoint that a folder stands for."""
     last = folder / 'last_checkpoint'
     if last.is_file():
-        # The folder may have been moved since the path was written.
-        path = folder / Path(os.fsdecode(read_regular(last, MAX_NAME_BYTES)).strip()).name
+        written = Path(os.fsdecode(read_regular(last, MAX_NAME_BYTES)).strip())
+        path = folder / written.name
+        # The folder may have been moved or copied since, and another run may be where it was.
+        if os.path.isfile(written) and not _is_of_its_run(path):
+            return written
         if not os.path.isfile(path):                        # Path.is_file raises for one too long
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
         return path
@@ -84,6 +88,15 @@ def _checkpoint_in(folder: Path) -> Path:
         raise LayoutError(f'{folder} must hold one checkpoint, or a last_checkpoint that names one; it holds '
                           f'{found}. Name the file')
     return min(files, key=lambda path: SUFFIXES.index(path.suffix))
+
+
+def _is_of_its_run(path: Path) -> bool:
+    """Whether a checkpoint is there, and its manifest says that it is of the run of its folder."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        manifest = read_json(path.with_name(f'{path.name}.json'), 'a manifest', MAX_NAME_BYTES)
+        run_id = read_regular(path.with_name('run_id'), MAX_NAME_BYTES).decode()
+        return path.is_file() and manifest['run_id'] == run_id.strip()
+    return False
 
 
 def read_encoder(source: str | Path, select: str | None = None, keys: Sequence[str] = ()) -> EncoderWeights:
@@ -375,9 +388,8 @@ class PretrainedInit:
 
     def __call__(self, module: nn.Module) -> None:
         """Fill the module."""
-        if hasattr(module, 'backbone'):
-            load_model(module, self.checkpoint)
-        else:
+        report = load_model(module, self.checkpoint) if hasattr(module, 'backbone') else \
             load_encoder(module, self.checkpoint, self.prefix)
+        module.loaded_from = dict(checkpoint=str(report.path), sha256=report.sha256)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'Pretrained: load from {self.checkpoint}')

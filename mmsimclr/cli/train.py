@@ -51,8 +51,8 @@ def train(config: str, work_dir: str | None, resume: str | None, longer: str, al
     if amp:
         set_precision(settings, amp)
     if resume:
-        settings.resume = True
-        settings.load_from = None if resume == 'auto' else resume
+        settings.resume = 'auto' if resume == 'auto' else True
+        settings.load_from = settings.get('load_from') if resume == 'auto' else resume
     if auto_scale_lr:
         set_auto_scale_lr(settings)
     if deterministic:

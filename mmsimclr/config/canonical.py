@@ -26,6 +26,8 @@ IRRELEVANT = tuple(key for keys in yaml.safe_load(
     Path(__file__).with_name('irrelevant.yml').read_text(encoding='utf-8')).values() for key in keys)
 # Keys that say where data lie. They matter, unless the lists of the images are compared themselves.
 LOCATIONS = ('*_dataloader.*data_root', '*_hooks.mmsimclr.OnlineKNNHook.*data_root')
+# Keys that may steer a run, and yet are not in its hash, by whose beginning results of studies are found.
+UNHASHED = ('*_hooks.mmsimclr.RepresentationHealthHook', 'gradients')
 ABSENT = 'not set'
 LONG = 64                                           # a list of more values stands as its hash
 # Ends of the keys whose text names a component: `type`, `resize_type`, `constructor`.
@@ -76,11 +78,11 @@ def canonical(config: Mapping[str, Any], may_import: bool = True) -> dict[str, A
 def config_sha256(config: Mapping[str, Any], ignored: Sequence[str] = ()) -> str:
     """Return the SHA-256 of what a config asks to be computed; it is the same on every machine.
 
-    Keys of ``IRRELEVANT`` do not count, nor do those that match a pattern of ``ignored``. ``load_from``
+    Keys of ``IRRELEVANT`` and ``UNHASHED`` do not count, nor do those that match ``ignored``. ``load_from``
     counts, and paths of data as they are written.
     """
     relevant = {key: value for key, value in canonical(config).items()
-                if not matches(key, (*IRRELEVANT, *ignored))}
+                if not matches(key, (*IRRELEVANT, *UNHASHED, *ignored))}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 

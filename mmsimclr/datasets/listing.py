@@ -1,9 +1,9 @@
-"""One hash for the list of a dataset's images, wherever the files lie."""
+"""Hashes of a dataset's images: of their list, wherever the files lie, and of a sample of them."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ from torch.utils.data import Subset
 from mmsimclr.datasets.base import ArrayDataset
 from mmsimclr.datasets.in_memory_images import InMemoryImages
 from mmsimclr.datasets.unlabeled_image_folder import UnlabeledImageFolder
+from mmsimclr.errors import UserError
+from mmsimclr.files import file_digest
+
+NUM_SAMPLED = 16
 
 
 def list_sha256(dataset: Any) -> str | None:
@@ -27,6 +31,31 @@ def list_sha256(dataset: Any) -> str | None:
         digest.update(part)
         is_known = True
     return digest.hexdigest() if is_known else None
+
+
+def sample_sha256(dataset: Any) -> str | None:
+    """Return the SHA-256 of the content of at most 16 evenly spaced images; None if it cannot be had."""
+    digest = hashlib.sha256()
+    for place in np.linspace(0, len(dataset) - 1, min(len(dataset), NUM_SAMPLED)).round():
+        inner, place = dataset, int(place)
+        while isinstance(inner, Subset):
+            inner, place = inner.dataset, int(inner.indices[place])
+        try:
+            info = inner.get_data_info(place)
+            image, path = info.get('img'), info.get('img_path')
+            digest.update(file_digest(path).encode() if image is None else
+                          image if isinstance(image, bytes) else _bytes(np.asarray(image)))
+        except (AttributeError, TypeError):
+            return None
+        except (OSError, UserError):
+            digest.update(b'unreadable')
+    return digest.hexdigest()
+
+
+def data_identity(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells the images of each part from others, as far as it is known, for a run's identity."""
+    return {f'data.{part}{end}': value for part, dataset in parts.items()
+            for end, of in (('', list_sha256), ('.sample', sample_sha256)) if (value := of(dataset))}
 
 
 def _parts(dataset: Any) -> Iterator[bytes | memoryview]:

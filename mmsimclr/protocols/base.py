@@ -72,6 +72,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     distributed.start(config.get('launcher', 'none'), config.get('env_cfg', {}).get('dist_cfg', {}))
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
+    config.randomness = {**randomness, 'seed': seed}             # a training in it would draw one of its own
     with working_in(work_dir, 'benchmark'):
         work_dir.mkdir(parents=True, exist_ok=True)
         set_random_seed(seed, deterministic=bool(randomness.get('deterministic')))
@@ -161,7 +162,8 @@ class Benchmark:
     seed: int = 0                               # of everything random in it
     device: str = 'auto'                        # where to compute; 'auto' is the GPU if there is one
     num_workers: int = 0                        # processes that read images
-    started: float = field(default_factory=time.perf_counter)
+    # None if an earlier process has done a part of it, of unknown time.
+    started: float | None = field(default_factory=time.perf_counter)
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
     splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
@@ -230,7 +232,7 @@ class Benchmark:
                 mean=list(scale.mean), std=list(scale.std), stated=scale.stated,
                 **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
-            wall_time_s=time.perf_counter() - self.started, series=dict(series or {}))
+            wall_time_s=self.started and time.perf_counter() - self.started, series=dict(series or {}))
         result.settings.update(self.notes)
         if self.images:
             result.settings['images_sha256'] = dict(self.images)

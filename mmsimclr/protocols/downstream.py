@@ -14,7 +14,7 @@ from torch import nn
 from mmsimclr import distributed
 from mmsimclr.checkpoints import InputScale
 from mmsimclr.config import ConfigError
-from mmsimclr.datasets import list_sha256
+from mmsimclr.datasets import data_identity
 from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.engine.metrics import ImageWiseMetric
@@ -125,8 +125,10 @@ class FineTuning(Protocol):
             counts = check_annotations(config)
             runner = self.build(benchmark, config)
             runner.provenance = {**benchmark.encoder.identity,
-                                 'data.test': list_sha256(runner.test_loop.dataloader.dataset)}
+                                 **data_identity({'test': runner.test_loop.dataloader.dataset})}
             runner.train()
+            if runner.message_hub.runtime_info.get('started_at_iteration'):
+                benchmark.started = None
             if runner.iter == 0:
                 raise InputError('no step was made, so what the heads answer says nothing about the '
                                  'encoder; raise train_cfg.max_iters or max_epochs')

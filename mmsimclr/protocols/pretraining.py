@@ -40,7 +40,7 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         if distributed.rank() == 0:
             with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
                 path = result.write(Path(runner.work_dir) / 'result.json')
-            runner.logger.info(f'finished in {result.wall_time_s:.0f} s: {path}')
+            runner.logger.info(f'finished in {time.perf_counter() - started:.0f} s: {path}')
         return result
 
 
@@ -62,13 +62,17 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
     checkpoint = info.get('last_ckpt')
     if checkpoint is not None and not Path(checkpoint).is_file():
         checkpoint = None
+    saved_at = info.get('last_ckpt_iteration', runner.iter)
+    if checkpoint and saved_at != runner.iter:
+        runner.logger.warning(f'{checkpoint} is of step {saved_at}, and the numbers are of {runner.iter}')
     loader, ranks = runner.train_dataloader, distributed.world_size()
     return Result(
         protocol='pretraining', metrics=metrics, seed=runner.seed,
         num_images=dict(train=len(loader.dataset), **num_unreadable(runner), **info.get('knn_images', {}),
                         **(dict(health=info['health_images']) if info.get('health_images') else {})),
         settings=dict(
-            max_epochs=runner.max_epochs, iterations=runner.iter, ranks=ranks,
+            max_epochs=runner.max_epochs, epochs=runner.epoch, iterations=runner.iter, ranks=ranks,
+            **(dict(checkpoint_iterations=saved_at) if checkpoint and saved_at != runner.iter else {}),
             global_batch=loader.batch_size * ranks,
             **(dict(resumed_from_iteration=resumed_from) if resumed_from else {}),
             **history(runner), **info.get('knn_settings', {}),
@@ -76,7 +80,7 @@ def _result(runner: Runner, wall_time_s: float, config_path: str | Path, command
         series=series_of(recorded(runner)),
         checkpoint=str(checkpoint) if checkpoint else None,
         checkpoint_sha256=file_digest(checkpoint) if checkpoint and distributed.rank() == 0 else None,
-        config=str(config_path), command=command, wall_time_s=wall_time_s)
+        config=str(config_path), command=command, wall_time_s=metrics.get('pretraining_s'))
 
 
 def series_of(evaluations: list[dict]) -> dict[str, list[float]]:

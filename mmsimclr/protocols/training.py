@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.cpu_memory import kept_memory
-from mmsimclr.datasets import labels_of, list_sha256
+from mmsimclr.datasets import data_identity, labels_of
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import described, features_by_stage
 from mmsimclr.engine import FrozenEncoderHook
@@ -96,7 +96,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     model.backbone.is_init = True               # or mmpretrain's would be drawn anew when training begins
     if model.neck is not None:
         model.neck.load_state_dict(benchmark.encoder.projection_head.state_dict())
-    runner.provenance = {**tested, **benchmark.encoder.identity, 'data.test': list_sha256(test.dataset)}
+    runner.provenance = {**tested, **benchmark.encoder.identity, **data_identity({'test': test.dataset})}
     frozen = FrozenEncoderHook(weights_sha256) if model.frozen else None
     if frozen:
         runner.register_hook(frozen, priority=frozen.priority)
@@ -106,6 +106,8 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
                if name.endswith('weight')}
     at_start = {name: weight.detach().clone() for name, weight in weights.items()}
     runner.train()
+    if runner.message_hub.runtime_info.get('started_at_iteration'):
+        benchmark.started = None
     unchanged = [name for name, weight in weights.items() if torch.equal(weight, at_start[name].to(weight))]
     if runner.iter == 0 or unchanged:
         raise InputError(f'the classifier was never trained: {runner.iter} steps were made and '

@@ -254,6 +254,7 @@ class TransferFineTuning(Transfer):
                     write_json(point, dict(validation=score, identity=identity, history=history))
             else:
                 score, history = known
+                benchmark.started = None
             benchmark.logger.info('%s: %s gives %.2f on validation', task.name, name, score)
             rows.append({**pair, 'validation': round(score, 4), **history})
         best = max(range(len(rows)), key=lambda place: rows[place]['validation'])

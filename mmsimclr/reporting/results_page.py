@@ -141,8 +141,10 @@ def model_card(encoder: EncoderWeights, address: str, folders: Sequence[str | Pa
         'images': str(encoder.input), 'checkpoint, SHA-256': encoder.sha256}
     trained = next((result for result in results if result.protocol == 'pretraining'), None)
     if trained is not None:
+        said = {'epochs': trained.settings.get('max_epochs'), **trained.settings}
         facts |= {'training images': trained.num_images.get('train'), 'dataset': trained.dataset,
-                  **{name: trained.settings.get(name) for name in ('max_epochs', 'global_batch')}}
+                  'iterations': said.get('checkpoint_iterations', said.get('iterations')),
+                  **{name: said.get(name) for name in ('epochs', 'global_batch')}}
     rows = [(result.protocol, result.dataset or 'not named', metric_title(name),
              f'{value:.4g}{" %" * name.endswith("_percent")}')
             for result in results for name, value in result.metrics.items()]

@@ -42,6 +42,7 @@ def build_runner(config: Config) -> Runner:
     process. The config, from :func:`mmsimclr.config.load_config`, is changed in place, so that what is
     dumped into the work directory is what ran. A list ``allow_changed`` in it becomes the Runner's
     ``allowed_changes``, a text ``go_on`` its ``go_on``, and so many steps as ``profile`` are profiled.
+    ``load_from`` is the checkpoint to resume with ``resume=True``, and weights to begin with with ``'auto'``.
 
     Raises:
         InputError, InputTypeError: If the config lacks a part that training needs, names a Runner that is not

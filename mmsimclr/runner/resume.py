@@ -11,10 +11,12 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmsimclr.checkpoints import find_checkpoint
 from mmsimclr.checkpoints.config_text import read_config_text
-from mmsimclr.config.canonical import LOCATIONS, canonical, differences
+from mmsimclr.config.canonical import canonical, differences
 from mmsimclr.distributed import elastic_ranks
-from mmsimclr.errors import ConfigError
+from mmsimclr.errors import ConfigError, UserError
+from mmsimclr.files import file_digest
 from mmsimclr.runner.loop import ResumableTrainLoop
 
 # Parts of a schedule's state that are no settings; those of the second line are of ReduceOnPlateauLR.
@@ -22,7 +24,7 @@ MOVING = {'last_step', '_global_step', '_last_value', 'end', 'verbose',
           'best', 'num_bad_epochs', 'cooldown_counter'}
 # Keys that do not say which run it is.
 ELSEWHERE = (
-    'load_from',                                        # weights to begin with, or the checkpoint itself
+    'load_from',                                        # the checkpoint itself, or weights: started_from
     'train_cfg.max_epochs', 'train_cfg.max_iters',      # check_place; a schedule that they decide is compared
     'train_dataloader.batch_size',                      # of a process; the global batch is compared
     'protocol',                                         # what it does to the training is in the other keys
@@ -32,6 +34,10 @@ KEPT = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'optim_wrapper
         'param_scheduler', 'randomness.seed', 'num_images', 'global_batch', 'steps_per_epoch')
 # Of WarmupCosineLR; another may be asked for by one who makes the run longer.
 LENGTH = re.compile(r'param_scheduler\.\d+\.total_steps')
+# Keys that say where the images of a part lie: they may change if the hashes of its images stay.
+PLACES = dict(train='train_dataloader.*data_root', test='test_dataloader.*data_root',
+              knn_bank='*_hooks.mmsimclr.OnlineKNNHook.bank.*data_root',
+              knn_queries='*_hooks.mmsimclr.OnlineKNNHook.queries.*data_root')
 RESTART_SHARE = 0.1
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
@@ -111,9 +117,14 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
     ignored = [*ELSEWHERE, *(('sync_bn',) if ranks == {1} else ())]
     if 'identity' not in tree['meta']:
         ignored.append('data')                                          # which nothing says
-    elif 'data.train' in now and all(then.get(key) == now.get(key) for key in {*then, *now}
-                                     if key.startswith('data.')):
-        ignored += LOCATIONS
+    else:
+        then = {key: value for key, value in then.items() if value is not None or not key.startswith('data.')}
+        # Checkpoints of older versions have no samples.
+        now = {key: now[key] for key in now if key in then or not re.fullmatch(r'data\..*\.sample', key)}
+        ignored += [place for part, place in PLACES.items() if f'data.{part}' in now and all(
+            then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))]
+        if runner.weights is not None:
+            then['started_from'], now['started_from'] = _weights(tree, runner.weights)
     longer = [dict(key=key, then=then[key], now=now[key], longer=runner.longer) for key in then
               if LENGTH.fullmatch(key) and then[key] < now.get(key, 0) == runner.max_iters]
     # A schedule that was restarted has other settings than its config, but for its end.
@@ -122,6 +133,15 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
         and runner.longer == 'restart' and then[key.replace('restarted_at', 'total_steps')] == now.get(
             key.replace('restarted_at', 'total_steps'))]
     return check_same_run(then, now, path, runner.allowed_changes, ignored) + longer
+
+
+def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
+    """Return the hashes of the weights that a run began with and of those given, or paths without a file."""
+    source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
+    try:
+        return source.get('sha256'), file_digest(find_checkpoint(given))
+    except (UserError, OSError):
+        return source.get('checkpoint'), str(given)
 
 
 def lengthen(schedule: Any, total: int | None, longer: str, step: int) -> None:

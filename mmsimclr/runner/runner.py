@@ -23,7 +23,7 @@ from mmsimclr.checkpoints import check_scale, fill_model, find_checkpoint, read_
 from mmsimclr.config import ConfigError, canonical
 from mmsimclr.config.short_names import views_in
 from mmsimclr.cpu_memory import kept_memory
-from mmsimclr.datasets import list_sha256
+from mmsimclr.datasets import data_identity
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import feature_dim
 from mmsimclr.engine import OnlineKNNHook, PreemptionHook
@@ -132,8 +132,7 @@ class PretrainRunner(Runner):
         for hook in self.hooks:
             if isinstance(hook, OnlineKNNHook):
                 parts |= {f'knn_{name}': dataset for name, dataset in hook.datasets.items()}
-        lists = {f'data.{part}': listed for part, each in parts.items() if (listed := list_sha256(each))}
-        return {**canonical(self.cfg), **lists, **self.provenance}
+        return {**canonical(self.cfg), **data_identity(parts), **self.provenance}
 
     def train(self) -> torch.nn.Module:
         """Train, as the only run in its work directory.
@@ -215,9 +214,10 @@ class PretrainRunner(Runner):
         """Load or resume what the config says; a run that torchrun or Slurm restarted resumes by itself."""
         if self._has_loaded:
             return
+        self.message_hub.update_info_dict(dict(started_at_iteration=0, last_ckpt_iteration=0))
         distributed.from_first_rank(self._tidy)
         restarts, newest = resume.num_restarts(), None
-        if restarts or (self._resume and self._load_from is None):
+        if restarts or (self._resume and self.weights == self._load_from):
             search = distributed.from_first_rank(checkpointing.newest_checkpoint, Path(self.work_dir))
             for note in search.notes:
                 self.logger.warning(_printable(note))
@@ -227,16 +227,24 @@ class PretrainRunner(Runner):
                 anew = ': starting from the beginning' if self._load_from is None else ''
                 found = f'no checkpoint in {self.work_dir}{anew}'
             self.logger.info(f'restart {restarts}: {found}' if restarts else found)
-        if source := newest or (self._resume and self._load_from):
-            self.resume(str(source))
-            if newest and self._lease:                # older ones are deleted next, also that which it names
+        if newest:
+            self.resume(str(newest))
+            if self._lease:                           # older ones are deleted next, also that which it names
                 checkpointing.write_text(Path(self.work_dir) / 'last_checkpoint', str(newest))
+        elif self.weights != self._load_from:
+            self.resume(self._load_from)
         elif self._load_from is not None:
             self.load_checkpoint(self._load_from)
             self.message_hub.update_info('started_from', self._source)
         self._has_loaded = True
         if self._run_id is None:
-            self._run_id = distributed.from_first_rank(self._name_run, not source)
+            is_new = not newest and self.weights == self._load_from
+            self._run_id = distributed.from_first_rank(self._name_run, is_new)
+
+    @property
+    def weights(self) -> str | None:
+        """The weights that the config begins with: ``load_from``, unless that is the checkpoint to resume."""
+        return self._load_from if self._resume in (False, 'auto') else None
 
     def _tidy(self) -> None:
         if self._lease and (leftovers := checkpointing.remove_leftovers(Path(self.work_dir))):
@@ -244,6 +252,8 @@ class PretrainRunner(Runner):
 
     def _name_run(self, is_new: bool) -> str:
         run_id = uuid.uuid4().hex
+        if is_new and self._lease:                          # an older run's would seem to be of this one
+            (Path(self.work_dir) / 'result.json').unlink(missing_ok=True)
         # A restart before the first save must not go on with an older run that left its checkpoints here.
         if is_new and resume.may_be_restarted():
             checkpointing.write_text(Path(self.work_dir) / 'run_id', run_id + '\n')
@@ -278,7 +288,8 @@ class PretrainRunner(Runner):
         if has_seed_of_run:
             sampler.seed = self.seed                         # drawn by the first run, if the config has none
         self._run_id = tree['meta'].get('run_id')
-        self.message_hub.update_info('last_ckpt', str(filename))
+        self.message_hub.update_info_dict(dict(
+            last_ckpt=str(filename), last_ckpt_iteration=self.iter, started_at_iteration=self.iter))
         states = tree.get('random_states')
         if states and len(states) == self.world_size and isinstance(self.train_loop, ResumableTrainLoop):
             self.train_loop.random_state = states[self.rank]
@@ -308,6 +319,10 @@ class PretrainRunner(Runner):
         """Initialise the model; an encoder that was loaded must get images scaled as it knows them."""
         super()._init_model_weights()
         model = unwrap_model(self.model)
+        sources = [each.loaded_from for each in model.modules() if hasattr(each, 'loaded_from')]
+        if sources:
+            self.message_hub.update_info('started_from', sources[0] if len(sources) == 1 else {
+                key: ', '.join(each[key] for each in sources) for key in sources[0]})
         if scale := getattr(getattr(model, 'backbone', None), 'expected_input', None):
             check_scale(model, scale, 'init_cfg')
 
@@ -335,13 +350,16 @@ class PretrainRunner(Runner):
             tree = checkpointing.checkpoint_content(
                 self, {**meta, **facts}, states, save_optimizer, save_param_scheduler)
             self.call_hook('before_save_checkpoint', checkpoint=tree)
+            # Before its first checkpoint, or --resume would take an older run's after a kill between the two.
+            named = Path(self.work_dir) / 'run_id'
+            if named.parent.is_dir() and checkpointing.read_text(named) != self._run_id:
+                checkpointing.write_text(named, self._run_id + '\n')
             checkpointing.save_whole(tree, Path(path), self._run_id)
             if is_last:
-                checkpointing.write_text(Path(self.work_dir) / 'run_id', self._run_id + '\n')
                 checkpointing.write_text(Path(self.work_dir) / 'last_checkpoint', path)
         distributed.from_first_rank(save)
         if is_last:
-            self.message_hub.update_info('last_ckpt', path)
+            self.message_hub.update_info_dict(dict(last_ckpt=path, last_ckpt_iteration=meta['iter']))
 
     def _require_company(self, loader) -> None:
         """Raise InputError if a batch would be one image, where the loss or a batch norm needs others."""

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
@@ -68,7 +67,6 @@ def work(cell: Cell, folder: Path, cpus: tuple[int, ...] | None = None) -> None:
 
 def run_cell(cell: Cell, folder: Path) -> CellResult:
     """Pre-train and measure, going on where an earlier process stopped; return the numbers."""
-    started = time.perf_counter()
     config = cell.load(folder / 'pretraining')
     config.resume = True
     first = read_if_whole(read_result, folder / 'pretraining' / 'result.json')
@@ -85,13 +83,13 @@ def run_cell(cell: Cell, folder: Path) -> CellResult:
         results[measure.name] = done if done and done.checkpoint_sha256 == sha256 else run_benchmark(
             measure.load(place), str(checkpoint), config_path=measure.config, cache_dir=folder / 'features')
     shutil.rmtree(folder / 'features', ignore_errors=True)
-    seconds = sum(result.wall_time_s or 0.0 for result in results.values())
+    times = [result.wall_time_s for result in results.values()]
     return CellResult(
         cell.name, cell.at, cell.seed, cell.config_sha256, cell.data_sha256,
         {measure.name: measure.sha256 for measure in cell.measures},
         {f'{name}.{metric}': value for name, result in results.items()
          for metric, value in result.metrics.items()},
-        round(seconds or time.perf_counter() - started, 1), cell.tuning, options=_plain(cell.options),
+        None if None in times else round(sum(times), 1), cell.tuning, options=_plain(cell.options),
         series={f'{name}.{key}': values for name, result in results.items()
                 for key, values in result.series.items()},
         provenance=dict(checkpoint_sha256=first.checkpoint_sha256, versions=first.versions,

@@ -1,6 +1,7 @@
 """Exploring a folder: what is planned, what labels say, and a second call that reuses the first."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_what_was_planned_stays_and_other_minutes_are_refused(photos, tmp_path, 
         planned(photos, tmp_path / 'a', monkeypatch, minutes=3, of_96_32=1.0)
 
 
+def test_other_images_are_refused_whatever_their_names_and_moved_ones_are_not(photos, tmp_path, monkeypatch):
+    first = planned(photos, tmp_path / 'a', monkeypatch, of_96_32=0.01)
+    moved = shutil.copytree(photos, tmp_path / 'moved')
+    assert planned(moved, tmp_path / 'a', monkeypatch, of_96_32=1.0) == first
+    for file in moved.iterdir():
+        Image.new('RGB', (40, 44)).save(file)
+    for change in (lambda: None, lambda: (moved / '0.png').rename(moved / 'x.png')):
+        change()
+        with pytest.raises(InputError, match='others; name another --work-dir') as caught:
+            planned(moved, tmp_path / 'a', monkeypatch, of_96_32=1.0)
+        assert f'images of {photos}' in str(caught.value) and f'those of {moved}' in str(caught.value)
+
+
 @pytest.mark.parametrize('content, error, said', [
     (None, MissingFileError, 'no file'), ('', InputError, 'rows must follow'),
     ('path,class\na,b\n', InputError, 'label')])
@@ -103,3 +117,5 @@ def test_a_run_embeds_and_evaluates(photos, tmp_path):
     assert result.settings['crop_px'] == 32                           # of the views it was trained on
     again = mmsimclr.pretrain(images, epochs=2, work_dir=tmp_path / 'run', view_size=32, width=4, workers=0)
     assert again.result.settings['resumed_from_iteration'] == 2
+    assert again.result.command == (f"mmsimclr.pretrain({str(images)!r}, 'resnet18', 2, work_dir="
+                                    f"{str(tmp_path / 'run')!r}, view_size=32, width=4, workers=0)")

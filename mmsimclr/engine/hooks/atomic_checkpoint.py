@@ -56,7 +56,26 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train(self, runner) -> None:
         self.before_train_epoch(runner)
+        last = runner.message_hub.runtime_info.get('last_ckpt_iteration', 0)
+        if self.save_last and not self.by_epoch and last != runner.iter:     # stopped early
+            self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
         super().after_train(runner)
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        if not self.save_best:
+            return
+        # MMEngine would delete the best one so far before it writes the new one, so it is not told of it.
+        is_one = len(self.key_indicators) == 1
+        before = {'': self.best_ckpt_path} if is_one else self.best_ckpt_path_dict
+        self.best_ckpt_path, self.best_ckpt_path_dict = None, dict.fromkeys(before)
+        super()._save_best_checkpoint(runner, metrics)
+        after = {'': self.best_ckpt_path} if is_one else self.best_ckpt_path_dict
+        for key, path in before.items():
+            if not after[key]:
+                after[key] = path
+            elif path and path != after[key] and is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+        self.best_ckpt_path, self.best_ckpt_path_dict = after.get(''), {} if is_one else after
 
     def is_last_train_epoch(self, runner) -> bool:
         return super().is_last_train_epoch(runner) or runner.train_loop.stop_training

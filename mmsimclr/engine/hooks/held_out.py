@@ -96,7 +96,7 @@ class EarlyStoppingHook(OfMMEngine):
     """MMEngine's ``EarlyStoppingHook`` (same arguments), also by what hooks measure after an epoch.
 
     ``monitor`` is a name such as ``'health/pooled_rankme'`` or ``'knn_accuracy'``. A resumed run counts on
-    from what was measured before. The last epoch is saved.
+    from what was measured before. The last epoch is saved, and hooks with ``measure(runner)`` measure it.
     """
 
     priority = 80                                            # after what measures, before CheckpointHook
@@ -108,6 +108,10 @@ class EarlyStoppingHook(OfMMEngine):
 
     def after_train_epoch(self, runner) -> None:
         self._look(runner, recorded(runner, of_now=True))
+        known = {name for figures in recorded(runner, of_now=True) for name in figures}
+        for hook in runner.hooks if runner.train_loop.stop_training else ():
+            if hasattr(hook, 'measure') and not known.intersection(hook.measures):
+                hook.measure(runner)
 
     def _look(self, runner, evaluations: list[dict]) -> None:
         for figures in evaluations:

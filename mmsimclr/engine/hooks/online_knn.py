@@ -69,7 +69,11 @@ class OnlineKNNHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
-            self._evaluate_and_log(runner, 'knn_accuracy', f'epoch {runner.epoch + 1}')
+            self.measure(runner)
+
+    def measure(self, runner) -> None:
+        """Evaluate after an epoch."""
+        self._evaluate_and_log(runner, 'knn_accuracy', f'epoch {runner.epoch + 1}')
 
     def _evaluate_and_log(self, runner, name: str, when: str) -> None:
         with runner.optim_wrapper.optim_context(runner.model) if self.as_trained else nullcontext():

@@ -89,7 +89,12 @@ class RepresentationHealthHook(Hook):
             self._evaluate(runner, 'at the start')
 
     def after_train_epoch(self, runner) -> None:
-        if self._batches and (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            self.measure(runner)
+
+    def measure(self, runner) -> None:
+        """Evaluate after an epoch, if there are images for it."""
+        if self._batches:
             self._evaluate(runner, f'epoch {runner.epoch + 1}')
 
     def _evaluate(self, runner, when: str) -> None:

@@ -26,7 +26,6 @@ class RunSummaryHook(Hook):
         groups = runner.optim_wrapper.optimizer.param_groups
         peak = groups[0].get('initial_lr', groups[0]['lr'])
         parameters = sum(p.numel() for group in groups for p in group['params'])
-        runner.message_hub.update_info('started_at_iteration', runner.iter)
         accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         encoder = getattr(model, 'backbone', None)
         settings = getattr(encoder, 'settings', {})

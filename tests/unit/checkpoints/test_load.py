@@ -1,8 +1,10 @@
 """An encoder is loaded completely or not at all, and the report says what was done."""
 
 import functools
+import json
 import logging
 import os
+import shutil
 import struct
 import zipfile
 
@@ -316,6 +318,26 @@ def test_folders_and_names_without_a_suffix(tmp_path):
     assert find_checkpoint(run) == run / 'epoch_1.safetensors' == find_checkpoint(run / 'epoch_1')
     with pytest.raises(FileNotFoundError, match=r'did you mean .*epoch_1\.'):
         find_checkpoint(run / 'epoch_1.pht')
+
+
+def test_the_last_checkpoint_is_the_one_that_is_named_and_not_another_of_its_name(tmp_path):
+    """A run may save elsewhere (out_dir); a folder that was moved or copied has its own."""
+    run, disk = tmp_path / 'run', tmp_path / 'disk' / 'run'
+    for folder, name in ((run, 'older'), (disk, 'newer')):
+        folder.mkdir(parents=True)
+        (folder / 'epoch_1.pth').touch()
+        (folder / 'epoch_1.pth.json').write_text(json.dumps(dict(run_id=name)))
+    (run / 'run_id').write_text('newer\n')
+    (run / 'last_checkpoint').write_text(str(disk / 'epoch_1.pth'))
+    assert find_checkpoint(run) == disk / 'epoch_1.pth'
+    (run / 'epoch_1.pth.json').unlink()
+    assert find_checkpoint(run) == disk / 'epoch_1.pth'
+    copied = shutil.copytree(disk, tmp_path / 'copied')
+    (copied / 'run_id').write_text('newer\n')
+    (copied / 'last_checkpoint').write_text(str(disk / 'epoch_1.pth'))
+    assert find_checkpoint(copied) == copied / 'epoch_1.pth'
+    (disk / 'epoch_1.pth').unlink()
+    assert find_checkpoint(run) == run / 'epoch_1.pth'
 
 
 def test_a_misspelt_model_name_suggests_the_nearest():

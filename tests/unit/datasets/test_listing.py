@@ -5,10 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tiny_folder import write_folder
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 
-from mmsimclr.datasets import InMemoryImages, Shapes, UnlabeledImageFolder, WebDatasetShards, list_sha256
+from mmsimclr.datasets import (
+    InMemoryImages,
+    Shapes,
+    UnlabeledImageFolder,
+    WebDatasetShards,
+    data_identity,
+    list_sha256,
+)
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS
 
@@ -68,3 +77,36 @@ def test_wrappers_are_looked_through_and_subsets_count():
 
 def test_of_a_dataset_of_another_kind_nothing_is_known():
     assert list_sha256([np.zeros(3)]) is None
+
+
+@pytest.mark.parametrize('kind', ['files', 'shards', 'mmpretrain'])
+def test_a_sample_is_of_the_content_wherever_it_lies(kind, folders, tmp_path):
+    before = data_identity({'train': build(kind, folders)})
+    moved = shutil.copytree(folders, tmp_path / 'moved')
+    assert data_identity({'train': build(kind, moved)}) == before and {*before} == {'data.train',
+                                                                                    'data.train.sample'}
+    for file in (moved / 'files').rglob('*.*'):
+        Image.new('RGB', (20, 20), (1, 2, 3)).save(file, 'PNG')
+    shutil.rmtree(moved / 'shards')
+    write_shards(moved / 'files', moved / 'shards', images_per_shard=4, report=lambda line: None)
+    after = data_identity({'train': build(kind, moved)})
+    assert after['data.train.sample'] != before['data.train.sample']
+    if kind != 'shards':
+        assert after['data.train'] == before['data.train'], 'the names are the same'
+
+
+def test_a_sample_has_sixteen_images_at_most_and_follows_subsets():
+    class Asked(Shapes):
+        def get_data_info(self, idx):
+            asked.append(idx)
+            return super().get_data_info(idx)
+
+    asked = []
+    whole = Asked(100, 16)
+    first = data_identity({'x': Subset(whole, range(10, 90))})
+    assert len(asked) == 16 and asked[0] == 10 and asked[-1] == 89
+    assert first['data.x.sample'] != data_identity({'x': Subset(whole, range(11, 91))})['data.x.sample']
+
+
+def test_of_a_dataset_that_says_nothing_there_is_no_identity():
+    assert data_identity({'test': TensorDataset(torch.zeros(3))}) == {}

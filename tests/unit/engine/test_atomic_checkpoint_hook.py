@@ -4,10 +4,13 @@ import json
 import os
 
 import pytest
+from mmengine.hooks import Hook
 from tiny_run import tiny_runner
 
+from mmsimclr.engine.hooks.held_out import record
 from mmsimclr.engine.hooks.preemption import INTERRUPTED
 from mmsimclr.errors import InputError
+from mmsimclr.registry import HOOKS
 from mmsimclr.runner import SaveError, checkpointing, newest_checkpoint, save_whole
 
 
@@ -90,3 +93,58 @@ def test_another_place_than_in_the_work_directory_is_refused(elsewhere, tmp_path
     hooks = dict(checkpoint=dict(type='CheckpointHook', **elsewhere))
     with pytest.raises(InputError, match=f'takes no {next(iter(elsewhere))}: .*--work-dir'):
         tiny_runner(tmp_path, default_hooks=hooks)
+
+
+@HOOKS.register_module()
+class RisingFiguresForBestTest(Hook):
+    """Two figures; the first is better after each epoch, the other is best after the first."""
+
+    priority = 'LOW'
+    measures = ('rising_top', 'falling_top')
+
+    def after_train_epoch(self, runner):
+        record(runner, dict(rising_top=float(runner.epoch), falling_top=-float(runner.epoch)))
+
+
+@pytest.mark.parametrize('names', ['rising_top', ['rising_top', 'falling_top']], ids=str)
+@pytest.mark.parametrize('fails', [True, False])
+def test_the_best_checkpoint_goes_when_the_better_one_is_whole(names, fails, tmp_path, monkeypatch):
+    def save(tree, path, run_id):
+        there = [each.name for each in tmp_path.glob('best_rising*.pth')]
+        if fails and path.name == 'best_rising_top_epoch_2.pth':
+            raise SaveError(f'{path} could not be written (No space left on device)')
+        save_whole(tree, path, run_id)
+        seen.append((path.name, there))
+
+    seen, first, second = [], 'best_rising_top_epoch_1.pth', 'best_rising_top_epoch_2.pth'
+    monkeypatch.setattr(checkpointing, 'save_whole', save)
+    kept = dict(type='CheckpointHook', interval=1, save_best=names, rule='greater')
+    hooks = dict(default_hooks=dict(checkpoint=kept), custom_hooks=[dict(type='RisingFiguresForBestTest')])
+    training = tiny_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2), **hooks)
+    if fails:
+        with pytest.raises(SaveError, match='No space left'):
+            training.train()
+    else:
+        training.train()
+        assert (second, [first]) in seen
+    left = {first if fails else second} | ({'best_falling_top_epoch_1.pth'} if len(names) == 2 else set())
+    assert {path.name for path in tmp_path.glob('best_*.pth')} == left
+    assert {path.name for path in tmp_path.glob('best_*.json')} == {f'{name}.json' for name in left}
+
+
+def test_the_run_is_named_before_its_first_checkpoint_is_there(tmp_path, monkeypatch):
+    """Else --resume would take the older run's checkpoint after a kill between the two."""
+    tiny_runner(tmp_path).train()
+    before = (tmp_path / 'run_id').read_text()
+
+    def die(tree, path, run_id):
+        save_whole(tree, path, run_id)
+        raise KeyboardInterrupt
+
+    (tmp_path / 'epoch_1.pth').rename(tmp_path / 'epoch_9.pth')
+    (tmp_path / 'epoch_1.pth.json').rename(tmp_path / 'epoch_9.pth.json')
+    monkeypatch.setattr(checkpointing, 'save_whole', die)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_runner(tmp_path, experiment_name='new').train()
+    assert newest_checkpoint(tmp_path).path == tmp_path / 'epoch_1.pth'
+    assert (tmp_path / 'run_id').read_text() != before

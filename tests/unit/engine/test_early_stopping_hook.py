@@ -46,6 +46,29 @@ def test_patience_counts_evaluations_without_gain_and_the_last_epoch_is_saved(tm
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_5.pth']
 
 
+def test_a_run_that_saves_by_iterations_saves_the_last_one_too_when_it_stops(tmp_path):
+    runner = run(tmp_path, [2.0, 1.0, 1.0, 9.9, 9.9, 9.9], patience=2, interval=4, by_epoch=False)
+    assert (runner.epoch, runner.iter) == (3, 6)
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_6.pth')
+    assert torch.load(tmp_path / 'iter_6.pth', weights_only=False)['meta']['iter'] == 6
+    again = run(tmp_path, [2.0, 1.0, 1.0, 9.9, 9.9, 9.9], patience=2, interval=4, by_epoch=False, resume=True)
+    assert again.iter == 6
+
+
+def test_what_is_measured_now_and_then_is_measured_where_a_run_stops(tmp_path):
+    images = dict(type='Shapes', num_images=20, image_size=16, pipeline=[dict(type='PackImage')])
+    runner = tiny_runner(
+        tmp_path, train_cfg=dict(by_epoch=True, max_epochs=6), param_scheduler=SCHEDULE, custom_hooks=[
+            dict(type='FiguresForStoppingTest', figures=[2.0, 1.0, 1.0, 9.9]),
+            dict(type='OnlineKNNHook', bank=images, queries=images, interval=2),
+            dict(type='RepresentationHealthHook', held_out=dict(num_images=16), num_images=16, interval=2),
+            dict(type='EarlyStoppingHook', monitor='figure_top', patience=2)])
+    runner.train()
+    measured = {name: [each['iteration'] for each in recorded(runner) if name in each]
+                for name in ('knn_accuracy', 'health/pooled_rankme')}
+    assert runner.iter == 6 and measured == {'knn_accuracy': [0, 4, 6], 'health/pooled_rankme': [0, 4, 6]}
+
+
 def test_without_the_hook_or_with_gains_a_run_goes_on(tmp_path):
     assert run(tmp_path / 'off', [1.0] * 6).epoch == 6
     assert run(tmp_path / 'gains', [float(number) for number in range(6)], patience=1).epoch == 6

@@ -58,6 +58,7 @@ def test_another_encoder_is_refused_and_no_result_written(kind, encoders, tmp_pa
     uninterrupted = measure(tmp_path / 'whole' / 'run', kind, first)
     assert resumed.metrics == uninterrupted.metrics and resumed.checkpoint_sha256 == sha256(first)
     assert resumed.settings['steps'] == 10
+    assert resumed.wall_time_s is None and uninterrupted.wall_time_s > 0
 
 
 def test_another_random_initialisation_is_refused(encoders, tmp_path):
@@ -102,6 +103,13 @@ def test_the_place_of_the_encoder_in_its_file_counts(encoders, tmp_path):
     config.merge_from_dict({'param_scheduler.0.total': 3})
     with pytest.raises(ConfigError, match=r'encoder\.address: a: in the checkpoint, b: in the config'):
         run_benchmark(config, str(tmp_path / 'both.pth'), select='b:', device='cpu')
+
+
+def test_without_a_seed_the_result_names_that_of_its_training(encoders, tmp_path):
+    result = measure(tmp_path, 'linear', encoders[0], 1, **{'randomness.seed': None})
+    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['meta']['seed'] == result.seed
+    again = measure(tmp_path / 'again' / 'run', 'linear', encoders[0], 1, **{'randomness.seed': result.seed})
+    assert again.metrics == result.metrics
 
 
 def test_what_a_linear_evaluation_dumps_is_a_config(encoders, tmp_path):

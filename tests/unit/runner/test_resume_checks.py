@@ -21,8 +21,9 @@ SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=4, convert_to_iter_based
 def run(work_dir, epochs: int = 2, resume=None, **changes):
     """Train two steps an epoch; return the Runner."""
     options = {key.replace('__', '.'): value for key, value in changes.items()}
+    source = {} if resume == 'auto' else dict(load_from=str(resume) if resume else None)
     config = tiny_config(work_dir, train_cfg=dict(by_epoch=True, max_epochs=epochs), param_scheduler=SCHEDULE,
-                         resume=resume is not None, load_from=str(resume) if resume else None)
+                         resume='auto' if resume == 'auto' else resume is not None, **source)
     config.merge_from_dict(options)
     runner = build_runner(config)
     runner.train()
@@ -116,17 +117,105 @@ def files(tmp_path_factory):
     return root
 
 
+def of_folder(files, folder, tmp_path) -> dict:
+    pipeline = tiny_config(tmp_path).train_dataloader.dataset.pipeline
+    return {'train_dataloader.dataset': dict(
+        _delete_=True, type='UnlabeledImageFolder', data_root=str(files / folder),
+        pipeline=[dict(type='LoadImage'), *pipeline])}
+
+
 def test_data_may_move_but_not_change(files, tmp_path):
-    def images(folder):
-        pipeline = tiny_config(tmp_path).train_dataloader.dataset.pipeline
-        return {'train_dataloader.dataset': dict(
-            _delete_=True, type='UnlabeledImageFolder', data_root=str(files / folder),
-            pipeline=[dict(type='LoadImage'), *pipeline])}
-    run(tmp_path / 'a', 1, **images('one'))
+    run(tmp_path / 'a', 1, **of_folder(files, 'one', tmp_path))
     path = tmp_path / 'a' / 'epoch_1.pth'
-    assert run(tmp_path / 'b', 2, path, **images('moved')).iter == 4
+    assert run(tmp_path / 'b', 2, path, **of_folder(files, 'moved', tmp_path)).iter == 4
     with pytest.raises(ConfigError, match=r'data\.train: [0-9a-f]{64} in the checkpoint, [0-9a-f]{64} in'):
-        run(tmp_path / 'c', 2, path, **images('other'))
+        run(tmp_path / 'c', 2, path, **of_folder(files, 'other', tmp_path))
+
+
+def test_other_photographs_under_the_same_names_are_refused(files, tmp_path):
+    (files / 'next_year').mkdir()
+    for file in (files / 'one').iterdir():
+        Image.new('RGB', (20, 20), (int(file.stem), 0, 0)).save(files / 'next_year' / file.name)
+    run(tmp_path / 'a', 1, **of_folder(files, 'one', tmp_path))
+    path, other = tmp_path / 'a' / 'epoch_1.pth', of_folder(files, 'next_year', tmp_path)
+    said = r'data\.train\.sample: [0-9a-f]{64} in the checkpoint, [0-9a-f]{64} in'
+    with pytest.raises(ConfigError, match=said) as caught:
+        run(tmp_path / 'b', 2, path, **other)
+    assert 'data_root: ' in str(caught.value) and 'data.train: ' not in str(caught.value)
+    changed = run(tmp_path / 'b', 2, path, experiment_name='on purpose', **other,
+                  allow_changed=['data.train', 'train_dataloader.dataset.data_root'])
+    assert len(history(changed)['changed_on_resume'][0]['changes']) == 2
+    # A checkpoint of before has no sample, and its data may move as they could.
+    tree = torch.load(path, weights_only=False)
+    del tree['meta']['identity']['data.train.sample']
+    torch.save(tree, tmp_path / 'old.pth')
+    assert run(tmp_path / 'c', 2, tmp_path / 'old.pth', **of_folder(files, 'moved', tmp_path)).iter == 4
+
+
+@pytest.mark.parametrize('now, listed, refused', [
+    ('/m1', None, False), ('/m2', None, True), ('/m2', 'a' * 64, False)])
+def test_where_nothing_is_known_of_the_images_their_place_counts(now, listed, refused, first, tmp_path):
+    """A test set that is no dataset of MMEngine has no hash; older checkpoints say None of it."""
+    tree = torch.load(first, weights_only=False)
+    tree['meta']['identity'] |= {'test_dataloader.dataset.data_root': '/m1', 'data.test': listed}
+    torch.save(tree, tmp_path / 'x.pth')
+    config = tiny_config(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=3), param_scheduler=SCHEDULE,
+                         resume=True, load_from=str(tmp_path / 'x.pth'))
+    runner = build_runner(config)
+    runner.provenance = {'test_dataloader.dataset.data_root': now}
+    if listed:
+        runner.provenance['data.test'] = listed
+    if refused:
+        with pytest.raises(ConfigError, match=r'data_root: /m1 in the checkpoint, /m2 in the config'):
+            runner.train()
+    else:
+        runner.train()
+        assert runner.iter == 6
+
+
+def test_weights_to_begin_with_are_compared_when_a_run_goes_on(first, tmp_path):
+    other = tmp_path / 'other.pth'
+    run(tmp_path / 'else', 1, randomness__seed=1)
+    other.write_bytes((tmp_path / 'else' / 'epoch_1.pth').read_bytes())
+    mine = tmp_path / 'mine.pth'
+    mine.write_bytes(first.read_bytes())
+
+    def goes_on(weights, epochs):
+        return run(tmp_path / 'run', epochs, load_from=str(weights), resume='auto',
+                   experiment_name=f'{weights} {epochs}'.replace('/', '-'))
+
+    assert history(goes_on(mine, 1))['started_from']['checkpoint'] == str(mine), 'there is no run yet'
+    assert goes_on(mine, 2).iter == 4
+    sha256 = hashlib.sha256(first.read_bytes()).hexdigest()
+    with pytest.raises(ConfigError, match=rf'started_from: {sha256} in the .*, [0-9a-f]{{64}} in the'):
+        goes_on(other, 3)
+    with pytest.raises(ConfigError, match=rf'started_from: {mine} in the .*, /nowhere/x\.pth in the'):
+        goes_on('/nowhere/x.pth', 3)
+    renamed = mine.rename(tmp_path / 'renamed.pth')
+    assert goes_on(renamed, 3).iter == 6, 'the same bytes'
+    assert goes_on(mine, 4).iter == 8, 'the same command, though the file has gone'
+
+
+def test_weights_of_a_part_are_in_the_result_too(first, tmp_path):
+    sources = [dict(checkpoint=str(first), sha256=hashlib.sha256(first.read_bytes()).hexdigest())]
+    begun = run(tmp_path, 1, model__backbone__init_cfg=dict(type='Pretrained', checkpoint=str(first)))
+    assert history(begun) == dict(started_from=sources[0])
+
+
+def test_what_steers_a_run_is_compared_though_it_only_measures(first, tmp_path):
+    """Its figures choose the best checkpoint and stop early; only how often it measures may change."""
+    def health(**changes):
+        return [dict(type='RepresentationHealthHook', held_out=dict(num_images=16), num_images=16, **changes)]
+
+    run(tmp_path, 1, custom_hooks=health(interval=1))
+    path = tmp_path / 'epoch_1.pth'
+    assert run(tmp_path, 2, path, custom_hooks=health(interval=2), experiment_name='rarer').iter == 4
+    hooks = health()
+    hooks[0]['held_out']['num_images'] = 17
+    with pytest.raises(ConfigError, match=r'held_out\.num_images: 16 in the checkpoint, 17 in the config'):
+        run(tmp_path, 3, custom_hooks=hooks, resume=path, experiment_name='others')
+    with pytest.raises(ConfigError, match=r'gradients: not set in the checkpoint, bf16 in the config'):
+        run(tmp_path, 3, first, gradients='bf16', experiment_name='bf16')
 
 
 def test_weights_that_a_run_starts_from_are_in_its_result_even_after_a_resume(first, tmp_path):
