@@ -103,7 +103,8 @@ def _arguments_of_call(call: Callable) -> Arguments:
 PLAIN = {int: ((int,), 'an integer'), float: ((int, float), 'a number'), str: ((str,), 'text'),
          bool: ((bool,), 'True or False'), NoneType: ((NoneType,), 'None'),
          **dict.fromkeys((dict, Mapping), ((Mapping,), 'a dict')),
-         **dict.fromkeys((list, tuple, Sequence), ((list, tuple), 'a list'))}
+         **dict.fromkeys((list, tuple, Sequence), ((list, tuple), 'a list')),
+         nn.Module: ((), 'a module')}
 
 
 @cache

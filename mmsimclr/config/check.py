@@ -221,8 +221,9 @@ def _check(node: Any, place: str, owner: str, given: set[str]) -> None:
         if name not in arguments.names and name not in ('type', '_scope_') and not arguments.takes_others:
             raise_unknown(name, place, {'type', *arguments.names})
         accepted, said = types.get(name, ((object,), ''))
-        to_be_filled = value is None and given               # by a benchmark, from the encoder
-        if isinstance(value, PLAIN_VALUES) and not isinstance(value, accepted) and not to_be_filled:
+        # True is an integer to Python only; None may stand for what a benchmark takes from the encoder.
+        fits = isinstance(value, accepted) if not isinstance(value, bool) else {bool, object} & {*accepted}
+        if isinstance(value, PLAIN_VALUES) and not fits and not (value is None and given):
             raise ConfigError(f'{place}.{name} must be {said}, got {value!r}')
         _check(value, f'{place}.{name}', owner, given)
     # Norms and the like are given the rest by those who build them.

@@ -118,7 +118,7 @@ MISTAKES = {
                                          "unknown key 'dept' in model.backbone; did you mean 'depth'?"),
     'option that only the file reads': (['--cfg-options', 'view.size=16'], "'view' is a variable"),
     'value out of range': (['--cfg-options', 'model.head.temperature=-0.1'],
-                           'temperature must be > 0 and finite for NTXentLoss, got -0.1'),
+                           'temperature must be a number, at least 1e-06 and finite, got -0.1'),
     'widths that do not fit': (['--cfg-options', 'model.neck.in_channels=512'],
                                "in_channels is 512, and the encoder's last map has 128 channels"),
     'no such checkpoint': (['--resume', 'no/such.pth'], 'no/such.pth'),

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsimclr.errors import InputError
+from mmsimclr.models.losses.nt_xent_loss import check_temperature
 from mmsimclr.registry import MODELS
 
 
@@ -33,9 +34,8 @@ class ContrastiveHead(BaseModule):
             if temperature is not None:
                 raise InputError(f'temperature must be None for {name}, which has none, got {temperature}; '
                                  'set model.head.temperature=None')
-        elif not isinstance(temperature, int | float | Tensor) or not 0 < temperature < float('inf'):
-            raise InputError(f'temperature must be > 0 and finite for {name}, got {temperature} (SimCLR uses '
-                             '0.1)')
+        else:
+            check_temperature(temperature)
         self.temperature = temperature
 
     def loss(self, views: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from mmsimclr.registry import MODELS
 
 GRADIENTS = ('exact', 'openmmlab', 'google')
 METRIC_ROWS = 1024
+MIN_TEMPERATURE = 1e-6                     # float32 has no digits left for the losses below
 
 
 def nt_xent_loss(view_1: Tensor, view_2: Tensor, temperature: float = 0.1, normalize: bool = True,
@@ -108,6 +109,13 @@ class NTXentLoss(BaseModule):
         return dict(loss=loss, **_metrics(own[0], everyone[:, 1].flatten(0, 1), temperature))
 
 
+def check_temperature(temperature: float | Tensor) -> None:
+    """Refuse what no similarities can be divided by."""
+    if not isinstance(temperature, int | float | Tensor) or not MIN_TEMPERATURE <= temperature < float('inf'):
+        raise InputError(f'temperature must be a number, at least {MIN_TEMPERATURE:g} and finite, got '
+                         f'{temperature} (SimCLR uses 0.1)')
+
+
 def unit_rows(views: Sequence[Tensor], temperature: float, normalize: bool,
               check_ranks: bool = True) -> Tensor:
     """Return checked views in float32 or float64, of unit norm if ``normalize``: [V, n, D]."""
@@ -118,8 +126,7 @@ def unit_rows(views: Sequence[Tensor], temperature: float, normalize: bool,
     if any(shape != shapes[0] for shape in shapes) or len(shapes[0]) != 2 or shapes[0][0] == 0:
         raise InputError('view_1 and view_2, and any more, must have one shape [N, D] with N >= 1, got '
                          + ' and '.join(map(str, shapes)))
-    if not 0 < temperature < float('inf'):
-        raise InputError(f'temperature must be > 0 and finite, got {temperature} (SimCLR uses 0.1)')
+    check_temperature(temperature)
     with torch.autocast(views[0].device.type, enabled=False):
         rows = torch.stack([view if view.dtype == torch.float64 else view.float() for view in views])
         # x * rsqrt(max(|x|^2, 1e-12)), the official code's normalisation.

@@ -109,6 +109,8 @@ def test_an_unknown_key_is_refused_with_its_place_and_the_nearest_known_one(conf
     ('model.neck.num_layers', [1], 'an integer'), ('model.neck.out_channels', 'x', 'an integer'),
     ('model.backbone.base_channels', '', 'an integer'), ('model.backbone.base_channels', None, 'an integer'),
     ('train_dataloader.dataset.num_images', [8], 'an integer'),
+    ('model.neck', 'x', 'a dict or a module'), ('model.backbone', None, 'a dict or a module'),
+    ('optim_wrapper.optimizer.weight_decay', True, 'a number'),
     ('train_dataloader.dataset.pipeline.0.transforms.0.strength', 'strong', 'a number')])
 def test_a_value_of_another_type_is_refused_with_its_place(config, place, value, said):
     check_config(config)

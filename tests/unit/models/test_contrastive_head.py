@@ -71,5 +71,5 @@ def test_a_loss_of_ones_own_needs_no_metrics():
 
 @pytest.mark.parametrize('temperature', [0, -1, float('nan')])
 def test_temperature_is_checked_when_the_head_is_built(temperature):
-    with pytest.raises(ValueError, match='temperature must be > 0'):
+    with pytest.raises(ValueError, match='temperature must be a number, at least 1e-06 and finite'):
         ContrastiveHead(temperature=temperature)
