@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
 from mmsimclr.datasets import UnlabeledImageFolder, data_identity
+from mmsimclr.engine.optimizers.autocast import native_bfloat16
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
@@ -121,7 +122,7 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
 
 
 def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px: int, width: int,
-                      batch_size: int = 32) -> float:
+                      batch_size: int = 128) -> float:
     """Return the seconds that an image takes in training: reading, views, forward and backward pass."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = SimCLR(ResNet(18, base_channels=width), NonLinearNeck(8 * width, 8 * width, 128),
@@ -130,7 +131,9 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
     few: Subset = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
     times = [time.perf_counter()]
     for views in DataLoader(few, batch_size):
-        model.loss([view.to(device) for view in views])['loss'].backward()
+        with torch.autocast(device, torch.bfloat16, enabled=native_bfloat16(device)):
+            loss = model.loss([view.to(device, memory_format=torch.channels_last) for view in views])['loss']
+        loss.backward()
         times.append(time.perf_counter())
     return (times[-1] - times[1]) / (2 * batch_size)             # without the first batch, which warms up
 

@@ -1,6 +1,5 @@
 """Embedding images with an encoder."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -235,15 +234,13 @@ class Embedder:
         """Return what decides the features, in terms JSON can hold: encoder, scale, preparation, stages."""
         report, backbone = self.report, self.backbone
         # Of what is computed, tensors and printed structure show neither heads of attention nor tokens.
-        built = dict(kind=type(backbone).__qualname__, settings=getattr(backbone, 'settings', None),
-                     tokens=getattr(backbone, 'tokens', None))
+        built = {name: repr(getattr(backbone, name, None)) for name in ('settings', 'tokens')}
         attributes = dict(sha256='sha256', layout='layout', address='address', tensors_matched='matched',
                           tensors_expected='expected')
         return dict(
             encoder=dict(path=str(report.path) if report else None,
                          **{key: getattr(report, name, None) for key, name in attributes.items()},
-                         weights_sha256=weights_sha256(backbone),
-                         **json.loads(json.dumps(built, default=str))),
+                         weights_sha256=weights_sha256(backbone), kind=type(backbone).__qualname__, **built),
             input=dict(mean=list(self.input.mean), std=list(self.input.std), stated=self.input.stated,
                        **({'reading': dict(self.input.reading)} if self.input.reading else {})),
             preparation=asdict(self.preparation), stages=self.feat_dims, pooling=self.pooling,

@@ -14,6 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.checkpoints import find_checkpoint
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import canonical, differences
+from mmsimclr.datasets.listing import is_same_sample
 from mmsimclr.distributed import elastic_ranks
 from mmsimclr.errors import ConfigError, UserError
 from mmsimclr.files import file_digest
@@ -120,7 +121,9 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
     else:
         then = {key: value for key, value in then.items() if value is not None or not key.startswith('data.')}
         # Checkpoints of older versions have no samples.
-        now = {key: now[key] for key in now if key in then or not re.fullmatch(r'data\..*\.sample', key)}
+        samples = [key for key in now if re.fullmatch(r'data\..*\.sample', key)]
+        now = {key: value for key, value in now.items() if key in then or key not in samples}
+        now |= {key: then[key] for key in samples if key in then and is_same_sample(then[key], now[key])}
         ignored += [place for part, place in PLACES.items() if f'data.{part}' in now and all(
             then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))]
         if runner.weights is not None:

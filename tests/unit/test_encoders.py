@@ -186,7 +186,7 @@ def weights(settings) -> EncoderWeights:
               frozen_stages=1, init_cfg=[])])
 def test_a_record_rebuilds_what_a_config_built(config):
     built = build_backbone(config)
-    settings, _, _ = unpack_record(pack_record(weights(built.settings)))
+    settings, _ = unpack_record(pack_record(weights(built.settings)))
     assert {'frozen_stages', 'init_cfg'}.isdisjoint(settings)
     again = build_backbone(settings)
     again.load_state_dict(built.state_dict())

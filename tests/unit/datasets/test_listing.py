@@ -18,6 +18,7 @@ from mmsimclr.datasets import (
     data_identity,
     list_sha256,
 )
+from mmsimclr.datasets.listing import is_same_sample
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS
 
@@ -110,3 +111,11 @@ def test_a_sample_has_sixteen_images_at_most_and_follows_subsets():
 
 def test_of_a_dataset_that_says_nothing_there_is_no_identity():
     assert data_identity({'test': TensorDataset(torch.zeros(3))}) == {}
+
+
+def test_a_sample_of_which_a_quarter_was_repaired_is_the_same():
+    first = ' '.join(f'{number:08x}' for number in range(16))
+    assert is_same_sample(first, first.replace('00000003', 'ffffffff'))
+    assert is_same_sample(first, ' '.join(f'{max(number, 4):08x}' for number in range(16)))
+    assert not is_same_sample(first, ' '.join(f'{max(number, 5):08x}' for number in range(16)))
+    assert not is_same_sample(first, first[:-9]) and not is_same_sample('00000000', 'ffffffff')

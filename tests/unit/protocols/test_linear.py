@@ -107,7 +107,7 @@ def test_random_initialisation_can_be_asked_for(tmp_path):
 
 def test_an_encoder_changed_on_the_way_stops_the_run(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr('mmsimclr.models.Classifier.train', torch.nn.Module.train)
-    with pytest.raises(RuntimeError, match='norms were in training mode, in epoch 1'):
+    with pytest.raises(RuntimeError, match='norms were in training mode'):
         run_benchmark(probe_config(tmp_path), str(checkpoint))
     assert not (tmp_path / 'result.json').exists() and not (tmp_path / 'epoch_1.pth').exists()
 

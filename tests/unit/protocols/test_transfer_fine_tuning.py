@@ -186,9 +186,10 @@ def test_a_point_and_the_result_keep_a_change_that_was_taken(root, tmp_path, che
                'default_hooks.checkpoint.by_epoch': False}
     run_benchmark(config_of(root, tmp_path, **options), checkpoint)
     other = str(save_encoder(tmp_path, seed=1))
-    again = {**options, 'resume': True, 'allow_changed': ['encoder']}
     for _ in range(2):                                      # the second takes the point over
-        result = run_benchmark(config_of(root, tmp_path, **again), other)
+        again = config_of(root, tmp_path, **options)
+        again.update(resume=True, allow_changed=['encoder'])
+        result = run_benchmark(again, other)
         row, = result.settings['grid']
         assert row['changed_on_resume'][0]['changes'][0]['key'] == 'encoder.sha256'
         assert row['changed_on_resume'][0] in result.settings['changed_on_resume']

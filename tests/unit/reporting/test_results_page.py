@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from mmsimclr.checkpoints import EncoderWeights
 from mmsimclr.protocols import Result
 from mmsimclr.reporting import results_page
+from mmsimclr.reporting.results_page import model_card
 
 ROOT = Path(__file__).parents[3]
 HEADER = '"""What it is.\n\nCommand: c\nHardware: one\nmachine.\nExpected: 12.3 % (Table 4).\n"""\n'
@@ -80,3 +82,13 @@ def test_a_config_without_a_result_is_listed_as_not_run(folders):
 def test_the_committed_page_is_made_of_the_committed_files():
     assert (ROOT / 'docs' / 'reference' / 'results.md').read_text(encoding='utf-8') == results_page(
         ROOT / 'results', ROOT / 'configs' / 'simclr'), 'run python tools/make_results_page.py'
+
+
+def test_how_an_encoder_was_trained_is_said_where_a_result_says_it(tmp_path):
+    encoder = EncoderWeights({}, dict(depth=18, width_multiplier=1, stem='cifar'), sha256='a' * 64)
+    Result('k-NN', dict(top_1_accuracy_percent=50.0), {}, 0, checkpoint='a.pth',
+           checkpoint_sha256='a' * 64).write(tmp_path / 'knn' / 'result.json')
+    assert 'SimCLR\n' not in model_card(encoder, 'hf://me/mine', [tmp_path])
+    Result('pretraining', dict(loss_nats=2.0), dict(train=40), 0, checkpoint='a.pth',
+           checkpoint_sha256='a' * 64).write(tmp_path / 'result.json')
+    assert 'without labels by SimCLR' in model_card(encoder, 'hf://me/mine', [tmp_path])
