@@ -1,5 +1,6 @@
 """Exploring a folder of images: a look at it, minutes of pre-training, and the page of what it shows."""
 
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -77,8 +78,12 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
         if (folder / 'result.json').is_file():
             say(f'pre-training is done already: {folder}')
         else:
+            words = {'minutes': f'{minutes:g}', 'labels': labels, 'work-dir': work_dir}
+            go_on = ['mmsimclr', 'explore', str(images)]
+            for name, value in words.items():
+                go_on += [f'--{name}', str(value)] if value else []
             pretrain(images, epochs=plan['epochs'], work_dir=folder, view_size=plan['view_size'],
-                     width=plan['width'], workers=min(2, num_usable_cores()),
+                     width=plan['width'], workers=min(2, num_usable_cores()), go_on=shlex.join(go_on),
                      **{'train_dataloader.dataset.max_images': plan['max_images'],
                         'bad_images.max_fraction': 0.05,
                         'default_hooks.checkpoint.interval': max(1, plan['epochs'] // 20)})

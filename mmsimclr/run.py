@@ -108,6 +108,7 @@ def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int =
         >>> run.embed('photos/').shape
         (4, 32)
     """
+    go_on = options.pop('go_on', None)                      # of explore, which calls this
     words = {**({'work_dir': str(work_dir)} if work_dir else {}),
              **({'config': str(config)} if config != CONFIG else {}), **options}
     texts = [repr(str(images)), repr(encoder), repr(epochs), *(
@@ -128,7 +129,7 @@ def pretrain(images: str | Path, encoder: str | dict = 'resnet18', epochs: int =
     options = {'data_root': str(images), 'encoder': encoder, 'epochs': epochs, **options}
     settings = load_config(config, options, folder)
     settings.resume = 'auto' if any(folder.glob('*.pth')) else False
-    settings.go_on = command
+    settings.go_on = go_on or command
     drawn = copy.deepcopy(settings.train_dataloader.dataset)                    # before it is adapted
     protocols.pretrain(settings, settings.filename, command)
     save_run_pictures(folder, drawn)

@@ -1,6 +1,7 @@
 """Exploring a folder: what is planned, what labels say, and a second call that reuses the first."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -80,6 +81,22 @@ def test_labels_that_cannot_be_used_are_refused_before_the_training(content, err
     with pytest.raises(error, match=said):
         mmsimclr.explore(photos, labels=tmp_path / 'bad.csv', work_dir=tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
+
+
+def test_an_interrupted_one_says_the_command_that_goes_on(photos, tmp_path, monkeypatch):
+    def stopped(config, *_):
+        seen.append(config.go_on)
+        raise KeyboardInterrupt
+
+    seen = []
+    monkeypatch.setattr(exploration, 'seconds_per_image', lambda *args: 0.5)
+    monkeypatch.setattr('mmsimclr.protocols.pretrain', stopped)
+    for each in (photos, shutil.copytree(photos, tmp_path / 'my photos')):
+        with pytest.raises(KeyboardInterrupt):
+            mmsimclr.explore(each, 2.5, work_dir=tmp_path / each.name, say=lambda line: None)
+        command = shlex.split(seen[-1])
+        assert command[:3] == ['mmsimclr', 'explore', str(each)]
+        assert command[3:] == ['--minutes', '2.5', '--work-dir', str(tmp_path / each.name)]
 
 
 @pytest.mark.slow
