@@ -3,7 +3,7 @@
 import functools
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,11 @@ from mmsimclr.errors import InputError, MachineError
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Settings of the process group that the host group shares.
 _shared_settings: dict[str, Any] = {}
+
+
+def start_as(config: Mapping[str, Any]) -> None:
+    """Join the process group that a config asks for; see :func:`start`."""
+    start(config.get('launcher') or 'none', (config.get('env_cfg') or {}).get('dist_cfg') or {})
 
 
 def start(launcher: str, settings: dict | None = None) -> None:

@@ -69,7 +69,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
                           '(configs/benchmarks/); to pre-train, use tools/train.py')
-    distributed.start(config.get('launcher', 'none'), config.get('env_cfg', {}).get('dist_cfg', {}))
+    distributed.start_as(config)
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
     config.randomness = {**randomness, 'seed': seed}             # a training in it would draw one of its own

@@ -26,7 +26,7 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
     Raises:
         HeldError: If another run works in the work directory.
     """
-    distributed.start(config.get('launcher', 'none'), config.get('env_cfg', {}).get('dist_cfg', {}))
+    distributed.start_as(config)
     with working_in(config.work_dir, 'pre-training'):
         runner = build_runner(config)
         hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]

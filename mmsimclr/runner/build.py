@@ -50,7 +50,7 @@ def build_runner(config: Config) -> Runner:
         MachineError: If a launcher is named but its environment variables are not there.
         HeldError: If another run works in the work directory.
     """
-    distributed.start(config.get('launcher', 'none'), config.get('env_cfg', {}).get('dist_cfg', {}))
+    distributed.start_as(config)
     show_little(MMLogger.get_current_instance())              # which is heard before the run has its own
     warnings.filterwarnings('ignore', category=UserWarning, module='mmengine')
     check_trains(config)

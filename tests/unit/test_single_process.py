@@ -14,6 +14,12 @@ def test_there_is_one_rank_and_no_group():
     assert (distributed.is_distributed(), distributed.rank(), distributed.world_size()) == (False, 0, 1)
 
 
+@pytest.mark.parametrize('config', [{}, dict(launcher=None, env_cfg=None), dict(env_cfg=dict(dist_cfg=None))])
+def test_a_config_that_asks_for_no_group_starts_none(config):
+    distributed.start_as(config)
+    assert not distributed.is_distributed()
+
+
 def test_gathered_rows_are_the_rows_themselves_with_their_gradient():
     rows = torch.randn(3, 2, requires_grad=True)
     assert distributed.gather_rows(rows) is rows
