@@ -119,3 +119,13 @@ def test_a_sample_of_which_a_quarter_was_repaired_is_the_same():
     assert is_same_sample(first, ' '.join(f'{max(number, 4):08x}' for number in range(16)))
     assert not is_same_sample(first, ' '.join(f'{max(number, 5):08x}' for number in range(16)))
     assert not is_same_sample(first, first[:-9]) and not is_same_sample('00000000', 'ffffffff')
+
+
+def test_an_image_that_is_away_is_one_of_the_sample(folders, tmp_path):
+    before = data_identity({'x': build('files', folders)})['data.x.sample']
+    moved = shutil.copytree(folders, tmp_path / 'moved')
+    dataset = build('files', moved)
+    Path(dataset.get_data_info(0)['img_path']).unlink()
+    after = data_identity({'x': dataset})['data.x.sample']
+    assert after != before and len(after.split()) == len(before.split())
+    assert is_same_sample(before, after)
