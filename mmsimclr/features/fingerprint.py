@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ class ImageList:
     are_files: bool
 
 
-def list_images(dataset: Any, verify: bool = False, places: Sequence[int] | None = None) -> ImageList:
-    """Go once through a dataset's annotations, in order, or through those at some places.
+def list_images(dataset: Any, verify: bool = False) -> ImageList:
+    """Go once through a dataset's annotations, in order.
 
     The dataset has ``len`` and MMEngine's ``get_data_info(i)``, a dict with ``img_path`` or ``img`` and
     perhaps ``gt_label``. Its pipeline is not used, nor, without ``verify``, the content of files.
@@ -67,7 +67,7 @@ def list_images(dataset: Any, verify: bool = False, places: Sequence[int] | None
     digest, labels, longest_path, are_files = hashlib.sha256(), [], 0, True
     identities = np.empty(len(dataset), np.uint64)
     root = os.path.join(str(getattr(dataset, 'data_root', '') or ''), '')
-    for index in range(len(dataset)) if places is None else places:
+    for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path, label, image = info.get('img_path'), info.get('gt_label'), info.get('img')
         name = os.fsencode('' if path is None else path.removeprefix(root))

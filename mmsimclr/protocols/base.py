@@ -22,8 +22,8 @@ from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical, config_sha256
 from mmsimclr.config.canonical import LOCATIONS
+from mmsimclr.datasets import data_identity
 from mmsimclr.encoders import build_backbone, with_named_type
-from mmsimclr.engine.hooks.held_out import evenly_spaced
 from mmsimclr.errors import InputError, InputTypeError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
 from mmsimclr.features import (
@@ -31,8 +31,8 @@ from mmsimclr.features import (
     FeatureFiles,
     extract_to_files,
     extraction_sha256,
-    list_images,
     of_projection_head,
+    settings_sha256,
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
@@ -43,7 +43,6 @@ from mmsimclr.runner import show_little, working_in
 # Keys of a config that do not make another measurement: seeds, folders, the encoder, other datasets' names.
 NOT_OF_THE_MEASUREMENT = (*LOCATIONS, '*seed', 'protocol.*root', 'protocol.datasets', 'protocol.skip_missing',
                           'encoder', 'load_from', 'dataset_name')
-NUM_COMPARED = 64                               # images of each part whose content a result knows
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -167,7 +166,7 @@ class Benchmark:
     dedupe: bool = False                        # list test images that are among the training images
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
     splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
-    images: dict[str, str] = field(default_factory=dict)        # by part, hash of some: name, label, content
+    images: dict[str, str] = field(default_factory=dict)        # by part: hash of list and sample
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -209,8 +208,8 @@ class Benchmark:
         A split that was made here is written to ``split.csv`` beside the result. What the images of the part
         are is noted too.
         """
-        if part is not None:
-            self.images[part] = list_images(dataset, True, evenly_spaced(len(dataset), NUM_COMPARED)).sha256
+        if part is not None and (identity := data_identity({'images': dataset})):
+            self.images[part] = settings_sha256(identity)
         while dataset is not None:
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
