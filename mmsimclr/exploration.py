@@ -5,13 +5,16 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
+import cv2
 import torch
 from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
+from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import UnlabeledImageFolder, data_identity
 from mmsimclr.engine.optimizers.autocast import native_bfloat16
 from mmsimclr.environment import num_usable_cores
@@ -32,6 +35,7 @@ ENOUGH_IMAGES = 30_000
 MIN_EPOCHS, MAX_EPOCHS = 10, 400
 # Of the time, for the steps: the rest is for starting, saving, and a machine that slows down.
 SHARE = 0.8
+BATCH = 128                                                  # of the config of pretrain
 K = 5
 
 
@@ -58,7 +62,7 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
     """
     if not minutes > 0:
         raise InputError(f'minutes must be > 0, got {minutes}')
-    known = read_labels(labels) if labels else {}                # a wrong file is refused before the training
+    known = read_labels(labels, images) if labels else {}        # refused, if at all, before the training
     folder = Path(work_dir or Path('work_dirs') / f'explore_{Path(images).resolve().name}')
     warnings.filterwarnings('ignore', message='the 7x7 stem')      # small views are for speed
     dataset = UnlabeledImageFolder(str(images))
@@ -83,13 +87,13 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
             for name, value in words.items():
                 go_on += [f'--{name}', str(value)] if value else []
             pretrain(images, epochs=plan['epochs'], work_dir=folder, view_size=plan['view_size'],
-                     width=plan['width'], workers=min(2, num_usable_cores()), go_on=shlex.join(go_on),
+                     width=plan['width'], workers=_num_workers(), go_on=shlex.join(go_on),
                      **{'train_dataloader.dataset.max_images': plan['max_images'],
                         'bad_images.max_fraction': 0.05,
                         'default_hooks.checkpoint.interval': max(1, plan['epochs'] // 20)})
     page = write_report([folder], images, folder / 'report', checkpoint=checkpoint, labels=labels)
     if known:
-        say(accuracy_of_labels(known, Path(images), checkpoint or folder))
+        say(accuracy_of_labels(known, checkpoint or folder))
     say(f'the page: {page}')
     return page
 
@@ -104,8 +108,8 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
         if plan.get('data') != data:
-            raise InputError(f'{folder} was begun with images of {plan.get("images")}, and those '
-                             f'of {dataset.data_root} are others; name another --work-dir, or remove it')
+            raise InputError(f'{folder} was begun with the images that {plan.get("images")} had then, '
+                             f'and those of {dataset.data_root} are others; name another --work-dir, or remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]
@@ -115,47 +119,64 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
         if num_seen >= ENOUGH_IMAGES:
             break
     max_images = max(2, min(len(dataset), num_seen // MIN_EPOCHS))
-    epochs = max(1, min(MAX_EPOCHS, num_seen // max_images))
+    batch = min(BATCH, 2 ** (max_images.bit_length() - 1))
+    num_in_epoch = max_images // batch * batch                # a batch that is not full is left out
+    epochs = max(1, min(MAX_EPOCHS, num_seen // num_in_epoch))
     plan = dict(minutes=minutes, view_size=view_px, width=width, epochs=epochs, max_images=max_images,
                 images=str(Path(dataset.data_root).resolve()), data=data)
     write_json(path, plan)
     left_out = f' of {max_images:,} of them' if max_images < len(dataset) else ''
     say(f'{1 / seconds:.0f} images a second: {epochs} epochs{left_out} in about '
-        f'{epochs * max_images * seconds / 60:.0f} minutes, views of {view_px} pixels, ResNet-18 with '
+        f'{epochs * num_in_epoch * seconds / 60:.0f} minutes, views of {view_px} pixels, ResNet-18 with '
         f'{width} channels in the stem')
     return plan
 
 
+def _num_workers() -> int:
+    return min(2, num_usable_cores())
+
+
 def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px: int, width: int,
-                      batch_size: int = 128) -> float:
-    """Return the seconds that an image takes in training: reading, views, forward and backward pass."""
+                      batch_size: int = BATCH, num_steps: int = 4) -> float:
+    """Return the seconds that an image takes in training, by steps whose next images are loaded meanwhile."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = SimCLR(ResNet(18, base_channels=width), NonLinearNeck(8 * width, 8 * width, 128),
                    ContrastiveHead(temperature=0.2)).to(device)
     seen = UnlabeledImageFolder(dataset.data_root, pipeline=[simclr_views(view_px, scale=(0.2, 1.0))])
-    few: Subset = Subset(seen, [indices[number % len(indices)] for number in range(3 * batch_size)])
-    times = [time.perf_counter()]
-    for views in DataLoader(few, batch_size):
-        with torch.autocast(device, torch.bfloat16, enabled=native_bfloat16(device)):
-            loss = model.loss([view.to(device, memory_format=torch.channels_last) for view in views])['loss']
-        loss.backward()
-        times.append(time.perf_counter())
-    return (times[-1] - times[1]) / (2 * batch_size)             # without the first batch, which warms up
+    # The first steps warm up, as many as there are processes, whose first batches come together. Behind the
+    # last one loading goes on, as it does in training.
+    workers = _num_workers()
+    few: Subset = Subset(seen, [indices[number % len(indices)]
+                                for number in range((3 * workers + num_steps) * batch_size)])
+    times = []
+    cv2.setNumThreads(0)                                      # as in a run: each process has one
+    with kept_memory(device, large_blocks=False):
+        for views in islice(DataLoader(few, batch_size, num_workers=workers), workers + num_steps):
+            with torch.autocast(device, torch.bfloat16, enabled=native_bfloat16(device)):
+                losses = model.loss([each.to(device, memory_format=torch.channels_last) for each in views])
+            losses['loss'].backward()
+            losses['loss'].item()                             # which waits for a GPU
+            times.append(time.perf_counter())
+    return (times[-1] - times[workers - 1]) / (num_steps * batch_size)
 
 
-def read_labels(path: str | Path) -> dict[str, str]:
-    """Return the label of each path of a CSV file with the columns ``path`` and ``label``."""
+def read_labels(path: str | Path, root: str | Path) -> dict[str, str]:
+    """Return the labels of a CSV file with the columns ``path``, below ``root``, and ``label``, by file."""
     rows = read_csv(path, 'a CSV file of labels', ('path', 'label'))
-    return {row['path']: row['label'] for row in rows if row['label']}
+    labels = {str(Path(root, row['path'])): row['label'] for row in rows if row['label']}
+    if missing := [file for file in labels if not Path(file).is_file()]:
+        raise InputError(f'{path} names {len(missing)} files that are not there, such as {missing[0]}; paths '
+                         f'are those below {root}')
+    if len(labels) < 3 or len({*labels.values()}) < 2:
+        raise InputError(f'{path} must name three images or more, of two labels or more; got {len(labels)} '
+                         f'of {len({*labels.values()})}')
+    return labels
 
 
-def accuracy_of_labels(labels: dict[str, str], root: Path, checkpoint: str | Path) -> str:
+def accuracy_of_labels(labels: dict[str, str], checkpoint: str | Path) -> str:
     """Return, for people, how often the nearest labelled images of a labelled one have its label."""
     names = sorted(set(labels.values()))
-    if len(labels) < 3 or len(names) < 2:
-        raise InputError(f'labels must name three images or more, of two labels or more; got {len(labels)} '
-                         f'of {len(names)}')
-    rows = torch.from_numpy(Embedder(checkpoint)([str(root / path) for path in labels]))
+    rows = torch.from_numpy(Embedder(checkpoint)([*labels]))
     truth, indices = torch.tensor([names.index(name) for name in labels.values()]), torch.arange(len(labels))
     hits = sum(int(knn_votes(rows[[i]], rows[indices != i], truth[indices != i], len(names),
                              min(K, len(rows) - 1)).argmax() == truth[i]) for i in indices.tolist())

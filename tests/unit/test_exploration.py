@@ -3,15 +3,18 @@
 import json
 import shlex
 import shutil
+import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import mmsimclr
 from mmsimclr import exploration
 from mmsimclr.datasets import UnlabeledImageFolder
 from mmsimclr.errors import InputError, MissingFileError
+from mmsimclr.models import ContrastiveHead
 
 
 @pytest.fixture
@@ -49,7 +52,42 @@ def test_the_best_size_that_sees_enough_images_is_taken(photos, tmp_path, monkey
 def test_small_images_get_small_views_and_many_images_few_epochs(photos, tmp_path, monkeypatch):
     plan = planned(photos, tmp_path / 'a', monkeypatch, minutes=0.1, side_px=50, of_48_16=0.08, of_32_16=0.08)
     assert plan['view_size'] == 32
-    assert (plan['max_images'], plan['epochs']) == (6, 10)                # 60 visits: ten of half the images
+    assert (plan['max_images'], plan['epochs']) == (6, 15)                # 60 visits, 4 of 6 in an epoch
+
+
+def test_images_that_do_not_fill_a_batch_are_not_counted(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(exploration, 'MAX_EPOCHS', 10_000)
+    plan = planned(photos, tmp_path / 'a', monkeypatch, of_96_32=0.01)
+    assert plan['epochs'] == 6000                                         # 48,000 visits, 8 of 12 in an epoch
+
+
+class SlowHead(ContrastiveHead):
+    """A loss that takes longer than one process needs for the next images."""
+
+    SECONDS = 0.2
+
+    def loss(self, *args, **settings):
+        time.sleep(self.SECONDS)
+        return super().loss(*args, **settings)
+
+
+class SlowViews:
+    """Views that take their time, and no processor."""
+
+    def __call__(self, image):
+        time.sleep(0.01)
+        return [torch.rand(3, 32, 32), torch.rand(3, 32, 32)]
+
+
+@pytest.mark.parametrize('cores, workers', [(1, 1), (2, 2), (8, 2)])
+def test_images_are_loaded_while_others_are_computed_with(cores, workers, photos, monkeypatch):
+    monkeypatch.setattr(exploration, 'num_usable_cores', lambda: cores)
+    monkeypatch.setattr(exploration, 'simclr_views', lambda *args, **settings: SlowViews())
+    monkeypatch.setattr(exploration, 'ContrastiveHead', SlowHead)
+    dataset = UnlabeledImageFolder(str(photos))
+    seconds = exploration.seconds_per_image(dataset, [0, 1, 2], 32, 4, batch_size=16)
+    slowest = max(0.01 / workers, SlowHead.SECONDS / 16)                  # not their sum
+    assert slowest < seconds < 1.6 * slowest
 
 
 def test_what_was_planned_stays_and_other_minutes_are_refused(photos, tmp_path, monkeypatch):
@@ -69,12 +107,14 @@ def test_other_images_are_refused_whatever_their_names_and_moved_ones_are_not(ph
         change()
         with pytest.raises(InputError, match='others; name another --work-dir') as caught:
             planned(moved, tmp_path / 'a', monkeypatch, of_96_32=1.0)
-        assert f'images of {photos}' in str(caught.value) and f'those of {moved}' in str(caught.value)
+        assert f'images that {photos} had then, and those of {moved}' in str(caught.value)
 
 
 @pytest.mark.parametrize('content, error, said', [
     (None, MissingFileError, 'no file'), ('', InputError, 'rows must follow'),
-    ('path,class\na,b\n', InputError, 'label')])
+    ('path,class\na,b\n', InputError, 'label'), ('path,label\n0.png,a\n1.png,b\n', InputError, 'got 2 of 2'),
+    ('path,label\n0.png,a\n1.png,b\nphotos/2.png,b\n', InputError, '1 files .* such as .*photos/photos/2'),
+    ('path,label\n0.png,a\n1.png,a\n2.png,a\n', InputError, 'got 3 of 1')])
 def test_labels_that_cannot_be_used_are_refused_before_the_training(content, error, said, photos, tmp_path):
     if content is not None:
         (tmp_path / 'bad.csv').write_text(content)

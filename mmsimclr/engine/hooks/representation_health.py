@@ -75,8 +75,8 @@ class RepresentationHealthHook(Hook):
         places = evenly_spaced(len(dataset), self.num_images) if len(dataset) else []
         places = places[:len(places) // world_size * world_size]         # as many on each rank
         if len(places) < MIN_IMAGES:
-            runner.logger.info(f'health is not measured: {len(dataset)} held-out images are below '
-                               f'{MIN_IMAGES} and one for each process')
+            runner.logger.info(f'health is not measured: {len(places)} held-out images, and it needs '
+                               f'{MIN_IMAGES} or more')
             places = []
         own = [SampleIndex(place, epoch=0, seed=0) for place in places[rank::world_size]]
         with same_random_state():
