@@ -109,7 +109,8 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
                              'another --work-dir, or remove it')
         if plan.get('data') != data:
             raise InputError(f'{folder} was begun with the images that {plan.get("images")} had then, '
-                             f'and those of {dataset.data_root} are others; name another --work-dir, or remove it')
+                             f'and those of {dataset.data_root} are others; name another --work-dir, or '
+                             'remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]

@@ -5,7 +5,7 @@ import inspect
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +175,16 @@ def check_trains(config: Mapping[str, Any]) -> None:
     _check_pipeline(config['train_dataloader'].get('dataset'), 'train_dataloader.dataset')
 
 
-def check_option(key: str, config: Mapping[str, Any]) -> None:
+def check_option(key: str, config: Mapping[str, Any], short_names: Collection[str] = ()) -> None:
     """Raise ConfigError at an option that would change nothing; it says what to override instead."""
     root, read = key.split('.')[0], {name: value for name, value in config.items() if name in RUNNER_KEYS}
     if root in RUNNER_KEYS:
         return
+    if root not in config and root in short_names:
+        raise ConfigError(f'{root!r} is a short name, which takes one value, {root}=VALUE; for {key} '
+                          'override what it stands for')
     if root not in config:
-        raise_unknown(root, '', RUNNER_KEYS)
+        raise_unknown(root, '', {*RUNNER_KEYS, *short_names})
     places = [place for place, value in _walk(read) if _equal(value, config[root])
               and (_last_key(place).endswith(root) or isinstance(value, Mapping))]
     raise ConfigError(f'{root!r} is a variable of the config file, and nothing reads it once the file is '

@@ -61,7 +61,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None,
     short = {name: options.pop(name) for name in SHORT_NAMES
              if name in options and name not in config
              and not (isinstance(options[name], dict) and config.get('protocol'))}
-    options = {re.sub(r'^encoder(?=\.|$)', 'random_encoder', key): value for key, value in options.items()}
+    if config.get('protocol'):
+        options = {re.sub(r'^encoder(?=\.|$)', 'random_encoder', key): options[key] for key in options}
     _apply(config, options)
     apply_short_names(config, short)
     check_config(config)
@@ -281,7 +282,7 @@ def _apply(config: Config, options: dict[str, Any]) -> None:
     if 'data_root' in options:
         _move_data(config, options.pop('data_root'))
     for key in options:
-        check_option(key, config)
+        check_option(key, config, SHORT_NAMES)
     try:
         config.merge_from_dict(options)
     except (TypeError, KeyError, IndexError, ValueError) as error:

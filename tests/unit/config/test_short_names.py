@@ -99,6 +99,14 @@ def test_a_value_that_is_not_accepted_is_refused_with_what_is(options, said, mon
         load_config(FOLDER, options)
 
 
+@pytest.mark.parametrize('option, said', [
+    ('epohcs', "did you mean 'epochs'"), ('encoder.depth', "'encoder' is a short name, .* encoder=VALUE"),
+    ('view_size.x', 'for view_size.x override')])
+def test_an_option_that_is_none_of_them_is_refused(option, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(FOLDER, {option: 50})
+
+
 def test_a_config_without_the_part_is_told_so():
     with pytest.raises(ConfigError, match=r'no optim_wrapper'):
         load_config('knn_folder', dict(lr=0.1))
