@@ -25,9 +25,9 @@ LAUNCHERS = {
     'slurm_train.sh': ('PARTITION', 'JOB', 'CONFIG'),
     'slurm_benchmark.sh': ('PARTITION', 'JOB', 'CONFIG', 'CHECKPOINT'),
 }
-# Those that may be run as they stand, anywhere: they read, print and end.
-RUN = ('mmsimclr configs list', 'mmsimclr doctor', 'mmsimclr zoo list', 'mmsimclr zoo info',
-       'python tools/model_zoo.py list', 'python tools/model_zoo.py info', 'python -m mmsimclr.doctor')
+# Those that may be run as they stand, in an empty folder.
+RUN = ('mmsimclr configs list', 'mmsimclr configs copy', 'mmsimclr doctor', 'mmsimclr zoo list',
+       'mmsimclr zoo info')
 # Those of the README's first screen and of the tutorials, with what makes them small, which
 # tests/e2e/test_tutorials.py runs in the order in which a reader comes by.
 _SMALL = ('protocol.resize_px=32', 'protocol.crop_px=32')
@@ -43,8 +43,8 @@ REHEARSED = {
     'mmsimclr benchmark linear_1xb64-coslr-40e_folder work_dirs/photos data_root=labelled': (
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8', 'train_dataloader.num_workers=0',
         'test_dataloader.num_workers=0'),
-    'mmsimclr benchmark knn_folder --init random random_encoder.depth=18 data_root=labelled '
-    '--work-dir work_dirs/random': _SMALL,
+    'mmsimclr benchmark knn_folder --init random random_encoder.depth=18 random_encoder.base_channels=32 '
+    'protocol.crop_px=96 data_root=labelled --work-dir work_dirs/random': _SMALL,
     'mmsimclr benchmark knn_folder resnet18.pth data_root=labelled --work-dir work_dirs/theirs': _SMALL,
     'mmsimclr compare work_dirs/knn_folder/result.json work_dirs/theirs/result.json': (),
     'mmsimclr summarize work_dirs --out summary.html': (),

@@ -18,8 +18,9 @@ from mmsimclr.cli import options
               help='pooled, stem, layer1 ..., projection, projection.hidden1 ...')
 @click.option('--dtype', default='float32', help='float32 or float16.')
 @click.option('--normalise', is_flag=True, help='Scale each feature to length 1.')
-@click.option('--resize-px', type=int, help='Short side.  [default: 256, CIFAR stem 32]')
-@click.option('--crop-px', type=int, help='Central crop.  [default: 224, CIFAR stem 32]')
+@click.option('--resize-px', type=int, help='Short side.  [default: 8/7 of the crop; CIFAR stem: as long]')
+@click.option('--crop-px', type=int, help='Central crop.  [default: as the views of the '
+              'training, else 224; CIFAR stem: 32]')
 @click.option('--select', help='Address of the encoder, where the checkpoint has several.')
 @click.option('--skip-unreadable', is_flag=True, help='Leave out and list bad images.')
 @click.option('--verify', is_flag=True, help='Know images by their content, not by their time of writing.')

@@ -105,7 +105,8 @@ class Embedder:
             9,000 numbers for each of ``'stem'`` ... ``'layer4'`` of a ResNet-50.
         normalise: Whether to scale each feature vector to length 1.
         batch_size: Images in one forward pass, >= 1.
-        resize_px, crop_px: By default 256 and 224, or 32 and 32 for an encoder with the CIFAR stem.
+        resize_px, crop_px: By default the crop is as large as the views of the training, else 224 pixels, or
+            32 with the CIFAR stem; the short side is 8/7 of it, or with the CIFAR stem as long.
         interpolation, squash: See :class:`Preparation`, also for a ``crop_px`` of [height, width].
         mirrored: Whether to embed the images' mirror images, left and right exchanged.
         input: Scale of the images, needed for a backbone; otherwise in place of what the checkpoint says.
