@@ -1,7 +1,6 @@
 """SimCLR with ConvNeXt-Atto on CIFAR-10, 100 epochs.
 
-Command: python tools/prepare_data/cifar10.py && python tools/train.py
-configs/simclr/simclr_convnext-atto_1xb128-coslr-100e_cifar10.py
+Command: mmsimclr prepare cifar10 && mmsimclr train simclr_convnext-atto_1xb128-coslr-100e_cifar10
 Hardware: one GPU.
 Expected: not measured yet; no published number for this setting.
 Deviations from the paper: the encoder, whose first patches are of 2 pixels; AdamW in place of LARS, with the

@@ -1,7 +1,6 @@
 """SimCLR on a folder of your own images without a GPU: ResNet-18 half as wide, 96 pixels, 120 epochs.
 
-Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-120e_folder.py
---cfg-options data_root=PATH
+Command: mmsimclr train simclr_resnet18-w32_1xb128-coslr-120e_folder data_root=PATH
 Hardware: two CPU cores and a few thousand images; 2,193 took 68.5 minutes (docs/reference/results.md).
 Expected: well above random initialisation on the images it was trained on and their like; no published
 number for so small a setting.

@@ -1,7 +1,7 @@
 """SimCLR on your own images of any channels and depth: ResNet-18 half as wide, 96 pixels, 120 epochs.
 
-Command: python tools/train.py configs/simclr/simclr_resnet18-w32_1xb128-coslr-120e_multiband.py
---cfg-options data_root=PATH channels=13 value_range=(0,10000) preset=satellite
+Command: mmsimclr train simclr_resnet18-w32_1xb128-coslr-120e_multiband data_root=PATH channels=13
+value_range=(0,10000) preset=satellite
 Hardware: two CPU cores and a few thousand images; or one GPU.
 Expected: well above random initialisation on the images it was trained on and their like; no published
 number.

@@ -1,7 +1,6 @@
 """SimCLR on CIFAR-10, ResNet-18, 1000 epochs at a batch of 512: the official README's setting.
 
-Command: python tools/prepare_data/cifar10.py && python tools/train.py
-configs/simclr/simclr_resnet18_1xb512-coslr-1000e_cifar10.py --amp bf16
+Command: mmsimclr prepare cifar10 && mmsimclr train simclr_resnet18_1xb512-coslr-1000e_cifar10 --amp bf16
 Hardware: meant for one GPU; the full run was not made here yet.
 Expected: about 91 % linear top-1 (google-research/simclr README).
 Deviations: the gradient is that of Eq. 1 (the official code's is twice it); resizing is antialiased and

@@ -1,7 +1,6 @@
 """SimCLR on a folder of your own images: ResNet-50, 200 epochs, one GPU.
 
-Command: python tools/train.py configs/simclr/simclr_resnet50_1xb256-coslr-200e_folder.py
---cfg-options data_root=PATH --amp bf16
+Command: mmsimclr train simclr_resnet50_1xb256-coslr-200e_folder data_root=PATH --amp bf16
 Hardware: meant for one large GPU; on a smaller one, a smaller train_dataloader.batch_size and
 --auto-scale-lr. No labels and no annotation file are needed, so there is no
 online k-NN.

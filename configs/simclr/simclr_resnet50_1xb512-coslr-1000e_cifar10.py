@@ -1,7 +1,6 @@
 """SimCLR on CIFAR-10, ResNet-50, 1000 epochs at a batch of 512.
 
-Command: python tools/prepare_data/cifar10.py && python tools/train.py
-configs/simclr/simclr_resnet50_1xb512-coslr-1000e_cifar10.py --amp bf16
+Command: mmsimclr prepare cifar10 && mmsimclr train simclr_resnet50_1xb512-coslr-1000e_cifar10 --amp bf16
 Hardware: meant for one GPU; not run here yet.
 Expected: 94.0 % linear top-1 for the best of the paper's grid (Chen et al. 2020, appendix B.9: batch
 256 to 4096, learning rate 0.5, 1 or 1.5, temperature 0.1, 0.5 or 1); this is one point of it.

@@ -1,7 +1,6 @@
 """SimCLR with ViT-Tiny on CIFAR-10, 100 epochs.
 
-Command: python tools/prepare_data/cifar10.py && python tools/train.py
-configs/simclr/simclr_vit-tiny_1xb128-coslr-100e_cifar10.py
+Command: mmsimclr prepare cifar10 && mmsimclr train simclr_vit-tiny_1xb128-coslr-100e_cifar10
 Hardware: one GPU.
 Expected: not measured yet; no published number for this setting.
 Deviations from the paper: the encoder, of patches of 4 pixels, its patch embedding frozen as MoCo v3 does

@@ -1,7 +1,7 @@
 """Supervised training under SimCLR's views, on CIFAR-10 on a laptop: ResNet-18 a quarter as wide, 20 epochs.
 
-Command: python tools/prepare_data/cifar10.py && python tools/benchmark.py
-configs/supervised/supervised_resnet18-w16_1xb128-coslr-20e_cifar10.py --init random
+Command: mmsimclr prepare cifar10 && mmsimclr benchmark supervised_resnet18-w16_1xb128-coslr-20e_cifar10
+--init random
 Hardware: two CPU cores.
 Expected: above the linear evaluation of simclr_resnet18-w16_1xb128-coslr-20e_cifar10; no published number for
 so small a setting.

@@ -66,7 +66,7 @@ def test_settings_are_the_name_s(path):
         assert config.optim_wrapper.optimizer.lr == (0.10 if 'vissl' in path.stem else 0.02)
     words = ' '.join(ast.get_docstring(ast.parse(path.read_text())).split())
     command = re.search(r'Command: (.*?) Hardware:', words)[1]
-    assert path.name in command
+    assert path.stem in command
     for part in command.split(' && '):
         check_command(part.split())
 

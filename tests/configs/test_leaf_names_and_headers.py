@@ -179,9 +179,9 @@ def test_header_says_command_hardware_expectation_and_deviations(path):
     assert tuple(said) == HEADER
     assert all(said.values())
     name = parse_name(path.stem)
-    assert path.name in said['Command']
+    assert path.stem in said['Command']
     commands = [command.split() for command in re.split(r'&& |, or |, on each', said['Command'])
-                if command.startswith(('make', 'python', 'bash', 'tools/'))]
+                if command.startswith(('make', 'mmsimclr', 'bash', 'tools/'))]
     assert commands
     for words in commands:
         check_command(words)

@@ -31,7 +31,7 @@ def test_leaf_builds_the_protocol_of_its_name_and_gives_its_command(name):
     protocol = PROTOCOLS.build(load_config(LEAVES[name]).protocol)
     assert type(protocol) is (Retrieval if name.startswith('retrieval') else ShapeBias)
     header = ' '.join(ast.get_docstring(ast.parse(LEAVES[name].read_text())).split())
-    assert f'Command: python tools/benchmark.py {LEAVES[name].relative_to(ROOT)} CHECKPOINT' in header
+    assert f'Command: mmsimclr benchmark {name} CHECKPOINT' in header
 
 
 def test_the_rules_of_person_re_identification_are_the_sources():

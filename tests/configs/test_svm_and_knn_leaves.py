@@ -21,8 +21,7 @@ def test_leaf_builds_the_protocol_of_its_name_and_gives_its_command(name):
     protocol = PROTOCOLS.build(load_config(LEAVES[name]).protocol)
     assert type(protocol) is KINDS[name.split('_')[0]]
     header = ast.get_docstring(ast.parse(LEAVES[name].read_text()))
-    command = f'tools/benchmark.py configs/benchmarks/classification/{name}.py CHECKPOINT'
-    assert f'Command: python {command}' in ' '.join(header.split())
+    assert f'Command: mmsimclr benchmark {name} CHECKPOINT' in ' '.join(header.split())
 
 
 def test_knn_leaves_have_the_published_settings():

@@ -1,6 +1,6 @@
 """Label-free measures on CIFAR-10: rank, spectrum, uniformity, alignment of 2,000 test images.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/health_cifar10.py CHECKPOINT
+Command: mmsimclr benchmark health_cifar10 CHECKPOINT
 """
 
 from mmengine.config import read_base

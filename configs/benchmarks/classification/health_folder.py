@@ -1,7 +1,6 @@
 """Label-free measures on your own images: rank, spectrum, uniformity of the features of all of them.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/health_folder.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark health_folder CHECKPOINT data_root=PATH dataset_name=NAME
 """
 
 from mmsimclr.datasets import UnlabeledImageFolder

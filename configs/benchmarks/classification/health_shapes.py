@@ -1,6 +1,6 @@
 """Label-free measures on Shapes: rank, spectrum, uniformity of the features of test images.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/health_shapes.py CHECKPOINT
+Command: mmsimclr benchmark health_shapes CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,6 @@
 """k-NN on your own images in folders named by their classes: k = 1, 10, 20, 50.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/knn_folder.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark knn_folder CHECKPOINT data_root=PATH dataset_name=NAME
 Deviations: k for hundreds of images a class in place of ImageNet's thousand.
 """
 

@@ -1,6 +1,6 @@
 """k-NN on Shapes: k = 10, 20, 100, 200, votes weighted by exp(similarity / 0.07).
 
-Command: python tools/benchmark.py configs/benchmarks/classification/knn_shapes.py CHECKPOINT
+Command: mmsimclr benchmark knn_shapes CHECKPOINT
 """
 
 from mmengine.config import read_base

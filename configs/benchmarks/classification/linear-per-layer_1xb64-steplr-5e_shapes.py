@@ -1,7 +1,6 @@
 """Linear evaluation of features 1 to 5 on the built-in images: 4,000 to train, 5 epochs.
 
-Command: python tools/benchmark.py
-configs/benchmarks/classification/linear-per-layer_1xb64-steplr-5e_shapes.py CHECKPOINT
+Command: mmsimclr benchmark linear-per-layer_1xb64-steplr-5e_shapes CHECKPOINT
 Hardware: two CPU cores, 31 s.
 Deviations from the protocol: few epochs, flips only; maps of 32-pixel images are divided evenly into the
 grids of the table.

@@ -1,7 +1,6 @@
 """Linear evaluation on the built-in images: 4,000 to train, 5 epochs.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/linear_1xb128-coslr-5e_shapes.py
-CHECKPOINT
+Command: mmsimclr benchmark linear_1xb128-coslr-5e_shapes CHECKPOINT
 Hardware: two CPU cores, 38 s.
 Deviations from the paper: flips only, 5 epochs.
 """

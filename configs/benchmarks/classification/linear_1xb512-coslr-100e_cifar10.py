@@ -1,7 +1,6 @@
 """Linear evaluation on CIFAR-10, the official README's: 100 epochs at a batch of 512, no decay.
 
-Command: python tools/prepare_data/cifar10.py && python tools/benchmark.py
-configs/benchmarks/classification/linear_1xb512-coslr-100e_cifar10.py CHECKPOINT
+Command: mmsimclr prepare cifar10 && mmsimclr benchmark linear_1xb512-coslr-100e_cifar10 CHECKPOINT
 Hardware: meant for one GPU.
 Expected: about 91 % with ResNet-18 of 1000 epochs (google-research/simclr README).
 Deviations: crops are torchvision's, 13 % larger on average than the official code's (RandomResizedCrop's

@@ -1,7 +1,6 @@
 """Linear evaluation on your own images in folders named by their classes: 40 epochs, no decay.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/linear_1xb64-coslr-40e_folder.py
-CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark linear_1xb64-coslr-40e_folder CHECKPOINT data_root=PATH dataset_name=NAME
 Hardware: two CPU cores and a few thousand images, or one GPU.
 Deviations from the paper: 40 epochs, a batch of 64, crops of the size of the encoder's views, features
 normalised per channel before the classifier, so that one learning rate suits every encoder.

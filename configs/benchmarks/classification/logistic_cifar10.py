@@ -1,6 +1,6 @@
 """Logistic regression on frozen features of CIFAR-10, by L-BFGS: seconds, not minutes.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/logistic_cifar10.py CHECKPOINT
+Command: mmsimclr benchmark logistic_cifar10 CHECKPOINT
 Options: protocol.feature=projection for the output of the projection head, projection.hidden1 ... for its
 hidden layers; protocol.tasks.0.train.num_images=20000 for a part of the training images.
 The regularisation, one of seven, is chosen on a fifth of the training images, and used again on all.

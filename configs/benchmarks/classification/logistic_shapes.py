@@ -1,6 +1,6 @@
 """Logistic regression on frozen features of Shapes: a linear probe in seconds.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/logistic_shapes.py CHECKPOINT
+Command: mmsimclr benchmark logistic_shapes CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,6 @@
 """Linear SVMs on k = 1 to 96 images of each class of your own data in VOC's layout, five samples.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/low-shot-svm_devkit.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark low-shot-svm_devkit CHECKPOINT data_root=PATH dataset_name=NAME
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,6 @@
 """Linear SVMs on k = 1 to 16 images of each class of Shapes, five samples; the cost is chosen on test.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/low-shot-svm_shapes.py CHECKPOINT
+Command: mmsimclr benchmark low-shot-svm_shapes CHECKPOINT
 Deviations: 3 costs in place of 19, fewer k and few images, so that it takes 25 s on two cores;
 9 negatives for each positive, as there are 9 other classes.
 """

@@ -1,6 +1,6 @@
 """The paper's pictures of a representation, on CIFAR-10: cosines, spectrum, t-SNE, histograms of crops.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/representation_cifar10.py CHECKPOINT
+Command: mmsimclr benchmark representation_cifar10 CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,6 @@
 """The paper's pictures of a representation, on ImageNet-1k: cosines, spectrum, t-SNE, histograms of crops.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/representation_in1k.py CHECKPOINT
+Command: mmsimclr benchmark representation_in1k CHECKPOINT
 """
 
 from mmengine.config import read_base

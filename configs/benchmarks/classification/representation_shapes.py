@@ -1,6 +1,6 @@
 """The paper's pictures of a representation, on Shapes: cosines, spectrum, t-SNE, histograms of crops.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/representation_shapes.py CHECKPOINT
+Command: mmsimclr benchmark representation_shapes CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,6 @@
 """Semi-supervised learning on 10 % of CIFAR-10, 5,000 of 50,000 images, as many of each class.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/semi-10pct_1xb100-coslr-20e_cifar10.py
-CHECKPOINT
+Command: mmsimclr benchmark semi-10pct_1xb100-coslr-20e_cifar10 CHECKPOINT
 Hardware: two CPU cores, a few minutes with a narrow ResNet-18.
 Expected: no published number; compare with an untrained encoder.
 Deviations from the paper: CIFAR-10, a small batch with a learning rate to match, and crops of at least half

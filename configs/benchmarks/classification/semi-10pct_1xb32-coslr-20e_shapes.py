@@ -1,7 +1,6 @@
 """Semi-supervised learning on 10 % of the built-in images, 400 of 4,000, as many of each class.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/semi-10pct_1xb32-coslr-20e_shapes.py
-CHECKPOINT
+Command: mmsimclr benchmark semi-10pct_1xb32-coslr-20e_shapes CHECKPOINT
 Hardware: two CPU cores, 35 s.
 Deviations from the paper: flips only, a small batch with a learning rate to match.
 """

@@ -1,6 +1,6 @@
 """Semi-supervised learning on 10 % of ImageNet-1k, the paper's: global batch 4096, 30 epochs.
 
-Command: python tools/prepare_data/imagenet_subsets.py && tools/dist_benchmark.sh
+Command: mmsimclr prepare imagenet-subsets && tools/dist_benchmark.sh
 configs/benchmarks/classification/semi-10pct_32xb128-coslr-30e_in1k.py CHECKPOINT 8, on each of 4 machines
 with NNODES=4
 Hardware: meant for 32 GPUs.

@@ -1,6 +1,6 @@
 """Semi-supervised learning on 10 % of ImageNet-1k, OpenMMLab's: nine settings, 20 epochs at a batch of 256.
 
-Command: python tools/prepare_data/imagenet_subsets.py && tools/dist_benchmark.sh
+Command: mmsimclr prepare imagenet-subsets && tools/dist_benchmark.sh
 configs/benchmarks/classification/semi-10pct_4xb64-steplr-20e_in1k.py CHECKPOINT 4
 Hardware: meant for 4 GPUs.
 Expected: no published number of OpenMMLab's for SimCLR; the paper's, of its own setting, is

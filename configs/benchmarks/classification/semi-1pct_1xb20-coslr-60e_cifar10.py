@@ -1,7 +1,6 @@
 """Semi-supervised learning on 1 % of CIFAR-10, 500 of 50,000 images, as many of each class.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/semi-1pct_1xb20-coslr-60e_cifar10.py
-CHECKPOINT
+Command: mmsimclr benchmark semi-1pct_1xb20-coslr-60e_cifar10 CHECKPOINT
 Hardware: two CPU cores, a few minutes with a narrow ResNet-18.
 Expected: no published number; compare with an untrained encoder.
 Deviations from the paper: CIFAR-10, a small batch with a learning rate to match, and crops of at least half

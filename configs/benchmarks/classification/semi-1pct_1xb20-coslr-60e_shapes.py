@@ -1,7 +1,6 @@
 """Semi-supervised learning on 1 % of the built-in images, 40 of 4,000, as many of each class.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/semi-1pct_1xb20-coslr-60e_shapes.py
-CHECKPOINT
+Command: mmsimclr benchmark semi-1pct_1xb20-coslr-60e_shapes CHECKPOINT
 Hardware: two CPU cores, 18 s.
 Deviations from the paper: flips only, a small batch with a learning rate to match.
 """

@@ -1,7 +1,6 @@
 """Linear SVMs on your own images in VOC's layout: 19 costs, chosen by 3-fold cross-validation.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/svm_devkit.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark svm_devkit CHECKPOINT data_root=PATH dataset_name=NAME
 """
 
 from mmengine.config import read_base

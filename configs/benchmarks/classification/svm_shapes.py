@@ -1,6 +1,6 @@
 """Linear SVMs on Shapes, features 1 to 5, each class against the rest: three costs, 3-fold cross-validation.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/svm_shapes.py CHECKPOINT
+Command: mmsimclr benchmark svm_shapes CHECKPOINT
 Deviations: 3 costs in place of 19, and few images, so that it takes half a minute on two cores.
 """
 

@@ -1,6 +1,6 @@
 """Linear SVMs on VOC2007, features 1 to 5: 19 costs, chosen by 3-fold cross-validation on trainval.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/svm_voc07.py CHECKPOINT
+Command: mmsimclr benchmark svm_voc07 CHECKPOINT
 Expected: mAP 79.98 on the best layer, layer4, for simclr_resnet50_8xb32-coslr-200e_in1k (MMSelfSup's model
 zoo).
 Deviations: that figure counts training images with only difficult objects of a class as negatives of it;

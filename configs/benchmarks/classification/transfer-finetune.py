@@ -1,6 +1,6 @@
 """Transfer to 12 datasets: the whole network fine-tuned, by a grid of learning rates and weight decays.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-finetune.py CHECKPOINT
+Command: mmsimclr benchmark transfer-finetune CHECKPOINT
 Hardware: meant for one GPU with batches of 256; 56 trainings of 20,000 steps and one more for each dataset.
 Expected: ResNet-50 (4x), 1000 epochs: Food-101 89.4, CIFAR-10 98.6, CIFAR-100 89.0, Birdsnap 78.2,
 SUN397 68.1, Cars 92.1, Aircraft 87.0, VOC2007 86.6, DTD 77.8, Pets 92.1, Caltech-101 94.1, Flowers 97.6

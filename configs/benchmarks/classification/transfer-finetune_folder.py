@@ -1,7 +1,6 @@
 """Transfer to your own images in class folders: the whole network fine-tuned, by a small grid.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-finetune_folder.py
-CHECKPOINT data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark transfer-finetune_folder CHECKPOINT data_root=PATH dataset_name=NAME
 Hardware: two CPU cores and a small encoder, some minutes.
 Deviations from the paper: crops of the size of the views, 600 steps, a small grid with
 learning rates to match, a fifth of the training images held out to choose from it.

@@ -1,6 +1,6 @@
 """Transfer to Shapes: the whole network fine-tuned, by a grid of two learning rates and two weight decays.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-finetune_shapes.py CHECKPOINT
+Command: mmsimclr benchmark transfer-finetune_shapes CHECKPOINT
 Hardware: two CPU cores, 26 s.
 Deviations from the paper: 20 steps, flips only, a small grid with learning rates to match.
 """

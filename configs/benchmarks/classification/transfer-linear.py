@@ -1,6 +1,6 @@
 """Transfer to 12 datasets: logistic regression on frozen features.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-linear.py CHECKPOINT
+Command: mmsimclr benchmark transfer-linear CHECKPOINT
 Expected: ResNet-50 (4x), 1000 epochs: Food-101 76.9, CIFAR-10 95.3, CIFAR-100 80.2, Birdsnap 48.4,
 SUN397 65.9, Cars 60.0, Aircraft 61.2, VOC2007 84.2, DTD 78.9, Pets 89.2, Caltech-101 93.9, Flowers 95.0
 (Table 8).

@@ -1,7 +1,6 @@
 """Transfer to your own images in folders named by their classes: logistic regression on frozen features.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-linear_folder.py CHECKPOINT
-data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark transfer-linear_folder CHECKPOINT data_root=PATH dataset_name=NAME
 Deviations from the paper: a fifth of the training images are held out to choose the regularisation.
 """
 

@@ -1,6 +1,6 @@
 """Transfer to Shapes: logistic regression on frozen features.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-linear_shapes.py CHECKPOINT
+Command: mmsimclr benchmark transfer-linear_shapes CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,6 @@
 """Transfer to 12 datasets: the network trained from random initialisation, by a grid, for comparison.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-random-init.py --init random
+Command: mmsimclr benchmark transfer-random-init --init random
 Hardware: meant for one GPU with batches of 256; 56 trainings of 40,000 steps and one more for each dataset.
 Deviations from the paper: the learning rate falls by a cosine, the paper does not say how; 20 % of the
 training images are held out where there is no official validation split; images of VOC2007

@@ -1,7 +1,6 @@
 """Transfer to your own images in class folders: a network trained from random initialisation.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-random-init_folder.py
---init random data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark transfer-random-init_folder --init random data_root=PATH dataset_name=NAME
 Hardware: two CPU cores and a small encoder, some minutes.
 Deviations from the paper: crops of the size of the views, 600 steps, a small grid with
 learning rates to match, a fifth of the training images held out to choose from it.

@@ -1,7 +1,6 @@
 """Transfer to Shapes: a small network trained from random initialisation, by a grid of two learning rates.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transfer-random-init_shapes.py
---init random
+Command: mmsimclr benchmark transfer-random-init_shapes --init random
 Hardware: two CPU cores, 28 s.
 Deviations from the paper: 50 steps, flips only, a small grid with learning rates to match.
 """

@@ -1,7 +1,6 @@
 """Prediction of transformations on CIFAR-10, 10,000 training images: colour, rotation, noise, Sobel's filter.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transform-prediction_cifar10.py
-CHECKPOINT
+Command: mmsimclr benchmark transform-prediction_cifar10 CHECKPOINT
 Hardware: two CPU cores.
 Expected: no published number for CIFAR-10. The paper's Table 3 is of ImageNet and ResNet-50.
 Deviations from the paper: it does not describe its MLPs; here one hidden layer as wide as h, Adam, 20 epochs.

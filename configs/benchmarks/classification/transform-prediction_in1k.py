@@ -1,6 +1,6 @@
 """Prediction of transformations on ImageNet-1k: colour, rotation, noise, Sobel's filter.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transform-prediction_in1k.py CHECKPOINT
+Command: mmsimclr benchmark transform-prediction_in1k CHECKPOINT
 Hardware: meant for one GPU; not run here.
 Expected: Chen et al. 2020, Table 3, ResNet-50: rotation 67.6 % from h and 25.6 % from g(h).
 Deviations from the paper: it does not describe its MLPs; here one hidden layer as wide as h, Adam, 20 epochs.

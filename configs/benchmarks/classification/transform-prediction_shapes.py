@@ -1,7 +1,6 @@
 """Prediction of transformations on the built-in images: colour, rotation, noise, Sobel's filter.
 
-Command: python tools/benchmark.py configs/benchmarks/classification/transform-prediction_shapes.py
-CHECKPOINT
+Command: mmsimclr benchmark transform-prediction_shapes CHECKPOINT
 Hardware: two CPU cores.
 Deviations from the paper: it does not describe its MLPs; here one hidden layer as wide as h, Adam, 20 epochs.
 """

@@ -1,7 +1,6 @@
 """Faster R-CNN C4 on your own images in VOC's layout without a GPU: 300 steps at a batch of 4.
 
-Command: python tools/benchmark.py configs/benchmarks/detection/faster-rcnn-c4_1xb4-steplr-300_devkit.py
-CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark faster-rcnn-c4_1xb4-steplr-300_devkit CHECKPOINT data_root=PATH dataset_name=NAME
 Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
 Deviations: images of 320 pixels, few proposals, a narrow RPN, few steps.
 """

@@ -1,8 +1,7 @@
 """Faster R-CNN C4 on images of several Shapes: 400 steps at a batch of 8.
 
-Command: python tools/prepare_data/shapes.py voc data/shapes_voc --train 800 --val 200 --image-size 64
---max-objects 3 && python tools/benchmark.py
-configs/benchmarks/detection/faster-rcnn-c4_1xb8-steplr-400_shapes.py CHECKPOINT
+Command: mmsimclr prepare shapes voc data/shapes_voc --train 800 --val 200 --image-size 64 --max-objects 3 &&
+mmsimclr benchmark faster-rcnn-c4_1xb8-steplr-400_shapes CHECKPOINT
 Hardware: two CPU cores, 137 s.
 Deviations: few proposals and small anchors, for small images.
 """

@@ -1,7 +1,7 @@
 """Mask R-CNN FPN on your own images in COCO's layout without a GPU: 300 steps at a batch of 4.
 
-Command: python tools/benchmark.py configs/benchmarks/detection/mask-rcnn-fpn_1xb4-steplr-300_coco-folder.py
-CHECKPOINT --cfg-options data_root=PATH/ dataset_name=NAME
+Command: mmsimclr benchmark mask-rcnn-fpn_1xb4-steplr-300_coco-folder CHECKPOINT data_root=PATH/
+dataset_name=NAME
 Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
 Deviations: images of 320 pixels, few proposals, a narrow pyramid and narrow heads, few steps.
 """

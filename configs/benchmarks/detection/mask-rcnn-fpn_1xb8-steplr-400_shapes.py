@@ -1,8 +1,7 @@
 """Mask R-CNN FPN on images of several Shapes: 400 steps at a batch of 8.
 
-Command: python tools/prepare_data/shapes.py coco data/shapes_coco --train 800 --val 200 --image-size 64
---max-objects 3 && python tools/benchmark.py
-configs/benchmarks/detection/mask-rcnn-fpn_1xb8-steplr-400_shapes.py CHECKPOINT
+Command: mmsimclr prepare shapes coco data/shapes_coco --train 800 --val 200 --image-size 64 --max-objects 3
+&& mmsimclr benchmark mask-rcnn-fpn_1xb8-steplr-400_shapes CHECKPOINT
 Hardware: two CPU cores, 103 s.
 Deviations: few proposals, small anchors and narrow heads, for small images; no pyramid level at stride 1.
 """

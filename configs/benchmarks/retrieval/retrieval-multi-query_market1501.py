@@ -1,6 +1,6 @@
 """Person re-identification on Market-1501, multiple queries: the mean of an identity's images of one camera.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval-multi-query_market1501.py CHECKPOINT
+Command: mmsimclr benchmark retrieval-multi-query_market1501 CHECKPOINT
 """
 
 from mmengine.config import read_base

@@ -1,7 +1,6 @@
 """Retrieval on your own images, listed with identities and cameras in query.csv and gallery.csv.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval_csv.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark retrieval_csv CHECKPOINT data_root=PATH dataset_name=NAME
 Deviations: images as the encoder expects them, not 256 x 128 (protocol.size_px=[256,128]).
 """
 

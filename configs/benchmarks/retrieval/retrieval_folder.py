@@ -1,7 +1,6 @@
 """Retrieval on your own images in val/IDENTITY/IMAGE: each is a query, and all others are the gallery.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval_folder.py CHECKPOINT
---cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark retrieval_folder CHECKPOINT data_root=PATH dataset_name=NAME
 Deviations: no cameras; images as the encoder expects them, not 256 x 128.
 """
 

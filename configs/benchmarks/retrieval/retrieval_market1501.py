@@ -1,6 +1,6 @@
 """Person re-identification on Market-1501, single query.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval_market1501.py CHECKPOINT
+Command: mmsimclr benchmark retrieval_market1501 CHECKPOINT
 """
 
 from mmengine.config import read_base

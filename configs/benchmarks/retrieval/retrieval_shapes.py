@@ -1,6 +1,6 @@
 """Retrieval on Shapes in Market-1501's layout: an object under other backgrounds, lights and scales.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval_shapes.py CHECKPOINT
+Command: mmsimclr benchmark retrieval_shapes CHECKPOINT
 Data: python tools/prepare_data/shapes.py market data/shapes_market --train 0 --val 0 --test 100
 --image-size 32
 Deviations: images as the encoder expects them, not 256 x 128.

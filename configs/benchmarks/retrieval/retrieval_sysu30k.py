@@ -1,6 +1,6 @@
 """Person re-identification on SYSU-30k: 1,000 queries, one right image each among 478,730 others.
 
-Command: python tools/benchmark.py configs/benchmarks/retrieval/retrieval_sysu30k.py CHECKPOINT
+Command: mmsimclr benchmark retrieval_sysu30k CHECKPOINT
 Expected: 10.9 % rank-1 (Papers With Code page of the paper, which does not say for which encoder).
 """
 

@@ -1,7 +1,6 @@
 """Shape bias of k-NN on 16-category images, which is not the published measure.
 
-Command: python tools/benchmark.py configs/benchmarks/robustness/shape-bias-knn_cue-conflict.py CHECKPOINT
---cfg-options train_root=PATH
+Command: mmsimclr benchmark shape-bias-knn_cue-conflict CHECKPOINT train_root=PATH
 Deviations: an encoder without a classifier of ImageNet decides by images in train_root/CATEGORY/IMAGE.
 """
 

@@ -1,7 +1,6 @@
 """Shape bias of a linear classifier of ImageNet's 1000 classes, mapped to 16 categories.
 
-Command: python tools/benchmark.py configs/benchmarks/robustness/shape-bias_cue-conflict.py CHECKPOINT
---cfg-options protocol.classifier=CLASSIFIER
+Command: mmsimclr benchmark shape-bias_cue-conflict CHECKPOINT protocol.classifier=CLASSIFIER
 Expected: 38.9, 41.7 and 40.7 % for ResNet-50 of 1, 2 and 4 times the width (Papers With Code page of the
 paper).
 """

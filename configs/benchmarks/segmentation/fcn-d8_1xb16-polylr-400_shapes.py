@@ -1,8 +1,7 @@
 """FCN on images of several Shapes: 400 steps at a batch of 16; the CIFAR stem's last map has stride 8.
 
-Command: python tools/prepare_data/shapes.py voc data/shapes_voc --train 800 --val 200 --image-size 64
---max-objects 3 && python tools/benchmark.py
-configs/benchmarks/segmentation/fcn-d8_1xb16-polylr-400_shapes.py CHECKPOINT
+Command: mmsimclr prepare shapes voc data/shapes_voc --train 800 --val 200 --image-size 64 --max-objects 3 &&
+mmsimclr benchmark fcn-d8_1xb16-polylr-400_shapes CHECKPOINT
 Hardware: two CPU cores, 109 s.
 Deviations: narrow heads and a high learning rate, for small images and few steps.
 """

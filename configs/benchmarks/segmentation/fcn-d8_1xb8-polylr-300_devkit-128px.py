@@ -1,7 +1,6 @@
 """FCN on your own images in VOC's layout without a GPU: 300 steps at a batch of 8.
 
-Command: python tools/benchmark.py configs/benchmarks/segmentation/fcn-d8_1xb8-polylr-300_devkit-128px.py
-CHECKPOINT --cfg-options data_root=PATH dataset_name=NAME
+Command: mmsimclr benchmark fcn-d8_1xb8-polylr-300_devkit-128px CHECKPOINT data_root=PATH dataset_name=NAME
 Hardware: meant for CPU cores and an encoder as narrow as simclr_resnet18-w32_1xb128-coslr-120e_folder.
 Deviations: small crops, narrow heads, few steps.
 """

@@ -1,6 +1,6 @@
 """FCN-D8 on Cityscapes: 40,000 steps at a batch of 8, crops of 769 pixels, tested on overlapping crops.
 
-Command: python tools/prepare_data/cityscapes.py && tools/dist_benchmark.sh
+Command: mmsimclr prepare cityscapes && tools/dist_benchmark.sh
 configs/benchmarks/segmentation/fcn-d8_4xb2-polylr-40k_cityscapes-769px.py CHECKPOINT 4
 Hardware: meant for 4 GPUs.
 Expected: no published number for SimCLR; not run here.

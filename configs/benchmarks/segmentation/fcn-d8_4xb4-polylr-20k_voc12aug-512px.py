@@ -1,6 +1,6 @@
 """FCN-D8 on VOC12aug: 20,000 steps at a batch of 16, crops of 512 pixels.
 
-Command: python tools/prepare_data/voc12aug.py && tools/dist_benchmark.sh
+Command: mmsimclr prepare voc12aug && tools/dist_benchmark.sh
 configs/benchmarks/segmentation/fcn-d8_4xb4-polylr-20k_voc12aug-512px.py CHECKPOINT 4
 Hardware: meant for 4 GPUs.
 Expected: mIoU 64.0 % with the model zoo's ResNet-50 of 8xb32 and 200 epochs (MMSelfSup 1.x); not run here.
