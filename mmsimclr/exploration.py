@@ -11,21 +11,21 @@ from statistics import median
 
 import cv2
 import torch
+from mmengine.optim import build_optim_wrapper
 from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
+from mmsimclr.config import load_config
 from mmsimclr.cpu_memory import kept_memory
 from mmsimclr.datasets import UnlabeledImageFolder, data_identity
-from mmsimclr.engine.optimizers.autocast import native_bfloat16
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
 from mmsimclr.features import Embedder
 from mmsimclr.files import opened_image, read_csv, read_json, write_json
-from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR
+from mmsimclr.registry import DATASETS, MODELS
 from mmsimclr.reporting.report import write_report
-from mmsimclr.run import pretrain
-from mmsimclr.transforms import simclr_views
+from mmsimclr.run import CONFIG, pretrain
 
 # Side of the views and channels of the stem, the best first; the first is taken that sees this many images in
 # the time, or else the last.
@@ -138,12 +138,13 @@ def _num_workers() -> int:
 
 
 def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px: int, width: int,
-                      batch_size: int = BATCH, num_steps: int = 4) -> float:
+                      batch_size: int = 64, num_steps: int = 3) -> float:
     """Return the seconds that an image takes in training, by steps whose next images are loaded meanwhile."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = SimCLR(ResNet(18, base_channels=width), NonLinearNeck(8 * width, 8 * width, 128),
-                   ContrastiveHead(temperature=0.2)).to(device)
-    seen = UnlabeledImageFolder(dataset.data_root, pipeline=[simclr_views(view_px, scale=(0.2, 1.0))])
+    config = load_config(CONFIG, dict(data_root=dataset.data_root, view_size=view_px, width=width, lr=0.1))
+    model = MODELS.build(config.model).to(device).train()
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    seen = DATASETS.build({**config.train_dataloader.dataset, 'split': 'all'})
     # The first steps warm up, as many as there are processes, whose first batches come together. Behind the
     # last one loading goes on, as it does in training.
     workers = _num_workers()
@@ -152,11 +153,8 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
     times = []
     cv2.setNumThreads(0)                                      # as in a run: each process has one
     with kept_memory(device, large_blocks=False):
-        for views in islice(DataLoader(few, batch_size, num_workers=workers), workers + num_steps):
-            with torch.autocast(device, torch.bfloat16, enabled=native_bfloat16(device)):
-                losses = model.loss([each.to(device, memory_format=torch.channels_last) for each in views])
-            losses['loss'].backward()
-            losses['loss'].item()                             # which waits for a GPU
+        for batch in islice(DataLoader(few, batch_size, num_workers=workers), workers + num_steps):
+            model.train_step(batch, wrapper)['loss'].item()   # which waits for a GPU
             times.append(time.perf_counter())
     return (times[-1] - times[workers - 1]) / (num_steps * batch_size)
 
