@@ -1,4 +1,4 @@
-"""Report of what is installed and what works: ``mmsimclr doctor``, or ``python -m mmsimclr.doctor``."""
+"""Report of what is installed and what works: ``mmsimclr doctor``."""
 
 import sys
 from collections.abc import Callable
@@ -71,10 +71,10 @@ def _gpu() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     'pre-training': partial(
         _need, CORE, 'torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmsimclr.models', 'mmsimclr.engine',
-        'mmsimclr.transforms', 'mmsimclr.datasets', found='make quickstart, tools/train.py'),
+        'mmsimclr.transforms', 'mmsimclr.datasets', found='mmsimclr explore, mmsimclr train'),
     'classification protocols': partial(
         _need, CORE, 'mmpretrain', 'mmsimclr.protocols',
-        found='k-NN, SVM, linear, semi-supervised, transfer: tools/benchmark.py'),
+        found='k-NN, SVM, linear, semi-supervised, transfer: mmsimclr benchmark'),
     'detection': partial(_downstream, 'mmdet'),
     'segmentation': partial(_downstream, 'mmseg'),
     'GPU': _gpu,

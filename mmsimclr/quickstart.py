@@ -61,10 +61,10 @@ def quickstart(config_path: str | Path, work_dir: str | Path = 'work_dirs/quicks
         say('[4/4] linear probes and pictures')
         metrics = _metrics(before), _metrics(after)
         checkpoint = runner.message_hub.runtime_info['last_ckpt']
-        given = ''.join(f' --cfg-options {key}={value}' for key, value in (options or {}).items())
+        given = ''.join(f' {key}={value}' for key, value in (options or {}).items())
         common = dict(
             protocol='quickstart', num_images=dict(bank=len(bank), queries=len(queries)), seed=runner.seed,
-            command=f'python tools/quickstart.py {config_path} --seed {runner.seed}{given}',
+            command=f'mmsimclr quickstart {config_path} --seed {runner.seed}{given}',
             config=config.filename,
             settings=dict(k=K, temperature=0.07, feature='global average pool of the last stage',
                           max_epochs=runner.max_epochs, global_batch=runner.train_dataloader.batch_size))

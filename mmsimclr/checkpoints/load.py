@@ -66,7 +66,7 @@ def find_checkpoint(source: str | Path) -> Path:
     if text in names:
         return zoo.fetch_model(text)
     around = [str(p) for p in path.parent.iterdir() if p.suffix in SUFFIXES] if path.parent.is_dir() else []
-    hint = did_you_mean(text, [*around, *names]) or ' (python tools/model_zoo.py list shows them)'
+    hint = did_you_mean(text, [*around, *names]) or ' (mmsimclr zoo list shows them)'
     raise MissingFileError(f'no checkpoint at {text}, nor a model of that name in the model zoo{hint}')
 
 

@@ -41,7 +41,7 @@ def publish_checkpoint(source: str | Path, destination: str | Path) -> Path:
     state_dict = checkpoint.tree.get('state_dict')
     if not isinstance(state_dict, Mapping):
         raise LayoutError(f'{checkpoint.path} is not a checkpoint of a training run: it has no state_dict, '
-                          f'only {listed(checkpoint.tree)}. tools/convert_checkpoint.py writes encoders of '
+                          f'only {listed(checkpoint.tree)}. mmsimclr convert writes encoders of '
                           'other layouts')
     tensors = {key: value for key, value in state_dict.items() if isinstance(value, Tensor)}
     check_finite(tensors, checkpoint.path)

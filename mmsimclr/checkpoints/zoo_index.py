@@ -84,7 +84,7 @@ def find_entry(name: str) -> ModelEntry:
     entries = {entry.name: entry for entry in model_entries()}
     if name not in entries:
         raise CheckpointError(f'no model {name!r} in the zoo{did_you_mean(name, entries, 0.4)} (all names: '
-                              'mmsimclr.list_models() or tools/model_zoo.py list)')
+                              'mmsimclr.list_models() or mmsimclr zoo list)')
     return entries[name]
 
 

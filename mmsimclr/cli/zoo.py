@@ -34,7 +34,7 @@ def info(name: str) -> None:
 
 @zoo.command()
 @click.argument('name')
-@click.option('--dest', help='Folder for the file.  [default: the cache, see configs/simclr/README.md]')
+@click.option('--dest', help='Folder for the file.  [default: MMSIMCLR_CACHE, or ~/.cache/mmsimclr]')
 @click.option('--mirror', 'mirrors', multiple=True, metavar='FOLDER_OR_URL',
               help='Where to look first; may be repeated.')
 def download(name: str, dest: str | None, mirrors: tuple[str, ...]) -> None:

@@ -94,7 +94,7 @@ class CIFAR10(ArrayDataset):
     An item is ``dict(img=uint8 [32, 32, 3] RGB, gt_label=int, sample_idx=index)``.
 
     Args:
-        data_root: Folder of an official version, which ``python tools/prepare_data/cifar10.py`` makes.
+        data_root: Folder of an official version, which ``mmsimclr prepare cifar10`` makes.
         split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
         num_images: Keep only so many images, the first ones of each class; where the number does not divide,
             the first classes have one more. None keeps all. ``indices`` count after it.
@@ -115,7 +115,7 @@ class CIFAR10(ArrayDataset):
     def read(self) -> None:
         """Read and verify the batches of the first version of which a file is there."""
         root, batches = Path(self.data_root), BATCHES[self.split]
-        mend = f'python tools/prepare_data/cifar10.py --data-root {shlex.quote(self.data_root)}'
+        mend = f'mmsimclr prepare cifar10 --data-root {shlex.quote(self.data_root)}'
         folder, suffix = next(versions_in(root, batches), (None, ''))
         if folder is None:
             first, state = batches[0].name, 'holds' if root.is_dir() else 'does not exist, so there is'

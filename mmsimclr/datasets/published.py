@@ -172,7 +172,7 @@ class Places205(PublishedDataset):
     """The 2,448,873 images of training or the 20,500 of validation, of 205 scenes.
 
     The layout is that of the published archives: ``trainvalsplit_places205/{train,val}_places205.csv``, and
-    the images that these list below ``images256/``. ``python tools/prepare_data/places205.py`` checks that
+    the images that these list below ``images256/``. ``mmsimclr prepare places205`` checks that
     all of them are there.
 
     Args:

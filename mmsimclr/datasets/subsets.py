@@ -80,7 +80,7 @@ class ListedSubset(ImageSubset):
     """The images of another dataset that a text file names, one file name on each line.
 
     The official 1 % and 10 % of ImageNet are such lists (``n01440764_10074.JPEG``):
-    ``python tools/prepare_data/imagenet_subsets.py`` fetches them.
+    ``mmsimclr prepare imagenet-subsets`` fetches them.
 
     Args:
         dataset, pipeline: As :class:`ImageSubset` takes them; the dataset's images are files.
@@ -119,7 +119,7 @@ def read_names(path: Path) -> list[str]:
     """Return the file names of a list; there is at least one, and none twice."""
     if not path.is_file():
         raise MissingFileError(f'no image list at {path}; for ImageNet make it with '
-                               'python tools/prepare_data/imagenet_subsets.py')
+                               'mmsimclr prepare imagenet-subsets')
     lines = read_text(path, 'a list of images').splitlines()
     names = [os.path.basename(line.strip()) for line in lines if line.strip()]
     if not names:

@@ -61,7 +61,7 @@ def read_index(folder: Path) -> ShardIndex:
     names, path = shard_names(folder), folder / INDEX_NAME
     if not path.is_file():
         return scan_shards(folder)
-    mend = f'index again: python tools/prepare_data/shards.py index {folder}'
+    mend = f'index again: mmsimclr prepare shards index {folder}'
     try:
         index = _checked_index(read_npz(path, 'index of shards'))
     except InputError as error:
@@ -81,7 +81,7 @@ def read_index(folder: Path) -> ShardIndex:
 
 def read_remote_index(folder: RemoteFolder) -> ShardIndex:
     """Return the index beside shards that are not on this machine; where they are listed it fits them."""
-    mend = 'index the shards where they are (tools/prepare_data/shards.py index), and bring index.npz there'
+    mend = 'index the shards where they are (mmsimclr prepare shards index), and bring index.npz there'
     with tempfile.NamedTemporaryFile() as file:
         try:
             file.write(folder.read(INDEX_NAME))
@@ -130,7 +130,7 @@ def shard_names(folder: Path) -> list[str]:
     if not names:
         is_compressed = any(name.endswith(('.tar.gz', '.tgz', '.tar.zst')) for name in files)
         advice = ('compressed ones have no random access: unpack them to .tar' if is_compressed else
-                  'to make them of a folder of images: python tools/prepare_data/shards.py write')
+                  'to make them of a folder of images: mmsimclr prepare shards write')
         raise MissingFileError(f'no .tar shards in {folder.absolute()}; {advice}')
     return names
 
@@ -200,7 +200,7 @@ class WebDatasetShards(ArrayDataset):
     sample_idx=index)``, with ``gt_label`` where there is one; ``LoadImage`` decodes ``img``.
 
     The arguments are those of :class:`~mmsimclr.datasets.base.FileDataset`. ``data_root``, the folder of the
-    shards, may hold ``index.npz``, which ``python tools/prepare_data/shards.py index`` writes; else the
+    shards, may hold ``index.npz``, which ``mmsimclr prepare shards index`` writes; else the
     headers of all shards are read at the start. ``classes.txt``, if there, names the classes. It may be an
     address (see :class:`mmsimclr.files.RemoteFolder`), and must hold the index then.
 

@@ -275,7 +275,7 @@ def _as_items(images: Any, reading: Mapping[str, Any] | None) -> list[dict]:
 def _as_item(image: Any, name: str, reading: Mapping[str, Any] | None) -> dict:
     if isinstance(image, str | os.PathLike):
         if os.path.isdir(image):
-            raise InputTypeError(f'{image} is a folder; list its images, or use tools/extract_features.py')
+            raise InputTypeError(f'{image} is a folder; list its images, or use mmsimclr embed')
         return {'img_path': os.fspath(image)}
     if isinstance(image, Image.Image):
         return {'img': ImageOps.exif_transpose(image)}          # as it is done with files

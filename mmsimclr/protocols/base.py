@@ -67,7 +67,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
     """
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
-                          '(configs/benchmarks/); to pre-train, use tools/train.py')
+                          '(configs/benchmarks/); to pre-train, use mmsimclr train')
     distributed.start_as(config)
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0

@@ -52,7 +52,7 @@ class Predictor:
         self.classes = (meta.get('dataset_meta') or {}).get('classes')
         if RECORD_KEY not in meta or not self.classes:
             raise CheckpointError(f'{file.path} does not say its encoder and its classes: it is not the '
-                                  'checkpoint of a fine-tuned model of tools/benchmark.py')
+                                  'checkpoint of a fine-tuned model of mmsimclr benchmark')
         settings, scale = unpack_record(meta[RECORD_KEY])
         model = copy.deepcopy(config.model)
         complete_model(model, settings, scale, len(self.classes))

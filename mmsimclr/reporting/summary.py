@@ -158,7 +158,7 @@ def read_results(folders: Sequence[str | Path]) -> list[Result]:
             raise MissingFileError(f'no folder {folder}')
         paths += [folder] if folder.is_file() else sorted(folder.rglob('result.json'))
     if not paths:
-        raise MissingFileError(f'no result.json below {", ".join(map(str, folders))}; tools/benchmark.py '
+        raise MissingFileError(f'no result.json below {", ".join(map(str, folders))}; mmsimclr benchmark '
                                'writes them into work directories')
     results: list[Result] = []
     for path in dict.fromkeys(paths):

@@ -22,7 +22,7 @@ sys.exit(main())
 def test_everything_for_pretraining_is_usable_here():
     findings = doctor.examine()
     assert list(findings) == ['pre-training', 'classification protocols', 'detection', 'segmentation', 'GPU']
-    assert findings['pre-training'] == (True, 'make quickstart, tools/train.py', '')
+    assert findings['pre-training'] == (True, 'mmsimclr explore, mmsimclr train', '')
     assert findings['classification protocols'][0]
 
 

@@ -80,7 +80,7 @@ def test_the_tools_that_build_a_release_are_pinned_with_their_hashes(tmp_path):
 def test_the_version_is_the_same_everywhere_and_the_software_is_what_is_cited():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['version'] == __version__ and citation['type'] == 'software'
-    assert 'preferred-citation' not in citation                  # which GitHub shows in the place of the software
+    assert 'preferred-citation' not in citation            # GitHub shows it in the place of the software
     first = re.search(r'^## (\S+) \(', (ROOT / 'CHANGELOG.md').read_text(), re.MULTILINE)[1]
     assert first == __version__.partition('.dev')[0]
 

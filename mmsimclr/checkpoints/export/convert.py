@@ -72,7 +72,7 @@ def convert_checkpoint(source: str | Path, destination: str | Path, to: str, *, 
                          f'{" or ".join(chosen.suffixes)}, got {destination}')
     if promised := HASH_IN_NAME.search(destination.name):
         raise InputError(f'{destination} promises a SHA-256 that begins with {promised[1]}, which the new '
-                         "file will not have; leave it out (tools/publish_checkpoint.py adds a file's own)")
+                         "file will not have; leave it out (mmsimclr publish adds a file's own)")
     if destination.exists() and not overwrite:
         raise ExistingFileError(f'{destination} exists; give another name, or overwrite=True (--overwrite)')
     encoder = read_encoder(source, select)

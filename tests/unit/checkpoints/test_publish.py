@@ -123,7 +123,7 @@ def test_another_file_of_that_name_is_not_replaced(run, tmp_path):
 
 def test_what_is_no_run_is_refused(tmp_path):
     torch.save({'conv1.weight': torch.ones(1)}, tmp_path / 'bare.pth')
-    with pytest.raises(LayoutError, match=r'has no state_dict, only conv1.weight\. .*convert_checkpoint.py'):
+    with pytest.raises(LayoutError, match=r'has no state_dict, only conv1.weight\. .*mmsimclr convert'):
         publish_checkpoint(tmp_path / 'bare.pth', tmp_path / 'out')
     torch.save({'state_dict': {'fc.weight': torch.ones(1)}}, tmp_path / 'classifier.pth')
     with pytest.raises(LayoutError, match='no ResNet'):

@@ -16,7 +16,7 @@ from mmsimclr.registry import DATASETS
 REAL_ROOT = Path(__file__).parents[3] / 'data' / 'cifar10'
 real_data = pytest.mark.skipif(
     not (REAL_ROOT / 'cifar-10-batches-bin').is_dir(),
-    reason=f'no CIFAR-10 in {REAL_ROOT}; python tools/prepare_data/cifar10.py makes it')
+    reason=f'no CIFAR-10 in {REAL_ROOT}; mmsimclr prepare cifar10 makes it')
 
 
 @pytest.fixture
@@ -154,13 +154,13 @@ def test_missing_data_names_the_folder_and_the_command(tiny, tmp_path, folder_ex
         CIFAR10(str(root))
     for part in (str(root), 'cifar-10-batches-bin/data_batch_1.bin',
                  'cifar-10-batches-py/data_batch_1',
-                 f'python tools/prepare_data/cifar10.py --data-root {root}'):
+                 f'mmsimclr prepare cifar10 --data-root {root}'):
         assert part in str(caught.value)
 
 
 def test_missing_batch_is_named(root):
     (root / 'cifar-10-batches-bin' / 'data_batch_4.bin').unlink()
-    with pytest.raises(FileNotFoundError, match=r'data_batch_4\.bin is missing.*prepare_data'):
+    with pytest.raises(FileNotFoundError, match=r'data_batch_4\.bin is missing.*mmsimclr prepare'):
         CIFAR10(str(root))
     assert len(CIFAR10(str(root), split='test')) == NUM_IMAGES
 
@@ -169,7 +169,7 @@ def test_truncated_batch_is_named_with_both_sizes(root):
     path = root / 'cifar-10-batches-bin' / 'data_batch_3.bin'
     os.truncate(path, 100)
     with pytest.raises(ValueError, match=r'data_batch_3\.bin .*expected 73752 bytes, got 100.*'
-                                         r'python tools/prepare_data/cifar10\.py'):
+                                         'mmsimclr prepare cifar10'):
         CIFAR10(str(root))
 
 

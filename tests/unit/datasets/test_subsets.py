@@ -91,7 +91,7 @@ def test_a_wrong_list_is_refused(text, said, root, tmp_path):
 
 
 def test_a_missing_list_and_images_without_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no image list at .*imagenet_subsets\.py'):
+    with pytest.raises(FileNotFoundError, match=r'no image list at .*prepare imagenet-subsets'):
         ListedSubset(dict(type='Shapes', num_images=10), tmp_path / 'none.txt')
     (tmp_path / 'list.txt').write_text('a.png\n')
     with pytest.raises(ValueError, match=r'has no files.*use BalancedSubset'):

@@ -300,7 +300,7 @@ def test_compressed_shards_and_empty_folders_are_errors(tmp_path):
 def test_a_damaged_index_is_an_error_that_says_how_to_mend_it(shards):
     for content in (b'', (shards / 'index.npz').read_bytes()[:-30], b'PK not a zip'):
         (shards / 'index.npz').write_bytes(content)
-        with pytest.raises(ValueError, match=r'index\.npz .*damaged.*shards\.py index'):
+        with pytest.raises(ValueError, match=r'index\.npz .*damaged.*prepare shards index'):
             WebDatasetShards(str(shards))
 
 
