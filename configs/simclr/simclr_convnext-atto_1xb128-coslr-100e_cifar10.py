@@ -1,7 +1,7 @@
 """SimCLR with ConvNeXt-Atto on CIFAR-10, 100 epochs.
 
 Command: mmsimclr prepare cifar10 && mmsimclr train simclr_convnext-atto_1xb128-coslr-100e_cifar10
-Hardware: one GPU.
+Hardware: meant for one GPU.
 Expected: not measured yet; no published number for this setting.
 Deviations from the paper: the encoder, whose first patches are of 2 pixels; AdamW in place of LARS, with the
 rate and the weight decay of ConvNeXt (Liu et al. 2022, Table 5: 4e-3 at a batch of 4096, 0.05), which were

@@ -1,7 +1,7 @@
 """SimCLR on CIFAR-10 on a laptop: ResNet-18 a quarter as wide, 20,000 training images, 20 epochs.
 
 Command: mmsimclr prepare cifar10 && mmsimclr train simclr_resnet18-w16_1xb128-coslr-20e_cifar10
-Hardware: two CPU cores.
+Hardware: two CPU cores; its 20,000 images took 16 minutes (docs/reference/results.md).
 Expected: well above random initialisation in k-NN accuracy; no published number for so small a setting.
 Deviations from the paper: 16 channels in the stem, two fifths of the images, crops of at least 0.2 of the
 area, drawn as torchvision does, temperature 0.2, a learning rate found by trial on the quick start, one

@@ -1,7 +1,7 @@
 """SimCLR with ViT-Tiny on CIFAR-10, 100 epochs.
 
 Command: mmsimclr prepare cifar10 && mmsimclr train simclr_vit-tiny_1xb128-coslr-100e_cifar10
-Hardware: one GPU.
+Hardware: meant for one GPU.
 Expected: not measured yet; no published number for this setting.
 Deviations from the paper: the encoder, of patches of 4 pixels, its patch embedding frozen as MoCo v3 does
 (Chen, Xie and He 2021, section 4.2); AdamW in place of LARS, with MoCo v3's rate and weight decay (1.5e-4 at

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 import torch
 
@@ -120,7 +122,13 @@ def resume_command(command: str) -> str | None:
     """Return the command that goes on with what a command of train or benchmark began; None for others."""
     if not re.match(r'mmsimclr (train|benchmark) |(python|bash) \S*(train|benchmark)\.(py|sh) ', command):
         return None
-    return re.sub(r' --resume( (?!-)[^ =]+(?= |$))?', '', command) + ' --resume'
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        if word == '--resume':
+            kept += [after for after in islice(words, 1) if after.startswith('-') or '=' in after]
+        elif not word.startswith('--resume='):
+            kept.append(word)
+    return shlex.join([*kept, '--resume'])
 
 
 @contextmanager

@@ -107,6 +107,8 @@ def test_a_terminal_that_has_gone_stops_nothing(monkeypatch):
     ('mmsimclr train X --resume old.pth a=1', 'mmsimclr train X a=1 --resume'),
     ('mmsimclr train X --resume a=1', 'mmsimclr train X a=1 --resume'),
     ('python tools/benchmark.py X Y --resume --amp', 'python tools/benchmark.py X Y --amp --resume'),
+    ("mmsimclr train X --resume 'my run/old.pth' 'a=[1, 2]'", "mmsimclr train X 'a=[1, 2]' --resume"),
+    ('mmsimclr train X --resume=old.pth a=1', 'mmsimclr train X a=1 --resume'),
     ('bash tools/dist_train.sh X 8', 'bash tools/dist_train.sh X 8 --resume'), ('mmsimclr study X', None)])
 def test_the_command_that_goes_on_resumes_once(command, expected):
     assert resume_command(command) == expected
