@@ -87,7 +87,7 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
             for name, value in words.items():
                 go_on += [f'--{name}', str(value)] if value else []
             pretrain(images, epochs=plan['epochs'], work_dir=folder, view_size=plan['view_size'],
-                     width=plan['width'], workers=_num_workers(), go_on=shlex.join(go_on),
+                     width=plan['width'], workers=min(2, num_usable_cores()), go_on=shlex.join(go_on),
                      **{'train_dataloader.dataset.max_images': plan['max_images'],
                         'bad_images.max_fraction': 0.05,
                         'default_hooks.checkpoint.interval': max(1, plan['epochs'] // 20)})
@@ -133,10 +133,6 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     return plan
 
 
-def _num_workers() -> int:
-    return min(2, num_usable_cores())
-
-
 def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px: int, width: int,
                       batch_size: int = 64, num_steps: int = 3) -> float:
     """Return the seconds that an image takes in training, by steps whose next images are loaded meanwhile."""
@@ -147,7 +143,7 @@ def seconds_per_image(dataset: UnlabeledImageFolder, indices: list[int], view_px
     seen = DATASETS.build({**config.train_dataloader.dataset, 'split': 'all'})
     # The first steps warm up, as many as there are processes, whose first batches come together. Behind the
     # last one loading goes on, as it does in training.
-    workers = _num_workers()
+    workers = min(2, num_usable_cores())                      # as explore asks for
     few: Subset = Subset(seen, [indices[number % len(indices)]
                                 for number in range((3 * workers + num_steps) * batch_size)])
     times = []

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import pairwise
 
 import torch
 
@@ -122,12 +122,9 @@ def resume_command(command: str) -> str | None:
     """Return the command that goes on with what a command of train or benchmark began; None for others."""
     if not re.match(r'mmsimclr (train|benchmark) |(python|bash) \S*(train|benchmark)\.(py|sh) ', command):
         return None
-    words, kept = iter(shlex.split(command)), []
-    for word in words:
-        if word == '--resume':
-            kept += [after for after in islice(words, 1) if after.startswith('-') or '=' in after]
-        elif not word.startswith('--resume='):
-            kept.append(word)
+    words = shlex.split(command)
+    kept = [word for before, word in pairwise(['', *words]) if not word.startswith('--resume') and (
+        before != '--resume' or word.startswith('-') or '=' in word)]
     return shlex.join([*kept, '--resume'])
 
 
