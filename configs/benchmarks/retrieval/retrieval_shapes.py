@@ -1,7 +1,7 @@
 """Retrieval on Shapes in Market-1501's layout: an object under other backgrounds, lights and scales.
 
 Command: mmsimclr benchmark retrieval_shapes CHECKPOINT
-Data: python tools/prepare_data/shapes.py market data/shapes_market --train 0 --val 0 --test 100
+Data: mmsimclr prepare shapes market data/shapes_market --train 0 --val 0 --test 100
 --image-size 32
 Deviations: images as the encoder expects them, not 256 x 128.
 """

@@ -1,6 +1,6 @@
 """The official 1 % of ImageNet-1k's labels to train on, all of val to test.
 
-The list of images: python tools/prepare_data/imagenet_subsets.py
+The list of images: mmsimclr prepare imagenet-subsets
 """
 
 from mmengine.config import read_base

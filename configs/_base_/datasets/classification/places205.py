@@ -1,7 +1,7 @@
 """Places205 to train classifiers on, as ImageNet but for where the images are.
 
 Layout: that of the published archives, data/places205/trainvalsplit_places205/{train,val}_places205.csv and
-the images below data/places205/images256. python tools/prepare_data/places205.py checks it.
+the images below data/places205/images256. mmsimclr prepare places205 checks it.
 """
 
 from mmengine.config import read_base
