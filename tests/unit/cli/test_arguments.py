@@ -98,3 +98,14 @@ def test_the_command_of_a_result_can_be_typed_again(started, command, monkeypatc
     monkeypatch.setattr(sys, 'argv', started)
     monkeypatch.delenv('MMSIMCLR_COMMAND', raising=False)
     assert command_line() == command
+
+
+def test_without_a_gpu_the_config_for_cpus_is_named_with_its_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    words = ['train', 'simclr_resnet50_1xb256-coslr-200e_folder', 'data_root=nowhere']
+    said = CliRunner().invoke(main, words).output
+    assert 'no GPU here' in said and 'mmsimclr train simclr_resnet18-w32_1xb128-coslr-120e_folder\n' in said
+    assert '68.5 minutes' in said
+    words[1] = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
+    assert 'no GPU' not in CliRunner().invoke(main, words).output
