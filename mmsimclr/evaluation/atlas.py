@@ -40,23 +40,22 @@ def neighbours(features: ndarray, k: int) -> tuple[ndarray, ndarray]:
     return similarity[kept].reshape(len(rows), -1), rows[kept].reshape(len(rows), -1)
 
 
-def near_duplicates(similarity: ndarray, rows: ndarray, thumbnails: ndarray | None = None,
-                    threshold: float = DUPLICATE_SIMILARITY) -> ndarray:
+def near_duplicates(similarity: ndarray, rows: ndarray, thumbnails: ndarray) -> ndarray:
     """Return pairs of images that show the same picture, int64 [M, 2], the first number below the second.
 
-    Features alone do not tell copies from pictures that the encoder takes for alike. So with ``thumbnails``
-    their pixels must agree too: their root mean squared difference is at most a fifth of their contrast,
-    which is a correlation of 0.98, and at most 8 grey levels; 1 level is always allowed.
+    Their features have a cosine of at least :data:`DUPLICATE_SIMILARITY`. Features alone do not tell copies
+    from pictures that the encoder takes for alike, so their pixels must agree too: the root mean squared
+    difference is at most a fifth of their contrast, which is a correlation of 0.98, and at most 8 grey
+    levels; 1 level is always allowed.
 
     Args:
         similarity: Of the nearest other images of each, as :func:`neighbours` returns them.
         rows: These images.
         thumbnails: Uint8 [N, h, w, 3], of a few pixels a side, so that the noise of compression averages out.
-        threshold: Least cosine of their features.
     """
-    first, place = np.nonzero(similarity >= threshold)
+    first, place = np.nonzero(similarity >= DUPLICATE_SIMILARITY)
     pairs = np.unique(np.sort(np.stack([first, rows[first, place]], axis=1), axis=1), axis=0)
-    if thumbnails is None or not len(pairs):
+    if not len(pairs):
         return pairs
     same = [same_picture(thumbnails[part[:, 0]], thumbnails[part[:, 1]])
             for part in np.array_split(pairs, 1 + len(pairs) // 4096)]
@@ -140,21 +139,19 @@ def default_map(num_images: int) -> str:
     return 'pca' if num_images < 3 * NEEDED else 'pacmap' if find_spec('pacmap') else 'tsne'
 
 
-def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -> ndarray:
+def embedding_map(features: ndarray, method: str, seed: int = 0) -> ndarray:
     """Return features as points of a map, float32 [N, 2], within -1 and 1; equal seeds give equal maps.
 
     Features are scaled to length 1 and reduced to their first 50 principal components.
 
     Args:
         features: Float [N, D].
-        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' where that library is installed;
-            by default :func:`default_map`.
+        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' where that library is installed.
         seed: Seed of the method.
 
     Raises:
-        InputError: If there is no such method, or its library is not installed.
+        InputError: If there is no such method, its library is not installed, or there are too few images.
     """
-    method = method or default_map(len(features))
     if method not in MAPS:
         raise InputError(f'the map must be one of {", ".join(MAPS)}, got {method!r}')
     rows = _reduced(unit(features), seed)
@@ -181,6 +178,8 @@ def _tsne(rows: ndarray, seed: int) -> ndarray:
 
 def _pacmap(rows: ndarray, seed: int) -> ndarray:
     import pacmap
+    if len(rows) < NEEDED:
+        raise InputError(f'the map pacmap needs {NEEDED} images or more, got {len(rows)}; take tsne or pca')
     logging.getLogger('pacmap').setLevel(logging.ERROR)     # warns that a seed is set
     return pacmap.PaCMAP(n_components=2, random_state=seed, apply_pca=False).fit_transform(rows)
 
