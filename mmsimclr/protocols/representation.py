@@ -9,6 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from mmsimclr.errors import InputError
+from mmsimclr.evaluation.retrieval import unit
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
@@ -96,11 +97,9 @@ class Representation(Protocol):
                  map='t-SNE, perplexity 30, from the principal components'), series=series)
 
 
-def _cosines(first: ndarray, second: ndarray, max_rows: int = 2000) -> dict[str, ndarray]:
-    """Return the cosines of rows with their own and with others' second view."""
-    first, second = (np.asarray(part[:max_rows], np.float64) for part in (first, second))
-    first, second = (part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-                     for part in (first, second))
+def _cosines(first: ndarray, second: ndarray) -> dict[str, ndarray]:
+    """Return the cosines of the first 2,000 rows with their own and with others' second view."""
+    first, second = (unit(np.asarray(part[:2000], np.float64)) for part in (first, second))
     similarity = first @ second.T
     own = np.eye(len(similarity), dtype=bool)
     return dict(positive=similarity[own], negative=similarity[~own])
