@@ -21,7 +21,7 @@ from mmsimclr.evaluation.retrieval import unit
 DUPLICATE_SIMILARITY = 0.9
 #: Numbers of clusters that are tried; two halves of everything would tell little.
 MIN_CLUSTERS, MAX_CLUSTERS = 5, 20
-MAX_MAP_DIMS = 50
+CLUSTERED, MAX_MAP_DIMS = 2000, 50
 NEEDED = 4                                                  # images, for clusters and a map to mean something
 
 
@@ -88,17 +88,16 @@ def distances(similarity: ndarray, k: int = 20) -> ndarray:
     return 1 - similarity[:, min(k, similarity.shape[1]) - 1]
 
 
-def clusters(features: ndarray, count: int | None = None, seed: int = 0, sample: int = 2000) -> ndarray:
+def clusters(features: ndarray, count: int | None = None, seed: int = 0) -> ndarray:
     """Return the cluster of each image by k-means, int64 [N]; cluster 0 is the largest.
 
-    Features are scaled to length 1. Without a ``count``, that of 5 to 20 with the largest silhouette, on a
-    ``sample`` of the images, is taken (Rousseeuw 1987).
+    Features are scaled to length 1. Centres are those of up to 2,000 evenly spaced images. Without a
+    ``count``, that of 5 to 20 with the largest silhouette is taken (Rousseeuw 1987).
     """
     rows = _reduced(unit(features), seed)
     if len(rows) < NEEDED:
         return np.zeros(len(rows), np.int64)
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(rows), min(sample, len(rows)), replace=False))
+    chosen = np.linspace(0, len(rows) - 1, min(CLUSTERED, len(rows))).round().astype(int)
 
     def fitted(number: int) -> KMeans:
         return KMeans(number, n_init=4, random_state=seed).fit(rows[chosen])
