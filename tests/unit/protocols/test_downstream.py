@@ -102,6 +102,8 @@ def test_it_trains_and_says_what_it_measured(kind, trained, checkpoint):
             assert np.mean(list(values.values())) == pytest.approx(result.metrics[key])
     with np.load(folder / 'per_image.npz') as kept:
         assert len(kept['images']) == 4 and len(kept['classes']) == (11 if kind == 'fcn' else 10)
+    images = result.settings['images_sha256']
+    assert images.keys() == {'train', 'test'} and images['train'] != images['test']
 
 
 def test_random_initialisation_must_be_asked_for(data, tmp_path):
