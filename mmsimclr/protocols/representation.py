@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
 
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.retrieval import unit
@@ -79,8 +81,10 @@ class Representation(Protocol):
         rows = np.linspace(0, len(features) - 1, min(self.num_mapped, len(features))).astype(int)
         series['labels'] = [int(label) for label in np.asarray(features.labels)[rows]]
         for stage in STAGES:
-            points, metrics[f'silhouette_{stage}'] = _map(
-                np.asarray(features.stages[stage])[rows], series['labels'], benchmark.seed)
+            mapped = np.asarray(features.stages[stage])[rows]
+            score = silhouette_score(mapped, series['labels'], metric='cosine')
+            metrics[f'silhouette_{stage}'] = float(score)
+            points = TSNE(perplexity=30, init='pca', random_state=benchmark.seed).fit_transform(mapped)
             series[f'map_{stage}_x'], series[f'map_{stage}_y'] = points.T.round(2).tolist()
 
         for step in self.steps:
@@ -113,14 +117,6 @@ def _spectrum(encoder: EncoderSource) -> list[float]:
         raise InputError('the projection head has no linear layer (num_layers=0), so it has no spectrum')
     values = np.linalg.svd(weights.detach().cpu().double().numpy(), compute_uv=False) ** 2
     return [float(f'{value:.4g}') for value in values]
-
-
-def _map(features: ndarray, labels: list[int], seed: int) -> tuple[ndarray, float]:
-    """Return a t-SNE map, [N, 2], and the silhouette of the classes in the features themselves."""
-    from sklearn.manifold import TSNE
-    from sklearn.metrics import silhouette_score
-    points = TSNE(perplexity=30, init='pca', random_state=seed).fit_transform(features)
-    return points, float(silhouette_score(features, labels, metric='cosine'))
 
 
 def _histogram(values: ndarray, span: tuple[float, float]) -> list[float]:
