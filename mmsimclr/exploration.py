@@ -12,13 +12,13 @@ import torch
 from scipy.stats import binomtest
 from torch.utils.data import DataLoader, Subset
 
-from mmsimclr.datasets import UnlabeledImageFolder, data_identity
+from mmsimclr.datasets import UnlabeledImageFolder, data_identity, with_same_samples
 from mmsimclr.engine.optimizers.autocast import native_bfloat16
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
 from mmsimclr.features import Embedder
-from mmsimclr.files import opened_image, read_csv, read_json, write_json
+from mmsimclr.files import check_fields, opened_image, read_csv, read_json, write_json
 from mmsimclr.models import ContrastiveHead, NonLinearNeck, ResNet, SimCLR
 from mmsimclr.reporting.report import write_report
 from mmsimclr.run import pretrain
@@ -99,12 +99,14 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     """Return sizes and epochs that fit into the time, as measured here; what was planned before stays."""
     path, data = folder / 'plan.json', data_identity({'images': dataset})
     if path.is_file():
-        plan: dict = read_json(path, 'a plan')
+        plan = check_fields(read_json(path, 'a plan'), str(path), 'a plan', dict(
+            dict.fromkeys(('view_size', 'width', 'epochs', 'max_images'), (int,)), minutes=(int, float),
+            images=(str,), data=(dict,)))
         if plan['minutes'] != minutes:
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
-        if plan.get('data') != data:
-            raise InputError(f'{folder} was begun with images of {plan.get("images")}, and those '
+        if with_same_samples(data, plan['data']) != plan['data']:
+            raise InputError(f'{folder} was begun with images of {plan["images"]}, and those '
                              f'of {dataset.data_root} are others; name another --work-dir, or remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES

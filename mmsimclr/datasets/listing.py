@@ -52,10 +52,22 @@ def sample_hashes(dataset: Any) -> str | None:
     return ' '.join(each[:8] for each in hashes)
 
 
-def is_same_sample(first: str, second: str) -> bool:
-    """Whether samples are of the same images, of which a quarter may have been repaired or made again."""
-    words, others = first.split(), second.split()
-    return len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words)
+def with_same_samples(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the samples of an earlier one, where they are of the same images.
+
+    A quarter of a sample's images may have been repaired or made again. Older versions took no samples, and
+    what the earlier one lacks is left out.
+    """
+    kept = {key: value for key, value in now.items() if key in then or not _is_sample(key)}
+    for key in filter(_is_sample, kept):
+        words, others = str(then[key]).split(), kept[key].split()
+        if len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words):
+            kept[key] = then[key]
+    return kept
+
+
+def _is_sample(key: str) -> bool:
+    return key.startswith('data.') and key.endswith('.sample')
 
 
 def data_identity(parts: Mapping[str, Any]) -> dict[str, str]:

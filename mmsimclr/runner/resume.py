@@ -14,7 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.checkpoints import find_checkpoint
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import canonical, differences
-from mmsimclr.datasets.listing import is_same_sample
+from mmsimclr.datasets import with_same_samples
 from mmsimclr.distributed import elastic_ranks
 from mmsimclr.errors import ConfigError, UserError
 from mmsimclr.files import file_digest
@@ -36,9 +36,10 @@ KEPT = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'optim_wrapper
 # Of WarmupCosineLR; another may be asked for by one who makes the run longer.
 LENGTH = re.compile(r'param_scheduler\.\d+\.total_steps')
 # Keys that say where the images of a part lie: they may change if the hashes of its images stay.
-PLACES = dict(train='train_dataloader.*data_root', test='test_dataloader.*data_root',
-              knn_bank='*_hooks.mmsimclr.OnlineKNNHook.bank.*data_root',
-              knn_queries='*_hooks.mmsimclr.OnlineKNNHook.queries.*data_root')
+PLACES = dict(train=('train_dataloader.*data_root', 'train_dataloader.*.names'),
+              test=('test_dataloader.*data_root', 'test_evaluator.ann_file'),
+              knn_bank=('*_hooks.mmsimclr.OnlineKNNHook.bank.*data_root',),
+              knn_queries=('*_hooks.mmsimclr.OnlineKNNHook.queries.*data_root',))
 RESTART_SHARE = 0.1
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
@@ -120,14 +121,12 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
         ignored.append('data')                                          # which nothing says
     else:
         then = {key: value for key, value in then.items() if value is not None or not key.startswith('data.')}
-        # Checkpoints of older versions have no samples.
-        samples = [key for key in now if re.fullmatch(r'data\..*\.sample', key)]
-        now = {key: value for key, value in now.items() if key in then or key not in samples}
-        now |= {key: then[key] for key in samples if key in then and is_same_sample(then[key], now[key])}
-        ignored += [place for part, place in PLACES.items() if f'data.{part}' in now and all(
-            then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))]
+        now = with_same_samples(now, then)
+        ignored += [place for part, places in PLACES.items() if f'data.{part}' in now and all(
+            then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))
+            for place in places]
         if runner.weights is not None:
-            then['started_from'], now['started_from'] = _weights(tree, runner.weights)
+            then['started_from'], now['started_from'] = _weights(tree, then.get('load_from'), runner.weights)
     longer = [dict(key=key, then=then[key], now=now[key], longer=runner.longer) for key in then
               if LENGTH.fullmatch(key) and then[key] < now.get(key, 0) == runner.max_iters]
     # A schedule that was restarted has other settings than its config, but for its end.
@@ -138,13 +137,16 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
     return check_same_run(then, now, path, runner.allowed_changes, ignored) + longer
 
 
-def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
-    """Return the hashes of the weights that a run began with and of those given, or paths without a file."""
+def _weights(tree: Mapping[str, Any], before: str | None, given: str) -> tuple[str | None, str]:
+    """Return the hashes of the weights that a run began with and of those given; without a file, the names.
+
+    ``before`` is the name that was given then, of a folder or of the model zoo, say.
+    """
     source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
     try:
         return source.get('sha256'), file_digest(find_checkpoint(given))
     except (UserError, OSError):
-        return source.get('checkpoint'), str(given)
+        return before if before == given else source.get('checkpoint'), str(given)
 
 
 def lengthen(schedule: Any, total: int | None, longer: str, step: int) -> None:

@@ -57,12 +57,17 @@ def test_what_was_planned_stays_and_other_minutes_are_refused(photos, tmp_path, 
     assert planned(photos, tmp_path / 'a', monkeypatch, of_96_32=1.0) == first
     with pytest.raises(InputError, match='begun with --minutes 10, got 3'):
         planned(photos, tmp_path / 'a', monkeypatch, minutes=3, of_96_32=1.0)
+    (tmp_path / 'a' / 'plan.json').write_text('{"minutes": 10}')
+    with pytest.raises(InputError, match=r"plan\.json is not a plan: 'view_size' must be int, got nothing"):
+        planned(photos, tmp_path / 'a', monkeypatch, of_96_32=1.0)
 
 
 def test_other_images_are_refused_whatever_their_names_and_moved_ones_are_not(photos, tmp_path, monkeypatch):
     first = planned(photos, tmp_path / 'a', monkeypatch, of_96_32=0.01)
     moved = shutil.copytree(photos, tmp_path / 'moved')
     assert planned(moved, tmp_path / 'a', monkeypatch, of_96_32=1.0) == first
+    Image.new('RGB', (40, 44)).save(moved / '0.png')
+    assert planned(moved, tmp_path / 'a', monkeypatch, of_96_32=1.0) == first, 'one image was repaired'
     for file in moved.iterdir():
         Image.new('RGB', (40, 44)).save(file)
     for change in (lambda: None, lambda: (moved / '0.png').rename(moved / 'x.png')):
