@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from mmsimclr.datasets.base import ArrayDataset
 from mmsimclr.datasets.in_memory_images import InMemoryImages
@@ -38,8 +38,10 @@ def sample_hashes(dataset: Any) -> str | None:
     hashes = []
     for place in np.linspace(0, len(dataset) - 1, min(len(dataset), NUM_SAMPLED)).round():
         inner, place = dataset, int(place)
-        while isinstance(inner, Subset):
-            inner, place = inner.dataset, int(inner.indices[place])
+        # Of a wrapper that draws, images of another seed would seem to be others.
+        while isinstance(held := getattr(inner, 'dataset', None), Dataset) and (
+                isinstance(inner, Subset) or len(held) == len(inner)):
+            inner, place = held, int(inner.indices[place]) if isinstance(inner, Subset) else place
         try:
             info = inner.get_data_info(place)
             image, path = info.get('img'), info.get('img_path')

@@ -41,8 +41,9 @@ from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
 # Keys of a config that do not make another measurement: seeds, folders, the encoder, other datasets' names.
-NOT_OF_THE_MEASUREMENT = (*LOCATIONS, '*seed', 'protocol.*root', 'protocol.datasets', 'protocol.skip_missing',
-                          'encoder', 'load_from', 'dataset_name')
+NOT_OF_THE_MEASUREMENT = (
+    *LOCATIONS, '*.names', 'test_evaluator.ann_file', '*seed', 'protocol.*root', 'protocol.datasets',
+    'protocol.skip_missing', 'encoder', 'load_from', 'dataset_name')
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,

@@ -213,9 +213,9 @@ def test_weights_to_begin_with_are_compared_when_a_run_goes_on(first, tmp_path):
     assert goes_on(renamed, 3).iter == 6, 'the same bytes'
     assert goes_on(mine, 4).iter == 8, 'the same command, though the file has gone'
     folder = tmp_path / 'else'
-    run(tmp_path / 'of a folder', 1, load_from=str(folder))
+    run(tmp_path / 'x', 1, load_from=str(folder))
     shutil.rmtree(folder)
-    assert run(tmp_path / 'of a folder', 2, load_from=str(folder), resume='auto', experiment_name='on').iter == 4
+    assert run(tmp_path / 'x', 2, load_from=str(folder), resume='auto', experiment_name='on').iter == 4
 
 
 def test_weights_of_a_part_are_in_the_result_too(first, tmp_path):
