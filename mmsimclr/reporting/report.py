@@ -22,14 +22,14 @@ from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.health import health
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256, named_images
 from mmsimclr.features.thumbnails import thumbnail
-from mmsimclr.files import atomic_writer, file_digest, read_json
+from mmsimclr.files import atomic_writer, file_digest
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
 from mmsimclr.reporting.figures import image_and_draws, read_scalars
 from mmsimclr.reporting.summary import summarize
 from mmsimclr.reporting.table import asset, metric_title, template
-from mmsimclr.runner.checkpointing import manifest_of
+from mmsimclr.runner.checkpointing import read_manifest
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
 NUM_VIEW_ROWS, NUM_DRAWS, VIEW_PX = 4, 3, 96
@@ -117,8 +117,7 @@ def _checkpoint_of(folders: Sequence[Path]) -> Path:
 
 def _run_of(checkpoint: Path) -> str | None:
     """Return which of the runs that a folder had wrote a checkpoint, as its manifest says."""
-    manifest = manifest_of(checkpoint)
-    return read_json(manifest, 'a manifest')['run_id'] if manifest.is_file() else None
+    return (read_manifest(checkpoint) or {}).get('run_id')
 
 
 def _features(source: str | Path, images: Any, work_dir: Path, device: str, num_workers: int,
