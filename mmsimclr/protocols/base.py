@@ -22,7 +22,7 @@ from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical, config_sha256
 from mmsimclr.config.canonical import LOCATIONS
-from mmsimclr.datasets import data_identity
+from mmsimclr.datasets import BalancedSubset, data_identity
 from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, InputTypeError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
@@ -36,7 +36,7 @@ from mmsimclr.features import (
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
-from mmsimclr.protocols.result import Predictions, Result, write_csv
+from mmsimclr.protocols.result import DRAWN, Predictions, Result, write_csv
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
@@ -209,9 +209,13 @@ class Benchmark:
         A split that was made here is written to ``split.csv`` beside the result. What the images of the part
         are is noted too.
         """
+        chain = [dataset]
+        while (inner := getattr(chain[-1], 'dataset', None)) is not None:
+            chain.append(inner)
         if part is not None and (identity := data_identity({'images': dataset})):
-            self.images[part] = settings_sha256(identity)
-        while dataset is not None:
+            is_drawn = any(isinstance(each, BalancedSubset) for each in chain)       # by a seed, of a run
+            self.images[part + DRAWN * is_drawn] = settings_sha256(identity)
+        for dataset in chain:
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
                 self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
@@ -219,7 +223,6 @@ class Benchmark:
             if count := getattr(dataset, 'num_missing', 0):
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
                 self.notes.setdefault('images_missing', {})[name] = count
-            dataset = getattr(dataset, 'dataset', None)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None,

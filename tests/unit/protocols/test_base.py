@@ -19,7 +19,8 @@ from mmsimclr.files import HeldError
 from mmsimclr.models import ResNet
 from mmsimclr.protocols import EncoderSource, Predictions, read_predictions, read_result, run_benchmark
 from mmsimclr.protocols.base import NOT_OF_THE_MEASUREMENT, clear_dataset_errors
-from mmsimclr.protocols.result import feature_names
+from mmsimclr.protocols.result import DRAWN, feature_names
+from mmsimclr.registry import DATASETS
 from mmsimclr.runner import working_in
 
 TINY = dict(depth=18, base_channels=4, stem='cifar')
@@ -254,6 +255,17 @@ def test_a_result_is_not_written_into_a_folder_that_another_run_has_taken_over(t
     lease.file.unlink()
     benchmark.result('x', {}, {}, {})
     assert (benchmark.work_dir / 'result.json').exists()
+
+
+def test_a_subset_that_a_seed_draws_is_told_from_a_training_set_that_stays(tmp_path):
+    benchmark = tiny_benchmark(tmp_path / 'run')
+    half = dict(type='BalancedSubset', fraction=0.5, dataset=shapes(24))
+    for part, dataset in (('train', half), ('train', shapes(24)), ('test', shapes(12, 'test'))):
+        benchmark.note_missing(DATASETS.build(dataset), part)
+    result = benchmark.result('x', {}, {}, {})
+    assert [*result.images_but()] == ['train, drawn', 'train', 'test']
+    assert [*result.images_but(DRAWN)] == ['train', 'test']
+    assert [*result.images_but('train', 'val', DRAWN)] == ['test']
 
 
 def test_the_result_counts_listed_images_that_were_left_out(checkpoint, tmp_path):

@@ -93,7 +93,7 @@ def test_it_trains_and_says_what_it_measured(kind, trained, checkpoint):
     assert result.settings['steps'] == 2 and result.settings['global_batch'] == 2
     assert result.settings['batch_norm'] == 'per process'
     assert result.settings['input'] == dict(mean=[10, 20, 30], std=[40, 50, 60], stated=True)
-    assert len(result.measured_on['test']) == len(result.settings['config_sha256']) == 64
+    assert len(result.settings['images_sha256']['test']) == len(result.settings['config_sha256']) == 64
     wanted = {'c4': {f'{ap}{way}_percent' for ap in ('ap', 'ap50', 'ap75') for way in ('', '_area')},
               'fpn': {f'{what}_{ap}_percent' for what in ('box', 'mask') for ap in ('ap', 'ap50', 'ap75')},
               'fcn': {'miou_percent', 'mean_class_accuracy_percent', 'pixel_accuracy_percent'}}[kind]
