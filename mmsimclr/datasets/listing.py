@@ -55,21 +55,17 @@ def sample_hashes(dataset: Any) -> str | None:
 
 
 def with_same_samples(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an identity with the samples of an earlier one, where they are of the same images.
+    """Return an identity with the samples of an earlier one, if a quarter of a sample differs at most.
 
-    A quarter of a sample's images may have been repaired or made again. Older versions took no samples, and
-    what the earlier one lacks is left out.
+    Images may have been repaired. Samples that the earlier one lacks, of an older version, are left out.
     """
-    kept = {key: value for key, value in now.items() if key in then or not _is_sample(key)}
-    for key in filter(_is_sample, kept):
-        words, others = str(then[key]).split(), kept[key].split()
-        if len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words):
-            kept[key] = then[key]
+    kept = dict(now)
+    for key in [key for key in now if key.startswith('data.') and key.endswith('.sample')]:
+        words, others = str(then.get(key)).split(), kept.pop(key).split()
+        if key in then:
+            is_same = len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words)
+            kept[key] = then[key] if is_same else now[key]
     return kept
-
-
-def _is_sample(key: str) -> bool:
-    return key.startswith('data.') and key.endswith('.sample')
 
 
 def data_identity(parts: Mapping[str, Any]) -> dict[str, str]:

@@ -209,13 +209,9 @@ class Benchmark:
         A split that was made here is written to ``split.csv`` beside the result. What the images of the part
         are is noted too.
         """
-        chain = [dataset]
-        while (inner := getattr(chain[-1], 'dataset', None)) is not None:
-            chain.append(inner)
-        if part is not None and (identity := data_identity({'images': dataset})):
-            is_drawn = any(isinstance(each, BalancedSubset) for each in chain)       # by a seed, of a run
-            self.images[part + DRAWN * is_drawn] = settings_sha256(identity)
-        for dataset in chain:
+        identity, drawn = data_identity({'images': dataset}) if part else {}, ''
+        while dataset is not None:
+            drawn = DRAWN if isinstance(dataset, BalancedSubset) else drawn
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
                 self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
@@ -223,6 +219,9 @@ class Benchmark:
             if count := getattr(dataset, 'num_missing', 0):
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
                 self.notes.setdefault('images_missing', {})[name] = count
+            dataset = getattr(dataset, 'dataset', None)
+        if identity:
+            self.images[f'{part}{drawn}'] = settings_sha256(identity)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None,

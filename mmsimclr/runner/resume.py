@@ -126,7 +126,7 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
             then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))
             for place in places]
         if runner.weights is not None:
-            then['started_from'], now['started_from'] = _weights(tree, then.get('load_from'), runner.weights)
+            then['started_from'], now['started_from'] = _weights(tree, runner.weights)
     longer = [dict(key=key, then=then[key], now=now[key], longer=runner.longer) for key in then
               if LENGTH.fullmatch(key) and then[key] < now.get(key, 0) == runner.max_iters]
     # A schedule that was restarted has other settings than its config, but for its end.
@@ -137,16 +137,14 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
     return check_same_run(then, now, path, runner.allowed_changes, ignored) + longer
 
 
-def _weights(tree: Mapping[str, Any], before: str | None, given: str) -> tuple[str | None, str]:
-    """Return the hashes of the weights that a run began with and of those given; without a file, the names.
-
-    ``before`` is the name that was given then, of a folder or of the model zoo, say.
-    """
+def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
+    """Return the hashes of the weights that a run began with and those given; without a file, the names."""
     source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
     try:
         return source.get('sha256'), file_digest(find_checkpoint(given))
     except (UserError, OSError):
-        return before if before == given else source.get('checkpoint'), str(given)
+        is_same = tree['meta']['identity'].get('load_from') == str(given)         # a folder, say
+        return str(given) if is_same else source.get('checkpoint'), str(given)
 
 
 def lengthen(schedule: Any, total: int | None, longer: str, step: int) -> None:

@@ -13,6 +13,7 @@ from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.config import ConfigError
+from mmsimclr.errors import UserError
 from mmsimclr.protocols.pretraining import history
 from mmsimclr.runner import PretrainRunner, ResumableTrainLoop, build_runner
 
@@ -246,6 +247,18 @@ def test_weights_that_a_run_starts_from_are_in_its_result_even_after_a_resume(fi
     source = dict(checkpoint=str(first), sha256=hashlib.sha256(first.read_bytes()).hexdigest())
     assert history(run(tmp_path, 2, tmp_path / 'epoch_1.pth', experiment_name='on')) == dict(
         started_from=source)
+
+
+@pytest.mark.parametrize('key', ['identity', 'run'])
+@pytest.mark.parametrize('value', [[1], 'x', {'data.train': 5, 'data.train.sample': 7}, {}], ids=str)
+def test_a_record_of_another_form_is_an_error_of_the_user_or_counts_as_not_there(key, value, first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    tree['meta'][key] = value
+    torch.save(tree, tmp_path / 'x.pth')
+    try:
+        assert run(tmp_path, 3, tmp_path / 'x.pth', experiment_name=f'{key} {value}').iter == 6
+    except UserError as error:
+        assert 'x.pth' in str(error)
 
 
 def test_a_config_in_a_checkpoint_is_not_run(first, tmp_path):
