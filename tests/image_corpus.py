@@ -55,7 +55,6 @@ def good_files() -> dict[str, Good]:
     rgb, grey = photograph(), photograph()[..., 0]
     image = Image.fromarray(rgb)
     alpha = np.tile(np.arange(80, dtype=np.uint8) * 3, (60, 1))
-    deep = rgb.astype(np.uint16) * 256 + 77
     palette = image.quantize(16)
     opaque = np.asarray(palette) != 3
     frames = dict(save_all=True, append_images=[Image.fromarray(255 - rgb)])
@@ -72,12 +71,6 @@ def good_files() -> dict[str, Good]:
         'grey.png': Good(encoded(grey, 'PNG'), three),
         'one_bit.png': Good(encoded(Image.fromarray(grey > 128), 'PNG'),
                             (255 * (three > 128)).astype(np.uint8)),
-        'deep_grey.png': Good(encoded(deep[..., 0], 'PNG'), three),
-        'deep_grey.tif': Good(encoded(deep[..., 0], 'TIFF'), three),
-        # Its brightest pixel is below 256 of 65,535: black, not an 8-bit image.
-        'dark_deep_grey.png': Good(encoded(deep[..., 0] >> 9, 'PNG'), np.zeros_like(rgb)),
-        'deep.png': Good(cv2.imencode('.png', deep[..., ::-1])[1].tobytes(), rgb),
-        'deep.tif': Good(cv2.imencode('.tif', deep[..., ::-1])[1].tobytes(), rgb),
         'rgba.png': Good(encoded(np.dstack([rgb, alpha]), 'PNG'), _on_white(rgb, alpha), 0.6),
         'grey_alpha.png': Good(encoded(Image.merge('LA', [Image.fromarray(grey), Image.fromarray(alpha)]),
                                        'PNG'), _on_white(three, alpha), 0.6),
@@ -109,6 +102,7 @@ def good_files() -> dict[str, Good]:
 def bad_files() -> dict[str, bytes]:
     """Return the contents of the bad files by name."""
     jpeg, png = encoded(photograph(), 'JPEG', quality=95), encoded(photograph(), 'PNG')
+    deep = photograph().astype(np.uint16) * 256 + 77
     size = jpeg.index(b'\xff\xc0') + 5
     return {
         'half.jpg': jpeg[:len(jpeg) // 2],
@@ -120,6 +114,11 @@ def bad_files() -> dict[str, bytes]:
         'empty.jpg': b'',
         'text.jpg': b'an error page, saved under the name of an image',
         'markers_only.jpg': b'\xff\xd8\xff\xd9',
+        'deep_grey.png': encoded(deep[..., 0], 'PNG'),
+        'deep_grey.tif': encoded(deep[..., 0], 'TIFF'),
+        'deep.png': cv2.imencode('.png', deep)[1].tobytes(),
+        'deep.tif': cv2.imencode('.tif', deep)[1].tobytes(),
+        'floats.tif': encoded(deep[..., 0].astype(np.float32) / 65535, 'TIFF'),
         'program.jpg': b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n',
         'bomb.png': _png_of_size(30_000, 30_000),
         'bomb.jpg': jpeg[:size] + struct.pack('>HH', 60_000, 60_000) + jpeg[size + 4:],

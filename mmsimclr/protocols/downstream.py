@@ -134,7 +134,8 @@ class FineTuning(Protocol):
                                  'encoder; raise train_cfg.max_iters or max_epochs')
             distributed.copy_buffers_from_first_rank(unwrap_model(runner.model))
             metrics = {name: float(value) for name, value in runner.test().items()}
-        benchmark.note_missing(runner.test_loop.dataloader.dataset, 'test')
+        for part, loop in (('train', runner.train_loop), ('test', runner.test_loop)):
+            benchmark.note_missing(loop.dataloader.dataset, part)
         metric, = runner.test_loop.evaluator.metrics
         kept = benchmark.work_dir / 'per_image.npz'
         if distributed.rank() == 0:

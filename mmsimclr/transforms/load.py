@@ -35,9 +35,9 @@ class LoadImage(Transform):
 
     An ``img`` that is an encoded file's ``bytes`` is decoded; ``img_path`` is then its name in messages.
 
-    The EXIF orientation is applied. Transparent pixels are composited on white, 16-bit images keep their
-    high byte, grey becomes three equal channels, and an animation gives its first frame. A truncated, empty
-    or foreign file raises :class:`ImageReadError`; it never becomes a half-grey image.
+    The EXIF orientation is applied. Transparent pixels are composited on white, grey becomes three equal
+    channels, and an animation gives its first frame. A file that is truncated, empty, foreign, or of more
+    than 8 bits a channel raises :class:`ImageReadError`; it never becomes a half-grey or dark image.
     """
 
     def transform(self, results: dict) -> dict:
@@ -164,7 +164,7 @@ def decode_image(data: bytes, name: str = '<bytes>') -> np.ndarray:
             return img
     try:
         with opened_image(data) as img:
-            return _pil_to_rgb(ImageOps.exif_transpose(img))
+            return _pil_to_rgb(img)
     except MemoryError:
         raise
     except Exception as error:  # decoders of foreign bytes raise almost anything
@@ -197,27 +197,13 @@ def _is_plain_png(data: bytes) -> bool:
 
 
 def _pil_to_rgb(img: Image.Image) -> np.ndarray:
-    if img.mode.startswith('I') or img.mode == 'F':
-        return cv2.cvtColor(_to_8_bits(np.asarray(img)), cv2.COLOR_GRAY2RGB)
+    # Pillow turns colours of 16 bits into 8 as it decodes; until then a tile's arguments name them.
+    if img.mode[0] in 'IF' or any(';16' in str(tile.args) for tile in getattr(img, 'tile', ())):
+        raise InputError('it has more than 8 bits a channel, or floats, and photographs of 8 bits are '
+                         'expected. The configs ..._multiband.py read it with all its bits (LoadChannels); '
+                         'or convert it to 8 bits')
+    img = ImageOps.exif_transpose(img)
     if img.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in img.info:
         img = img.convert('RGBA')
         img = Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
     return np.array(img.convert('RGB'))
-
-
-def _to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Map a grey image of 16 or more bits, or of floats, to uint8 by what its numbers can only mean.
-
-    16 bits keep their high byte; integers of 32 bits must fit into 8 or 16; floats are 0 to 1, or whole.
-    """
-    low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
-    if not math.isfinite(low + high):
-        raise InputError('it has pixels that are NaN or infinite')
-    if grey.dtype.kind == 'f':
-        if low < 0 or high > 255 or (high > 1 and (grey % 1).any()):
-            raise InputError(f'it has floats from {low:g} to {high:g}, and 0 to 1, or whole ones to 255, are '
-                             'read')
-        return (grey * (255 if high <= 1 else 1)).round().astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise InputError(f'it has integers from {low:.0f} to {high:.0f}, and 0 to 65535 are read')
-    return (grey >> 8 if grey.dtype.itemsize == 2 or high > 255 else grey).astype(np.uint8)

@@ -88,3 +88,49 @@ def test_unknown_devices_have_no_native_bfloat16_and_the_cpus_is_known(monkeypat
 
 def test_is_found_by_name():
     assert OPTIM_WRAPPERS.get('BFloat16OptimWrapper') is BFloat16OptimWrapper
+
+
+def gradient(conv: nn.Conv2d, images: torch.Tensor, bfloat16: bool) -> torch.Tensor:
+    conv.zero_grad()
+    unused = [torch.full((size,), float('nan')) for size in (64, 256, 1024, 4096, 16384, 65536)]
+    del unused                                          # memory that is given out again is not zero
+    wrapper = wrapper_of(conv, enabled=bfloat16)
+    with wrapper.optim_context(conv):
+        loss = conv(images).float().square().sum()
+    wrapper.backward(loss)
+    return conv.weight.grad.clone()
+
+
+@pytest.mark.parametrize('kernel, stride, side', [(3, 2, 1), (7, 4, 2), (5, 2, 1)])
+def test_kernels_that_stick_out_of_tiny_maps_have_right_gradients(kernel, stride, side):
+    """The last stage of a ResNet has such maps for views of 16 pixels; oneDNN's gradients were up to 1e34."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 32, kernel, stride, kernel // 2)
+    images = torch.randn(8, 16, side, side)
+    exact = gradient(conv, images, bfloat16=False)
+    for _ in range(5):
+        got = gradient(conv, images, bfloat16=True)
+        assert_close(got, exact, rtol=0, atol=0.03 * float(exact.abs().max()))
+
+
+def test_a_convolution_that_is_wrong_in_bfloat16_is_computed_in_float32_and_others_are_not():
+    torch.manual_seed(0)
+    pair = nn.ModuleList([nn.Conv2d(16, 16, 4, 4), nn.Conv2d(16, 16, 3, 2, 1)])
+    images = torch.ones(4, 16, 8, 8)
+    right = pair[0]._conv_forward
+    pair[0]._conv_forward = lambda *args: right(*args) * (not torch.is_autocast_enabled('cpu'))
+    exact, wrapper = pair[0](images).detach(), wrapper_of(pair)
+    for _ in range(2):
+        with wrapper.optim_context(pair):
+            assert pair[1](images).dtype == torch.bfloat16
+            assert_close(pair[0](images), exact, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('shape', [(16, 16, 4, 4), (3, 16, 3, 2), (16, 32, 3, 1)])
+def test_convolutions_are_right_in_bfloat16_or_computed_in_float32(shape):
+    """Those from 16 channels to 16 by 4 x 4 kernels with a stride of 4 are wrong on CPUs with AMX."""
+    torch.manual_seed(0)
+    conv, images = nn.Conv2d(*shape), torch.randn(8, shape[0], 16, 16)
+    exact = conv(images).detach()
+    with wrapper_of(conv).optim_context(conv):
+        assert_close(conv(images).float(), exact, rtol=0, atol=0.02 * float(exact.abs().max()))

@@ -42,17 +42,6 @@ def test_cmyk_jpeg(tmp_path, img):
         assert close(read_image(tmp_path / 'a.jpg'), np.asarray(reference.convert('RGB')), 0)
 
 
-def test_16_bit_grey_keeps_its_high_byte(tmp_path, img):
-    deep = img[..., 1].astype(np.uint16) * 256 + 77
-    Image.fromarray(deep).save(tmp_path / 'a.png')
-    assert close(read_image(tmp_path / 'a.png'), img[..., 1:2].repeat(3, 2), 0)
-
-
-def test_16_bit_colour_keeps_its_high_byte(tmp_path, img):
-    cv2.imwrite(str(tmp_path / 'a.png'), img[..., ::-1].astype(np.uint16) * 256 + 77)
-    assert close(read_image(tmp_path / 'a.png'), img, 0)
-
-
 def test_palette_and_gif(tmp_path, img):
     palette = Image.fromarray(img).quantize(64)
     expected = np.asarray(palette.convert('RGB'))
