@@ -9,8 +9,7 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS, MULTI_LABEL_METRICS
 from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
 from mmsimclr.files import file_digest
-from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
-from mmsimclr.protocols.result import DRAWN
+from mmsimclr.protocols.result import DRAWN, Predictions, Result, read_predictions, read_result
 from mmsimclr.reporting.table import text_table
 
 ACCURACY = 'multi_label_accuracy_percent'

@@ -107,17 +107,13 @@ def _checkpoint_of(folders: Sequence[Path]) -> Path:
         best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
         try:
             newest = checkpoints.find_checkpoint(folder)
-            return best if best and _run_of(best) == _run_of(newest) else newest
+            runs = {(read_manifest(each) or {}).get('run_id') for each in (best or newest, newest)}
+            return best if best and len(runs) == 1 else newest
         except UserError as error:
             reason = error
             if best:
                 return best
     raise reason
-
-
-def _run_of(checkpoint: Path) -> str | None:
-    """Return which of the runs that a folder had wrote a checkpoint, as its manifest says."""
-    return (read_manifest(checkpoint) or {}).get('run_id')
 
 
 def _features(source: str | Path, images: Any, work_dir: Path, device: str, num_workers: int,

@@ -14,8 +14,7 @@ from typing import Any
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
 from mmsimclr.features import settings_sha256
-from mmsimclr.protocols import Result, read_result
-from mmsimclr.protocols.result import DRAWN
+from mmsimclr.protocols.result import DRAWN, Result, read_result
 from mmsimclr.reporting.table import markdown_text, metric_title, template, text_table
 
 # Datasets of the transfer benchmark, as the paper's tables shorten them.
