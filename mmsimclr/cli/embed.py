@@ -54,7 +54,7 @@ def embed(source: str, checkpoint: str, out: str, dataset_key: str | None, cfg_o
 @click.option('--index', required=True, metavar='FEATURES', help='Features to search, from mmsimclr embed.')
 @click.option('--checkpoint', help='Their encoder.  [default: the path that the features name]')
 @click.option('-k', type=click.IntRange(1), default=10, help='Neighbours of each image.')
-@click.option('--out', default='search.jpg', help='Contact sheet to write.')
+@click.option('--out', default='search.jpg', help='Contact sheet to write, .jpg or .png.')
 @options.device_option
 def search(images: tuple[str, ...], index: str, checkpoint: str | None, k: int, out: str,
            device: str) -> None:
@@ -62,6 +62,8 @@ def search(images: tuple[str, ...], index: str, checkpoint: str | None, k: int, 
 
     Prints a table, and draws each IMAGE and, to its right, its neighbours, nearest first.
     """
+    if not out.lower().endswith(('.jpg', '.png')):
+        raise click.UsageError(f'--out must end in .jpg or .png, got {out}')
     from mmsimclr.features import Embedder, read_features
     from mmsimclr.features.search import search as run
     from mmsimclr.protocols.result import feature_names

@@ -15,8 +15,8 @@ from mmsimclr.cli.options import GOES_ON, Several, command, device_option
 @click.option('--out', default='report', help='Folder for index.html and the lists.')
 @click.option('--checkpoint', help='Encoder of the atlas.  [default: the best or newest of the first run]')
 @click.option('--labels', metavar='FILE.csv', help='More to colour the map by: a column path, and others.')
-@click.option('--map', 'map_method', help='pacmap, tsne or pca.  [default: pacmap if it is installed, '
-              'else tsne]')
+@click.option('--map', 'map_method', type=click.Choice(['pacmap', 'tsne', 'pca']),
+              help='[default: pacmap if it is installed, else tsne]')
 @click.option('--seed', type=click.IntRange(0, 2**31 - 1), default=0,
               help='Seed of the map and the clusters.')
 @click.option('--clusters', 'num_clusters', type=click.IntRange(2), help='Number of clusters.  [default: '

@@ -21,7 +21,7 @@ from mmsimclr.evaluation.retrieval import unit
 DUPLICATE_SIMILARITY = 0.9
 #: Numbers of clusters that are tried; two halves of everything would tell little.
 MIN_CLUSTERS, MAX_CLUSTERS = 5, 20
-MAX_MAP_DIMS = 50
+CLUSTERED, MAX_MAP_DIMS = 2000, 50
 NEEDED = 4                                                  # images, for clusters and a map to mean something
 
 
@@ -40,23 +40,22 @@ def neighbours(features: ndarray, k: int) -> tuple[ndarray, ndarray]:
     return similarity[kept].reshape(len(rows), -1), rows[kept].reshape(len(rows), -1)
 
 
-def near_duplicates(similarity: ndarray, rows: ndarray, thumbnails: ndarray | None = None,
-                    threshold: float = DUPLICATE_SIMILARITY) -> ndarray:
+def near_duplicates(similarity: ndarray, rows: ndarray, thumbnails: ndarray) -> ndarray:
     """Return pairs of images that show the same picture, int64 [M, 2], the first number below the second.
 
-    Features alone do not tell copies from pictures that the encoder takes for alike. So with ``thumbnails``
-    their pixels must agree too: their root mean squared difference is at most a fifth of their contrast,
-    which is a correlation of 0.98, and at most 8 grey levels; 1 level is always allowed.
+    Their features have a cosine of at least :data:`DUPLICATE_SIMILARITY`. Features alone do not tell copies
+    from pictures that the encoder takes for alike, so their pixels must agree too: the root mean squared
+    difference is at most a fifth of their contrast, which is a correlation of 0.98, and at most 8 grey
+    levels; 1 level is always allowed.
 
     Args:
         similarity: Of the nearest other images of each, as :func:`neighbours` returns them.
         rows: These images.
         thumbnails: Uint8 [N, h, w, 3], of a few pixels a side, so that the noise of compression averages out.
-        threshold: Least cosine of their features.
     """
-    first, place = np.nonzero(similarity >= threshold)
+    first, place = np.nonzero(similarity >= DUPLICATE_SIMILARITY)
     pairs = np.unique(np.sort(np.stack([first, rows[first, place]], axis=1), axis=1), axis=0)
-    if thumbnails is None or not len(pairs):
+    if not len(pairs):
         return pairs
     same = [same_picture(thumbnails[part[:, 0]], thumbnails[part[:, 1]])
             for part in np.array_split(pairs, 1 + len(pairs) // 4096)]
@@ -89,17 +88,16 @@ def distances(similarity: ndarray, k: int = 20) -> ndarray:
     return 1 - similarity[:, min(k, similarity.shape[1]) - 1]
 
 
-def clusters(features: ndarray, count: int | None = None, seed: int = 0, sample: int = 2000) -> ndarray:
+def clusters(features: ndarray, count: int | None = None, seed: int = 0) -> ndarray:
     """Return the cluster of each image by k-means, int64 [N]; cluster 0 is the largest.
 
-    Features are scaled to length 1. Without a ``count``, that of 5 to 20 with the largest silhouette, on a
-    ``sample`` of the images, is taken (Rousseeuw 1987).
+    Features are scaled to length 1. Centres are those of up to 2,000 evenly spaced images. Without a
+    ``count``, that of 5 to 20 with the largest silhouette is taken (Rousseeuw 1987).
     """
     rows = _reduced(unit(features), seed)
     if len(rows) < NEEDED:
         return np.zeros(len(rows), np.int64)
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(rows), min(sample, len(rows)), replace=False))
+    chosen = np.linspace(0, len(rows) - 1, min(CLUSTERED, len(rows))).round().astype(int)
 
     def fitted(number: int) -> KMeans:
         return KMeans(number, n_init=4, random_state=seed).fit(rows[chosen])
@@ -140,21 +138,19 @@ def default_map(num_images: int) -> str:
     return 'pca' if num_images < 3 * NEEDED else 'pacmap' if find_spec('pacmap') else 'tsne'
 
 
-def embedding_map(features: ndarray, method: str | None = None, seed: int = 0) -> ndarray:
+def embedding_map(features: ndarray, method: str, seed: int = 0) -> ndarray:
     """Return features as points of a map, float32 [N, 2], within -1 and 1; equal seeds give equal maps.
 
     Features are scaled to length 1 and reduced to their first 50 principal components.
 
     Args:
         features: Float [N, D].
-        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' where that library is installed;
-            by default :func:`default_map`.
+        method: One of ``MAPS``: 'tsne' and 'pca' are always there, 'pacmap' where that library is installed.
         seed: Seed of the method.
 
     Raises:
-        InputError: If there is no such method, or its library is not installed.
+        InputError: If there is no such method, its library is not installed, or there are too few images.
     """
-    method = method or default_map(len(features))
     if method not in MAPS:
         raise InputError(f'the map must be one of {", ".join(MAPS)}, got {method!r}')
     rows = _reduced(unit(features), seed)
@@ -181,6 +177,8 @@ def _tsne(rows: ndarray, seed: int) -> ndarray:
 
 def _pacmap(rows: ndarray, seed: int) -> ndarray:
     import pacmap
+    if len(rows) < NEEDED:
+        raise InputError(f'the map pacmap needs {NEEDED} images or more, got {len(rows)}; take tsne or pca')
     logging.getLogger('pacmap').setLevel(logging.ERROR)     # warns that a seed is set
     return pacmap.PaCMAP(n_components=2, random_state=seed, apply_pca=False).fit_transform(rows)
 

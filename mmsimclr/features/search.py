@@ -12,6 +12,7 @@ from mmsimclr.evaluation.knn import faiss, nearest_neighbours
 from mmsimclr.evaluation.retrieval import unit
 from mmsimclr.features.extraction import FeatureFiles
 from mmsimclr.features.fingerprint import settings_sha256
+from mmsimclr.files import atomic_writer
 
 #: Rows from which on an index is made: a graph (HNSW), then lists around centres (IVF), with a byte a number.
 HNSW_ROWS, IVF_ROWS = 50_000, 200_000
@@ -35,7 +36,8 @@ def search(features: FeatureFiles, path: str | Path, queries: ndarray, k: int = 
 
     Up to ``HNSW_ROWS`` rows, or without faiss, the search is exact and reads the file piece by piece. For
     more rows an index is made once, and kept beside the features. It has a byte for each of their numbers;
-    what it finds is compared exactly. Its recall is measured on 100 rows beside exact search.
+    what it finds is compared exactly. Where it finds fewer than k, exact search takes its place. Its recall
+    is measured on 100 rows beside exact search.
 
     Args:
         features: Of one stage; read from ``path``.
@@ -50,13 +52,14 @@ def search(features: FeatureFiles, path: str | Path, queries: ndarray, k: int = 
     kind = f'IVF{math.isqrt(len(rows))},SQ8' if len(rows) > IVF_ROWS else 'HNSW32_SQ8'
     # The checksums name the content, so an index never serves other features.
     name = settings_sha256(dict(stage=stage, kind=kind, **features.manifest.get('checksums', {})))[:12]
-    file = Path(path).with_name(f'{Path(path).name}.{name}.faiss')
-    if file.is_file():
+    file = Path(f'{Path(path).resolve()}.{name}.faiss')
+    try:
         index = faiss().read_index(str(file))
-    else:
+    except RuntimeError:                                    # there is none, or it is damaged
         print_log(f'making the index {kind} of {len(rows):,} rows, once: {file}', 'current')
         index = make_index(rows, kind)
-        faiss().write_index(index, str(file))
+        with atomic_writer(file) as out:
+            faiss().write_index(index, faiss().PyCallbackIOWriter(out.write))
     if kind.startswith('IVF'):
         index.nprobe = max(1, index.nlist // 16)
     else:
@@ -79,8 +82,11 @@ def make_index(rows: ndarray, kind: str) -> object:
 
 
 def _reranked(index: object, rows: ndarray, queries: ndarray, k: int) -> tuple[ndarray, ndarray]:
-    queries = unit(queries)
+    queries, k = unit(queries), min(k, len(rows))
     candidates = index.search(queries, min(RERANKED * k, len(rows)))[1]
+    if (candidates[:, k - 1] < 0).any():                    # lists that were looked at hold fewer
+        similarity, best = nearest_neighbours(queries, rows, k)
+        return similarity.numpy(), best.numpy()
     similarity = np.empty((len(queries), k), np.float32)
     best = np.empty((len(queries), k), np.int64)
     for number, places in enumerate(candidates):

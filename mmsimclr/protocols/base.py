@@ -63,13 +63,17 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
         dedupe: Whether to list test images that are near-duplicates of training images.
 
     Raises:
-        ConfigError, CheckpointError, HeldError: If the config has no protocol, the checkpoint cannot be used,
-            or another run works in the work directory.
+        ConfigError, CheckpointError, HeldError, InputError: If the config has no protocol, the checkpoint
+            cannot be used, another run works in the work directory, or the protocol lists no duplicates.
     """
     if not config.get('protocol'):
         raise ConfigError('the config has no protocol=dict(type=...): it is not one of a benchmark '
                           '(configs/benchmarks/); to pre-train, use tools/train.py')
     distributed.start_as(config)
+    protocol = PROTOCOLS.build(config.protocol)
+    if dedupe and not protocol.lists_duplicates:
+        raise InputError('--dedupe is for protocols on features of training and test images, k-NN, transfer '
+                         f'linear and SVM; {type(protocol).__name__} is none')
     work_dir, randomness = Path(config.work_dir), config.get('randomness') or {}
     seed = randomness.get('seed') or 0
     config.randomness = {**randomness, 'seed': seed}             # a training in it would draw one of its own
@@ -83,7 +87,7 @@ def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | 
                               config_path=str(config_path) if config_path else None, command=command,
                               seed=seed, device=device, num_workers=config.get('num_workers', 0),
                               dedupe=dedupe)
-        return PROTOCOLS.build(config.protocol).run(benchmark)
+        return protocol.run(benchmark)
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,9 @@ class Benchmark:
 
 class Protocol(ABC):
     """A way to measure an encoder. Register it in ``PROTOCOLS`` and name it in a config's ``protocol``."""
+
+    #: Whether it warns of test images that are among the training images, and lists them on demand.
+    lists_duplicates = False
 
     @abstractmethod
     def run(self, benchmark: Benchmark) -> Result:

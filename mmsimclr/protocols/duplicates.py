@@ -33,7 +33,7 @@ def look_for_duplicates(benchmark: Any, train: FeatureFiles, test: FeatureFiles,
                               and len(train) * len(test) > MAX_SEARCHED):
         return
     if similarity is None:
-        stage = next(iter(train.stages))
+        stage = [*train.stages][-1]                         # the deepest
         similarity, rows = (part[:, 0].cpu().numpy() for part in nearest_neighbours(
             test.stages[stage], train.stages[stage], 1, device=benchmark.device))
     found, share = _confirmed(train, test, similarity, rows, everything=benchmark.dedupe)

@@ -36,6 +36,8 @@ class KNN(Protocol):
         Wu et al. 2018, section 3.4; MMSelfSup's benchmark for k and temperature.
     """
 
+    lists_duplicates = True
+
     def __init__(self, train: dict, test: dict, k: Sequence[int] = (10, 20, 100, 200),
                  temperature: float = 0.07, resize_px: int | None = None, crop_px: int | None = None,
                  feature: str = 'pooled') -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
 
 from mmsimclr.errors import InputError
+from mmsimclr.evaluation.retrieval import unit
 from mmsimclr.features.images import preparation_for
 from mmsimclr.protocols.base import Benchmark, EncoderSource, Protocol
 from mmsimclr.protocols.result import Result
@@ -78,8 +81,10 @@ class Representation(Protocol):
         rows = np.linspace(0, len(features) - 1, min(self.num_mapped, len(features))).astype(int)
         series['labels'] = [int(label) for label in np.asarray(features.labels)[rows]]
         for stage in STAGES:
-            points, metrics[f'silhouette_{stage}'] = _map(
-                np.asarray(features.stages[stage])[rows], series['labels'], benchmark.seed)
+            mapped = np.asarray(features.stages[stage])[rows]
+            score = silhouette_score(mapped, series['labels'], metric='cosine')
+            metrics[f'silhouette_{stage}'] = float(score)
+            points = TSNE(perplexity=30, init='pca', random_state=benchmark.seed).fit_transform(mapped)
             series[f'map_{stage}_x'], series[f'map_{stage}_y'] = points.T.round(2).tolist()
 
         for step in self.steps:
@@ -96,11 +101,9 @@ class Representation(Protocol):
                  map='t-SNE, perplexity 30, from the principal components'), series=series)
 
 
-def _cosines(first: ndarray, second: ndarray, max_rows: int = 2000) -> dict[str, ndarray]:
-    """Return the cosines of rows with their own and with others' second view."""
-    first, second = (np.asarray(part[:max_rows], np.float64) for part in (first, second))
-    first, second = (part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-                     for part in (first, second))
+def _cosines(first: ndarray, second: ndarray) -> dict[str, ndarray]:
+    """Return the cosines of the first 2,000 rows with their own and with others' second view."""
+    first, second = (unit(np.asarray(part[:2000], np.float64)) for part in (first, second))
     similarity = first @ second.T
     own = np.eye(len(similarity), dtype=bool)
     return dict(positive=similarity[own], negative=similarity[~own])
@@ -114,14 +117,6 @@ def _spectrum(encoder: EncoderSource) -> list[float]:
         raise InputError('the projection head has no linear layer (num_layers=0), so it has no spectrum')
     values = np.linalg.svd(weights.detach().cpu().double().numpy(), compute_uv=False) ** 2
     return [float(f'{value:.4g}') for value in values]
-
-
-def _map(features: ndarray, labels: list[int], seed: int) -> tuple[ndarray, float]:
-    """Return a t-SNE map, [N, 2], and the silhouette of the classes in the features themselves."""
-    from sklearn.manifold import TSNE
-    from sklearn.metrics import silhouette_score
-    points = TSNE(perplexity=30, init='pca', random_state=seed).fit_transform(features)
-    return points, float(silhouette_score(features, labels, metric='cosine'))
 
 
 def _histogram(values: ndarray, span: tuple[float, float]) -> list[float]:

@@ -132,7 +132,7 @@ TYPES = dict(
     tensors_loaded=(list, *_NONE), wall_time_s=_NUMBER + _NONE, versions=(dict,), hardware=(dict,),
     flags=(dict,), series=(dict,))
 SETTINGS = dict(encoder_address=_TEXT + _NONE, images_sha256=(dict, *_NONE), parts=(dict, *_NONE),
-                changed_on_resume=(list, *_NONE))
+                changed_on_resume=(list, *_NONE), alarms=(list, *_NONE))
 DEFAULTS = {name: None if type(None) in types else {} for name, types in TYPES.items()}
 
 

@@ -24,6 +24,7 @@ from mmsimclr.features import FeatureFiles
 from mmsimclr.files import ProgressLine
 from mmsimclr.models import POOLED_FEATURES
 from mmsimclr.protocols.base import Benchmark, Protocol, class_names
+from mmsimclr.protocols.duplicates import look_for_duplicates
 from mmsimclr.protocols.result import Predictions, Result, feature_names, write_csv
 from mmsimclr.registry import PROTOCOLS
 
@@ -69,6 +70,8 @@ class LinearSVMs(Protocol):
         num_processes: Processes that fit SVMs; by default one for each core.
     """
 
+    lists_duplicates = True
+
     def __init__(self, train: dict, test: dict, costs: Sequence[float] = linear_svm.COSTS,
                  stages: Sequence[str] = POOLED_FEATURES, resize_px: int | None = None,
                  crop_px: int | None = None, max_iterations: int = linear_svm.MAX_ITERATIONS,
@@ -87,6 +90,7 @@ class LinearSVMs(Protocol):
         train, test = (
             benchmark.features(dataset, self.stages, part=part, **self.preparation, interpolation='bilinear',
                                squash=True, pooling='grid') for part, dataset in self.datasets.items())
+        look_for_duplicates(benchmark, train, test)
         names = class_names(train, test)
         train_labels = multi_labels(train.labels, len(names), 'training')
         test_labels = multi_labels(test.labels, len(names), 'test')

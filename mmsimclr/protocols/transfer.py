@@ -137,7 +137,7 @@ class TransferLinear(Transfer):
         Chen et al. 2020, appendix B.8; Kornblith et al. 2019, Do Better ImageNet Models Transfer Better?
     """
 
-    protocol = 'transfer linear'
+    protocol, lists_duplicates = 'transfer linear', True
 
     def __init__(self, tasks: Sequence[TransferDataset | dict], l2: Sequence[float],
                  datasets: str | Sequence[str] | None = None, skip_missing: bool = False,

@@ -18,10 +18,13 @@ from mmsimclr.features import FeatureFiles
 from mmsimclr.features.thumbnails import COMPARED_PX, make_thumbnails, resized, thumbnail
 from mmsimclr.files import read_csv
 from mmsimclr.protocols.result import feature_names, write_csv
+from mmsimclr.reporting.figures import save_neighbour_sheet
 
 NUM_NEIGHBOURS = 12                                         # of each image, on the page
 NEIGHBOURHOOD = 20                                          # neighbours that tell outliers and density
+NUM_OUTLIERS = 40                                           # that are listed
 SHEET_CELLS = 32                                            # thumbnails on a side of a sprite sheet
+PICTURE_COLUMNS, PICTURE_LINES = 16, 100                    # at most, of the picture of a list
 JPEG_QUALITY = 85
 MAP_TITLES = dict(pacmap='PaCMAP', tsne='t-SNE', pca='PCA')
 MAX_NUMBERS_OF_CLASS = 12                                   # a column of more different numbers is a scale
@@ -35,7 +38,7 @@ class Atlas:
     points: ndarray                                         # the map, float32 [N, 2]
     similarity: ndarray                                     # of the nearest other images of each, [N, k]
     rows: ndarray                                           # these images
-    columns: dict[str, Sequence[str] | ndarray]             # to colour the map by: texts or float32 [N]
+    columns: dict[str, Sequence[str] | ndarray]             # to colour the map by: texts or float64 [N]
     duplicates: list[list[int]]                             # groups that show the same picture
     outliers: ndarray                                       # images far from all others, the farthest first
     diverse: ndarray                                        # images that together cover all
@@ -43,8 +46,8 @@ class Atlas:
     thumbnails: ndarray                                     # uint8 [N, side, side, 3]
     about: dict[str, str] = field(default_factory=dict)     # how it was made, for people, by topic
 
-    def write_csvs(self, folder: Path) -> None:
-        """Write ``duplicates.csv``, ``outliers.csv``, ``diverse.csv``, ``clusters.csv`` and ``map.csv``."""
+    def write_lists(self, folder: Path) -> None:
+        """Write duplicates, outliers, diverse subset and clusters as .csv and .jpg, and ``map.csv``."""
         names, distance = self.names, numerics.distances(self.similarity, NEIGHBOURHOOD)
         tables: dict[str, list[tuple]] = dict(
             duplicates=[('group', 'path'), *((number, names[i]) for number, group in enumerate(
@@ -58,10 +61,21 @@ class Atlas:
                 strict=True)])
         for name, lines in tables.items():
             write_csv(folder / f'{name}.csv', lines)
+        pictures = dict(duplicates=self.duplicates, clusters=self._typical(), **{
+            name: [images[start:start + PICTURE_COLUMNS] for start in range(0, len(images), PICTURE_COLUMNS)]
+            for name, images in (('outliers', self.outliers), ('diverse', self.diverse))})
+        for name, groups in pictures.items():               # a group on each line
+            (folder / f'{name}.jpg').unlink(missing_ok=True)
+            groups = [group[:PICTURE_COLUMNS] for group in groups[:PICTURE_LINES]]
+            if columns := max(map(len, groups), default=0):
+                cells = np.full((len(groups) * columns, *self.thumbnails.shape[1:]), 255, np.uint8)
+                for line, group in enumerate(groups):
+                    cells[line * columns:line * columns + len(group)] = self.thumbnails[group]
+                sheet = Image.fromarray(contact_sheet(cells, columns))
+                sheet.save(folder / f'{name}.jpg', quality=JPEG_QUALITY)
 
     def page_data(self) -> dict[str, Any]:
         """Return what the page's script shows, in terms JSON can hold; arrays are base64."""
-        central = [self._central(number) for number in range(int(self.clusters.max()) + 1)]
         shown = min(NUM_NEIGHBOURS, self.rows.shape[1])
         return dict(
             names=list(self.names), x=_base64(self.points[:, 0]), y=_base64(self.points[:, 1]),
@@ -71,18 +85,21 @@ class Atlas:
             side=self.thumbnails.shape[1], cells=SHEET_CELLS, sheets=sprite_sheets(self.thumbnails),
             duplicates=self.duplicates, outliers=self.outliers.tolist(), diverse=self.diverse.tolist(),
             clusters=[dict(size=int((self.clusters == number).sum()), images=images)
-                      for number, images in enumerate(central)])
+                      for number, images in enumerate(self._typical())])
 
-    def _central(self, cluster: int, count: int = 24) -> list[int]:
-        """Return images of a cluster that many others of it have as a neighbour."""
-        inside = np.flatnonzero(self.clusters == cluster)
-        popularity = np.bincount(self.rows[inside].ravel(), minlength=len(self.clusters))[inside]
-        return inside[np.argsort(-popularity, kind='stable')[:count]].tolist()
+    def _typical(self) -> list[list[int]]:
+        """Return, for each cluster, images that many others of it have as a neighbour."""
+        found = []
+        for cluster in range(int(self.clusters.max()) + 1):
+            inside = np.flatnonzero(self.clusters == cluster)
+            popularity = np.bincount(self.rows[inside].ravel(), minlength=len(self.clusters))[inside]
+            found.append(inside[np.argsort(-popularity, kind='stable')[:PICTURE_COLUMNS]].tolist())
+        return found
 
 
 def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None = None, seed: int = 0,
                labels: str | Path | None = None, num_clusters: int | None = None, num_diverse: int = 60,
-               num_outliers: int = 40, progress: Callable[[int, int], None] | None = None) -> Atlas:
+               progress: Callable[[int, int], None] | None = None) -> Atlas:
     """Return the atlas of features of images.
 
     Args:
@@ -93,7 +110,6 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
         labels: A CSV file with a column ``path``, as the images are named below their folder, and others.
         num_clusters: Number of clusters; by default that with the best silhouette.
         num_diverse: Number of images of the diverse subset.
-        num_outliers: Number of outliers that are listed.
         progress: Called with (thumbnails made, images in all).
 
     Raises:
@@ -104,6 +120,10 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
     if len(rows) < 2:
         raise InputError(f'an atlas needs at least 2 images, got {len(rows)}')
     names = feature_names(features).tolist()
+    # First what the user may have got wrong, before what takes long.
+    own = read_columns(labels, names, features.manifest['images']['root']) if labels is not None else {}
+    method = map_method or numerics.default_map(len(rows))
+    points = numerics.embedding_map(rows, method, seed)
     thumbnails = make_thumbnails(features, dataset, progress)
     similarity, nearest = numerics.neighbours(rows, max(NEIGHBOURHOOD, NUM_NEIGHBOURS))
     pairs = numerics.near_duplicates(similarity, nearest, resized(thumbnails, COMPARED_PX))
@@ -113,18 +133,16 @@ def make_atlas(features: FeatureFiles, dataset: Any, *, map_method: str | None =
     if features.labels is not None and features.labels.ndim == 1:
         columns['label'] = [classes[label] if label < len(classes) else str(label)
                             for label in features.labels.tolist()]
-    columns |= dict(cluster=[*map(str, cluster)], density=-np.log(np.maximum(distance, 1e-4)))
-    if labels is not None:
-        columns |= read_columns(labels, names, features.manifest['images']['root'])
-    method = map_method or numerics.default_map(len(rows))
-    return Atlas(names, numerics.embedding_map(rows, method, seed), similarity, nearest, columns,
-                 numerics.groups_of(pairs, len(rows)), np.argsort(-distance, kind='stable')[:num_outliers],
+    density = np.round(-np.log(np.maximum(distance.astype(np.float64), 1e-4)), 3)
+    columns |= dict(cluster=[*map(str, cluster)], density=density) | own
+    return Atlas(names, points, similarity, nearest, columns, numerics.groups_of(pairs, len(rows)),
+                 np.argsort(-distance, kind='stable')[:NUM_OUTLIERS],
                  numerics.diverse_subset(rows, num_diverse), cluster, thumbnails,
                  dict(map=f'{MAP_TITLES[method]}, seed {seed}', clusters=f'k-means, seed {seed}'))
 
 
 def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str, Sequence[str] | ndarray]:
-    """Return the columns of a CSV file for images, texts or float32 [N]; an image not in it has '' or NaN.
+    """Return the columns of a CSV file for images, texts or float64 [N]; an image not in it has '' or NaN.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -143,9 +161,9 @@ def read_columns(path: str | Path, names: Sequence[str], root: str) -> dict[str,
 
 
 def _values(texts: Sequence[str]) -> Sequence[str] | ndarray:
-    """Return a column of many different numbers as float32, others as they are."""
+    """Return a column of many different numbers as float64, others as they are."""
     try:
-        numbers = np.array([float(text) if text else np.nan for text in texts], np.float32)
+        numbers = np.array([float(text) if text else np.nan for text in texts])
     except ValueError:
         return texts
     numbers[~np.isfinite(numbers)] = np.nan                 # JSON has no infinity
@@ -156,10 +174,10 @@ def _column(values: Sequence[str] | ndarray) -> dict[str, Any]:
     """Return a column for the page: names of classes, the most frequent first, and numbers; or a scale."""
     if isinstance(values, ndarray):
         low, high = (float(value) for value in (np.nanmin(values), np.nanmax(values)))
-        return dict(low=low, high=high, values=_base64(np.nan_to_num(values, nan=low)))
+        return dict(low=low, high=high, values=_base64(values, np.float64))
     classes, numbers = np.unique(np.array(values), return_inverse=True)
     order = np.argsort(-np.bincount(numbers), kind='stable')
-    return dict(classes=classes[order].tolist(), values=_base64(np.argsort(order)[numbers]))
+    return dict(classes=classes[order].tolist(), values=_base64(np.argsort(order)[numbers], np.float64))
 
 
 def _base64(values: ndarray, kind: type = np.float32) -> str:
@@ -186,21 +204,15 @@ def contact_sheet(images: ndarray, columns: int) -> ndarray:
 
 def save_search_sheet(queries: Sequence[str], neighbours: Sequence[Sequence[str]], path: str | Path,
                       side: int = 96) -> Path:
-    """Draw each query and, to its right, its neighbours; those that are gone stay grey. Return the path."""
+    """Draw each query and its neighbours; images that are gone are grey squares. Return the path."""
     def cell(name: str) -> ndarray:
         try:
             return thumbnail(dict(img_path=str(name)), side)[0]
         except UserError:
             return np.full((side, side, 3), 128, np.uint8)
 
-    sheet = np.full((len(queries), len(neighbours[0]) + 1, side + 8, side + 8, 3), 255, np.uint8)
-    for place, names in enumerate(zip(queries, neighbours, strict=True)):
-        sheet[place, :, 4:-4, 4:-4] = [cell(name) for name in (names[0], *names[1])]
-    sheet[:, 0, :, -1] = 0                                  # a line between a query and its neighbours
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(sheet.reshape(-1, *sheet.shape[2:]), sheet.shape[1])).save(path)
-    return path
+    return save_neighbour_sheet(path, [*map(cell, queries)],
+                                {'nearest images': [[*map(cell, names)] for names in neighbours]})
 
 
 def data_uri(image: ndarray, quality: int = JPEG_QUALITY) -> str:

@@ -1,6 +1,7 @@
 """Figures of a run: training curves, views, nearest neighbours."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mmengine.logging import print_log
 from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError, UserError
+from mmsimclr.evaluation.atlas import neighbours as neighbours_of_each
 from mmsimclr.evaluation.shape_bias import Decisions, category_classes
 from mmsimclr.features import Embedder
 from mmsimclr.features.thumbnails import thumbnail
@@ -25,14 +27,30 @@ RIGHT, WRONG = '#2a9d55', '#d1495b'                          # frames of neighbo
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
-    """Return the scalars of a work directory's newest run, as logged; FileNotFoundError if there are none."""
+    """Return the scalars of a work directory's newest run, as logged; FileNotFoundError if there are none.
+
+    Of a resumed run each part has a log: an earlier one counts up to the step that the next begins with.
+    """
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
         raise MissingFileError(f'no */vis_data/scalars.json in {work_dir}: no run has logged there yet')
-    lines = read_text(files[-1], 'a log of scalars', MAX_LOG_BYTES).splitlines()
-    # A loss may be NaN; a line that a killed run cut off is no line.
-    return [check_fields(parse_json(line, str(files[-1]), 'a log of scalars', finite=False), str(files[-1]),
-                         'a log of scalars', {}) for line in lines if line.endswith('}')]
+    entries: list[dict] = []
+    for file in files:
+        lines = read_text(file, kind := 'a log of scalars', MAX_LOG_BYTES).splitlines()
+        # A loss may be NaN; a line that a killed run cut off is no line.
+        found = [check_fields(parse_json(line, str(file), kind, finite=False), str(file), kind, {})
+                 for line in lines if line.endswith('}')]
+        first = min((step for each in found if isinstance(step := each.get('step'), int)), default=np.inf)
+        entries = [each for each in entries
+                   if isinstance(each.get('step'), int) and each['step'] < first] + found
+    return entries
+
+
+def points_of(scalars: list[dict], name: str, factor: float = 1.0) -> list[tuple[int, float]]:
+    """Return steps and values, times a factor, of a scalar, where it is finite."""
+    return [(entry['step'], factor * entry[name]) for entry in scalars
+            if isinstance(entry.get(name), float) and isinstance(entry.get('step'), int)
+            and math.isfinite(entry[name])]
 
 
 def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
@@ -41,12 +59,8 @@ def save_training_curves(scalars: list[dict], path: str | Path) -> Path:
     Raises:
         ValueError: If the scalars hold no loss.
     """
-    def points_of(name: str, factor: float = 1.0) -> list[tuple[int, float]]:
-        return [(entry['step'], factor * entry[name]) for entry in scalars
-                if isinstance(entry.get(name), float | int) and isinstance(entry.get('step'), int)]
-
-    losses, knn = points_of('loss'), points_of('knn_accuracy')
-    accuracy = points_of('contrastive_accuracy', 100)
+    losses, knn = points_of(scalars, 'loss'), points_of(scalars, 'knn_accuracy')
+    accuracy = points_of(scalars, 'contrastive_accuracy', 100)
     if not losses:
         raise InputError('the scalars hold no loss: was this a pre-training run?')
 
@@ -207,14 +221,11 @@ def save_run_pictures(work_dir: str | Path, dataset: Mapping[str, Any]) -> list[
         bank = np.unique(np.linspace(0, len(images) - 1, MAX_BANK).astype(int))
         items = [images.get_data_info(int(index)) for index in bank]
         pixels = [each.get('img_path', each.get('img')) for each in items]
-        features = Embedder(folder, normalise=True)(pixels)
+        _, nearest = neighbours_of_each(Embedder(folder)(pixels), NUM_NEIGHBOURS)
         shown = [thumbnail(item, SIDE_PX)[0] for item in items]
         queries = np.unique(np.linspace(0, len(bank) - 1, NUM_ROWS).astype(int))
-        similarity = features[queries] @ features.T
-        similarity[np.arange(len(queries)), queries] = -np.inf              # not its own
-        nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :min(NUM_NEIGHBOURS, len(bank) - 1)]
         return save_neighbour_sheet(path, [shown[query] for query in queries], {
-            'nearest neighbours': [[shown[index] for index in row] for row in nearest]})
+            'nearest neighbours': [[shown[index] for index in row] for row in nearest[queries]]})
 
     pictures = {
         'curves.png': lambda path: save_training_curves(read_scalars(folder), path),

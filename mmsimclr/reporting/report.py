@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 
 from mmsimclr import checkpoints
 from mmsimclr.config import load_config
+from mmsimclr.engine.hooks.representation_health import STAGES
 from mmsimclr.environment import versions
 from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.health import health
@@ -26,25 +27,32 @@ from mmsimclr.files import atomic_writer, file_digest
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
-from mmsimclr.reporting.figures import image_and_draws, read_scalars
+from mmsimclr.reporting.figures import image_and_draws, points_of, read_scalars
 from mmsimclr.reporting.summary import summarize
 from mmsimclr.reporting.table import asset, metric_title, template
 from mmsimclr.runner.checkpointing import read_manifest
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
 NUM_VIEW_ROWS, NUM_DRAWS, VIEW_PX = 4, 3, 96
-# Titles of curves, and by what their values are multiplied; scalars with none of these names follow.
-CURVES = {'loss': ('Contrastive loss (nats)', 1), 'contrastive_accuracy': ('Contrastive accuracy (%)', 100),
-          'knn_accuracy': ('Online k-NN accuracy (%)', 1), 'lr': ('Learning rate', 1)}
-NOT_DRAWN = {'base_lr', 'data_time', 'time', 'epoch', 'iter', 'step', 'memory', 'images_per_second'}
 MEASURES = {
     'rankme': ('RankMe', 'dimensions that the features effectively use; at most {dims}'),
     'alpha_req': ('α-ReQ', 'decay of the spectrum; around 1 is usual for good features'),
     'effective_dimensions': ('Participation', 'dimensions by the participation ratio of the variances'),
     'uniformity': ('Uniformity', 'spread over the sphere; lower is more even, 0 is one point'),
-    'unit_deviation': ('Deviation', 'of a dimension, scaled so that 1 is isotropic and 0 collapsed'),
+    'unit_deviation': ('Unit deviation', 'of a dimension, scaled so that 1 is isotropic and 0 collapsed'),
     'dead_share': ('Dead units', 'share of dimensions that never vary'),
 }
+# Titles of curves, and by what their values are multiplied; scalars with none of these names follow.
+CURVES = {
+    'loss': ('Contrastive loss (nats)', 1), 'contrastive_accuracy': ('Contrastive accuracy (%)', 100),
+    'knn_accuracy': ('Online k-NN accuracy (%)', 1), 'lr': ('Learning rate', 1),
+    'health/contrastive_loss': ('Held-out loss (nats)', 1),
+    'health/contrastive_accuracy': ('Held-out accuracy (%)', 100),
+    **{f'health/{stage}_{name}': (f'{title} of {of}', 1) for name, title in {
+        **{name: title for name, (title, _) in MEASURES.items()}, 'lidar': 'LiDAR', 'alignment': 'Alignment',
+        'deviation': 'Deviation'}.items() for stage, of in STAGES.items()}}
+NOT_DRAWN = {'base_lr', 'data_time', 'time', 'epoch', 'iter', 'step', 'memory', 'images_per_second',
+             'health/contrastive_chance'}
 
 
 def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = None,
@@ -86,12 +94,8 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
         atlas = make_atlas(features, dataset, progress=progress, **settings)
         atlas.about |= dict(images=features.manifest['images']['source'], encoder=str(source),
                             unreadable=features.manifest['images']['num_unreadable'])
-        atlas.write_csvs(out)
+        atlas.write_lists(out)
         rows, = features.stages.values()
-        if parquet:
-            write_parquet(atlas, rows, out / 'atlas.parquet')
-        if projector:
-            write_projector(atlas, rows, out / 'projector')
         measures = _measures(features)
     page = render(dict(
         runs=[_run(folder) for folder in folders], results=_if_there(summarize, folders), measures=measures,
@@ -99,6 +103,10 @@ def write_report(work_dirs: Sequence[str | Path] | str | Path, images: Any = Non
         written=f'{datetime.now():%-d %B %Y, %H:%M}', versions=versions()), atlas and atlas.page_data())
     with atomic_writer(out / 'index.html') as file:
         file.write(page)
+    if atlas and parquet:
+        write_parquet(atlas, rows, out / 'atlas.parquet')
+    if atlas and projector:
+        write_projector(atlas, rows, out / 'projector')
     return out / 'index.html'
 
 
@@ -142,9 +150,11 @@ def _run(folder: Path) -> dict[str, Any]:
             newest = file_digest(checkpoints.find_checkpoint(folder))
             # Else it is of an earlier run in the folder, or of the first part of this one.
             result = result if newest == result.checkpoint_sha256 else None
-    return dict(name=folder.resolve().name, facts=_facts(folder, result),
+    alarms = result.settings.pop('alarms', None) if result else None
+    return dict(name=folder.resolve().name, facts=_facts(folder, result), alarms=alarms or [],
                 curves=_curves(_if_there(read_scalars, folder) or []),
-                figures=dict(starmap(_figure, result.metrics.items() if result else ())))
+                figures=dict(starmap(_figure, ((name, value) for name, value in (
+                    result.metrics.items() if result else ()) if not name.startswith('health_')))))
 
 
 def _if_there(read: Callable[[Any], Any], path: Any) -> Any:
@@ -156,14 +166,11 @@ def _if_there(read: Callable[[Any], Any], path: Any) -> Any:
 
 def _figure(name: str, value: float) -> tuple[str, str]:
     """Return a metric's title and value for people: ``pretraining_s`` in minutes, others in their units."""
-    title, unit = metric_title(name), ''
-    if name.endswith('_percent'):
-        unit = ' %'
-    elif name.endswith('_nats'):
-        title, unit = title.removesuffix(' nats'), ' nats'
-    elif name.endswith('_s'):
-        title, value, unit = title.removesuffix(' s'), value / 60, ' min'
-    return title if title.startswith('k-NN') else title[:1].upper() + title[1:], f'{value:.4g}{unit}'
+    units = dict(percent=(' %', 1), nats=(' nats', 1), s=(' min', 60))
+    start, _, end = name.rpartition('_')
+    unit, factor = units.get(end, ('', 1))
+    title = metric_title(start if unit else name)
+    return title if title.startswith('k-NN') else title[:1].upper() + title[1:], f'{value / factor:.4g}{unit}'
 
 
 def _facts(folder: Path, result: Result | None) -> dict[str, str]:
@@ -188,17 +195,14 @@ def _curves(scalars: list[dict]) -> list[dict[str, Any]]:
     curves = []
     for name in sorted(names, key=lambda name: [*CURVES, name].index(name)):
         title, factor = CURVES.get(name, (name.replace('_', ' ').capitalize(), 1))
-        points = [(entry['step'], factor * entry[name]) for entry in scalars
-                  if isinstance(entry.get(name), float) and isinstance(entry.get('step'), int)
-                  and math.isfinite(entry[name])]
-        if len(points) > 1:
+        if len(points := points_of(scalars, name, factor)) > 1:
             steps, values = np.array(points).T
             low, high = values.min(), values.max()
             x = (steps - steps[0]) / max(1, steps[-1] - steps[0])
             y = (high - values) / max(high - low, 1e-12)
-            curves.append(dict(title=title, low=f'{low:.3g}', high=f'{high:.3g}', last=f'{values[-1]:.4g}',
-                               steps=f'{int(steps[-1]):,}', path='M' + 'L'.join(
-                                   f'{320 * a:.1f} {100 * b:.1f}' for a, b in zip(x, y, strict=True))))
+            path = 'M' + 'L'.join(f'{320 * a:.1f} {100 * b:.1f}' for a, b in zip(x, y, strict=True))
+            curves.append(dict(title=title, of_health=name.startswith('health/'), path=path, low=f'{low:.3g}',
+                               high=f'{high:.3g}', last=f'{values[-1]:.4g}', steps=f'{int(steps[-1]):,}'))
     return curves
 
 

@@ -61,7 +61,9 @@ def report(tmp_path_factory):
     first = 'abc'[int(shapes.get_data_info(0)['gt_label']) % 3]
     with open(folder / 'labels.csv', 'w', newline='') as file:
         csv.writer(file).writerows([
-            ('path', 'weight', '<i>kind'), (f'{first}/{HOSTILE}', '3.5', '<u>odd</u></script>')])
+            ('path', 'weight', '<i>kind'), (f'{first}/{HOSTILE}', '1700000003.5', '<u>odd</u></script>'),
+            *((path.relative_to(images), number, '') for number, path in enumerate(
+                sorted(images.glob('?/0[3-5]*.png'))))])
     page = write_report([run], images, folder / 'out', map_method='pca', labels=folder / 'labels.csv',
                         device='cpu')
     features, = (run / 'features').iterdir()
@@ -158,7 +160,9 @@ def test_pointing_shows_the_image_and_clicking_its_neighbours(opened, report):
 
 
 def test_the_lasso_exports_the_images_inside(opened, report):
-    _, names, _, _ = report
+    images, names, _, _ = report
+    with open(images.parent / 'labels.csv', newline='') as file:
+        weights = {row['path']: row['weight'] for row in csv.DictReader(file)}
     tab = opened()
     places, box = positions(tab, len(names)), tab.locator('#canvas').bounding_box()
     centre = places.mean(axis=0)
@@ -187,8 +191,17 @@ def test_the_lasso_exports_the_images_inside(opened, report):
     assert sorted(row['path'] for row in rows) == sorted(np.array(names)[inside])
     assert {row['label'] for row in rows} <= set('abc') and list(rows[0])[:4] == [
         'path', 'label', 'cluster', 'density']
+    # A number that the CSV of labels does not have is none in the list either.
+    assert {row['path']: row['weight'] for row in rows} == {
+        name: weights.get(name, '') for name in np.array(names)[inside]}
     tab.locator('#clear').click()
     assert tab.locator('#selection').is_hidden()
+    tab.locator('#colour').select_option(label='weight')
+    assert tab.locator('#legend small').text_content().startswith(f'{len(names) - len(weights)} without')
+    tab.wait_for_timeout(400)
+    drawn = pixels(tab.locator('#canvas').screenshot())
+    pink, dark = np.abs(drawn - (214, 127, 168)).max(axis=2) < 25, drawn.max(axis=2) < 150
+    assert pink.sum() > dark.sum() > 0
 
 
 def test_names_from_files_stay_text(opened, report):
@@ -201,6 +214,7 @@ def test_names_from_files_stay_text(opened, report):
     assert tab.locator('#inspector h3').text_content() == names[hostile]
     tab.locator('#colour').select_option(label='<i>kind')
     assert '<u>odd</u></script>' in tab.locator('#legend').text_content()
+    assert 'weight 1700000003.5 ' in tab.locator('#inspector p').text_content()
     assert 'left out: 1' in tab.locator('.lead').text_content()
     assert tab.locator('h1').text_content() == 'run "<b>' and tab.locator('h1 b').count() == 0
     text = page.read_text()

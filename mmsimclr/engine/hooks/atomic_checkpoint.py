@@ -7,7 +7,7 @@ from contextlib import suppress
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
-from mmsimclr.engine.hooks.held_out import GREATER, recorded, require_measured
+from mmsimclr.engine.hooks.held_out import KnownRules, recorded, require_measured
 from mmsimclr.engine.hooks.preemption import INTERRUPTED
 from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
@@ -16,7 +16,7 @@ REFUSED = ('out_dir', 'filename_tmpl', 'backend_args', 'file_client_args')
 
 
 @HOOKS.register_module()
-class AtomicCheckpointHook(CheckpointHook):
+class AtomicCheckpointHook(KnownRules, CheckpointHook):
     """MMEngine's ``CheckpointHook`` that deletes an old checkpoint after a save, not before.
 
     It also deletes what a :class:`PreemptionHook` saved. Every config's ``CheckpointHook`` is built as this
@@ -24,8 +24,6 @@ class AtomicCheckpointHook(CheckpointHook):
     ``epoch_N.pth`` or ``iter_N.pth``. ``save_best`` may also name what hooks measure after an epoch, such as
     ``'health/pooled_rankme'`` and ``'knn_accuracy'``.
     """
-
-    _default_greater_keys = [*CheckpointHook._default_greater_keys, *GREATER]
 
     def __init__(self, *args, **kwargs) -> None:
         for name in REFUSED:

@@ -13,9 +13,6 @@ from mmsimclr import distributed
 from mmsimclr.errors import InputError, did_you_mean
 from mmsimclr.registry import HOOKS
 
-#: Parts of names of figures of which more is better, besides MMEngine's.
-GREATER = ('rankme', 'lidar')
-
 
 @contextmanager
 def evaluating(model: nn.Module, compiled: bool = False) -> Iterator[None]:
@@ -91,8 +88,21 @@ def require_measured(runner, names: Sequence[str], argument: str) -> None:
                              f'of this run measure, got {name!r}{did_you_mean(name, measured)}')
 
 
+class KnownRules:
+    """Mixin of MMEngine's hooks that compare figures: of which more is better, or the user must say it."""
+
+    _default_greater_keys = [*OfMMEngine._default_greater_keys, 'rankme', 'lidar']
+
+    def _init_rule(self, *arguments):
+        try:
+            return super()._init_rule(*arguments)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{error.args[0]} Give rule='greater' if more of it is better, else rule='less'"
+                             ) from error
+
+
 @HOOKS.register_module()
-class EarlyStoppingHook(OfMMEngine):
+class EarlyStoppingHook(KnownRules, OfMMEngine):
     """MMEngine's ``EarlyStoppingHook`` (same arguments), also by what hooks measure after an epoch.
 
     ``monitor`` is a name such as ``'health/pooled_rankme'`` or ``'knn_accuracy'``. A resumed run counts on
@@ -100,7 +110,6 @@ class EarlyStoppingHook(OfMMEngine):
     """
 
     priority = 80                                            # after what measures, before CheckpointHook
-    _default_greater_keys = [*OfMMEngine._default_greater_keys, *GREATER]
 
     def before_train(self, runner) -> None:
         require_measured(runner, [self.monitor], 'monitor of EarlyStoppingHook')

@@ -42,9 +42,10 @@ class RepresentationHealthHook(Hook):
     """Measure h ('pooled') and g(h) ('projection') of random views of held-out images, every few epochs.
 
     ``measures`` names the figures: those of :func:`mmsimclr.evaluation.health.health`, of the first view of
-    each image (LiDAR and alignment: of all), and loss and accuracy of batches as large as in training. The
-    views are made once, as the training images' are. Weights and random numbers of the run stay as they are.
-    What :func:`signs` finds at two evaluations running is an alarm: a warning, given once and recorded.
+    each image (LiDAR and alignment: of all), and loss and accuracy of batches as large as in training, or of
+    all these images where they are fewer. The views are made once, as the training images' are. Weights and
+    random numbers of the run stay as they are. What :func:`signs` finds at two evaluations running is an
+    alarm: a warning, given once and recorded.
 
     Args:
         held_out: How the config of the held-out images differs from that of the training images, such as
@@ -75,8 +76,8 @@ class RepresentationHealthHook(Hook):
         places = evenly_spaced(len(dataset), self.num_images) if len(dataset) else []
         places = places[:len(places) // world_size * world_size]         # as many on each rank
         if len(places) < MIN_IMAGES:
-            runner.logger.info(f'health is not measured: {len(dataset)} held-out images are below '
-                               f'{MIN_IMAGES} and one for each process')
+            runner.logger.info(f'health is not measured: {len(dataset)} held-out images are too few, it '
+                               f'needs {MIN_IMAGES} and one for each process')
             places = []
         own = [SampleIndex(place, epoch=0, seed=0) for place in places[rank::world_size]]
         with same_random_state():
@@ -153,9 +154,10 @@ def _contrastive(head: torch.nn.Module, batches: list[Tensor]) -> dict[str, floa
 
 def signs(evaluations: Sequence[Mapping[str, float]]) -> dict[str, str]:
     """Return what is wrong at the last of several evaluations, by kind: 'collapse' and 'divergence'."""
-    found: dict[str, str] = {}
-    now, start = ({}, {}) if not evaluations else (evaluations[-1], evaluations[0])
-    for stage, name in STAGES.items() if now else ():
+    if not evaluations:
+        return {}
+    found, now, start = {}, evaluations[-1], evaluations[0]
+    for stage, name in STAGES.items():
         if f'health/{stage}_rankme' not in now:
             found['divergence'] = f'{name} is not finite'
             continue

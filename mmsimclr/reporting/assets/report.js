@@ -20,7 +20,7 @@
   const count = data.names.length, k = data.num_neighbours, cells = data.cells;
   const sheets = data.sheets.map((uri) => URL.createObjectURL(new Blob([bytes(uri.split(',')[1])], { type: 'image/jpeg' })));
   data.sheets = null;
-  for (const column of data.columns) column.values = floats(column.values);
+  for (const column of data.columns) column.values = new Float64Array(bytes(column.values).buffer);
   document.body.classList.toggle('coarse', data.side <= 48);
 
   const make = (tag, name, text) => {
@@ -49,11 +49,13 @@
     return button;
   };
   const fill = (place, images) => { place.classList.add('tiles'); place.replaceChildren(...images.map((image) => tile(image))); return place; };
-  const describe = (image) => data.columns.map((column) => `${column.name} ${column.classes ? column.classes[column.values[image]] : column.values[image].toFixed(2)}`).join(' · ');
+  // What a CSV of labels does not say of an image is '' or NaN.
+  const valueText = ({ classes, values }, image) => (classes ? classes[values[image]] : isNaN(values[image]) ? '' : String(values[image]));
+  const describe = (image) => data.columns.map((column) => `${column.name} ${valueText(column, image) || '–'}`).join(' · ');
 
   // Colours: Petroff 2021, "Accessible color sequences"; for scales points of cividis (Nunez et al. 2018).
   const classColours = ['#3f90da', '#ffa90e', '#bd1f01', '#94a4a2', '#832db6', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd'];
-  const others = '#8b8f97';
+  const others = '#8b8f97', noValue = '#d67fa8';
   const scale = ['#00224e', '#123570', '#3b496c', '#575d6d', '#707173', '#8a8678', '#a59c74', '#c3b369', '#e1cc55', '#fee838'];
   const colourOf = (index) => classColours[index] || others;
 
@@ -61,22 +63,28 @@
   let plot = null, column = data.columns[0];
   const draw = () => {
     if (!plot) return;
-    const z = column.classes ? column.values.map((value) => Math.min(value, classColours.length)) : column.values.map((value) => (value - column.low) / ((column.high - column.low) || 1));
-    plot.set({ colorBy: 'valueA', pointColor: column.classes ? [...classColours.slice(0, column.classes.length), others] : scale });
-    return plot.draw({ x, y, z }, { zDataType: column.classes ? 'categorical' : 'continuous', preventFilterReset: false });
+    const { classes, low, high } = column;
+    const step = (value) => (isNaN(value) ? scale.length : Math.min(scale.length - 1, Math.floor((value - low) / ((high - low) || 1) * scale.length)));
+    const z = Float32Array.from(column.values, classes ? (value) => Math.min(value, classColours.length) : step);
+    plot.set({ colorBy: 'valueA', pointColor: classes ? [...classColours.slice(0, classes.length), others] : [...scale, noValue] });
+    return plot.draw({ x, y, z }, { zDataType: 'categorical', preventFilterReset: false });
   };
   const drawLegend = () => {
     const legend = $('legend');
     if (!column.classes) {
       const ramp = make('div', 'ramp'), bar = make('i');
       bar.style.background = `linear-gradient(to right, ${scale.join(',')})`;
-      ramp.append(make('span', '', column.low.toPrecision(3)), bar, make('span', '', column.high.toPrecision(3)));
+      const end = (value) => make('span', '', String(+value.toPrecision(4)));
+      ramp.append(end(column.low), bar, end(column.high));
       legend.replaceChildren(ramp);
+      const none = column.values.filter(isNaN).length;
+      if (none) legend.append(make('small', '', `${number(none)} without a value are pink`));
       return;
     }
     const sizes = new Array(column.classes.length).fill(0);
     for (const value of column.values) sizes[value] += 1;
-    legend.replaceChildren(...column.classes.map((name, index) => {
+    const more = column.classes.length - 200;              // of names, such as captions, nobody reads all
+    legend.replaceChildren(...column.classes.slice(0, 200).map((name, index) => {
       const button = make('button'), dot = make('i');
       button.type = 'button';
       button.setAttribute('aria-pressed', 'false');
@@ -93,6 +101,7 @@
       });
       return button;
     }));
+    if (more > 0) legend.append(make('small', '', `and ${number(more)} more`));
   };
   for (const [index, each] of data.columns.entries()) {
     const option = make('option', '', each.name);
@@ -124,7 +133,7 @@
   };
   const cell = (value) => (/[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
   $('download').addEventListener('click', () => {
-    const lines = [['path', ...data.columns.map((each) => each.name)], ...selected.map((image) => [data.names[image], ...data.columns.map((each) => (each.classes ? each.classes[each.values[image]] : String(each.values[image])))])];
+    const lines = [['path', ...data.columns.map((each) => each.name)], ...selected.map((image) => [data.names[image], ...data.columns.map((each) => valueText(each, image))])];
     const link = make('a');
     link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join(',')).join('\r\n') + '\r\n'], { type: 'text/csv' }));
     link.download = 'selection.csv';
@@ -150,11 +159,11 @@
   };
   const copies = data.duplicates.reduce((sum, images) => sum + images.length - 1, 0);
   $('num-duplicates').textContent = copies ? `${number(copies)} in ${number(data.duplicates.length)} groups` : '';
-  if (!copies) $('duplicates').replaceWith(make('p', 'empty', 'None found.'));
+  if (!copies) { $('picture-of-duplicates').remove(); $('duplicates').replaceWith(make('p', 'empty', 'None found.')); }
   else some($('duplicates'), data.duplicates.map((images) => () => group(images.slice(0, 4))), 24);
   fill($('outliers'), data.outliers);
   fill($('diverse'), data.diverse);
-  some($('clusters'), data.clusters.map((each, index) => () => group(each.images.slice(0, 16), `Cluster ${index}`, `${number(each.size)} images`)), 30);
+  some($('clusters'), data.clusters.map((each, index) => () => group(each.images, `Cluster ${index}`, `${number(each.size)} images`)), 30);
   drawLegend();
 
   // The library draws points, moves the map and has the lasso.
@@ -174,7 +183,7 @@
     const [left, top] = plot.getScreenPosition(image), box = $('map').getBoundingClientRect();
     show(tip.firstElementChild, image);
     tip.children[1].textContent = data.names[image];
-    tip.children[2].textContent = column.classes ? column.classes[column.values[image]] : column.values[image].toPrecision(3);
+    tip.children[2].textContent = valueText(column, image);
     tip.hidden = false;
     tip.style.left = `${left + 172 > box.width ? Math.max(4, left - 168) : left + 12}px`;
     tip.style.top = `${Math.max(4, Math.min(top + 12, box.height - tip.offsetHeight - 6))}px`;

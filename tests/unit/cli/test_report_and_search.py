@@ -13,6 +13,8 @@ from mmsimclr.cli import main
 from mmsimclr.datasets import Shapes
 from mmsimclr.errors import InputError
 from mmsimclr.features import Embedder, ImageFolder, extract_to_files, read_features
+from mmsimclr.reporting import atlas
+from mmsimclr.reporting.figures import save_neighbour_sheet as figures
 
 
 @pytest.fixture(scope='module')
@@ -39,14 +41,16 @@ def test_report_writes_the_page_the_lists_and_the_exports(run_and_images, tmp_pa
     invoke('report', run, '--images', images, '--out', tmp_path, '--map', 'pca', '--clusters', 3,
            '--diverse', 4, '--device', 'cpu', '--parquet', '--projector')
     assert {path.name for path in tmp_path.iterdir()} == {
-        'index.html', 'duplicates.csv', 'outliers.csv', 'diverse.csv', 'clusters.csv', 'map.csv',
-        'atlas.parquet', 'projector'}
+        'index.html', 'outliers.csv', 'outliers.jpg', 'diverse.csv', 'diverse.jpg', 'clusters.csv',
+        'clusters.jpg', 'duplicates.csv', 'map.csv', 'atlas.parquet', 'projector'}
     assert len((tmp_path / 'diverse.csv').read_text().splitlines()) == 5
     clusters = {line.rsplit(',')[1] for line in (tmp_path / 'clusters.csv').read_text().splitlines()[1:]}
     assert clusters == {'0', '1', '2'}
 
 
-def test_search_prints_and_draws_the_nearest_images(run_and_images, tmp_path):
+def test_search_prints_and_draws_the_nearest_images(run_and_images, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(atlas, 'save_neighbour_sheet', lambda *sheet: drawn.append(sheet) or figures(*sheet))
     run, images = run_and_images
     invoke('embed', images, run, '--out', tmp_path / 'features', '--device', 'cpu')
     queries = [images / 'x' / '4.png', images / 'y' / '7.png']
@@ -60,11 +64,17 @@ def test_search_prints_and_draws_the_nearest_images(run_and_images, tmp_path):
     assert re.findall(r'[xy]/\d+\.png(?=  \d\.)', said) == want
     assert '100.0 %' in said
     with Image.open(tmp_path / 'sheet.png') as sheet:
-        pixels = np.asarray(sheet, int)
-    assert pixels.shape == (2 * 104, 4 * 104, 3)
-    # The nearest image of each is itself.
-    assert np.abs(pixels[4:100, 4:100] - pixels[4:100, 108:204]).max() == 0
-    assert np.abs(pixels[4:100, 4:100] - pixels[108:204, 4:100]).max() > 50
+        assert min(sheet.size) > 150
+    (_, shown, blocks), = drawn
+    assert np.shape([*blocks.values()]) == (1, 2, 3, 96, 96, 3)
+    for query, neighbours, names in zip(shown, blocks['nearest images'], (want[:3], want[3:]), strict=True):
+        np.testing.assert_array_equal(query, neighbours[0])             # the nearest of each is itself
+        for picture, name in zip(neighbours, names, strict=True):
+            with Image.open(images / name) as image:
+                assert np.abs(image.convert('RGB').resize((96, 96)) - picture.astype(int)).mean() < 6
+    wrong = CliRunner().invoke(main, ['search', '--index', str(tmp_path / 'features'), str(queries[0]),
+                                      '--out', 'sheet.xyz'])
+    assert wrong.exit_code == 2 and '.jpg or .png, got sheet.xyz' in wrong.output
 
 
 def test_features_know_their_encoder(run_and_images, tmp_path):

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from tiny_run import tiny_runner
 
 from mmsimclr.engine.hooks.held_out import record, recorded
+from mmsimclr.errors import InputError
 from mmsimclr.registry import HOOKS
 
 SCHEDULE = [dict(type='WarmupCosineLR', warmup=1, total=6, convert_to_iter_based=True)]
@@ -115,6 +116,14 @@ def test_a_name_that_nothing_measures_is_refused_before_the_first_step(tmp_path,
     with pytest.raises(ValueError, match=rf"{name}.*figure_pot.*did you mean 'figure_top'"):
         runner.train()
     assert runner.iter == 0
+
+
+@pytest.mark.parametrize(('kind', 'name'), [
+    ('EarlyStoppingHook', 'monitor'), ('AtomicCheckpointHook', 'save_best')])
+def test_a_figure_without_a_direction_needs_a_rule(kind, name):
+    with pytest.raises(InputError, match=r"health/pooled_alignment.*rule='less'"):
+        HOOKS.build({'type': kind, name: 'health/pooled_alignment'})
+    assert HOOKS.build({'type': kind, name: 'health/pooled_alignment', 'rule': 'less'})
 
 
 @pytest.mark.parametrize('name', ['health/pooled_rankme', 'health/projection_lidar', 'knn_accuracy',

@@ -45,7 +45,16 @@ def test_an_index_finds_what_exact_search_finds_and_is_kept(stored, tmp_path, mo
     assert found.recall == pytest.approx(recall, abs=0.15)
     np.testing.assert_allclose(np.take_along_axis(want, found.rows, 1), found.similarity, atol=1e-5)
 
+    # More than there are, and than the lists that are looked at hold.
+    for many in (4000, 500) if kind.startswith('IVF') else (4000,):
+        every = search.search(features, tmp_path / 'features', queries[:3], k=many)
+        np.testing.assert_allclose(every.similarity, -np.sort(-want[:3], axis=1)[:, :many], atol=1e-5)
+
     file, = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:1000])              # as of a full disk: it is made again
+    np.testing.assert_array_equal(
+        search.search(features, tmp_path / 'features', queries, k=10).rows, found.rows)
+    assert file.stat().st_size > 3000 * 24
     written = file.stat().st_mtime_ns
     again = search.search(features, tmp_path / 'features', queries, k=10)
     assert file.stat().st_mtime_ns == written

@@ -5,10 +5,12 @@ import csv
 import numpy as np
 import pytest
 from fixed_features import PARTS, FixedFeatures
+from mmengine.config import Config
 from PIL import Image
 
+from mmsimclr.errors import InputError
 from mmsimclr.features import FeatureFiles
-from mmsimclr.protocols import KNN, read_result
+from mmsimclr.protocols import KNN, SVM, read_result, run_benchmark
 from mmsimclr.protocols.duplicates import look_for_duplicates
 
 
@@ -68,6 +70,20 @@ def test_protocols_without_neighbours_search_for_the_nearest(benchmark):
     train, test = (benchmark.features(part) for part in PARTS.values())
     look_for_duplicates(benchmark, train, test)
     assert benchmark.notes == dict(near_duplicates_percent=10.0)
+
+
+def test_svms_look_for_them_too(benchmark):
+    for part in ('train', 'test'):
+        rows, labels = benchmark.parts[part]
+        benchmark.parts[part] = rows, np.eye(3, dtype=np.int64)[labels]
+    SVM(**PARTS, stages=['pooled']).extract(benchmark, min_images=3)
+    assert benchmark.notes == dict(near_duplicates_percent=10.0)
+
+
+def test_a_list_is_refused_of_a_protocol_that_makes_none(tmp_path):
+    config = Config(dict(protocol=dict(type='Health', images={}), work_dir=str(tmp_path / 'work')))
+    with pytest.raises(InputError, match=r'--dedupe.*k-NN.*SVM.*Health'):
+        run_benchmark(config, 'checkpoint.pth', dedupe=True)
 
 
 def test_different_pictures_with_equal_features_are_no_duplicates(benchmark):

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 from importlib.util import find_spec
@@ -70,7 +71,7 @@ def test_planted_outliers_are_among_the_forty_farthest(atlas_and_features):
 
 def test_lists_and_the_page_name_the_same_images(atlas_and_features, tmp_path):
     atlas, _ = atlas_and_features
-    atlas.write_csvs(tmp_path)
+    atlas.write_lists(tmp_path)
     read = {}
     for path in tmp_path.glob('*.csv'):
         with open(path, newline='') as file:
@@ -84,6 +85,26 @@ def test_lists_and_the_page_name_the_same_images(atlas_and_features, tmp_path):
     assert [int(row['cluster']) for row in read['clusters']] == atlas.clusters.tolist()
     assert [cluster['size'] for cluster in data['clusters']] == np.bincount(atlas.clusters).tolist()
     assert np.allclose([(float(row['x']), float(row['y'])) for row in read['map']], atlas.points, atol=1e-5)
+
+
+def test_pictures_of_lists_show_a_group_on_each_line(atlas_and_features, tmp_path):
+    atlas, _ = atlas_and_features
+    atlas.write_lists(tmp_path)
+    central = [cluster['images'] for cluster in atlas.page_data()['clusters']]
+    lists = dict(duplicates=(atlas.duplicates, 0, 1), clusters=(central, 0, 15),
+                 diverse=([atlas.diverse], 0, 8), outliers=(np.split(atlas.outliers, [16, 32]), 2, 7))
+    for name, (groups, line, column) in lists.items():
+        with Image.open(tmp_path / f'{name}.jpg') as image:
+            pixels = np.asarray(image, float)
+        columns = max(map(len, groups))
+        assert pixels.shape == (64 * min(100, len(groups)), 64 * columns, 3)
+        cell = pixels[64 * line:64 * (line + 1), 64 * column:64 * (column + 1)]
+        pair = np.stack([cell, atlas.thumbnails[groups[line][column]]]).reshape(2, 8, 8, 8, 8, 3).mean((2, 4))
+        assert np.abs(pair[0] - pair[1]).mean() < 12, name  # of blocks: JPEG blurs colours of thin stripes
+    assert pixels[130:, 64 * 8:].min() > 240                # behind the last outlier
+    none = dataclasses.replace(atlas, duplicates=[])
+    none.write_lists(tmp_path)
+    assert not (tmp_path / 'duplicates.jpg').exists()
 
 
 def test_thumbnails_are_the_centre_of_their_files(atlas_and_features, folder):
@@ -107,6 +128,10 @@ def test_columns_are_read_by_path_as_texts_or_numbers(tmp_path):
     path.write_text('path,size\n' + ''.join(f'{n},{n}\n' for n in range(20)) + '20,inf\n21,nan\n')
     sizes = read_columns(path, [str(n) for n in range(22)], '')['size']
     np.testing.assert_array_equal(sizes, [*range(20), np.nan, np.nan])
+    path.write_text('path,number\n' + ''.join(f'{n},{1700000000 + n}\n' for n in range(20)))
+    assert read_columns(path, ['7'] * 20 + ['8'], '')['number'] == ['1700000007'] * 20 + ['1700000008']
+    np.testing.assert_array_equal(read_columns(path, [str(n) for n in range(20)], '')['number'],
+                                  np.arange(1700000000, 1700000020))
     path.write_text('file,kind\na,b\n')
     with pytest.raises(InputError, match='path'):
         read_columns(path, ['a'], '')

@@ -112,6 +112,15 @@ def test_scalars_of_the_newest_run_are_read_in_order(tmp_path):
     assert read_scalars(tmp_path) == SCALARS
 
 
+def test_scalars_of_a_resumed_run_begin_with_its_first_part(tmp_path):
+    first = [dict(step=step, loss=9.0 - step) for step in (0, 10, 20, 30)]
+    write_run(tmp_path, '20240101_000000', [dict(step=5, loss=99.0)])            # of another run
+    write_run(tmp_path, '20240102_000000', first)
+    write_run(tmp_path, '20240103_000000', [dict(step=25, loss=1.0), dict(step=35, loss=0.5)])
+    assert [(each['step'], each['loss']) for each in read_scalars(tmp_path)] == [
+        (0, 9.0), (10, -1.0), (20, -11.0), (25, 1.0), (35, 0.5)]
+
+
 def test_a_folder_without_a_run_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
         read_scalars(tmp_path)

@@ -24,11 +24,15 @@ def run(tmp_path):
     scalars.parent.mkdir(parents=True)
     entries = [dict(step=step, loss=5.0 - step, contrastive_accuracy=0.1 * step, time=1.0)
                for step in (1, 2, 3)]
-    entries.append(dict(step=3, health_rankme=17.5, knn_accuracy=float('nan')))
+    entries.append({'step': 3, 'knn_accuracy': float('nan'), 'health/contrastive_chance': 0.1})
+    entries += [{'step': step, 'health/pooled_rankme': 10.0 + step, 'health/contrastive_chance': 0.1}
+                for step in (0, 3)]
     scalars.write_text('\n'.join(json.dumps(entry) for entry in entries) + '\n')
     sha256 = hashlib.sha256((folder / 'epoch_1.pth').read_bytes()).hexdigest()
-    Result('pretraining', dict(loss_nats=2.0), dict(train=40), 7, checkpoint='run/epoch_1.pth',
-           checkpoint_sha256=sha256, settings=dict(note='<b>bold</b>')).write(folder / 'result.json')
+    alarm = dict(kind='collapse', seen='RankMe <1>', epoch=2, iteration=8)
+    Result('pretraining', dict(loss_nats=2.0, health_pooled_rankme=13.0), dict(train=40), 7,
+           checkpoint='run/epoch_1.pth', checkpoint_sha256=sha256,
+           settings=dict(note='<b>bold</b>', alarms=[alarm])).write(folder / 'result.json')
     Result('linear', dict(top_1_accuracy_percent=60.0), {}, 0, dataset='ImageNet-1k',
            checkpoint='run/epoch_1.pth', checkpoint_sha256='a' * 64).write(folder / 'linear' / 'result.json')
     return folder
@@ -45,13 +49,22 @@ def test_a_page_without_images_has_curves_facts_and_results_beside_published_num
     assert '60.00' in cells[0] and 'openmmlab' in cells[0]
 
 
+def test_health_while_training_has_a_place_of_its_own(run, tmp_path):
+    text = write_report(run, out=tmp_path / 'out').read_text()
+    hero, training, health = (re.search(rf'(?s)<section {name}.*?</section>', text)[0]
+                              for name in ('class="hero"', 'id="training"', 'id="health"'))
+    assert 'Loss' in hero and 'ealth' not in hero and 'Contrastive loss' in training
+    assert re.findall(r'<figcaption><span>([^<]+)</span><b>([^<]+)', health) == [('RankMe of h', '13')]
+    assert '<b>collapse</b> at epoch 2: RankMe &lt;1&gt;' in health and text.count('RankMe &lt;1&gt;') == 1
+
+
 def test_what_is_missing_is_said_and_not_fatal(run, tmp_path):
     bare = tmp_path / 'bare'
     bare.mkdir()
     text = write_report([run, bare], out=tmp_path / 'out').read_text()
     assert text.count('class="empty"') >= 1 and 'bare' in text
     nothing = write_report(bare, out=tmp_path / 'out').read_text()
-    assert nothing.count('class="empty"') == 3             # curves, results, views
+    assert nothing.count('class="empty"') == 4             # curves, health, results, views
 
 
 def test_what_cannot_be_reported_is_refused(run, tmp_path):

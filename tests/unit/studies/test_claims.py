@@ -1,11 +1,20 @@
 """Claims, tested on seeds."""
 
 import math
+import re
 import statistics
 
 import pytest
 
-from mmsimclr.studies import CellResult, correlations, judge, published_table, spearman, values_at
+from mmsimclr.studies import (
+    CellResult,
+    correlations,
+    judge,
+    published_table,
+    read_records,
+    spearman,
+    values_at,
+)
 
 
 def cells(values, metric='probe.top_1', **more):
@@ -104,6 +113,18 @@ def test_published_tables_by_level():
     assert published_table('table_4_losses_top1')['NT-Xent',][''] == 63.9
     with pytest.raises(ValueError, match='table_4_losses_top1'):
         published_table('table_4_loss_top1')
+
+
+def test_correlations_in_the_docs_are_those_of_the_result_files(root):
+    text = (root / 'docs/how_to/health.md').read_text(encoding='utf-8')
+    header, = re.findall(r'^\| figure of h .*$', text, re.MULTILINE)
+    rows = re.findall(r'^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$', text, re.MULTILINE)
+    for column, study in enumerate(('table5', 'crop_style'), 1):
+        found = correlations(read_records(root / f'results/studies/{study}.json'))
+        assert {f'health.pooled_{row[0]}': row[column] for row in rows} == {
+            name: 'the same in all' if math.isnan(rank) else f'{rank:.2f}'
+            for name, (rank, _) in found.items()}
+        assert {number for _, number in found.values()} == {int(re.findall(r'n = (\d+)', header)[column - 1])}
 
 
 def test_correlations_of_measures_with_an_accuracy_by_hand():
