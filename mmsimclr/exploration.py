@@ -17,12 +17,12 @@ from torch.utils.data import DataLoader, Subset
 
 from mmsimclr.config import load_config
 from mmsimclr.cpu_memory import kept_memory
-from mmsimclr.datasets import UnlabeledImageFolder, data_identity
+from mmsimclr.datasets import UnlabeledImageFolder, data_identity, with_same_samples
 from mmsimclr.environment import num_usable_cores
 from mmsimclr.errors import InputError
 from mmsimclr.evaluation.knn import knn_votes
 from mmsimclr.features import Embedder
-from mmsimclr.files import opened_image, read_csv, read_json, write_json
+from mmsimclr.files import check_fields, opened_image, read_csv, read_json, write_json
 from mmsimclr.registry import DATASETS, MODELS
 from mmsimclr.reporting.report import write_report
 from mmsimclr.run import CONFIG, pretrain
@@ -103,14 +103,15 @@ def _plan(folder: Path, dataset: UnlabeledImageFolder, minutes: float, sides: di
     """Return sizes and epochs that fit into the time, as measured here; what was planned before stays."""
     path, data = folder / 'plan.json', data_identity({'images': dataset})
     if path.is_file():
-        plan: dict = read_json(path, 'a plan')
+        plan = check_fields(read_json(path, 'a plan'), str(path), 'a plan', dict(
+            dict.fromkeys(('view_size', 'width', 'epochs', 'max_images'), (int,)), minutes=(int, float),
+            images=(str,), data=(dict,)))
         if plan['minutes'] != minutes:
             raise InputError(f'{folder} was begun with --minutes {plan["minutes"]:g}, got {minutes:g}; name '
                              'another --work-dir, or remove it')
-        if plan.get('data') != data:
-            raise InputError(f'{folder} was begun with the images that {plan.get("images")} had then, '
-                             f'and those of {dataset.data_root} are others; name another --work-dir, or '
-                             'remove it')
+        if with_same_samples(data, plan['data']) != plan['data']:
+            raise InputError(f'{folder} was begun with the images that {plan["images"]} had then, and those '
+                             f'of {dataset.data_root} are others; name another --work-dir, or remove it')
         return plan
     sizes: Sequence[tuple[int, int]] = SIZES_ON_GPU if torch.cuda.is_available() else SIZES
     sizes = [each for each in sizes if each[0] <= median(sides.values())] or sizes[-1:]

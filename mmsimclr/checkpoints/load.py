@@ -30,7 +30,7 @@ from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
 from mmsimclr.encoders import build_backbone
 from mmsimclr.errors import MissingFileError, did_you_mean
-from mmsimclr.files import read_json, read_regular
+from mmsimclr.files import file_digest, read_json, read_regular
 from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
@@ -77,10 +77,13 @@ def _checkpoint_in(folder: Path) -> Path:
         written = Path(os.fsdecode(read_regular(last, MAX_NAME_BYTES)).strip())
         path = folder / written.name
         # The folder may have been moved or copied since, and another run may be where it was.
-        if os.path.isfile(written) and not _is_of_its_run(path):
-            return written
         if not os.path.isfile(path):                        # Path.is_file raises for one too long
+            if os.path.isfile(written):
+                return written
             raise MissingFileError(f'{last} names {path.name}, which is not in {folder}')
+        if os.path.isfile(written) and not written.samefile(path) and not _is_of_its_run(path) and (
+                file_digest(written) != file_digest(path)):
+            raise LayoutError(f'{last} names {written}, and {path} is another file: name the one')
         return path
     files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
     if len({path.stem for path in files}) != 1:

@@ -4,7 +4,7 @@ from .base import labels_of
 from .cifar10 import CIFAR10
 from .class_folders import ClassFolders
 from .in_memory_images import InMemoryImages, as_fetched
-from .listing import data_identity, list_sha256
+from .listing import data_identity, list_sha256, with_same_samples
 from .published import Birdsnap, Caltech101, IdentityImages, INaturalist2018, Places205, VOCMultiLabel
 from .replace_unreadable import ReplaceUnreadable
 from .shapes import Shapes

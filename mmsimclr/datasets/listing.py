@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from mmsimclr.datasets.base import ArrayDataset
 from mmsimclr.datasets.in_memory_images import InMemoryImages
@@ -38,8 +38,10 @@ def sample_hashes(dataset: Any) -> str | None:
     hashes = []
     for place in np.linspace(0, len(dataset) - 1, min(len(dataset), NUM_SAMPLED)).round():
         inner, place = dataset, int(place)
-        while isinstance(inner, Subset):
-            inner, place = inner.dataset, int(inner.indices[place])
+        # Of a wrapper that draws, images of another seed would seem to be others.
+        while isinstance(held := getattr(inner, 'dataset', None), Dataset) and (
+                isinstance(inner, Subset) or len(held) == len(inner)):
+            inner, place = held, int(inner.indices[place]) if isinstance(inner, Subset) else place
         try:
             info = inner.get_data_info(place)
             image, path = info.get('img'), info.get('img_path')
@@ -52,10 +54,18 @@ def sample_hashes(dataset: Any) -> str | None:
     return ' '.join(each[:8] for each in hashes)
 
 
-def is_same_sample(first: str, second: str) -> bool:
-    """Whether samples are of the same images, of which a quarter may have been repaired or made again."""
-    words, others = first.split(), second.split()
-    return len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words)
+def with_same_samples(now: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the samples of an earlier one, if a quarter of a sample differs at most.
+
+    Images may have been repaired. Samples that the earlier one lacks, of an older version, are left out.
+    """
+    kept = dict(now)
+    for key in [key for key in now if key.startswith('data.') and key.endswith('.sample')]:
+        words, others = str(then.get(key)).split(), kept.pop(key).split()
+        if key in then:
+            is_same = len(words) == len(others) and sum(map(str.__eq__, words, others)) >= 0.75 * len(words)
+            kept[key] = then[key] if is_same else now[key]
+    return kept
 
 
 def data_identity(parts: Mapping[str, Any]) -> dict[str, str]:

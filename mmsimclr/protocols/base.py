@@ -22,7 +22,7 @@ from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical, config_sha256
 from mmsimclr.config.canonical import LOCATIONS
-from mmsimclr.datasets import data_identity
+from mmsimclr.datasets import BalancedSubset, data_identity
 from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, InputTypeError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
@@ -36,13 +36,14 @@ from mmsimclr.features import (
 )
 from mmsimclr.files import ProgressLine, file_digest, leased
 from mmsimclr.models import POOLED_FEATURES
-from mmsimclr.protocols.result import Predictions, Result, write_csv
+from mmsimclr.protocols.result import DRAWN, Predictions, Result, write_csv
 from mmsimclr.registry import DATASETS, PROTOCOLS
 from mmsimclr.runner import show_little, working_in
 
 # Keys of a config that do not make another measurement: seeds, folders, the encoder, other datasets' names.
-NOT_OF_THE_MEASUREMENT = (*LOCATIONS, '*seed', 'protocol.*root', 'protocol.datasets', 'protocol.skip_missing',
-                          'encoder', 'load_from', 'dataset_name')
+NOT_OF_THE_MEASUREMENT = (
+    *LOCATIONS, '*.names', 'test_evaluator.ann_file', '*seed', 'protocol.*root', 'protocol.datasets',
+    'protocol.skip_missing', 'encoder', 'load_from', 'dataset_name')
 
 
 def run_benchmark(config: Config, checkpoint: str | None, *, config_path: str | Path | None = None,
@@ -212,9 +213,9 @@ class Benchmark:
         A split that was made here is written to ``split.csv`` beside the result. What the images of the part
         are is noted too.
         """
-        if part is not None and (identity := data_identity({'images': dataset})):
-            self.images[part] = settings_sha256(identity)
+        identity, drawn = data_identity({'images': dataset}) if part else {}, ''
         while dataset is not None:
+            drawn = DRAWN if isinstance(dataset, BalancedSubset) else drawn
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
                 self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
@@ -223,6 +224,8 @@ class Benchmark:
                 name = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
                 self.notes.setdefault('images_missing', {})[name] = count
             dataset = getattr(dataset, 'dataset', None)
+        if identity:
+            self.images[f'{part}{drawn}'] = settings_sha256(identity)
 
     def result(self, protocol: str, metrics: Mapping[str, float], num_images: Mapping[str, int],
                settings: Mapping[str, Any], predictions: Predictions | None = None,

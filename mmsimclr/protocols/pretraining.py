@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from mmsimclr import distributed
 from mmsimclr.config import ConfigError
 from mmsimclr.engine.hooks.held_out import recorded
-from mmsimclr.files import file_digest, leased
-from mmsimclr.protocols.result import Result
+from mmsimclr.files import file_digest, leased, read_if_whole
+from mmsimclr.protocols.result import Result, read_result
 from mmsimclr.runner import build_runner, working_in
 
 
@@ -38,8 +38,14 @@ def pretrain(config: Config, config_path: str | Path, command: str) -> Result:
         runner.train()
         result = _result(runner, time.perf_counter() - started, config_path, command)
         if distributed.rank() == 0:
+            path = Path(runner.work_dir) / 'result.json'
+            made_none = result.settings.get('resumed_from_iteration') == runner.iter
+            before = read_if_whole(read_result, path) if made_none else None
+            if before and before.checkpoint_sha256 == result.checkpoint_sha256 and (
+                    'changed_on_resume' not in result.settings):
+                return before                                    # which knows the time that it took
             with leased(runner.work_dir, 'pre-training'):        # unless another run has taken over meanwhile
-                path = result.write(Path(runner.work_dir) / 'result.json')
+                result.write(path)
             runner.logger.info(f'finished in {time.perf_counter() - started:.0f} s: {path}')
         return result
 

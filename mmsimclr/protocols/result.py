@@ -77,6 +77,9 @@ def feature_names(features: FeatureFiles) -> np.ndarray:
     return names_below(features.manifest['images'].get('root'), features.paths, len(features))
 
 
+DRAWN = ', drawn'                               # end of a part's name in images_sha256: each seed has its own
+
+
 @dataclass
 class Result:
     """Metric values and all that is needed to know what they mean and to get them again."""
@@ -110,11 +113,10 @@ class Result:
             self.config = path.relative_to(shipped.parent).as_posix() if path.is_relative_to(shipped) \
                 else portable_path(path)
 
-    @property
-    def measured_on(self) -> dict[str, str]:
-        """Hashes of the images that it was measured on, by part, not of those for training."""
+    def images_but(self, *parts: str) -> dict[str, str]:
+        """Return the hashes of its images by part, without parts whose names end so."""
         images = self.settings.get('images_sha256') or {}
-        return {part: sha256 for part, sha256 in images.items() if part not in ('train', 'val')}
+        return {part: sha256 for part, sha256 in images.items() if not part.endswith(parts)}
 
     def write(self, path: str | Path) -> Path:
         """Write the result as JSON, whole or not at all; return the path."""

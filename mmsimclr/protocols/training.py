@@ -44,12 +44,7 @@ class TrainedClassifier:
     test_set: Any                               # the images
     num_images: Mapping[str, int]               # by part
     settings: Mapping[str, Any]                 # those that decided the values
-
-    @property
-    def history(self) -> dict[str, Any]:
-        """The weights that it started from and the changes taken when it was resumed, if any."""
-        names = 'started_from', 'changed_on_resume'
-        return {name: self.settings[name] for name in names if name in self.settings}
+    history: Mapping[str, Any]                  # those of them that tell of another run, or of a resumed one
 
     def answers(self, head: str | None = None) -> tuple[dict[str, float], Predictions]:
         """Return metrics and predictions of a head, by default of the first."""
@@ -120,7 +115,7 @@ def train_classifier(benchmark: Benchmark, options: Mapping[str, Any] | None = N
     for part, images in (('train', train_set), ('test', test.dataset)):
         benchmark.note_missing(images, part)
     num_images = dict(train=len(train_set), **num_unreadable(runner), test=len(test.dataset))
-    return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings)
+    return TrainedClassifier(evaluate(model, test), test.dataset, num_images, settings, history(runner))
 
 
 def _warn_of_guessing(runner: Runner, num_answers: int) -> None:

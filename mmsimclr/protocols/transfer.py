@@ -93,6 +93,8 @@ class Transfer(Protocol):
         if len(tasks) == 1 and not skipped:
             return self.measure(_part(benchmark, tasks[0], ''), tasks[0])
         results = {task.slug: self.measure(_part(benchmark, task, task.slug), task) for task in tasks}
+        if any(result.wall_time_s is None for result in results.values()):
+            benchmark.started = None
         return benchmark.result(
             self.protocol,
             {f'{slug}_{name}': value for slug, result in results.items()

@@ -9,7 +9,7 @@ from mmsimclr.errors import InputError
 from mmsimclr.evaluation.metrics import METRICS, MULTI_LABEL_METRICS
 from mmsimclr.evaluation.significance import mcnemar_test, permutation_test
 from mmsimclr.files import file_digest
-from mmsimclr.protocols import Predictions, Result, read_predictions, read_result
+from mmsimclr.protocols.result import DRAWN, Predictions, Result, read_predictions, read_result
 from mmsimclr.reporting.table import text_table
 
 ACCURACY = 'multi_label_accuracy_percent'
@@ -94,9 +94,10 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
 
 def _check_same_measurement(a: Result, b: Result) -> None:
     """Raise if results say that images of the same names are others, or were prepared in another way."""
-    if a.measured_on and b.measured_on and a.measured_on != b.measured_on:
+    tested = [one.images_but('train', 'val', DRAWN) for one in (a, b)]
+    if all(tested) and tested[0] != tested[1]:
         raise InputError('the results are of different images of the same names: settings.images_sha256 are '
-                         f'{a.measured_on} and {b.measured_on}')
+                         f'{tested[0]} and {tested[1]}')
     for key in ('resize_px', 'crop_px', 'interpolation', 'squash', 'image_px'):
         values = [one.settings.get(key) for one in (a, b)]
         if None not in values and values[0] != values[1]:

@@ -23,14 +23,14 @@ from mmsimclr.errors import InputError, MissingFileError, UserError
 from mmsimclr.evaluation.health import health
 from mmsimclr.features import Embedder, FeatureFiles, extract_to_files, extraction_sha256, named_images
 from mmsimclr.features.thumbnails import thumbnail
-from mmsimclr.files import atomic_writer, file_digest, read_json
+from mmsimclr.files import atomic_writer, file_digest
 from mmsimclr.protocols import Result, read_result
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting.atlas import data_uri, make_atlas, write_parquet, write_projector
 from mmsimclr.reporting.figures import image_and_draws, points_of, read_scalars
 from mmsimclr.reporting.summary import summarize
 from mmsimclr.reporting.table import asset, metric_title, template
-from mmsimclr.runner.checkpointing import manifest_of
+from mmsimclr.runner.checkpointing import read_manifest
 
 MAX_HEALTH_ROWS = 25_600                                    # of RankMe's paper
 NUM_VIEW_ROWS, NUM_DRAWS, VIEW_PX = 4, 3, 96
@@ -115,18 +115,13 @@ def _checkpoint_of(folders: Sequence[Path]) -> Path:
         best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
         try:
             newest = checkpoints.find_checkpoint(folder)
-            return best if best and _run_of(best) == _run_of(newest) else newest
+            runs = {(read_manifest(each) or {}).get('run_id') for each in (best or newest, newest)}
+            return best if best and len(runs) == 1 else newest
         except UserError as error:
             reason = error
             if best:
                 return best
     raise reason
-
-
-def _run_of(checkpoint: Path) -> str | None:
-    """Return which of the runs that a folder had wrote a checkpoint, as its manifest says."""
-    manifest = manifest_of(checkpoint)
-    return read_json(manifest, 'a manifest')['run_id'] if manifest.is_file() else None
 
 
 def _features(source: str | Path, images: Any, work_dir: Path, device: str, num_workers: int,

@@ -14,7 +14,7 @@ from typing import Any
 from mmsimclr.checkpoints.zoo_index import model_entries, other_settings
 from mmsimclr.errors import MissingFileError
 from mmsimclr.features import settings_sha256
-from mmsimclr.protocols import Result, read_result
+from mmsimclr.protocols.result import DRAWN, Result, read_result
 from mmsimclr.reporting.table import markdown_text, metric_title, template, text_table
 
 # Datasets of the transfer benchmark, as the paper's tables shorten them.
@@ -188,7 +188,7 @@ def _config(result: Result) -> str:
 
 def _measurement(result: Result) -> str:
     """Return a short hash of what was measured on what, so far as a result says it."""
-    known = [result.measured_on, *map(result.settings.get, ('config_sha256', 'ranks'))]
+    known = [result.images_but(DRAWN), *map(result.settings.get, ('config_sha256', 'ranks'))]
     return settings_sha256(dict(known=[*known, result.num_images]))[:8] if known[0] else ''
 
 

@@ -146,7 +146,7 @@ def _described(path: Path, search: Search) -> dict | None:
         return search.pass_over(path, f'{link} ({error.strerror})')
     if not stat.S_ISREG(mode):
         return search.pass_over(path, 'a folder' if stat.S_ISDIR(mode) else 'no regular file')
-    if manifest := _manifest_in(manifest_of(path)):
+    if manifest := read_manifest(path):
         return manifest
     if os.path.lexists(manifest_of(path)):
         search.notes.append(f'{manifest_of(path)} is not a manifest')
@@ -183,9 +183,10 @@ def _is_resumable(tree: Mapping) -> bool:
     return RESUMABLE_KEYS.issubset(tree)
 
 
-def _manifest_in(path: Path) -> dict | None:
+def read_manifest(checkpoint: Path) -> dict | None:
+    """Return the manifest of a checkpoint; None if it has none, or something else in its place."""
     try:
-        manifest = read_json(path, 'a manifest', MAX_TEXT_BYTES)
+        manifest = read_json(manifest_of(checkpoint), 'a manifest', MAX_TEXT_BYTES)
         if (isinstance(manifest['iteration'], int) and isinstance(manifest['bytes'], int)
                 and re.fullmatch('[0-9a-f]{64}', manifest['sha256'])
                 and {'run_id', 'resumable'} <= {*manifest}):

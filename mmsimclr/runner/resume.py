@@ -14,7 +14,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmsimclr.checkpoints import find_checkpoint
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import canonical, differences
-from mmsimclr.datasets.listing import is_same_sample
+from mmsimclr.datasets import with_same_samples
 from mmsimclr.distributed import elastic_ranks
 from mmsimclr.errors import ConfigError, UserError
 from mmsimclr.files import file_digest
@@ -36,9 +36,10 @@ KEPT = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'optim_wrapper
 # Of WarmupCosineLR; another may be asked for by one who makes the run longer.
 LENGTH = re.compile(r'param_scheduler\.\d+\.total_steps')
 # Keys that say where the images of a part lie: they may change if the hashes of its images stay.
-PLACES = dict(train='train_dataloader.*data_root', test='test_dataloader.*data_root',
-              knn_bank='*_hooks.mmsimclr.OnlineKNNHook.bank.*data_root',
-              knn_queries='*_hooks.mmsimclr.OnlineKNNHook.queries.*data_root')
+PLACES = dict(train=('train_dataloader.*data_root', 'train_dataloader.*.names'),
+              test=('test_dataloader.*data_root', 'test_evaluator.ann_file'),
+              knn_bank=('*_hooks.mmsimclr.OnlineKNNHook.bank.*data_root',),
+              knn_queries=('*_hooks.mmsimclr.OnlineKNNHook.queries.*data_root',))
 RESTART_SHARE = 0.1
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
@@ -120,12 +121,10 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
         ignored.append('data')                                          # which nothing says
     else:
         then = {key: value for key, value in then.items() if value is not None or not key.startswith('data.')}
-        # Checkpoints of older versions have no samples.
-        samples = [key for key in now if re.fullmatch(r'data\..*\.sample', key)]
-        now = {key: value for key, value in now.items() if key in then or key not in samples}
-        now |= {key: then[key] for key in samples if key in then and is_same_sample(then[key], now[key])}
-        ignored += [place for part, place in PLACES.items() if f'data.{part}' in now and all(
-            then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))]
+        now = with_same_samples(now, then)
+        ignored += [place for part, places in PLACES.items() if f'data.{part}' in now and all(
+            then.get(key) == now.get(key) for key in (f'data.{part}', f'data.{part}.sample'))
+            for place in places]
         if runner.weights is not None:
             then['started_from'], now['started_from'] = _weights(tree, runner.weights)
     longer = [dict(key=key, then=then[key], now=now[key], longer=runner.longer) for key in then
@@ -139,12 +138,13 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
 
 
 def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
-    """Return the hashes of the weights that a run began with and of those given, or paths without a file."""
+    """Return the hashes of the weights that a run began with and those given; without a file, the names."""
     source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
     try:
         return source.get('sha256'), file_digest(find_checkpoint(given))
     except (UserError, OSError):
-        return source.get('checkpoint'), str(given)
+        is_same = tree['meta']['identity'].get('load_from') == str(given)         # a folder, say
+        return str(given) if is_same else source.get('checkpoint'), str(given)
 
 
 def lengthen(schedule: Any, total: int | None, longer: str, step: int) -> None:

@@ -302,8 +302,9 @@ class PretrainRunner(Runner):
         CheckpointError if the file is damaged, would run code, or does not fill the model.
         """
         checkpoint = read_checkpoint(find_checkpoint(filename))
-        # MMEngine would run a config under this key.
-        meta = {key: value for key, value in checkpoint.meta.items() if key != 'config'}
+        # MMEngine would run a config under this key. Ours are dicts, or not ours.
+        meta = {key: value for key, value in checkpoint.meta.items() if key != 'config' and (
+            key not in ('identity', 'run') or isinstance(value, Mapping))}
         tree = {**checkpoint.tree, 'meta': meta}
         if self._check is not None:
             self._check(tree)

@@ -3,7 +3,6 @@
 import os
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
@@ -47,10 +46,6 @@ class AtomicCheckpointHook(KnownRules, CheckpointHook):
         for figures in recorded(runner, of_now=True) if self.save_best else ():
             # None is passed over: what is not measured at this epoch.
             self._save_best_checkpoint(runner, {**dict.fromkeys(self.key_indicators), **figures})
-            if is_main_process():
-                for manifest in Path(self.out_dir).glob('best_*.pth.json'):      # of one that was replaced
-                    if not manifest.with_suffix('').exists():
-                        manifest.unlink()
 
     def after_train(self, runner) -> None:
         self.before_train_epoch(runner)
@@ -69,10 +64,10 @@ class AtomicCheckpointHook(KnownRules, CheckpointHook):
         super()._save_best_checkpoint(runner, metrics)
         after = {'': self.best_ckpt_path} if is_one else self.best_ckpt_path_dict
         for key, path in before.items():
-            if not after[key]:
-                after[key] = path
-            elif path and path != after[key] and is_main_process() and self.file_backend.isfile(path):
-                self.file_backend.remove(path)
+            if after[key] and path:
+                # Where it was written may be another run's folder, of which this one is a copy.
+                self._remove({os.path.basename(path)} - {os.path.basename(after[key])})
+            after[key] = after[key] or path
         self.best_ckpt_path, self.best_ckpt_path_dict = after.get(''), {} if is_one else after
 
     def is_last_train_epoch(self, runner) -> bool:
@@ -88,10 +83,13 @@ class AtomicCheckpointHook(KnownRules, CheckpointHook):
             self.out_dir, name, save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch, is_last=True)
         self.last_ckpt = os.path.join(self.out_dir, name)
-        replaced = [INTERRUPTED]
+        replaced = {INTERRUPTED}
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
-            replaced.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
-        for old in replaced if is_main_process() else ():
+            replaced.add(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+        self._remove(replaced)
+
+    def _remove(self, names: set[str]) -> None:
+        for old in names if is_main_process() else ():
             for name in (f'{old}.json', old):                # a manifest never stays alone
                 with suppress(OSError):                      # a folder of that name is not ours
                     os.remove(os.path.join(self.out_dir, name))

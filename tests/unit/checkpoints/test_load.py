@@ -321,21 +321,30 @@ def test_folders_and_names_without_a_suffix(tmp_path):
 
 
 def test_the_last_checkpoint_is_the_one_that_is_named_and_not_another_of_its_name(tmp_path):
-    """A run may save elsewhere (out_dir); a folder that was moved or copied has its own."""
+    """An older version could save elsewhere (out_dir); a folder that was moved or copied has its own."""
     run, disk = tmp_path / 'run', tmp_path / 'disk' / 'run'
     for folder, name in ((run, 'older'), (disk, 'newer')):
         folder.mkdir(parents=True)
-        (folder / 'epoch_1.pth').touch()
+        (folder / 'epoch_1.pth').write_text(name)
         (folder / 'epoch_1.pth.json').write_text(json.dumps(dict(run_id=name)))
     (run / 'run_id').write_text('newer\n')
     (run / 'last_checkpoint').write_text(str(disk / 'epoch_1.pth'))
-    assert find_checkpoint(run) == disk / 'epoch_1.pth'
-    (run / 'epoch_1.pth.json').unlink()
-    assert find_checkpoint(run) == disk / 'epoch_1.pth'
     copied = shutil.copytree(disk, tmp_path / 'copied')
     (copied / 'run_id').write_text('newer\n')
     (copied / 'last_checkpoint').write_text(str(disk / 'epoch_1.pth'))
+    (copied / 'epoch_1.pth').write_text('and the first was written again since')
     assert find_checkpoint(copied) == copied / 'epoch_1.pth'
+    # Of MMEngine's folders nothing says whether they are copies, or had saved elsewhere.
+    for manifest in (True, False):
+        with pytest.raises(CheckpointError, match=r'names .*disk.*, and .*run/epoch_1\.pth is another file'):
+            find_checkpoint(run)
+        if manifest:
+            (run / 'epoch_1.pth.json').unlink()
+    (disk / 'epoch_1.pth').write_text('older')
+    assert find_checkpoint(run) == run / 'epoch_1.pth', 'the same content'
+    (run / 'epoch_1.pth').unlink()
+    assert find_checkpoint(run) == disk / 'epoch_1.pth'
+    (run / 'epoch_1.pth').touch()
     (disk / 'epoch_1.pth').unlink()
     assert find_checkpoint(run) == run / 'epoch_1.pth'
 

@@ -17,8 +17,8 @@ from mmsimclr.datasets import (
     WebDatasetShards,
     data_identity,
     list_sha256,
+    with_same_samples,
 )
-from mmsimclr.datasets.listing import is_same_sample
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.registry import DATASETS
 
@@ -111,6 +111,13 @@ def test_a_sample_has_sixteen_images_at_most_and_follows_subsets():
 
 def test_of_a_dataset_that_says_nothing_there_is_no_identity():
     assert data_identity({'test': TensorDataset(torch.zeros(3))}) == {}
+
+
+def is_same_sample(first: str, second: str) -> bool:
+    then, now = {'data.x.sample': first}, {'data.x.sample': second, 'data.x': 'list'}
+    assert with_same_samples(now, {}) == {'data.x': 'list'}, 'an older version took no sample'
+    assert with_same_samples(now, then)['data.x'] == 'list'
+    return with_same_samples(now, then)['data.x.sample'] == first
 
 
 def test_a_sample_of_which_a_quarter_was_repaired_is_the_same():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from mmengine.hooks import Hook
@@ -130,6 +131,19 @@ def test_the_best_checkpoint_goes_when_the_better_one_is_whole(names, fails, tmp
     left = {first if fails else second} | ({'best_falling_top_epoch_1.pth'} if len(names) == 2 else set())
     assert {path.name for path in tmp_path.glob('best_*.pth')} == left
     assert {path.name for path in tmp_path.glob('best_*.json')} == {f'{name}.json' for name in left}
+
+
+def test_a_copy_of_a_folder_that_goes_on_leaves_the_best_checkpoint_of_the_first(tmp_path):
+    kept = dict(type='CheckpointHook', interval=1, save_best='rising_top', rule='greater')
+    hooks = dict(default_hooks=dict(checkpoint=kept), custom_hooks=[dict(type='RisingFiguresForBestTest')])
+    first, copied = tmp_path / 'first', tmp_path / 'copied'
+    tiny_runner(first, train_cfg=dict(by_epoch=True, max_epochs=1), **hooks).train()
+    before = checkpoints(first)
+    shutil.copytree(first, copied)
+    tiny_runner(copied, train_cfg=dict(by_epoch=True, max_epochs=2), resume=True, experiment_name='copied',
+                **hooks).train()
+    assert checkpoints(first) == before and 'best_rising_top_epoch_1.pth.json' in before
+    assert [path.name for path in copied.glob('best_*.pth')] == ['best_rising_top_epoch_2.pth']
 
 
 def test_the_run_is_named_before_its_first_checkpoint_is_there(tmp_path, monkeypatch):

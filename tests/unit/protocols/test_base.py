@@ -12,14 +12,15 @@ from PIL import Image
 from tiny_benchmark import shapes, tiny_benchmark
 
 from mmsimclr.checkpoints import CheckpointError
-from mmsimclr.config import ConfigError, check_config
+from mmsimclr.config import ConfigError, check_config, config_sha256, load_config
 from mmsimclr.environment import versions
 from mmsimclr.features import extraction as files
 from mmsimclr.files import HeldError
 from mmsimclr.models import ResNet
 from mmsimclr.protocols import EncoderSource, Predictions, read_predictions, read_result, run_benchmark
-from mmsimclr.protocols.base import clear_dataset_errors
-from mmsimclr.protocols.result import feature_names
+from mmsimclr.protocols.base import NOT_OF_THE_MEASUREMENT, clear_dataset_errors
+from mmsimclr.protocols.result import DRAWN, feature_names
+from mmsimclr.registry import DATASETS
 from mmsimclr.runner import working_in
 
 TINY = dict(depth=18, base_channels=4, stem='cifar')
@@ -32,6 +33,19 @@ def config_of(work_dir, **changes) -> Config:
         **changes))
     check_config(config)
     return config
+
+
+@pytest.mark.parametrize('leaf', ['semi-1pct_4xb64-steplr-20e_in1k',
+                                  'mask-rcnn-fpn_1xb4-steplr-300_coco-folder'])
+def test_what_is_measured_does_not_depend_on_where_data_lie(leaf):
+    """Lists of images and annotations lie with them; their content is in the hashes of the images."""
+    if 'rcnn' in leaf:
+        pytest.importorskip('mmdet', reason='needs mmdet (tools/install.sh full)')
+    hashes = {config_sha256(load_config(leaf, {'data_root': root}), NOT_OF_THE_MEASUREMENT)
+              for root in ('data', '/disk/of another machine')}
+    assert len(hashes) == 1
+    other = load_config(leaf, {'optim_wrapper.optimizer.lr': 9.0})
+    assert config_sha256(other, NOT_OF_THE_MEASUREMENT) not in hashes
 
 
 @pytest.fixture(scope='module')
@@ -241,6 +255,17 @@ def test_a_result_is_not_written_into_a_folder_that_another_run_has_taken_over(t
     lease.file.unlink()
     benchmark.result('x', {}, {}, {})
     assert (benchmark.work_dir / 'result.json').exists()
+
+
+def test_a_subset_that_a_seed_draws_is_told_from_a_training_set_that_stays(tmp_path):
+    benchmark = tiny_benchmark(tmp_path / 'run')
+    half = dict(type='BalancedSubset', fraction=0.5, dataset=shapes(24))
+    for part, dataset in (('train', half), ('train', shapes(24)), ('test', shapes(12, 'test'))):
+        benchmark.note_missing(DATASETS.build(dataset), part)
+    result = benchmark.result('x', {}, {}, {})
+    assert [*result.images_but()] == ['train, drawn', 'train', 'test']
+    assert [*result.images_but(DRAWN)] == ['train', 'test']
+    assert [*result.images_but('train', 'val', DRAWN)] == ['test']
 
 
 def test_the_result_counts_listed_images_that_were_left_out(checkpoint, tmp_path):

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from tiny_run import log_of, tiny_config
 
 from mmsimclr.errors import InputError
-from mmsimclr.protocols import pretrain
+from mmsimclr.protocols import pretrain, read_result
 
 
 @pytest.mark.parametrize('interval, save_last, by_epoch, leaves_one', [
@@ -64,9 +64,24 @@ def test_a_resumed_run_has_no_time_whatever_its_hooks(hooks, tmp_path):
     whole.custom_hooks = hooks
     result = pretrain(whole, 'x.py', '')
     assert result.wall_time_s > 0 and result.metrics['pretraining_s'] == result.wall_time_s
-    again = config_of(tmp_path)
+    again = config_of(tmp_path, 2)
     again.merge_from_dict(dict(custom_hooks=hooks, resume=True))
     resumed = pretrain(again, 'x.py', '')
     assert 'pretraining_s' not in resumed.metrics and resumed.wall_time_s is None
     assert resumed.settings['resumed_from_iteration'] == 2
     assert json.loads((tmp_path / 'result.json').read_text())['wall_time_s'] is None
+
+
+def test_a_finished_run_that_is_started_again_keeps_its_result(tmp_path):
+    def again(**changes):
+        config = config_of(tmp_path)
+        config.merge_from_dict(dict(resume=True, **changes))
+        return pretrain(config, 'y.py', 'the same command')
+
+    first = pretrain(config_of(tmp_path), 'x.py', '')
+    before = (tmp_path / 'result.json').read_bytes()
+    assert again() == first and (tmp_path / 'result.json').read_bytes() == before
+    changed = again(allow_changed=['model.head'], **{'model.head.temperature': 0.9})
+    assert 'changed_on_resume' in changed.settings and changed == read_result(tmp_path / 'result.json')
+    (tmp_path / 'result.json').write_text('{"cut o')
+    assert again().settings['resumed_from_iteration'] == 2

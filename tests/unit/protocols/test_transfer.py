@@ -160,6 +160,17 @@ def test_what_is_noted_of_one_dataset_is_not_in_the_result_of_the_next(tmp_path)
     assert noted == {'Partial': {'PartialShapes train': 3}, 'Shapes': None}
 
 
+def test_where_a_part_was_done_earlier_no_time_is_told_of_all(tmp_path):
+    class PartlyDone(TransferLinear):
+        def measure(self, benchmark, task):
+            benchmark.started = benchmark.started if task.name == 'Shapes' else None
+            return super().measure(benchmark, task)
+
+    result = PartlyDone([task(), task(name='Done')], l2=L2[:1]).run(benchmark_of(tmp_path))
+    times = [read_result(tmp_path / 'work' / path).wall_time_s for path in result.settings['parts'].values()]
+    assert times[0] > 0 and times[1] is None and result.wall_time_s is None
+
+
 @pytest.mark.parametrize('l2', [(), (0.0, 1.0)])
 def test_regularisations_must_be_positive(l2):
     with pytest.raises(ValueError, match='l2 must be numbers > 0'):

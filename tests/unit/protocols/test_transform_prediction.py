@@ -7,6 +7,7 @@ from fixed_features import FixedFeatures
 from scipy import ndimage
 from tiny_benchmark import shapes, tiny_benchmark
 
+from mmsimclr.datasets import data_identity
 from mmsimclr.features import FeatureFiles
 from mmsimclr.protocols import TransformPrediction, read_result
 from mmsimclr.protocols.transform_prediction import TASKS, TransformedImages, predict_by_mlp
@@ -61,6 +62,14 @@ def test_an_image_is_the_same_whenever_it_is_asked_for_and_another_seed_draws_an
     labels = [[part.get_data_info(i)['gt_label'] for i in range(40)] for part in (first, other)]
     assert labels[0] != labels[1]
     assert first.get_data_info(3).keys() == {'img', 'gt_label', 'sample_idx'}
+
+
+def test_images_that_another_seed_draws_of_are_the_same_images():
+    """In a summary, runs with other seeds are runs of one row."""
+    first, second = (transformed('noise', seed=seed) for seed in (0, 1))
+    drawn = [[each.get_data_info(index)['gt_label'] for index in range(40)] for each in (first, second)]
+    assert drawn[0] != drawn[1]
+    assert data_identity({'test': first}) == data_identity({'test': second})
 
 
 def test_images_are_cut_before_the_step():

@@ -90,13 +90,18 @@ def test_facts_of_an_earlier_run_in_the_folder_are_left_out(run, tmp_path):
 
 
 def test_the_best_checkpoint_of_an_earlier_run_is_not_taken(tmp_path):
+    def manifest(run_id):
+        return json.dumps(dict(run_id=run_id, iteration=1, bytes=0, sha256='a' * 64, resumable=True))
+
     for name, run_id in (('best_loss_epoch_1.pth', 'a'), ('epoch_3.pth', 'b')):
         (tmp_path / name).write_bytes(b'')
-        (tmp_path / f'{name}.json').write_text(json.dumps(dict(run_id=run_id)))
+        (tmp_path / f'{name}.json').write_text(manifest(run_id))
     (tmp_path / 'last_checkpoint').write_text('epoch_3.pth')
     assert _checkpoint_of([tmp_path]).name == 'epoch_3.pth'
-    (tmp_path / 'best_loss_epoch_1.pth.json').write_text(json.dumps(dict(run_id='b')))
-    assert _checkpoint_of([tmp_path]).name == 'best_loss_epoch_1.pth'
+    for text, taken in ((manifest('b'), 'best_loss_epoch_1.pth'), ('[]', 'epoch_3.pth'),
+                        ('x', 'epoch_3.pth')):
+        (tmp_path / 'best_loss_epoch_1.pth.json').write_text(text)
+        assert _checkpoint_of([tmp_path]).name == taken
 
 
 def test_views_are_of_the_config_that_was_dumped_last(tmp_path):

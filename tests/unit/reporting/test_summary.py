@@ -247,12 +247,14 @@ def test_a_result_is_told_with_the_published_numbers_of_each_of_its_datasets():
 
 
 def test_measurements_of_other_images_settings_or_ranks_have_rows_of_their_own(tmp_path):
-    one = dict(images_sha256=dict(train='s', test='a' * 64), config_sha256='c' * 64, ranks=1)
-    others = [dict(one, images_sha256=dict(train='s', test='b' * 64)), dict(one, config_sha256='d' * 64),
-              dict(one, ranks=2), {}]
-    again = dict(one, images_sha256=dict(train='of another seed', test='a' * 64))
+    def known(config='c', ranks=1, **images):
+        parts = {'train': 's' * 64, 'train, drawn': 'd' * 64, 'test': 'a' * 64, **images}
+        return dict(images_sha256=parts, config_sha256=config * 64, ranks=ranks)
+
+    one, again = known(), known(**{'train, drawn': 'of another seed'})
+    others = [known(test='b' * 64), known(train='of other labels'), known(config='d'), known(ranks=2), {}]
     for number, settings in enumerate([one, again, *others]):
         write(tmp_path / str(number), 50 + number, settings=settings)
     lines = [line for line in summarize([tmp_path]).markdown().splitlines() if line.startswith('| linear')]
-    assert len(lines) == 5 and sum('50.50 ± 0.71 (2)' in line for line in lines) == 1
-    assert all(sum(f'{value}.00' in line for line in lines) == 1 for value in (52, 53, 54, 55))
+    assert len(lines) == 6 and sum('50.50 ± 0.71 (2)' in line for line in lines) == 1
+    assert all(sum(f'{value}.00' in line for line in lines) == 1 for value in (52, 53, 54, 55, 56))

@@ -1,6 +1,7 @@
 """A resumed run keeps what it was told; a config that says otherwise is refused, with both values."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tiny_run import log_of, tiny_config, tiny_runner
 
 from mmsimclr.checkpoints import CheckpointError
 from mmsimclr.config import ConfigError
+from mmsimclr.errors import UserError
 from mmsimclr.protocols.pretraining import history
 from mmsimclr.runner import PretrainRunner, ResumableTrainLoop, build_runner
 
@@ -132,6 +134,21 @@ def test_data_may_move_but_not_change(files, tmp_path):
         run(tmp_path / 'c', 2, path, **of_folder(files, 'other', tmp_path))
 
 
+def test_a_list_of_images_may_move_with_them_but_not_change(files, tmp_path):
+    def listed(folder, count):
+        names = tmp_path / f'{folder}-{count}.txt'
+        names.write_text('\n'.join(f'{number:02d}.png' for number in range(count)))
+        dataset = dict(of_folder(files, folder, tmp_path)['train_dataloader.dataset'])
+        return {'train_dataloader.dataset': dict(_delete_=dataset.pop('_delete_'), type='ListedSubset',
+                                                 names=str(names), dataset=dataset)}
+
+    run(tmp_path / 'a', 1, **listed('one', 15))
+    path = tmp_path / 'a' / 'epoch_1.pth'
+    assert run(tmp_path / 'b', 2, path, **listed('moved', 15)).epoch == 2
+    with pytest.raises(ConfigError, match=r'data\.train: [0-9a-f]{64} in the checkpoint'):
+        run(tmp_path / 'c', 2, path, **listed('moved', 14))
+
+
 def test_other_photographs_under_the_same_names_are_refused(files, tmp_path):
     (files / 'next_year').mkdir()
     for file in (files / 'one').iterdir():
@@ -157,12 +174,14 @@ def test_other_photographs_under_the_same_names_are_refused(files, tmp_path):
 def test_where_nothing_is_known_of_the_images_their_place_counts(now, listed, refused, first, tmp_path):
     """A test set that is no dataset of MMEngine has no hash; older checkpoints say None of it."""
     tree = torch.load(first, weights_only=False)
-    tree['meta']['identity'] |= {'test_dataloader.dataset.data_root': '/m1', 'data.test': listed}
+    tree['meta']['identity'] |= {'test_dataloader.dataset.data_root': '/m1', 'data.test': listed,
+                                 'test_evaluator.ann_file': '/m1/instances.json'}
     torch.save(tree, tmp_path / 'x.pth')
     config = tiny_config(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=3), param_scheduler=SCHEDULE,
                          resume=True, load_from=str(tmp_path / 'x.pth'))
     runner = build_runner(config)
-    runner.provenance = {'test_dataloader.dataset.data_root': now}
+    runner.provenance = {'test_dataloader.dataset.data_root': now,
+                         'test_evaluator.ann_file': f'{now}/instances.json'}
     if listed:
         runner.provenance['data.test'] = listed
     if refused:
@@ -194,6 +213,10 @@ def test_weights_to_begin_with_are_compared_when_a_run_goes_on(first, tmp_path):
     renamed = mine.rename(tmp_path / 'renamed.pth')
     assert goes_on(renamed, 3).iter == 6, 'the same bytes'
     assert goes_on(mine, 4).iter == 8, 'the same command, though the file has gone'
+    folder = tmp_path / 'else'
+    run(tmp_path / 'x', 1, load_from=str(folder))
+    shutil.rmtree(folder)
+    assert run(tmp_path / 'x', 2, load_from=str(folder), resume='auto', experiment_name='on').iter == 4
 
 
 def test_weights_of_a_part_are_in_the_result_too(first, tmp_path):
@@ -224,6 +247,18 @@ def test_weights_that_a_run_starts_from_are_in_its_result_even_after_a_resume(fi
     source = dict(checkpoint=str(first), sha256=hashlib.sha256(first.read_bytes()).hexdigest())
     assert history(run(tmp_path, 2, tmp_path / 'epoch_1.pth', experiment_name='on')) == dict(
         started_from=source)
+
+
+@pytest.mark.parametrize('key', ['identity', 'run'])
+@pytest.mark.parametrize('value', [[1], 'x', {'data.train': 5, 'data.train.sample': 7}, {}], ids=str)
+def test_a_record_of_another_form_is_an_error_of_the_user_or_counts_as_not_there(key, value, first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    tree['meta'][key] = value
+    torch.save(tree, tmp_path / 'x.pth')
+    try:
+        assert run(tmp_path, 3, tmp_path / 'x.pth', experiment_name=f'{key} {value}').iter == 6
+    except UserError as error:
+        assert 'x.pth' in str(error)
 
 
 def test_a_config_in_a_checkpoint_is_not_run(first, tmp_path):
