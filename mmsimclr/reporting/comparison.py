@@ -27,6 +27,7 @@ class Comparison:
     permutation_p: float
     mcnemar_p: float | None                     # of the exact test, for top-1 accuracy only
     accuracy_p: float | None = None             # of the permutation test of accuracy, beside a mean AP's
+    preparations: tuple[str, ...] = ()          # what differs in how the images were prepared
 
     @property
     def difference(self) -> float:
@@ -45,6 +46,7 @@ class Comparison:
                          f'{self.accuracy_p:.2g}'])
         if self.mcnemar_p is not None:
             rows.append(['p, exact McNemar test', f'{self.mcnemar_p:.2g}'])
+        rows += [[f'mind: images prepared in other ways, {each}', ''] for each in self.preparations]
         return text_table([f'{self.num_images:,} images', self.metric], rows)
 
 
@@ -70,7 +72,7 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
     if results[0].dataset != results[1].dataset:
         raise InputError(f'the results are of different data: {results[0].dataset} and {results[1].dataset}')
     check_comparable(*predictions)
-    _check_same_measurement(*results)
+    _check_same_images(*results)
     labels, pair = predictions[0].labels, tuple(one.predicted for one in predictions)
     several_classes = labels.ndim == 2
     if metric is None:
@@ -89,20 +91,23 @@ def compare_results(path_a: str | Path, path_b: str | Path, metric: str | None =
         metric, tuple(map(_title, results)), tuple(METRICS[metric](labels, predicted) for predicted in pair),
         len(labels), num_exchanges, permutation_p(metric),
         mcnemar_test(labels, *pair) if metric == 'top_1_accuracy_percent' else None,
-        permutation_p(ACCURACY) if several_classes and metric != ACCURACY else None)
+        permutation_p(ACCURACY) if several_classes and metric != ACCURACY else None, _preparations(*results))
 
 
-def _check_same_measurement(a: Result, b: Result) -> None:
-    """Raise if results say that images of the same names are others, or were prepared in another way."""
+def _check_same_images(a: Result, b: Result) -> None:
+    """Raise if results say that images of the same names are others."""
     tested = [one.images_but('train', 'val', DRAWN) for one in (a, b)]
     if all(tested) and tested[0] != tested[1]:
         raise InputError('the results are of different images of the same names: settings.images_sha256 are '
                          f'{tested[0]} and {tested[1]}')
-    for key in ('resize_px', 'crop_px', 'interpolation', 'squash', 'image_px'):
-        values = [one.settings.get(key) for one in (a, b)]
-        if None not in values and values[0] != values[1]:
-            raise InputError(f'the results are of images that were prepared in different ways: {key} is '
-                             f'{values[0]} and {values[1]}; repeat one with the other (protocol.{key})')
+
+
+def _preparations(a: Result, b: Result) -> tuple[str, ...]:
+    """Return what results say that was done to the images of one in another way than to the other's."""
+    pairs = {key: (a.settings.get(key), b.settings.get(key))
+             for key in ('resize_px', 'crop_px', 'interpolation', 'squash', 'image_px')}
+    return tuple(f'{key} {first} and {second}' for key, (first, second) in pairs.items()
+                 if None not in (first, second) and first != second)
 
 
 def _predictions_of(path: Path, result: Result) -> Predictions:

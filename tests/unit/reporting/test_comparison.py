@@ -123,16 +123,18 @@ def test_results_without_predictions_are_refused(tmp_path, pair):
     assert dataclasses.is_dataclass(compare_results(path, path, num_exchanges=10))
 
 
-@pytest.mark.parametrize('key, values, is_refused', [
-    ('images_sha256', (dict(test='a'), dict(test='b')), True), ('resize_px', (32, 64), True),
-    ('images_sha256', (dict(train='a', test='c'), dict(train='b', test='c')), False),
-    ('images_sha256', (dict(test='a'), None), False), ('crop_px', (32, 32), False)])
-def test_other_images_of_the_same_names_and_another_size_are_refused(key, values, is_refused, tmp_path):
+@pytest.mark.parametrize('key, values, said', [
+    ('images_sha256', (dict(test='a'), dict(test='b')), None), ('resize_px', (32, 64), 'resize_px 32 and 64'),
+    ('images_sha256', (dict(train='a', test='c'), dict(train='b', test='c')), ''),
+    ('images_sha256', (dict(test='a'), None), ''), ('crop_px', (32, 32), '')])
+def test_other_images_of_the_same_names_are_refused_and_another_size_is_said(key, values, said, tmp_path):
     labels = np.arange(6) % 2
     paths = [write(tmp_path / name, labels, labels, settings={key: value})
              for name, value in zip('ab', values, strict=True)]
-    if is_refused:
+    if said is None:
         with pytest.raises(InputError, match=key):
             compare_results(*paths, num_exchanges=10)
     else:
-        assert compare_results(*paths, num_exchanges=10).num_images == 6
+        found = compare_results(*paths, num_exchanges=10)
+        assert found.preparations == ((said,) if said else ()) and ('mind' in str(found)) == bool(said)
+        assert said in str(found) and found.num_images == 6
