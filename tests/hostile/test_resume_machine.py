@@ -51,7 +51,8 @@ IDLE = ({}, {'log_level': 'ERROR'}, {'default_hooks.checkpoint.interval': 2},
 # What may be changed on purpose: the values of a run as it is, by the keys of its record.
 PLAIN = {'train_dataloader.sampler.shuffle': True, 'train_dataloader.dataset.seed': 'not set',
          'test_dataloader.dataset.seed': 'not set', 'model.heads.pooled.init_std': 0}
-LISTS = {'data.train': 'train_dataloader.dataset.seed', 'data.test': 'test_dataloader.dataset.seed'}
+LISTS = {f'data.{part}{end}': f'{part}_dataloader.dataset.seed'
+         for part in ('train', 'test') for end in ('', '.sample')}
 
 
 class Asked(NamedTuple):
