@@ -22,9 +22,9 @@ study = dict(
     source='Chen et al. 2020, section 4.2 and Figure 8: ImageNet, ResNet-50, 100 epochs; directions only',
     text='A nonlinear head is better than a linear one, and that better than none, whatever its output '
          'width. The layer before the head, h, is a much better representation than what follows it, g(h).',
-    finding='A head helps by 5 points, and h is better than g(h), as in the paper, but by 2.6 points and not by '
-            '10: by 5 for an output of 32, by 1.2 for one of 2048. The order of the heads is reversed: in so '
-            'short a training a linear one is better than a nonlinear one by 1.4 points.',
+    finding='A head helps by 5 points, and h is better than g(h), as in the paper, but by 2.6 points and not '
+            'by 10: by 5 for an output of 32, by 1.2 for one of 2048. The order of the heads is reversed: in '
+            'so short a training a linear one is better than a nonlinear one by 1.4 points.',
     axes={
         'head': {name: {} for name in ('none', 'linear', 'nonlinear')},
         'width': {name: {} for name in ('of h', *map(str, _widths))},

@@ -30,6 +30,11 @@ study = dict(
     source='Chen et al. 2020, Table 3: ImageNet, ResNet-50; MLPs on h and g(h), both 2048 wide',
     text='An MLP on h can tell which transformation an image went through; on g(h), which was trained to be '
          'the same for all of them, it can do so much less. The head is as wide as h here, as in the paper.',
+    finding='As in the paper, what the views vary is lost in the head: of rotations h knows 21 points more '
+            'than g(h), of Sobel filters 18, of noise 9, of colour 2. Only what was added to the views is '
+            'lost so: without rotations among the views, g(h) knows them almost as well as h does.',
+    setting='A ResNet-18 a quarter as wide, 10,000 images of CIFAR-10, 6 epochs at a batch of 128; accuracy '
+            'of MLPs of equal width on h and on g(h), on all 10,000 test images.',
     options={'model.neck.out_channels': 128},
     axes=_axes(),
     measure=[
