@@ -115,7 +115,7 @@ def test_name_and_model_are_of_the_protocol(path):
     assert all(head.get('norm', False) == ('per-layer' in path.stem or path.stem.endswith('_folder'))
                for head in config.model.heads.values())
     assert 'random' not in path.read_text().replace('random_encoder = dict', '')
-    assert path.read_text().count(path.name) == 1, 'the header says the command'
+    assert path.read_text().count(path.stem) == 1, 'the header says the command'
 
 
 def steps(pipeline) -> list[str]:

@@ -32,8 +32,8 @@ def test_name_header_and_values_agree():
     assert config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size == batch
     assert config.train_cfg.max_epochs == epochs and not config.model.frozen
     header = ' '.join(ast.get_docstring(ast.parse(LEAF.read_text())).split())
-    command = re.search(r'&& (python \S+ \S+ --init random)', header)[1]
-    assert LEAF.name in command
+    command = re.search(r'&& (mmsimclr benchmark \S+ --init random)', header)[1]
+    assert LEAF.stem in command
     check_command(command.split())
 
 

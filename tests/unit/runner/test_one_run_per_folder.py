@@ -52,7 +52,7 @@ def test_a_second_run_is_refused_before_it_writes_anything(held, start):
         elif start == 'pretrain':
             pretrain(config, 'config.py', 'command')
         else:
-            config.protocol = dict(type='KNN')
+            config.protocol = dict(type='KNN', train={}, test={})
             run_benchmark(config, 'nowhere.pth')
     assert listing(held) == before
 
