@@ -135,7 +135,7 @@ def _of_names(place: str, state_dict: Mapping[str, Tensor], keys: Sequence[str])
     for prefix in _prefixes(state_dict, next(iter(bare.values()))):
         names = {key: f'{prefix}{name}' for key, name in bare.items()}
         if all(name in state_dict for name in names.values()):
-            yield _Candidate(place, prefix, names, state_dict, "the backbone's own names")
+            yield _Candidate(place, prefix, names, state_dict, 'names of the backbone')
 
 
 def _recorded(place: str, state_dict: Mapping[str, Tensor]) -> Iterator[_Candidate]:

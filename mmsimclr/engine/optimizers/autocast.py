@@ -38,10 +38,12 @@ class BFloat16OptimWrapper(OptimWrapper):
             module.register_forward_hook(partial(_check, name)) for name, module in model.named_modules()
             if getattr(type(module), 'forward', None) is nn.Conv2d.forward]
         self._checked = True
-        with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=enabled):
-            yield
-        for check in checks:
-            check.remove()
+        try:
+            with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=enabled):
+                yield
+        finally:
+            for check in checks:
+                check.remove()
 
 
 def _check(name: str, conv: nn.Conv2d, args: tuple[Tensor], output: Tensor) -> Tensor | None:
