@@ -18,6 +18,12 @@ from mmsimclr.registry import DATASETS
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
                'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
                'tvmonitor')
+# By the name that a config gives its dataset: how many images the release has. Places205 counts its own.
+OFFICIAL_IMAGES = {
+    'ImageNet-1k': dict(train=1_281_167, test=50_000), 'iNaturalist 2018': dict(train=437_513, test=24_426),
+    'VOC2007': dict(train=5_011, test=4_952), 'VOC2007+2012': dict(train=5_011 + 11_540, test=4_952),
+    'COCO': dict(train=118_287, test=5_000), 'Cityscapes': dict(train=2_975, test=500),
+    'VOC2012 augmented': dict(train=10_582, test=1_449)}
 PLACES205_SITE = 'http://places.csail.mit.edu/downloadData.html'
 PLACES205_LIST, PLACES205_IMAGES = 'trainvalsplit_places205/{split}_places205.csv', 'images256'
 # The list of the 2,448,873 training images has about 100 MB.

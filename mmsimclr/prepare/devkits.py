@@ -11,6 +11,7 @@ from scipy.io import loadmat
 
 from mmsimclr.datasets.annotations import check_coco, check_segmentation, check_voc, read_mask
 from mmsimclr.datasets.published import (
+    OFFICIAL_IMAGES,
     PLACES205_IMAGES,
     PLACES205_LIST,
     PLACES205_SITE,
@@ -22,10 +23,12 @@ from mmsimclr.files import atomic_writer, read_regular, read_text
 from mmsimclr.prepare.shapes import indexed_image
 
 # Splits and the official numbers of their images.
-VOC_SPLITS = {('2007', 'trainval'): 5_011, ('2007', 'test'): 4_952, ('2012', 'trainval'): 11_540}
-COCO_SPLITS = {'train2017': 118_287, 'val2017': 5_000}
-CITYSCAPES_SPLITS = {'train': 2_975, 'val': 500}
-VOC12AUG_IMAGES, VOC12_VAL_IMAGES = 10_582, 1_449
+VOC_SPLITS = {('2007', 'trainval'): OFFICIAL_IMAGES['VOC2007']['train'],
+              ('2007', 'test'): OFFICIAL_IMAGES['VOC2007']['test'], ('2012', 'trainval'): 11_540}
+COCO_SPLITS = {'train2017': OFFICIAL_IMAGES['COCO']['train'], 'val2017': OFFICIAL_IMAGES['COCO']['test']}
+CITYSCAPES_SPLITS = {'train': OFFICIAL_IMAGES['Cityscapes']['train'],
+                     'val': OFFICIAL_IMAGES['Cityscapes']['test']}
+VOC12AUG_IMAGES, VOC12_VAL_IMAGES = OFFICIAL_IMAGES['VOC2012 augmented'].values()
 PLACES205_SPLITS = {'train': 2_448_873, 'val': 20_500}
 MAX_MASK_BYTES = 64_000_000
 VOC_SITE = 'http://host.robots.ox.ac.uk/pascal/VOC/'

@@ -22,7 +22,8 @@ from mmsimclr import checkpoints, distributed
 from mmsimclr.checkpoints import EncoderWeights, InputScale, LoadReport
 from mmsimclr.config import ConfigError, canonical, config_sha256
 from mmsimclr.config.canonical import LOCATIONS
-from mmsimclr.datasets import BalancedSubset, data_identity
+from mmsimclr.datasets import BalancedSubset, ImageSubset, data_identity
+from mmsimclr.datasets.published import OFFICIAL_IMAGES
 from mmsimclr.encoders import build_backbone, with_named_type
 from mmsimclr.errors import InputError, InputTypeError, MissingFileError
 from mmsimclr.evaluation.metrics import require_same_classes
@@ -172,6 +173,7 @@ class Benchmark:
     notes: dict[str, Any] = field(default_factory=dict)         # further settings of the result
     splits: dict[str, list[str]] = field(default_factory=dict)  # images by part, where they were split here
     images: dict[str, str] = field(default_factory=dict)        # by part: hash of list and sample
+    chosen: set[str | None] = field(default_factory=set)        # parts that are chosen subsets of a dataset
 
     def __post_init__(self) -> None:
         if self.device == 'auto':
@@ -216,6 +218,8 @@ class Benchmark:
         identity, drawn = data_identity({'images': dataset}) if part else {}, ''
         while dataset is not None:
             drawn = DRAWN if isinstance(dataset, BalancedSubset) else drawn
+            if isinstance(dataset, ImageSubset):
+                self.chosen.add(part)
             if rule := getattr(dataset, 'split_rule', None):
                 self.notes['split'] = rule
                 self.splits[dataset.split] = [dataset.get_data_info(index)['img_path']
@@ -239,6 +243,11 @@ class Benchmark:
                 **({'reading': dict(scale.reading)} if scale.reading else {}))},
             config=self.config_path, command=self.command, dataset=self.config.get('dataset_name'),
             wall_time_s=self.started and time.perf_counter() - self.started, series=dict(series or {}))
+        missing = {f'{result.dataset} {part}': official - result.num_images[part]
+                   for part, official in OFFICIAL_IMAGES.get(result.dataset, {}).items()
+                   if part not in self.chosen and result.num_images.get(part, official) < official}
+        if missing:
+            self.notes.setdefault('images_missing', {}).update(missing)
         result.settings.update(self.notes)
         if self.images:
             result.settings['images_sha256'] = dict(self.images)

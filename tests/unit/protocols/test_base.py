@@ -268,6 +268,21 @@ def test_a_subset_that_a_seed_draws_is_told_from_a_training_set_that_stays(tmp_p
     assert [*result.images_but('train', 'val', DRAWN)] == ['test']
 
 
+@pytest.mark.parametrize('part, missing', [
+    ([], {'VOC2007 train': 11, 'VOC2007 test': 2}), (['train'], {'VOC2007 test': 2})])
+def test_the_result_counts_the_images_that_the_release_has_and_the_disk_does_not(part, missing, tmp_path):
+    benchmark = tiny_benchmark(tmp_path / 'run')
+    benchmark.config.dataset_name = 'VOC2007'
+    for name in part:                                    # on purpose only a part of it
+        listed = dict(type='BalancedSubset', fraction=0.5, dataset=shapes(24))
+        benchmark.note_missing(DATASETS.build(listed), name)
+    found = benchmark.result('SVM', {}, dict(train=5_000, test=4_950), {})
+    assert found.settings['images_missing'] == missing
+    whole = tiny_benchmark(tmp_path / 'whole')
+    whole.config.dataset_name = 'VOC2007'
+    assert 'images_missing' not in whole.result('SVM', {}, dict(train=5_011, test=4_952), {}).settings
+
+
 def test_the_result_counts_listed_images_that_were_left_out(checkpoint, tmp_path):
     class Partial:
         num_missing, split = 7, 'train'
