@@ -8,8 +8,9 @@ the time that is gone. A library trains as its documentation does: lightly by it
 config, the plain loop of sthalles/SimCLR by its defaults, solo-learn by the numbers of its CIFAR recipe,
 since its release cannot be installed here. "In its favour" is once more in bfloat16, channels-last, with two
 loader processes and the best of some learning rates, each tried for a part of the time. One evaluation for
-all: scikit-learn's nearest neighbours and logistic regression on the encoder's pooled features, after the
-budget and at points on the way. Ours and the best other have several seeds.
+all: scikit-learn's nearest neighbours on the encoder's pooled features, after the budget and at points on the
+way, and its logistic regression after the budget. Ours and the best other have several seeds. The same
+command goes on where it was stopped: what was trained is in ``curves/`` beside ``--out``.
 """
 
 import argparse
@@ -253,8 +254,8 @@ def data(args: argparse.Namespace, split: str) -> tuple[np.ndarray, np.ndarray]:
     return dataset.images, dataset.labels
 
 
-def evaluate(encoder: nn.Module, scale: tuple, args: argparse.Namespace) -> dict[str, float]:
-    """Return the accuracy in percent of nearest neighbours and of a linear classifier."""
+def evaluate(encoder: nn.Module, scale: tuple, args: argparse.Namespace, last: bool) -> dict[str, float]:
+    """Return the accuracy in percent of nearest neighbours and, of the last, of a linear classifier."""
     encoder.eval()                                   # which of mmpretrain's returns nothing
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in scale)
     parts = []
@@ -266,6 +267,8 @@ def evaluate(encoder: nn.Module, scale: tuple, args: argparse.Namespace) -> dict
         parts += [torch.cat(rows).numpy(), labels]
     train, train_labels, test, test_labels = parts
     knn = KNeighborsClassifier(20, metric='cosine', algorithm='brute').fit(train, train_labels)
+    if not last:
+        return dict(knn_percent=100 * knn.score(test, test_labels))
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=args.iterations)).fit(
         train, train_labels)
     return dict(knn_percent=100 * knn.score(test, test_labels),
@@ -290,8 +293,9 @@ def train(name: str, args: argparse.Namespace) -> dict[str, object]:
     curve = []
     for share, number, state in kept:
         encoder.load_state_dict(state)
-        curve.append(dict(minutes=share * args.budget / 60, images=number, **evaluate(encoder, scale, args)))
-    return dict(images=seen, curve=curve, **{name: curve[-1][name] for name in MEASURES})
+        curve.append(dict(minutes=share * args.budget / 60, images=number,
+                          **evaluate(encoder, scale, args, share == 1.0)))
+    return dict(seed=args.seed, images=seen, curve=curve, **{name: curve[-1][name] for name in MEASURES})
 
 
 def in_process(name: str, args: argparse.Namespace, seed: int, factor: float = 1.0, share: float = 1.0
@@ -353,40 +357,43 @@ def main() -> None:
         os.environ.setdefault('OMP_NUM_THREADS', str(torch.get_num_threads()))
         print(json.dumps(train(args.only, args)))
         return
-    rows: dict[str, dict] = {}
+    curves = Path(args.out).parent / 'curves' / Path(args.out).name
+    kept = json.loads(curves.read_text()) if curves.is_file() else {}
+    settings = dict(budget_s=args.budget, tuning_share=args.tuning)
+    rows: dict[str, dict] = kept.get('rows', {}) if kept.get('settings') == settings else {}
 
     def record(best: str | None = None) -> None:
         for row in rows.values():
             for key in (*MEASURES, 'images'):
                 row[key] = statistics.mean(run[key] for run in row['runs'])
             row['seeds'] = len(row['runs'])
-        shown = {name: {key: row[key] for key in row if key != 'runs'} for name, row in rows.items()}
-        write(args.out, benchmark='equal_time', budget_s=args.budget, tuning_share=args.tuning,
-              best_peer=best, share_of_the_time=_share_of_the_time(rows, best), rows=shown,
-              peers=peer_versions())
-        curves = Path(args.out).with_name(f'{Path(args.out).stem}_curves.json')
-        curves.write_text(json.dumps({name: row['runs'] for name, row in rows.items()}, indent=1) + '\n')
+        shown = {name: {key: row[key] for key in row if key not in ('runs', 'tried')} for name, row in rows.items()}
+        write(args.out, benchmark='equal_time', **settings, best_peer=best,
+              share_of_the_time=_share_of_the_time(rows, best), rows=shown, peers=peer_versions())
+        curves.parent.mkdir(exist_ok=True)
+        curves.write_text(json.dumps(dict(settings=settings, rows=rows), indent=1) + '\n')
         picture(rows, args.picture)
 
-    factors = FACTORS[1:2] if args.quick else FACTORS
-    for name in args.rows:
-        package = name.removesuffix(FAVOUR)
-        if package in ('lightly', 'mmpretrain') and not find_spec(package):
-            continue
-        factor = 1.0
-        if FAVOUR in name and len(factors) > 1:
-            tried = {each: in_process(name, args, 0, each, args.tuning) for each in factors}
-            factor = max(tried, key=lambda each: tried[each]['knn_percent'])
-        rows[name] = dict(runs=[in_process(name, args, 0, factor)], rate_factor=factor)
+    def run(name: str, seed: int) -> None:
+        row = rows.setdefault(name, dict(runs=[], rate_factor=1.0))
+        if any(run['seed'] == seed for run in row['runs']):
+            return
+        if not row['runs'] and FAVOUR in name and not args.quick:
+            tried = {each: in_process(name, args, 0, each, args.tuning)['knn_percent'] for each in FACTORS}
+            row.update(rate_factor=max(tried, key=tried.get), tried=tried)
+        row['runs'].append(in_process(name, args, seed, row['rate_factor']))
         record()
+
+    for name in args.rows:
+        if name.removesuffix(FAVOUR) not in ('lightly', 'mmpretrain') or find_spec(name.removesuffix(FAVOUR)):
+            run(name, 0)
     others = [name for name in rows if name != 'ours']
     if 'ours' not in rows or not others:
         return
-    best = max(others, key=lambda name: rows[name]['linear_percent'])
+    best = max(others, key=lambda name: rows[name]['runs'][0]['linear_percent'])
     for seed in range(1, args.seeds):
         for name in ('ours', best):
-            rows[name]['runs'].append(in_process(name, args, seed, rows[name]['rate_factor']))
-            record(best)
+            run(name, seed)
     record(best)
 
 

@@ -60,10 +60,10 @@ def test_equal_time_trains_each_for_its_budget_and_evaluates_all_alike(tmp_path)
     assert status == 0, output
     record = json.loads(out.read_text())
     assert list(record['rows']) == ['ours', loop] and record['best_peer'] == loop
-    curves = json.loads((tmp_path / 'equal_time_curves.json').read_text())
+    curves = json.loads((tmp_path / 'curves/equal_time.json').read_text())
     for name, row in record['rows'].items():
         assert 0 <= row['knn_percent'] <= 100 and row['images'] > 0 and row['seeds'] == 1
-        run, = curves[name]
+        run, = curves['rows'][name]['runs']
         assert run['curve'][-1]['minutes'] == 0.5 and run['curve'][-1]['images'] == row['images']
         assert row['linear_percent'] == run['curve'][-1]['linear_percent']
     assert (tmp_path / 'curve.png').stat().st_size > 1000
