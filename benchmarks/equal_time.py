@@ -367,7 +367,8 @@ def main() -> None:
             for key in (*MEASURES, 'images'):
                 row[key] = statistics.mean(run[key] for run in row['runs'])
             row['seeds'] = len(row['runs'])
-        shown = {name: {key: row[key] for key in row if key not in ('runs', 'tried')} for name, row in rows.items()}
+        shown = {name: {key: value for key, value in row.items() if key not in ('runs', 'tried')}
+                 for name, row in rows.items()}
         write(args.out, benchmark='equal_time', **settings, best_peer=best,
               share_of_the_time=_share_of_the_time(rows, best), rows=shown, peers=peer_versions())
         curves.parent.mkdir(exist_ok=True)
@@ -385,7 +386,8 @@ def main() -> None:
         record()
 
     for name in args.rows:
-        if name.removesuffix(FAVOUR) not in ('lightly', 'mmpretrain') or find_spec(name.removesuffix(FAVOUR)):
+        package = name.removesuffix(FAVOUR)
+        if package not in ('lightly', 'mmpretrain') or find_spec(package):
             run(name, 0)
     others = [name for name in rows if name != 'ours']
     if 'ours' not in rows or not others:

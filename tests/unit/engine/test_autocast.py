@@ -134,3 +134,30 @@ def test_convolutions_are_right_in_bfloat16_or_computed_in_float32(shape):
     exact = conv(images).detach()
     with wrapper_of(conv).optim_context(conv):
         assert_close(conv(images).float(), exact, rtol=0, atol=0.02 * float(exact.abs().max()))
+
+
+class OneHeadAttention(nn.Module):
+    """Attention of tokens [N, T, 8] to one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 8)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        rows = self.project(tokens)[:, None]
+        return nn.functional.scaled_dot_product_attention(rows, rows, rows)
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+def test_attention_is_computed_in_float32_and_goes_on_as_it_was(enabled):
+    torch.manual_seed(0)
+    attention, tokens = OneHeadAttention(), torch.randn(2, 5, 8)
+    exact = attention(tokens)
+    with wrapper_of(attention, enabled=enabled).optim_context(attention):
+        found = attention(tokens)
+    assert found.dtype == (torch.bfloat16 if enabled else torch.float32)
+    node = found.grad_fn.next_functions[0][0] if enabled else found.grad_fn
+    assert node._saved_query.dtype == torch.float32
+    assert_close(found.float(), exact, rtol=0.02, atol=0.02)
+    found.float().sum().backward()
+    assert attention.project.weight.grad.isfinite().all()
