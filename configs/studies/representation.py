@@ -23,6 +23,13 @@ study = dict(
          'that, a network can tell images apart by their histograms (Figure 6). A linear head has few large '
          'eigenvalues: it is of low rank (Figure 10). Classes are better separated in h than in g(h) '
          '(Figure 11). Cosines of positive and negative pairs overlap before training, and not after.',
+    finding='Crops of one image share 84 % of their histogram, and 57 % once colours are distorted, as in '
+            'Figure 6. Neither head is of low rank yet, and classes are not better separated in h: its '
+            'silhouette is below that of g(h), and both are negative, after so short a training. In g(h) '
+            'the cosines of positive pairs are 0.66 above those of negative ones; before training they are '
+            'alike.',
+    setting='A ResNet-18 a quarter as wide, 10,000 images of CIFAR-10, 6 epochs at a batch of 128; pictures '
+            'and their numbers from 2,000 test images.',
     axes=_axes(128),
     measure=[dict(name='pictures', config=_pictures + 'cifar10.py')],
     metric='pictures.silhouette_pooled',
