@@ -41,7 +41,7 @@ study = dict(
         # One GPU: CIFAR-10 whole, as in the paper.
         full=dict(
             base='../simclr/simclr_resnet50_1xb512-coslr-1000e_cifar10.py', options={},
-            axes=_axes((256, 512, 1024, 2048, 4096), tuple(range(100, 1001, 100)), (0.1, 0.5, 1.0), 0.5),
+            axes=_axes((256, 512, 1024, 2048, 4096), range(100, 1001, 100), (0.1, 0.5, 1.0), 0.5),
             measure=[dict(name='probe',
                           config='../benchmarks/classification/linear_1xb512-coslr-100e_cifar10.py')],
             claims=[
