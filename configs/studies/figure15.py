@@ -25,8 +25,8 @@ study = dict(
     setting='A ResNet-18 a quarter as wide, 10,000 images of CIFAR-10; linear evaluation by logistic '
             'regression on the frozen features, on all 10,000 test images. The three seeds have half, once '
             "and one and a half times the leaf's learning rate.",
-    text='Each number is a mean over three learning rates. Trained for long, a temperature of 0.5 is best, at '
-         'all batch sizes; larger batches are better where the training is short.',
+    text='Each number is a mean over three learning rates. Trained for long, a temperature of 0.5 is best '
+         'at all batch sizes; larger batches are better where the training is short.',
     axes=_axes((128, 512), (3, 12), (0.1, 0.5, 1.0), 3.0),
     figure=dict(type='Bars'),
     claims=[
