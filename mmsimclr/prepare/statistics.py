@@ -267,10 +267,11 @@ def save_histogram(values: ChannelValues, path: str | Path, bars: int = 200) -> 
         edges = np.arange(edges[0] - 0.5, edges[-1] + 1)
     places = values_of(np.arange(BINS), values.dtype)
     inside = np.isfinite(places)
+    ends = np.convolve(np.pad(places[inside], 1, 'reflect', reflect_type='odd'), (0.5, 0.5), 'valid')   # of bins
     figure = Figure(figsize=(8, 4), layout='constrained')
     axis, colours = figure.subplots(), colormaps['turbo'](np.linspace(0.05, 0.95, len(values.mean)))
     for channel, counts in enumerate(values.histogram):
-        heights, _ = np.histogram(places[inside], edges, weights=counts[inside])
+        heights = np.diff(np.interp(edges, ends, np.append(0, counts[inside].cumsum())))
         axis.stairs(heights / values.num_values, edges, label=f'{channel}', color=colours[channel])
     axis.set(xlabel=f'value ({values.dtype})', ylabel='share of the pixels')
     axis.legend(title='channel', frameon=False, ncols=1 + len(values.mean) // 10, fontsize=8)
