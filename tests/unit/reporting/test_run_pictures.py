@@ -1,8 +1,10 @@
 """Pictures of a finished run: nearest neighbours are those of a plain search, and an image is not its own."""
 
+import copy
+
 import cv2
 import numpy as np
-from tiny_run import tiny_runner
+from tiny_run import tiny_config, tiny_runner
 
 from mmsimclr.features import Embedder
 from mmsimclr.registry import DATASETS
@@ -35,3 +37,20 @@ def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
         expected = sorted((other for other in range(16) if other != first),
                           key=lambda other: -features[first] @ features[other])[:8]
         assert [number(each) for each in row] == expected
+
+
+def test_images_that_the_run_could_not_read_are_in_no_picture(tmp_path):
+    (tmp_path / 'images').mkdir()
+    for number in range(20):
+        path = tmp_path / 'images' / f'{number:02}.png'
+        cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8))
+        if number in (0, 7):
+            path.write_bytes(path.read_bytes()[:60])
+    loader = tiny_config(tmp_path / 'run').train_dataloader
+    loader.batch_size = 10                                               # all are seen
+    loader.dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'images'),
+                          pipeline=[dict(type='LoadImage'), *loader.dataset.pipeline])
+    dataset = copy.deepcopy(loader.dataset)                              # before it is adapted
+    tiny_runner(tmp_path / 'run', train_dataloader=loader, bad_images=dict(max_fraction=0.2)).train()
+    saved = save_run_pictures(tmp_path / 'run', dataset)
+    assert [path.name for path in saved] == ['curves.png', 'views.png', 'neighbours.png']
