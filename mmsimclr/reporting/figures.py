@@ -87,7 +87,7 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
     Raises:
         ValueError: If the pipeline has no ``MultiView`` step.
     """
-    pipeline = dataset.pipeline
+    pipeline = getattr(dataset, 'dataset', dataset).pipeline             # also of ReplaceUnreadable
     steps = pipeline.transforms if isinstance(pipeline, Compose) else list(pipeline)
     results = dataset.get_data_info(index)
     for step in steps:

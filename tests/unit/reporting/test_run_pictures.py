@@ -9,7 +9,7 @@ from tiny_run import tiny_config, tiny_runner
 from mmsimclr.features import Embedder
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import figures
-from mmsimclr.reporting.figures import save_run_pictures
+from mmsimclr.reporting.figures import original_and_views, save_run_pictures
 
 
 def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
@@ -51,6 +51,10 @@ def test_images_that_the_run_could_not_read_are_in_no_picture(tmp_path):
     loader.dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'images'),
                           pipeline=[dict(type='LoadImage'), *loader.dataset.pipeline])
     dataset = copy.deepcopy(loader.dataset)                              # before it is adapted
-    tiny_runner(tmp_path / 'run', train_dataloader=loader, bad_images=dict(max_fraction=0.2)).train()
+    runner = tiny_runner(tmp_path / 'run', train_dataloader=loader, bad_images=dict(max_fraction=0.2))
+    runner.train()
     saved = save_run_pictures(tmp_path / 'run', dataset)
     assert [path.name for path in saved] == ['curves.png', 'views.png', 'neighbours.png']
+    # The dataset of the run's own config replaces unreadable images, and has views as well.
+    image, views = original_and_views(runner.train_dataloader.dataset, 3)
+    assert image.shape == (16, 16, 3) and len(views) == 2
