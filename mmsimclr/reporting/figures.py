@@ -214,9 +214,8 @@ def save_run_pictures(work_dir: str | Path, dataset: Mapping[str, Any]) -> list[
         dataset: Config of the training images, with the pipeline that makes the views.
     """
     folder, images = Path(work_dir), DATASETS.build(dataset)
-    bad = MessageHub.get_current_instance().get_info('unreadable_images', [])
-    usable = np.setdiff1d(range(len(images)), bad)
-    rows, bank = (usable[np.unique(np.linspace(0, len(usable) - 1, count).astype(int))].tolist()
+    ok = np.setdiff1d(range(len(images)), MessageHub.get_current_instance().get_info('unreadable_images', []))
+    rows, bank = (ok[np.unique(np.linspace(0, len(ok) - 1, count).astype(int))].tolist()
                   for count in (NUM_ROWS, MAX_BANK))
 
     def neighbours(path: Path) -> Path:
