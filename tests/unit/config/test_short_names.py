@@ -133,6 +133,12 @@ def test_encoder_may_be_of_any_kind_and_its_head_is_as_wide_as_it(encoder, wante
     assert not {'in_channels', 'hid_channels'} & set(model.neck) and model.neck.out_channels == 128
 
 
+def test_a_model_of_timm_takes_as_many_channels_as_the_images_have():
+    settings = dict(encoder='timm:convnext_atto', channels=6)
+    assert dict(load_config(FOLDER.replace('folder', 'multiband'), settings).model.backbone) == dict(
+        type='mmsimclr.TimmEncoder', name='convnext_atto', in_chans=6)
+
+
 def test_a_width_given_with_another_kind_of_encoder_is_refused():
     with pytest.raises(ConfigError, match='encoder and width are those of'):
         load_config(FOLDER, dict(encoder='timm:convnext_atto', width=8))
