@@ -2,7 +2,8 @@
 
 Command: mmsimclr prepare cifar10 && mmsimclr train simclr_convnext-atto_1xb128-coslr-100e_cifar10
 Hardware: meant for one GPU.
-Expected: not measured yet; no published number for this setting.
+Expected: no published number; the 100 epochs were not run. A trial of 6 epochs on 10,000 images, one epoch of
+them warm-up: k-NN (k = 20, those images as the bank) 34.3 %, from 23.4 % before training; one seed.
 Deviations from the paper: the encoder, whose first patches are of 2 pixels; AdamW in place of LARS, with the
 rate and the weight decay of ConvNeXt (Liu et al. 2022, Table 5: 4e-3 at a batch of 4096, 0.05), which were
 found for training with labels on ImageNet; temperature 0.2.

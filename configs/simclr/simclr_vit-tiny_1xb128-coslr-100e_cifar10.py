@@ -2,7 +2,8 @@
 
 Command: mmsimclr prepare cifar10 && mmsimclr train simclr_vit-tiny_1xb128-coslr-100e_cifar10
 Hardware: meant for one GPU.
-Expected: not measured yet; no published number for this setting.
+Expected: no published number; the 100 epochs were not run. A trial of 6 epochs on 10,000 images, one epoch of
+them warm-up: k-NN (k = 20, those images as the bank) 37.7 %, from 27.5 % before training; one seed.
 Deviations from the paper: the encoder, of patches of 4 pixels, its patch embedding frozen as MoCo v3 does
 (Chen, Xie and He 2021, section 4.2); AdamW in place of LARS, with MoCo v3's rate and weight decay (1.5e-4 at
 a batch of 256, 0.1), which were found for another loss on ImageNet; temperature 0.2.
