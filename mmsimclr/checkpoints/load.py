@@ -24,7 +24,7 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
+from mmsimclr.checkpoints.layouts import COUNTER, find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
@@ -35,7 +35,6 @@ from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
 MAX_NAME_BYTES = 10_000
-COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -165,8 +164,8 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
         FileNotFoundError, CheckpointError: As :func:`read_encoder`.
     """
     module = unwrap_model(backbone)
-    keys = [key for key in module.state_dict() if not key.endswith(COUNTER)]
-    weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select, keys)
+    weights = source if isinstance(source, EncoderWeights) else read_encoder(
+        source, select, [*module.state_dict()])
     settings = weights.settings
     offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
     tensors = _matching_tensors(module, offered, weights.path, (

@@ -496,6 +496,17 @@ def test_a_file_of_another_library_fills_an_encoder_that_has_its_names(tmp_path)
     assert_unchanged(other, before)
 
 
+def test_a_resnet_of_timm_is_filled_by_timm_s_file(tmp_path):
+    theirs = timm.create_model('resnet18').eval()
+    save_file(theirs.state_dict(), tmp_path / 'model.safetensors')
+    encoder = TimmEncoder('resnet18').eval()
+    assert load_encoder(encoder, tmp_path / 'model.safetensors').others == {'fc': 2}
+    with torch.no_grad():
+        images = torch.rand(2, 3, 64, 64)
+        torch.testing.assert_close(encoder(images), theirs.forward_head(
+            theirs.forward_features(images), pre_logits=True), rtol=0, atol=0)
+
+
 def test_an_encoder_of_the_same_shapes_with_another_activation_is_refused(tmp_path):
     """The names and shapes of tensors are equal, and the features would be others."""
     relu = build_backbone(dict(type='TimmEncoder', name='convnext_atto', depths=(1, 1, 1, 1),
