@@ -80,8 +80,10 @@ def _set_encoder(config: Config, encoder: str | Mapping | None = None, width: in
     """Set depth and width of our ResNet and what its projection head takes, or an encoder of another kind."""
     backbone, neck = _part(config, 'model').get('backbone') or {}, config.model.get('neck') or {}
     if encoder is not None and not is_resnet(encoder):
+        channels = backbone.get('in_channels', 3)
         config.model.backbone = with_named_type(encoder) if isinstance(encoder, Mapping) else dict(
-            type='mmsimclr.TimmEncoder', name=encoder.removeprefix(TIMM))
+            type='mmsimclr.TimmEncoder', name=encoder.removeprefix(TIMM),
+            **(dict(in_chans=channels) if channels != 3 else {}))
         if neck.pop('in_channels', None) == neck.get('hid_channels'):
             neck.pop('hid_channels', None)                   # as long as the features, whatever these are
         return
