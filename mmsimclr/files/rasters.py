@@ -17,7 +17,7 @@ from mmsimclr.files.reading import MAX_IMAGE_BYTES, opened_image
 
 #: First bytes of TIFF and BigTIFF, in both byte orders.
 TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
-_MIN_IS_WHITE = 0                                    # TIFF 6.0, PhotometricInterpretation
+_MIN_IS_WHITE, _PALETTE = 0, 3                       # TIFF 6.0, PhotometricInterpretation
 #: Types of numbers that images keep; others become float32.
 KEPT_DTYPES = ('uint8', 'uint16', 'int16', 'float32')
 
@@ -105,6 +105,8 @@ def _decode_tiff(data: bytes, channels: int | None) -> tuple[ndarray, bool]:
     """Return the first page and all like it, with their bands, as [H, W, C]; and whether 0 is white."""
     with _tifffile().TiffFile(io.BytesIO(data)) as file:
         first = file.series[0]
+        if first.keyframe.photometric == _PALETTE:           # numbers of colours, which Pillow looks up
+            return _decode_picture(data), False
         # Smaller copies and masks are series of their own; so may be each page.
         alike = [each for each in file.series if (each.shape, each.dtype) == (first.shape, first.dtype)]
         _check_size(len(alike) * math.prod(first.shape) * first.dtype.itemsize)
@@ -132,15 +134,17 @@ def _decode_dicom(data: bytes) -> tuple[ndarray, tuple[float, float] | None, boo
     """Return the rescaled values as float32, the window and whether the lowest value is white.
 
     Source:
-        DICOM PS3.3, C.11.1.1 (rescale) and C.11.2.1 (window).
+        DICOM PS3.3, C.7.9 (palette), C.11.1.1 (rescale, or a table in its place) and C.11.2.1 (window).
     """
     with needing('images', 'reading DICOM'):
         import pydicom
-        from pydicom.pixels import apply_rescale
+        from pydicom.pixels import apply_color_lut, apply_modality_lut
     dataset = pydicom.dcmread(io.BytesIO(data))
     frames, samples = int(dataset.get('NumberOfFrames') or 1), int(dataset.SamplesPerPixel)
     _check_size(dataset.Rows * dataset.Columns * samples * frames * dataset.BitsAllocated // 8)
-    values = apply_rescale(dataset.pixel_array, dataset)
+    look_up = apply_color_lut if dataset.get('PhotometricInterpretation') == 'PALETTE COLOR' else \
+        apply_modality_lut
+    values = look_up(dataset.pixel_array, dataset)
     if frames > 1:
         values = np.moveaxis(values, 0, -1).reshape(*values.shape[1:3], -1)
     window, function = None, dataset.get('VOILUTFunction', 'LINEAR')
