@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=500, help='default: %(default)s')
     parser.add_argument('--dims', type=int, default=256, help='width of a feature (default: %(default)s)')
     parser.add_argument('--classes', type=int, default=10, help='default: %(default)s')
-    parser.add_argument('--values', type=int, default=45, help='regularisations from 1e-6 to 1e5')
+    parser.add_argument('--values', type=int, default=15, help='regularisations from 1e-6 to 1e5')
     parser.add_argument('--tolerance', type=float, default=1e-6, help="scikit-learn's (default: %(default)s)")
     parser.add_argument('--rounds', type=int, default=1, help='rounds that count (default: %(default)s)')
     args = parse(parser, quick=dict(images=60, dims=8, classes=3, values=3))

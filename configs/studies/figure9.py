@@ -1,4 +1,4 @@
-"""Figures 9 and 15: batch size and length of the training.
+"""Figure 9: batch size and length of the training.
 
 Command: mmsimclr study configs/studies/figure9.py
 """

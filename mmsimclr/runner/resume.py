@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 
-from mmsimclr.checkpoints import find_checkpoint
+from mmsimclr.checkpoints import CheckpointError, find_checkpoint
 from mmsimclr.checkpoints.config_text import read_config_text
 from mmsimclr.config.canonical import canonical, differences
 from mmsimclr.datasets import with_same_samples
@@ -109,6 +109,11 @@ def _is_below(key: str, places: Sequence[str]) -> bool:
 def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
                  ) -> list[dict[str, Any]]:
     """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
+    hub = tree['message_hub']
+    if not isinstance(hub, Mapping) or not all(
+            isinstance(hub.get(part), Mapping) for part in ('log_scalars', 'runtime_info', 'resumed_keys')):
+        raise CheckpointError(f'{path} cannot be resumed: its message_hub is not that of a run. Start a new '
+                              f'run from its weights (--cfg-options load_from={path})')
     then, now = described(tree), with_schedules(runner.identity, schedules_now)
     if not any(key.startswith('model.') for key in then):
         then, now = {**then, 'config': 'not in the checkpoint'}, {key: now[key] for key in then if key in now}
@@ -139,7 +144,8 @@ def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapp
 
 def _weights(tree: Mapping[str, Any], given: str) -> tuple[str | None, str]:
     """Return the hashes of the weights that a run began with and those given; without a file, the names."""
-    source = (tree.get('message_hub') or {}).get('runtime_info', {}).get('started_from') or {}
+    source = tree['message_hub']['runtime_info'].get('started_from')
+    source = source if isinstance(source, Mapping) else {}
     try:
         return source.get('sha256'), file_digest(find_checkpoint(given))
     except (UserError, OSError):

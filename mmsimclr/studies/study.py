@@ -168,7 +168,8 @@ class Study:
         setting, finding: What is trained on what; what we read from our numbers. Both are for the page.
         base, options: Config of the pre-training, and values to override in it for every cell.
         axes: Levels by axis; each level has the options that make it, and perhaps a ``base`` of its own and
-            ``measure``, the names of the measurements that it gets.
+            ``measure``, the names of the measurements that it gets. ``by_seed`` has lists of values by key,
+            of which each seed takes the next, so that means over seeds are over learning rates, say.
         cells: Options by levels joined by ' | ', where levels do not compose; only these cells are run.
         seeds: Seeds 0 to N-1 of every cell.
         more_seeds: Cells that get more: dicts of ``seeds`` and ``at`` (a list of levels joined by ' | ') or
@@ -226,6 +227,7 @@ class Study:
         if key not in self._cells:                           # a cell's hash is worked out once
             options = dict(options)
             base, names = options.pop('base', None), options.pop('measure', None)
+            options |= {key: values[seed % len(values)] for key, values in options.pop('by_seed', {}).items()}
             base = _config_of(self.path, base) if base else self.base
             measures = tuple(each for each in self.measure if names is None or each.name in names)
             self._cells[key] = Cell(at, seed, base, options, measures, tuning)

@@ -281,6 +281,15 @@ def test_a_checkpoint_without_a_config_is_refused_unless_that_is_taken_on_purpos
                experiment_name='on').iter == 6
 
 
+@pytest.mark.parametrize('hub', [
+    'x', {}, dict(log_scalars=[], runtime_info={}, resumed_keys={}), dict(log_scalars={}, runtime_info=3)])
+def test_a_checkpoint_whose_history_is_none_is_refused(hub, first, tmp_path):
+    tree = torch.load(first, weights_only=False)
+    torch.save({**tree, 'message_hub': hub}, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=r'odd\.pth cannot be resumed: its message_hub is not'):
+        run(tmp_path / 'run', 3, tmp_path / 'odd.pth')
+
+
 def test_a_run_can_be_made_longer_and_its_schedule_goes_on(first, tmp_path):
     longer = run(tmp_path / 'resumed', 4, first)
     rates = longer.message_hub.get_scalar('train/lr').data[0].tolist()

@@ -49,6 +49,19 @@ def test_cells_are_all_combinations_for_each_seed_and_seeds_come_last(tmp_path):
     assert cells[1].config.optim_wrapper.optimizer.lr == 2.0 and cells[5].config.randomness.seed == 1
 
 
+def test_each_seed_takes_the_next_of_the_values_by_seed(tmp_path):
+    rates = "options={'by_seed': {'optim_wrapper.optimizer.lr': [1.0, 2.0]}}, seeds=3,"
+    text = TEXT.replace("options={{'train_dataloader.dataset.num_images': 20}},", '').replace(', seeds=1', '')
+    path = tmp_path / 'mine.py'
+    path.write_text(text.format(base=str(BASE), metric=METRIC, more=rates).replace(
+        "{'optim_wrapper.optimizer.lr': 1.0}", '{}').replace("{'optim_wrapper.optimizer.lr': 2.0}",
+                                                             "{'optim_wrapper.clip_grad.max_norm': 1.0}"))
+    cells = load_study(path).plan({})[0]
+    assert {(cell.seed, cell.config.optim_wrapper.optimizer.lr) for cell in cells} == {
+        (0, 1.0), (1, 2.0), (2, 1.0)}
+    assert all('by_seed' not in cell.config for cell in cells)
+
+
 def test_a_name_depends_on_config_data_and_seed_and_not_on_paths_workers_or_log(tmp_path):
     cells = study_of(tmp_path).plan({})[0]
     other = study_of(tmp_path, options={'train_dataloader.num_workers': 3, 'work_dir': '/elsewhere',
