@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT
-from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmsimclr.errors import InputError, InputTypeError
@@ -51,10 +50,9 @@ def build_backbone(config: Mapping[str, Any], stages: Sequence[str] = ()) -> nn.
     if settings:
         backbone.settings = settings
     if not settings or not is_plain(settings):
-        print_log(f'{kind} is not registered (@MODELS.register_module()), or has arguments that no record '
-                  f'may have (other than texts, lists, dicts and numbers up to {MAX_NUMBER}, or named '
-                  f'{", ".join(FETCHING)}): checkpoints will not say how to build the encoder, and nothing '
-                  'can rebuild it from them', 'current', logging.WARNING)
+        print_log(f'{kind} is not registered (@MODELS.register_module()), or has arguments other than texts, '
+                  f'lists, dicts and numbers up to {MAX_NUMBER}, or named {", ".join(FETCHING)}: nothing can '
+                  'rebuild the encoder from checkpoints, which will not say how', 'current', logging.WARNING)
     return backbone
 
 
@@ -102,21 +100,16 @@ def registered(name: str, scopes: Sequence[str] = ('mmengine', SCOPE)) -> type |
     """
     scope, _, short = name.rpartition('.')
     for each in (scope,) if scope else scopes:
-        registry = _registry(each)
+        if each in LIBRARIES:
+            with suppress(ImportError):
+                import_module(f'{each}.registry')
+        registry = ROOT if each == 'mmengine' else ROOT.children.get(each)
+        if registry is not None and each in (SCOPE, *LIBRARIES):
+            with suppress(ImportError):
+                registry.import_from_location()
         if registry is not None and short in registry.module_dict:
             return registry.module_dict[short]
     return None
-
-
-def _registry(scope: str) -> Registry | None:
-    if scope in LIBRARIES:
-        with suppress(ImportError):
-            import_module(f'{scope}.registry')
-    registry = ROOT if scope == 'mmengine' else ROOT.children.get(scope)
-    if registry is not None and scope in (SCOPE, *LIBRARIES):
-        with suppress(ImportError):
-            registry.import_from_location()
-    return registry
 
 
 def pooled(features: Tensor | Sequence[Tensor], tokens: str = 'class', num_prefix_tokens: int = 0) -> Tensor:

@@ -72,8 +72,7 @@ class Command(click.Command):
                 try:
                     import_module(module)                    # which registers components of the user's own
                 except ModuleNotFoundError as error:
-                    raise InputError(f'MMSIMCLR_IMPORTS={module} cannot be imported: {error}; it must be on '
-                                     'PYTHONPATH') from error
+                    raise InputError(f'MMSIMCLR_IMPORTS={module}: {error} on PYTHONPATH') from error
             return super().invoke(ctx)
 
 

@@ -4,7 +4,6 @@ import io
 import logging
 import math
 from dataclasses import dataclass
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -93,17 +92,13 @@ def _check_size(num_bytes: int) -> None:
         raise InputError(f'it claims {num_bytes:,} bytes decoded, more than {MAX_IMAGE_BYTES:,}')
 
 
-def _tifffile() -> ModuleType:
+def _decode_tiff(data: bytes, channels: int | None) -> tuple[ndarray, bool]:
+    """Return the first page and all like it, with their bands, as [H, W, C]; and whether 0 is white."""
     with needing('images', 'reading TIFF'):
         import tifffile
     if not (log := logging.getLogger('tifffile')).level:         # which tells of each odd tag
         log.setLevel(logging.CRITICAL)
-    return tifffile
-
-
-def _decode_tiff(data: bytes, channels: int | None) -> tuple[ndarray, bool]:
-    """Return the first page and all like it, with their bands, as [H, W, C]; and whether 0 is white."""
-    with _tifffile().TiffFile(io.BytesIO(data)) as file:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
         first = file.series[0]
         if first.keyframe.photometric == _PALETTE:           # numbers of colours, which Pillow looks up
             return _decode_picture(data), False
@@ -142,9 +137,8 @@ def _decode_dicom(data: bytes) -> tuple[ndarray, tuple[float, float] | None, boo
     dataset = pydicom.dcmread(io.BytesIO(data))
     frames, samples = int(dataset.get('NumberOfFrames') or 1), int(dataset.SamplesPerPixel)
     _check_size(dataset.Rows * dataset.Columns * samples * frames * dataset.BitsAllocated // 8)
-    look_up = apply_color_lut if dataset.get('PhotometricInterpretation') == 'PALETTE COLOR' else \
-        apply_modality_lut
-    values = look_up(dataset.pixel_array, dataset)
+    is_palette = dataset.get('PhotometricInterpretation') == 'PALETTE COLOR'
+    values = (apply_color_lut if is_palette else apply_modality_lut)(dataset.pixel_array, dataset)
     if frames > 1:
         values = np.moveaxis(values, 0, -1).reshape(*values.shape[1:3], -1)
     window, function = None, dataset.get('VOILUTFunction', 'LINEAR')

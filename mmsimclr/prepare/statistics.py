@@ -219,13 +219,12 @@ def suggested_settings(values: ChannelValues) -> dict[str, Any]:
     The range is that of 8 bits, or else from the lowest 0.1th percentile of a channel to the highest 99.9th.
     Mean and deviation are of the values clipped to it, on the scale of 0 to 255; of floats within 0.4 %.
     """
-    low, high = 0.0, 255.0
+    low, high = 0, 255
     if values.dtype != 'uint8':
-        percentiles = values.percentiles()
-        digits = '.4g' if values.dtype == 'float32' else '.0f'
-        low, high = (float(format(end, digits)) for end in (percentiles[0].min(), percentiles[-1].max()))
+        lowest, *_, highest = values.percentiles()
+        number, digits = (float, '.4g') if values.dtype == 'float32' else (int, '.0f')
+        low, high = (number(format(end, digits)) for end in (lowest.min(), highest.max()))
     high = high if low < high else low + 1
-    low, high = (low, high) if values.dtype == 'float32' else (int(low), int(high))
     levels = np.nan_to_num((values_of(np.arange(BINS), values.dtype) - low) / (high - low)).clip(0, 1) * 255
     mean = values.histogram @ levels / values.num_values
     squares = (values.histogram * (levels - mean[:, None])**2).sum(axis=1)
