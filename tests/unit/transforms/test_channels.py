@@ -1,6 +1,7 @@
 """Images of any number of channels and any depth: every bit arrives, other images are refused."""
 
 import io
+import json
 import random
 
 import cv2
@@ -206,6 +207,15 @@ def test_value_range_says_what_becomes_0_and_255():
 def test_other_value_ranges_are_refused(value_range):
     with pytest.raises(InputError, match=r"value_range must be .*\('1%', '99%'\)"):
         LoadChannels(3, value_range)
+
+
+@pytest.mark.parametrize(('value_range', 'plain'), [
+    ((np.float64(0.5), np.int64(7)), [0.5, 7]), (np.array([0, 9]), [0, 9]), (('1%', '99%'), ['1%', '99%']),
+    (([0, 1, 2], np.array([7, 8, 9])), [[0, 1, 2], [7, 8, 9]]), ('window', 'window')])
+def test_a_value_range_is_recorded_in_plain_types(value_range, plain):
+    found = LoadChannels(3, value_range).reading['value_range']
+    assert json.dumps(found) == json.dumps(plain)
+    assert LoadChannels(3, found).reading['value_range'] == plain
 
 
 def test_other_images_are_refused_not_scaled(tmp_path):
