@@ -108,6 +108,6 @@ def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
     return USAGE[to].format(
         path=path, depth=depth, mean=list(encoder.input.mean), std=list(encoder.input.std),
         stem_channels=int(64 * width), stage_channels=int((64 if depth in BASIC_DEPTHS else 256) * width),
-        only_here=f"\nonly with mmsimclr; another library's encoder lacks {'; '.join(lacks)}" if lacks else '',
+        only_here=f"\nonly with mmsimclr; other libraries' lack {'; '.join(lacks)}" if lacks else '',
         channels=len(encoder.input.mean),
         normalize=f'{scaled}torchvision.transforms.Normalize([{mean}], [{std}])')
