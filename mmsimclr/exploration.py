@@ -73,7 +73,7 @@ def explore(images: str | Path, minutes: float = 10, *, labels: str | Path | Non
             image.load()
             sides[index] = min(image.size)
     if not sides:
-        raise InputError(f'none of the images in {images} that were tried can be read')
+        raise InputError(f'no photograph in {images} of those tried can be read: see mmsimclr prepare stats')
     say(f'{len(dataset):,} images in {images}; the short side of the median one has '
         f'{median(sides.values()):.0f} pixels')
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,8 +45,8 @@ model.neck.update(in_channels=256, hid_channels=256)
 model.head.update(temperature=0.2)
 
 _presets = dict(microscopy=microscopy, satellite=satellite)
-assert preset in _presets, (
-    f'preset must be microscopy or satellite, got {preset!r}; for photographs take ..._folder')
+if preset not in _presets:
+    raise ValueError(f'preset must be one of {", ".join(_presets)}, got {preset!r}')
 _presets[preset][0].update(size=view_size)
 train_pipeline[0].update(channels=channels, value_range=value_range, dtype=dtype)
 train_pipeline[1].update(transforms=_presets[preset])

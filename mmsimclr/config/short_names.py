@@ -80,16 +80,14 @@ def _set_encoder(config: Config, encoder: str | Mapping | None = None, width: in
     """Set depth and width of our ResNet and what its projection head takes, or an encoder of another kind."""
     backbone, neck = _part(config, 'model').get('backbone') or {}, config.model.get('neck') or {}
     if encoder is not None and not is_resnet(encoder):
-        channels = backbone.get('in_channels', 3)
         config.model.backbone = with_named_type(encoder) if isinstance(encoder, Mapping) else dict(
             type='mmsimclr.TimmEncoder', name=encoder.removeprefix(TIMM),
-            **(dict(in_chans=channels) if channels != 3 else {}))
+            **({} if (channels := backbone.get('in_channels', 3)) == 3 else {'in_chans': channels}))
         if neck.pop('in_channels', None) == neck.get('hid_channels'):
             neck.pop('hid_channels', None)                   # as long as the features, whatever these are
         return
     if not is_of_type(backbone, ResNet, MODELS):
-        raise ConfigError("encoder and width are those of mmsimclr's ResNet, which model.backbone is not: "
-                          'override model.backbone')
+        raise ConfigError("encoder and width are those of mmsimclr's ResNet: override model.backbone itself")
     names = [f'resnet{depth}' for depth in (18, 34, 50, 101, 152)]
     if encoder is not None and encoder not in names:
         raise InputError(f'encoder must be one of {", ".join(names)}, {TIMM} and a name of timm, or a dict '

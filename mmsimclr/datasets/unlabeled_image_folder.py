@@ -72,9 +72,9 @@ def find_images(root: Path, extensions: Sequence[str]) -> list[bytes]:
         images, others = arrays, Counter({key: others[key] for key in others if key not in ARRAY_EXTENSIONS})
     if not images:
         raise MissingFileError(
-            f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)} (upper or lower '
-            f'case) in it and the {len(visited) - 1} folders below; seen: {others.total()} other files, '
-            f'{num_hidden} hidden entries')
+            f'no images in data_root {root.absolute()}: looked for {", ".join(extensions)}, by default also '
+            f'.npy and .dcm (upper or lower case), in it and the {len(visited) - 1} folders below; seen: '
+            f'{others.total()} other files, {num_hidden} hidden entries')
     if others:
         seen = ', '.join(f'{os.fsdecode(ending) or "without ending"} {count}'
                          for ending, count in others.most_common(5))

@@ -183,8 +183,8 @@ def _of_files(paths: Sequence[str]) -> FolderStatistics:
             found.unreadable.append(str(error))
             continue
         kind = values.shape[2], values.dtype.name
-        found.add(FolderStatistics({kind: ChannelValues.of_image(values, path)},
-                                   {values.shape[:2]: (1, path)}))
+        one = ChannelValues.of_image(values, path)
+        found.add(FolderStatistics({kind: one}, {values.shape[:2]: (1, path)}))
     return found
 
 
@@ -253,8 +253,7 @@ def report_lines(found: FolderStatistics) -> list[str]:
     lines += ['', 'channel ' + ''.join(f'{name:>11}' for name in (
         'lowest', *(f'{percent:g}%' for percent in PERCENTS), 'highest', 'mean', 'deviation'))]
     columns = np.stack([most.lowest, *most.percentiles(), most.highest, most.mean, most.deviation], axis=1)
-    lines += [f'{channel:7} ' + ''.join(f'{value:11.5g}' for value in row)
-              for channel, row in enumerate(columns)]
+    lines += [f'{place:7} ' + ''.join(f'{value:11.5g}' for value in row) for place, row in enumerate(columns)]
     settings = suggested_settings(most)
     return [*lines, '', 'for the top of simclr_resnet18-w32_1xb128-coslr-120e_multiband.py (photographs need '
             'none of it: ..._folder.py):', *(f'{name} = {value!r}' for name, value in settings.items()),
@@ -270,10 +269,11 @@ def save_histogram(values: ChannelValues, path: str | Path, bars: int = 200) -> 
         edges = np.arange(edges[0] - 0.5, edges[-1] + 1)
     places = values_of(np.arange(BINS), values.dtype)
     inside = np.isfinite(places)
+    ends = np.convolve(np.pad(places[inside], 1, 'reflect', reflect_type='odd'), (0.5, 0.5), 'valid')
     figure = Figure(figsize=(8, 4), layout='constrained')
     axis, colours = figure.subplots(), colormaps['turbo'](np.linspace(0.05, 0.95, len(values.mean)))
     for channel, counts in enumerate(values.histogram):
-        heights, _ = np.histogram(places[inside], edges, weights=counts[inside])
+        heights = np.diff(np.interp(edges, ends, np.append(0, counts[inside].cumsum())))
         axis.stairs(heights / values.num_values, edges, label=f'{channel}', color=colours[channel])
     axis.set(xlabel=f'value ({values.dtype})', ylabel='share of the pixels')
     axis.legend(title='channel', frameon=False, ncols=1 + len(values.mean) // 10, fontsize=8)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.dataset import BaseDataset, Compose
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from numpy import ndarray
 
 from mmsimclr.errors import InputError, MissingFileError, UserError
@@ -87,7 +87,7 @@ def original_and_views(dataset: BaseDataset, index: int) -> tuple[ndarray, list[
     Raises:
         ValueError: If the pipeline has no ``MultiView`` step.
     """
-    pipeline = dataset.pipeline
+    pipeline = getattr(dataset, 'dataset', dataset).pipeline             # also of ReplaceUnreadable
     steps = pipeline.transforms if isinstance(pipeline, Compose) else list(pipeline)
     results = dataset.get_data_info(index)
     for step in steps:
@@ -106,9 +106,8 @@ def image_and_draws(dataset: BaseDataset, index: int, num_draws: int) -> list[nd
     return [draws[0][0], *(view for _, views in draws for view in views)]
 
 
-def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int],
-                     num_draws: int = 4, bands: Sequence[int] | None = None,
-                     colormap: str | None = None) -> Path:
+def save_views_sheet(dataset: BaseDataset, path: str | Path, indices: Sequence[int], num_draws: int = 4,
+                     bands: Sequence[int] | None = None, colormap: str | None = None) -> Path:
     """Draw images beside several random draws of their views; return the path.
 
     Args:
@@ -207,19 +206,20 @@ MAX_BANK, SIDE_PX = 500, 96
 def save_run_pictures(work_dir: str | Path, dataset: Mapping[str, Any]) -> list[Path]:
     """Draw ``curves.png``, ``views.png`` and ``neighbours.png`` of a run; return those that could be drawn.
 
-    Neighbours are the nearest of up to :data:`MAX_BANK` training images. Of one that cannot be drawn, such as
-    the views of a pipeline without ``MultiView``, the log says why.
+    Neighbours are the nearest of up to :data:`MAX_BANK` training images, without those that the run that has
+    just ended could not read. Of what cannot be drawn, such as views without ``MultiView``, the log says why.
 
     Args:
         work_dir: Where the run has left its log and its checkpoint.
         dataset: Config of the training images, with the pipeline that makes the views.
     """
     folder, images = Path(work_dir), DATASETS.build(dataset)
-    rows = np.unique(np.linspace(0, len(images) - 1, NUM_ROWS).astype(int)).tolist()
+    ok = np.setdiff1d(range(len(images)), MessageHub.get_current_instance().get_info('unreadable_images', []))
+    rows, bank = (ok[np.unique(np.linspace(0, len(ok) - 1, count).astype(int))].tolist()
+                  for count in (NUM_ROWS, MAX_BANK))
 
     def neighbours(path: Path) -> Path:
-        bank = np.unique(np.linspace(0, len(images) - 1, MAX_BANK).astype(int))
-        items = [images.get_data_info(int(index)) for index in bank]
+        items = [images.get_data_info(index) for index in bank]
         pixels = [each.get('img_path', each.get('img')) for each in items]
         _, nearest = neighbours_of_each(Embedder(folder)(pixels), NUM_NEIGHBOURS)
         shown = [thumbnail(item, SIDE_PX)[0] for item in items]

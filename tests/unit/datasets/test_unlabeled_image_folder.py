@@ -128,6 +128,12 @@ def test_a_config_can_name_it(root):
     assert len(DATASETS.build({'type': 'UnlabeledImageFolder', 'data_root': str(root)})) == 10
 
 
+def test_a_folder_without_an_image_is_told_all_endings(tmp_path):
+    (tmp_path / 'IM0001').touch()
+    with pytest.raises(FileNotFoundError, match=r'\.jpg, .*\.npy and \.dcm.* 1 other files'):
+        UnlabeledImageFolder(str(tmp_path))
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'/absent does not exist.*\.jpg, '):
         UnlabeledImageFolder(str(tmp_path / 'absent'))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from matplotlib.axes import Axes
 from PIL import Image
 
 from mmsimclr.cli.prepare import prepare
@@ -197,3 +198,23 @@ def test_the_lines_for_a_config_make_images_of_the_stated_statistics(tmp_path, k
     assert {**parsed, 'value_range': tuple(parsed['value_range'])} == settings
     assert math.isfinite(sum(settings['mean']))
     assert Image.open(save_histogram(found.of_most(), tmp_path / 'out.png')).size[0] > 600
+
+
+@pytest.mark.parametrize('kind', ['float32', 'uint16', 'uint8'])
+def test_a_histogram_shows_as_many_pixels_as_there_are(tmp_path, monkeypatch, kind):
+    """Of equally frequent values all bars are equally high, also where bins of floats are wider than bars."""
+    values = (np.linspace(0.25, 0.5, 40_000) * (1 if kind == 'float32' else 65_535)).astype(kind)
+    if kind == 'uint8':
+        values = np.repeat(np.arange(101, dtype=kind), np.arange(1, 102))
+    drawn = []
+    monkeypatch.setattr(Axes, 'stairs', lambda self, heights, edges, **style: drawn.append((heights, edges)))
+    monkeypatch.setattr(Axes, 'legend', lambda self, **style: None)
+    save_histogram(ChannelValues.of_image(values.reshape(1, -1, 1), 'a'), tmp_path / 'out.png')
+    [(heights, edges)] = drawn
+    if kind == 'uint8':
+        first = round(edges[0] + 0.5)
+        np.testing.assert_allclose(heights * values.size, np.arange(first + 1, first + 1 + len(heights)))
+    else:
+        assert len(heights) == 200
+        np.testing.assert_allclose(heights[1:-1], 0.992 / 200, rtol=0.02)
+        np.testing.assert_allclose(heights.sum(), 0.992, atol=0.01)

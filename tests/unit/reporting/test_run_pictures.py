@@ -1,13 +1,15 @@
 """Pictures of a finished run: nearest neighbours are those of a plain search, and an image is not its own."""
 
+import copy
+
 import cv2
 import numpy as np
-from tiny_run import tiny_runner
+from tiny_run import tiny_config, tiny_runner
 
 from mmsimclr.features import Embedder
 from mmsimclr.registry import DATASETS
 from mmsimclr.reporting import figures
-from mmsimclr.reporting.figures import save_run_pictures
+from mmsimclr.reporting.figures import original_and_views, save_run_pictures
 
 
 def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
@@ -35,3 +37,24 @@ def test_neighbours_are_the_nearest_others(tmp_path, monkeypatch):
         expected = sorted((other for other in range(16) if other != first),
                           key=lambda other: -features[first] @ features[other])[:8]
         assert [number(each) for each in row] == expected
+
+
+def test_images_that_the_run_could_not_read_are_in_no_picture(tmp_path):
+    (tmp_path / 'images').mkdir()
+    for number in range(20):
+        path = tmp_path / 'images' / f'{number:02}.png'
+        cv2.imwrite(str(path), np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8))
+        if number in (0, 7):
+            path.write_bytes(path.read_bytes()[:60])
+    loader = tiny_config(tmp_path / 'run').train_dataloader
+    loader.batch_size = 10                                               # all are seen
+    loader.dataset = dict(type='UnlabeledImageFolder', data_root=str(tmp_path / 'images'),
+                          pipeline=[dict(type='LoadImage'), *loader.dataset.pipeline])
+    dataset = copy.deepcopy(loader.dataset)                              # before it is adapted
+    runner = tiny_runner(tmp_path / 'run', train_dataloader=loader, bad_images=dict(max_fraction=0.2))
+    runner.train()
+    saved = save_run_pictures(tmp_path / 'run', dataset)
+    assert [path.name for path in saved] == ['curves.png', 'views.png', 'neighbours.png']
+    # The dataset of the run's own config replaces unreadable images, and has views as well.
+    image, views = original_and_views(runner.train_dataloader.dataset, 3)
+    assert image.shape == (16, 16, 3) and len(views) == 2
