@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS as ROOT
-from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmsimclr.errors import InputError, InputTypeError
@@ -23,6 +22,11 @@ LIBRARIES = ('mmpretrain', 'mmdet', 'mmseg')
 #: Arguments that change how an encoder starts or trains, not what it computes: no checkpoint records them.
 OF_TRAINING = ('init_cfg', 'pretrained', 'frozen_stages', 'norm_eval', 'with_cp', 'frozen_patch_embedding',
                '_scope_')
+# Arguments by which libraries read files or the network when they build a network: no record may have them.
+FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
+            'load_from', 'weights', 'init')
+MAX_NUMBER = 1_000_000              # of any setting in a record, so that nothing huge is built
+MAX_DEPTH, MAX_ITEMS = 6, 1000      # of settings within settings
 TOKENS = ('class', 'mean')
 USUAL_PX = 96                       # of the image that shows an encoder's features, if it takes any size
 
@@ -36,21 +40,34 @@ def build_backbone(config: Mapping[str, Any], stages: Sequence[str] = ()) -> nn.
     """
     config = described(config, stages)
     kind = class_of(config['type'], MODELS)
-    backbone = MODELS.build(config)
-    if not hasattr(backbone, 'settings'):
-        arguments = {key: value for key, value in config.items() if key not in ('type', *OF_TRAINING)}
-        name = registered_name(kind)
-        try:
-            plain = name and json.loads(json.dumps(arguments))
-        except TypeError:                               # of what JSON does not know
-            name = None
-        if name:
-            backbone.settings = {'type': name, **plain}
-        else:
-            print_log(f'{kind} has arguments that are no plain values, or is not registered '
-                      '(@MODELS.register_module()): checkpoints will not say how to build it, and nothing '
-                      'can rebuild the encoder from them', 'current', logging.WARNING)
+    backbone, name = MODELS.build(config), registered_name(kind)
+    arguments = {key: value for key, value in config.items() if key not in ('type', *OF_TRAINING)}
+    settings = getattr(backbone, 'settings', {'type': name, **arguments})
+    try:
+        settings = name and json.loads(json.dumps(settings))         # so that they equal those of a record
+    except TypeError:                                                # of what JSON does not know
+        settings = None
+    if settings:
+        backbone.settings = settings
+    if not settings or not is_plain(settings):
+        print_log(f'{kind} is not registered (@MODELS.register_module()), or has arguments other than texts, '
+                  f'lists, dicts and numbers up to {MAX_NUMBER}, or named {", ".join(FETCHING)}: nothing can '
+                  'rebuild the encoder from checkpoints, which will not say how', 'current', logging.WARNING)
     return backbone
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether a record may have this as settings of an encoder: plain values that fetch nothing."""
+    if isinstance(value, Mapping):
+        if any(type(key) is not str or key in (*OF_TRAINING, *FETCHING) for key in value):
+            return False
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
+            is_plain(each, depth + 1) for each in value)
+    if type(value) in (int, float):
+        return abs(value) <= MAX_NUMBER
+    return value is None or type(value) is bool or (type(value) is str and len(value) <= MAX_ITEMS)
 
 
 def described(config: Mapping[str, Any], stages: Sequence[str] = ()) -> dict[str, Any]:
@@ -83,21 +100,16 @@ def registered(name: str, scopes: Sequence[str] = ('mmengine', SCOPE)) -> type |
     """
     scope, _, short = name.rpartition('.')
     for each in (scope,) if scope else scopes:
-        registry = _registry(each)
+        if each in LIBRARIES:
+            with suppress(ImportError):
+                import_module(f'{each}.registry')
+        registry = ROOT if each == 'mmengine' else ROOT.children.get(each)
+        if registry is not None and each in (SCOPE, *LIBRARIES):
+            with suppress(ImportError):
+                registry.import_from_location()
         if registry is not None and short in registry.module_dict:
             return registry.module_dict[short]
     return None
-
-
-def _registry(scope: str) -> Registry | None:
-    if scope in LIBRARIES:
-        with suppress(ImportError):
-            import_module(f'{scope}.registry')
-    registry = ROOT if scope == 'mmengine' else ROOT.children.get(scope)
-    if registry is not None and scope in (SCOPE, *LIBRARIES):
-        with suppress(ImportError):
-            registry.import_from_location()
-    return registry
 
 
 def pooled(features: Tensor | Sequence[Tensor], tokens: str = 'class', num_prefix_tokens: int = 0) -> Tensor:
@@ -164,14 +176,18 @@ def features_by_stage(backbone: nn.Module, images: Tensor) -> dict[str, Tensor]:
     return {**found, 'pooled': _map_or_vectors(backbone, outputs)}
 
 
+def name_of(backbone: nn.Module) -> str:
+    """Return the name of an encoder, for people: timm's, or of its class."""
+    return getattr(backbone, 'settings', {}).get('name', type(backbone).__name__)
+
+
 def require_stages(backbone: nn.Module, found: Mapping[str, Tensor], stages: Sequence[str]) -> None:
     """Raise InputError, which names it, at the first of some stages that an encoder does not offer."""
     if absent := [stage for stage in stages if stage not in found]:
-        kind = getattr(backbone, 'settings', {}).get('name', type(backbone).__name__)
         raise InputError(
-            f'the encoder {kind} does not return the map of {absent[0]!r}; of images of this size it offers '
-            f'{", ".join(found)}. Pre-train it with out_indices that name more maps, if its kind has them; '
-            'or take a protocol of pooled features: k-NN, linear, transfer')
+            f'the encoder {name_of(backbone)} does not return the map of {absent[0]!r}; of images of this '
+            f'size it offers {", ".join(found)}. Pre-train it with out_indices that name more maps, if its '
+            'kind has them; or take a protocol of pooled features: k-NN, linear, transfer')
 
 
 def image_side(backbone: nn.Module) -> int | None:

@@ -25,7 +25,8 @@ from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 TRUNK = re.compile(r'(conv1|bn1|layer[1-4])\.')
 BLOCK = re.compile(r'layer([1-4])\.(\d+)\.conv([123])\.weight')
 NUMBERED_STAGE = re.compile(r'(.*?)(\d+)\.0\.conv1\.weight')
-NECK_LAYER = re.compile(r'(fc|bn)(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)')
+COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
+NECK_LAYER = re.compile(rf'(fc|bn)(\d+)\.(weight|bias|running_mean|running_var|{COUNTER})')
 DEEP_STEM = re.compile(r'(^|\.)(stem\.0|conv1\.0)\.weight$')
 TRANSFORMER = re.compile(r'(^|\.)(cls_token$|(blocks|layers)\.0\.attn\.)')
 # Slowly moving copies of an encoder, which are not what "the encoder" means unless asked for.
@@ -60,7 +61,8 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     An encoder other than a ResNet is found by the record beside it. ResNets are found by their structure, a
     stem and four stages under any prefix, or numbered. Where there are several, ``select`` is the address of
     the one to take, e.g. ``'state_dict:encoder_k.'`` (messages list them), or its prefix; by default, the one
-    that is no slowly moving copy. Where none is found, tensors of the names ``keys`` are taken for one.
+    that is no slowly moving copy. Where none is found, or the backbone's names, ``keys``, are no ResNet's,
+    tensors of these names are taken for one.
 
     Raises:
         CheckpointError: If no encoder is recognised, several differ, none has the address, it is of a kind
@@ -72,10 +74,11 @@ def find_encoder(checkpoint: Checkpoint, select: str | None = None,
     find = _recorded if 'type' in stated else _candidates
     candidates = [candidate for place, state_dict in state_dicts.items()
                   for candidate in find(place, state_dict)]
-    of_any_kind = 'type' in stated or not candidates
-    if not candidates and keys:
-        candidates = [candidate for place, state_dict in state_dicts.items()
-                      for candidate in _of_names(place, state_dict, keys)]
+    of_any_kind = 'type' in stated
+    if keys and not stated and (not candidates or 'conv1.weight' not in keys) and (named := [
+            candidate for place, state_dict in state_dicts.items()
+            for candidate in _of_names(place, state_dict, keys)]):
+        candidates, of_any_kind = named, True
     if not candidates:
         raise _nothing_found(checkpoint, state_dicts)
     chosen = _choose(checkpoint, candidates, select)
@@ -133,7 +136,8 @@ def _of_names(place: str, state_dict: Mapping[str, Tensor], keys: Sequence[str])
     """Yield the encoder in a state dict that has tensors of these names, under any prefix."""
     bare = {key: key.removeprefix('model.') for key in keys}                     # of TimmEncoder
     for prefix in _prefixes(state_dict, next(iter(bare.values()))):
-        names = {key: f'{prefix}{name}' for key, name in bare.items()}
+        names = {key: f'{prefix}{name}' for key, name in bare.items()
+                 if f'{prefix}{name}' in state_dict or not key.endswith(COUNTER)}
         if all(name in state_dict for name in names.values()):
             yield _Candidate(place, prefix, names, state_dict, 'names of the backbone')
 

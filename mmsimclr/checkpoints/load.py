@@ -24,7 +24,7 @@ from mmsimclr.checkpoints.errors import (
     UnsupportedEncoderError,
     listed,
 )
-from mmsimclr.checkpoints.layouts import find_encoder, find_state_dicts
+from mmsimclr.checkpoints.layouts import COUNTER, find_encoder, find_state_dicts
 from mmsimclr.checkpoints.read import read_checkpoint
 from mmsimclr.checkpoints.record import RECORD_KEY, unpack_record
 from mmsimclr.distributed import unwrap_model
@@ -35,7 +35,6 @@ from mmsimclr.registry import MODELS, WEIGHT_INITIALIZERS
 
 SUFFIXES = ('.safetensors', '.pth', '.pt', '.ckpt', '.pkl', '.tar', '.bin')     # the first is preferred
 MAX_NAME_BYTES = 10_000
-COUNTER = 'num_batches_tracked'        # of batch norm; changes nothing unless its momentum is None
 INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -147,8 +146,8 @@ class LoadReport:
         return '; '.join(parts)
 
 
-def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, select: str | None = None,
-                 unused: Sequence[str] = ()) -> LoadReport:
+def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, select: str | None = None
+                 ) -> LoadReport:
     """Fill a backbone with a pre-trained encoder, completely or not at all; return and log the report.
 
     Args:
@@ -156,7 +155,6 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
             mmdet, mmseg, torchvision (without its ``fc``) or timm; or any other, of a file that has its keys.
         source: See :func:`find_checkpoint`; or the result of :func:`read_encoder`.
         select: Address of the encoder to take, where the file has several.
-        unused: Prefixes of tensors that may stay unused: ``('layer4.',)`` for a backbone of three stages.
 
     Raises:
         IncompleteEncoderError: If a tensor or buffer of the backbone would stay unfilled, one of the encoder
@@ -165,11 +163,10 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
         FileNotFoundError, CheckpointError: As :func:`read_encoder`.
     """
     module = unwrap_model(backbone)
-    keys = [key for key in module.state_dict() if not key.endswith(COUNTER)]
-    weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select, keys)
+    weights = source if isinstance(source, EncoderWeights) else read_encoder(
+        source, select, [*module.state_dict()])
     settings = weights.settings
-    offered = {key: tensor for key, tensor in weights.tensors.items() if not key.startswith(tuple(unused))}
-    tensors = _matching_tensors(module, offered, weights.path, (
+    tensors = _matching_tensors(module, weights.tensors, weights.path, (
         f'The file was read as: {weights.layout}, {weights.kind}. Build the backbone as the encoder is, '
         'or name the right file or the right encoder in it (select)'))
     setters = _numerics(module, settings, weights.path)
@@ -183,17 +180,16 @@ def load_encoder(backbone: nn.Module, source: str | Path | EncoderWeights, selec
     return report
 
 
-def build_encoder(source: str | Path | EncoderWeights, select: str | None = None, stages: Sequence[str] = (),
-                  **arguments) -> tuple[nn.Module, LoadReport]:
+def build_encoder(source: str | Path | EncoderWeights, select: str | None = None, stages: Sequence[str] = ()
+                  ) -> tuple[nn.Module, LoadReport]:
     """Build the encoder that a checkpoint holds, and fill it; return it, in eval mode, and the report.
 
     ``source`` and ``select`` are as for :func:`load_encoder`, whose errors this raises; ``stages`` as for
-    :func:`~mmsimclr.encoders.build_backbone`. Further arguments are those of the encoder, such as
-    ``out_indices`` of our ResNet.
+    :func:`~mmsimclr.encoders.build_backbone`.
     """
     weights = source if isinstance(source, EncoderWeights) else read_encoder(source, select)
     quick = {} if 'type' in weights.settings else {'zero_init_residual': False}
-    backbone = build_backbone({**weights.settings, **quick, **arguments}, stages)
+    backbone = build_backbone({**weights.settings, **quick}, stages)
     backbone.view_px = weights.input.view_px
     backbone.eval()                                          # which of mmpretrain's returns nothing
     return backbone, load_encoder(backbone, weights)

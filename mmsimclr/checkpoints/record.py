@@ -1,5 +1,6 @@
 """The record of an encoder: its settings and input scale, in every file written here."""
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -7,7 +8,7 @@ from torch import nn
 
 from mmsimclr.checkpoints.encoder_weights import EncoderWeights, InputScale
 from mmsimclr.checkpoints.errors import DamagedCheckpointError, UnsupportedEncoderError
-from mmsimclr.encoders import LIBRARIES, OF_TRAINING, RESNET, registered
+from mmsimclr.encoders import LIBRARIES, MAX_NUMBER, RESNET, is_plain, registered
 from mmsimclr.errors import InputError
 from mmsimclr.files import parse_json
 from mmsimclr.registry import SCOPE
@@ -18,13 +19,8 @@ RECORD_KEY = 'mmsimclr'
 VERSION = 2                                  # 1 had no other encoder than ResNet, and reads as before
 NUMBER = (int, float)
 MAX_CHANNELS = 10_000                        # of images
-MAX_NUMBER = 1_000_000                       # of any setting, so that nothing huge is built
-MAX_DEPTH, MAX_ITEMS = 6, 1000               # of settings within settings
 IN_LIBRARIES = re.compile(r'\.(backbones|utils)\.')
 MODULE = re.compile(r'[A-Za-z_][\w.]{0,99}')
-# Arguments by which libraries read files or the network when they build a network.
-FETCHING = ('checkpoint', 'checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir',
-            'load_from', 'weights', 'init')
 # Arguments of ResNet that change what it computes, and parts of the input; JSON knows no other types.
 ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 'stem_pool': (str,),
                  'stem_padding': (int,), 'project_first_shortcut': (bool,), 'norm_eps': NUMBER,
@@ -32,7 +28,6 @@ ENCODER_TYPES = {'depth': (int,), 'width_multiplier': NUMBER, 'stem': (str,), 's
 READING_TYPES = {'channels': (int,), 'dtype': (str, type(None)), 'value_range': (str, list, tuple)}
 INPUT_TYPES = {'mean': (list, tuple), 'std': (list, tuple), 'stated': (bool,), 'view_px': (int, type(None)),
                'reading': (dict, type(None))}
-
 
 
 def pack_record(encoder: EncoderWeights, with_neck: bool = True) -> dict[str, object]:
@@ -95,22 +90,9 @@ def _encoder(settings: object) -> dict[str, object]:
         return _arguments('encoder', arguments, ENCODER_TYPES)
     if type(kind) is not str:
         raise _malformed('encoder.type', 'the name of a registered class', kind)
-    if not _is_plain(arguments):
+    if not is_plain(arguments):
         raise _malformed('encoder', f'numbers, texts, lists and dicts, up to {MAX_NUMBER}', settings)
-    return {'type': kind, **arguments}
-
-
-def _is_plain(value: object, depth: int = 0) -> bool:
-    if isinstance(value, Mapping):
-        if any(type(key) is not str or key in (*OF_TRAINING, *FETCHING) for key in value):
-            return False
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return depth < MAX_DEPTH and len(value) <= MAX_ITEMS and all(
-            _is_plain(each, depth + 1) for each in value)
-    if type(value) in NUMBER:
-        return abs(value) <= MAX_NUMBER
-    return value is None or type(value) is bool or (type(value) is str and len(value) <= MAX_ITEMS)
+    return {'type': kind, **json.loads(json.dumps(arguments))}                  # lists in place of tuples
 
 
 def _require_registered(value: object, scope: str, module: object) -> None:
@@ -174,7 +156,7 @@ def describe_model(model: nn.Module) -> dict[str, object] | None:
     """Return the record of a model's encoder; None if it was not built from a config of registered types."""
     settings = getattr(getattr(model, 'backbone', None), 'settings', None)
     scale = getattr(model, 'data_preprocessor', None)
-    if not isinstance(settings, Mapping) or not hasattr(scale, 'mean') or not _is_plain(settings):
+    if not isinstance(settings, Mapping) or not hasattr(scale, 'mean') or not is_plain(settings):
         return None
     return pack_record(EncoderWeights({}, settings, InputScale(
         tuple(scale.mean.flatten().tolist()), tuple(scale.std.flatten().tolist()), stated=True,

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from mmsimclr.errors import InputError
+
 KEY_VALUE = re.compile(r'[A-Za-z_][\w.]*=')
 HELP = {'help_option_names': ['-h', '--help']}
 GOES_ON = 'interrupted; the same command goes on from here'
@@ -67,7 +69,10 @@ class Command(click.Command):
         from mmsimclr.runner.failures import plain_errors
         with plain_errors(self.interrupted):
             for module in filter(None, os.environ.get('MMSIMCLR_IMPORTS', '').split(',')):
-                import_module(module)                        # which registers components of the user's own
+                try:
+                    import_module(module)                    # which registers components of the user's own
+                except ModuleNotFoundError as error:
+                    raise InputError(f'MMSIMCLR_IMPORTS={module}: {error} on PYTHONPATH') from error
             return super().invoke(ctx)
 
 

@@ -92,12 +92,13 @@ def find_remote_images(folder: RemoteFolder, extensions: Sequence[str]) -> list[
         folder.keep(sizes)
         names = list(sizes)
     names = [name.removeprefix('./') for name in names]
-    images = sorted(name.encode() for name in names if name.lower().endswith(tuple(extensions)) and not any(
-        part.startswith('.') for part in name.split('/')))
-    if not images:
-        raise MissingFileError(f'no images at {folder.address}: looked for {", ".join(extensions)} among '
-                               f'{len(names)} files')
-    return images
+    seen = [name.encode() for name in names if not any(part.startswith('.') for part in name.split('/'))]
+    known = [tuple(map(str.encode, extensions))]
+    for endings in [*known, ARRAY_EXTENSIONS] if tuple(extensions) == DEFAULT_EXTENSIONS else known:
+        if images := sorted(name for name in seen if name.lower().endswith(endings)):
+            return images
+    raise MissingFileError(f'no images at {folder.address}: looked for {", ".join(extensions)} among '
+                           f'{len(names)} files')
 
 
 def _leads_to(is_kind: Callable[[], bool]) -> bool:

@@ -200,8 +200,8 @@ class Embedder:
         """Return the features of images, float32 [N, C]; a dict of them where there are several stages.
 
         ``images`` are a path, a PIL image, an RGB uint8 array [H, W, 3], or a list of these; a uint8 array
-        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. Of an encoder of other images they have its channels, and
-        the values and the type of its files. Raise TypeError if they are something else, ValueError if
+        [N, H, W, 3] or a uint8 tensor [N, 3, H, W]. An encoder of other images takes arrays of its channels,
+        with the values and the type of its files. Raise TypeError if they are something else, ValueError if
         there are none or a feature is not finite, and ImageReadError, which names the file, if one cannot be
         read.
         """

@@ -92,7 +92,8 @@ def map_npz(path: str | Path, kind: str) -> dict[str, ndarray]:
             with archive.open(info) as member:                  # compares the name with the local header's
                 layout = _Layout(member.read(_MAX_START), info.file_size)
             # The local header repeats the name and has extra fields of its own.
-            head = _read_at(file, info.header_offset, _ZIP_HEAD)
+            file.seek(info.header_offset)
+            head = file.read(_ZIP_HEAD)
             begin = info.header_offset + _ZIP_HEAD + sum(
                 int.from_bytes(head[place:place + 2], 'little') for place in (26, 28))
             if begin + info.file_size > archive.start_dir:
@@ -138,8 +139,3 @@ def _members(file: BinaryIO, path: str | Path, kind: str, read) -> dict[str, nda
         reason = str(error) or type(error).__name__
         raise InputError(f'{path} holds no {kind}, or is damaged: {name}{reason}') from error
     return arrays
-
-
-def _read_at(file: BinaryIO, place: int, size: int) -> bytes:
-    file.seek(place)
-    return file.read(size)

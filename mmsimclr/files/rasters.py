@@ -4,7 +4,6 @@ import io
 import logging
 import math
 from dataclasses import dataclass
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from mmsimclr.files.reading import MAX_IMAGE_BYTES, opened_image
 
 #: First bytes of TIFF and BigTIFF, in both byte orders.
 TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
-_MIN_IS_WHITE = 0                                    # TIFF 6.0, PhotometricInterpretation
+_MIN_IS_WHITE, _PALETTE = 0, 3                       # TIFF 6.0, PhotometricInterpretation
 #: Types of numbers that images keep; others become float32.
 KEPT_DTYPES = ('uint8', 'uint16', 'int16', 'float32')
 
@@ -93,18 +92,16 @@ def _check_size(num_bytes: int) -> None:
         raise InputError(f'it claims {num_bytes:,} bytes decoded, more than {MAX_IMAGE_BYTES:,}')
 
 
-def _tifffile() -> ModuleType:
+def _decode_tiff(data: bytes, channels: int | None) -> tuple[ndarray, bool]:
+    """Return the first page and all like it, with their bands, as [H, W, C]; and whether 0 is white."""
     with needing('images', 'reading TIFF'):
         import tifffile
     if not (log := logging.getLogger('tifffile')).level:         # which tells of each odd tag
         log.setLevel(logging.CRITICAL)
-    return tifffile
-
-
-def _decode_tiff(data: bytes, channels: int | None) -> tuple[ndarray, bool]:
-    """Return the first page and all like it, with their bands, as [H, W, C]; and whether 0 is white."""
-    with _tifffile().TiffFile(io.BytesIO(data)) as file:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
         first = file.series[0]
+        if first.keyframe.photometric == _PALETTE:           # numbers of colours, which Pillow looks up
+            return _decode_picture(data), False
         # Smaller copies and masks are series of their own; so may be each page.
         alike = [each for each in file.series if (each.shape, each.dtype) == (first.shape, first.dtype)]
         _check_size(len(alike) * math.prod(first.shape) * first.dtype.itemsize)
@@ -132,15 +129,16 @@ def _decode_dicom(data: bytes) -> tuple[ndarray, tuple[float, float] | None, boo
     """Return the rescaled values as float32, the window and whether the lowest value is white.
 
     Source:
-        DICOM PS3.3, C.11.1.1 (rescale) and C.11.2.1 (window).
+        DICOM PS3.3, C.7.9 (palette), C.11.1.1 (rescale, or a table in its place) and C.11.2.1 (window).
     """
     with needing('images', 'reading DICOM'):
         import pydicom
-        from pydicom.pixels import apply_rescale
+        from pydicom.pixels import apply_color_lut, apply_modality_lut
     dataset = pydicom.dcmread(io.BytesIO(data))
     frames, samples = int(dataset.get('NumberOfFrames') or 1), int(dataset.SamplesPerPixel)
     _check_size(dataset.Rows * dataset.Columns * samples * frames * dataset.BitsAllocated // 8)
-    values = apply_rescale(dataset.pixel_array, dataset)
+    is_palette = dataset.get('PhotometricInterpretation') == 'PALETTE COLOR'
+    values = (apply_color_lut if is_palette else apply_modality_lut)(dataset.pixel_array, dataset)
     if frames > 1:
         values = np.moveaxis(values, 0, -1).reshape(*values.shape[1:3], -1)
     window, function = None, dataset.get('VOILUTFunction', 'LINEAR')

@@ -131,8 +131,8 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
                       progress: Callable[[int, int], None] = lambda done, total: None) -> FolderStatistics:
     """Read every image below a folder, on all cores, and return what there is.
 
-    An interrupted pass goes on from where it was, by the file ``OUT.partial.npz``, if the folder still has
-    the same images.
+    An interrupted pass goes on from where it was, or at most ``SAVE_S`` seconds before, by the file
+    ``OUT.partial.npz``, if the folder still has the same images.
 
     Args:
         folder: The folder, of any depth.
@@ -147,17 +147,19 @@ def folder_statistics(folder: str | Path, out: str | Path, workers: int | None =
     partial.parent.mkdir(parents=True, exist_ok=True)
     found, done = _read_partial(partial, listed)
     chunks = [paths[start:start + CHUNK] for start in range(done, len(paths), CHUNK)]
-    saved = time.monotonic()
+    saved, whole = time.monotonic(), True
     try:
         for part in _results(chunks, min(workers or num_usable_cores(), len(chunks))):
             progress(done, len(paths))
+            whole = False                                   # or Ctrl-C would leave a part of it in
             found.add(part)
-            done = min(done + CHUNK, len(paths))
+            done, whole = min(done + CHUNK, len(paths)), True
             if time.monotonic() - saved >= SAVE_S:
                 _write_partial(partial, found, done, listed)
                 saved = time.monotonic()
     except BaseException:
-        _write_partial(partial, found, done, listed)
+        if whole:
+            _write_partial(partial, found, done, listed)
         raise
     progress(done, len(paths))
     partial.unlink(missing_ok=True)
@@ -215,17 +217,18 @@ def suggested_settings(values: ChannelValues) -> dict[str, Any]:
     """Return the variables of a config for images of such values, by name.
 
     The range is that of 8 bits, or else from the lowest 0.1th percentile of a channel to the highest 99.9th.
-    Mean and deviation are on the scale of 0 to 255 that it is mapped to.
+    Mean and deviation are of the values clipped to it, on the scale of 0 to 255; of floats within 0.4 %.
     """
-    low, high = 0.0, 255.0
+    low, high = 0, 255
     if values.dtype != 'uint8':
-        percentiles = values.percentiles()
-        digits = '.4g' if values.dtype == 'float32' else '.0f'
-        low, high = (float(format(end, digits)) for end in (percentiles[0].min(), percentiles[-1].max()))
+        lowest, *_, highest = values.percentiles()
+        number, digits = (float, '.4g') if values.dtype == 'float32' else (int, '.0f')
+        low, high = (number(format(end, digits)) for end in (lowest.min(), highest.max()))
     high = high if low < high else low + 1
-    low, high = (low, high) if values.dtype == 'float32' else (int(low), int(high))
-    scale = 255 / (high - low)
-    mean, deviation = (values.mean - low) * scale, np.maximum(values.deviation * scale, 1.0)
+    levels = np.nan_to_num((values_of(np.arange(BINS), values.dtype) - low) / (high - low)).clip(0, 1) * 255
+    mean = values.histogram @ levels / values.num_values
+    squares = (values.histogram * (levels - mean[:, None])**2).sum(axis=1)
+    deviation = np.maximum(np.sqrt(squares / values.num_values), 1.0)
     return dict(channels=len(mean), value_range=(low, high), dtype=values.dtype,
                 mean=mean.round(2).tolist(), std=deviation.round(2).tolist())
 

@@ -231,7 +231,8 @@ def _read_as(node: Any, reading: Mapping[str, Any] | None) -> None:
         if reading is None and is_of_type(child, LoadChannels):
             raise ConfigError('the encoder was trained on 8-bit RGB, and the config reads images by '
                               'LoadChannels: take LoadImage')
-        if reading is not None and any(is_of_type(child, kind) for kind in (LoadImage, LoadImageForCrops)):
+        if reading is not None and any(
+                is_of_type(child, kind) for kind in (LoadImage, LoadImageForCrops, LoadChannels)):
             child.clear()
             child.update(type='mmsimclr.LoadChannels', **reading)
         _read_as(child, reading)

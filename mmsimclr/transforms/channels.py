@@ -65,8 +65,7 @@ class LoadChannels(Transform):
     def reading(self) -> dict[str, Any]:
         """The arguments, as plain values, of a step that reads images in the same way."""
         return dict(channels=self.channels, dtype=self.dtype, value_range=self.value_range if isinstance(
-            self.value_range, str) else [list(each) if isinstance(each, list | tuple) else each
-                                         for each in self.value_range])
+            self.value_range, str) else [np.asarray(each).tolist() for each in self.value_range])
 
     def fix_dtype(self, items: Iterable[dict]) -> None:
         """Have all images be of the type of the first of these that can be read, where no type is given."""
@@ -131,7 +130,7 @@ def _parse_range(value: Any, channels: int) -> tuple[list[float] | None, ndarray
     Raises:
         InputError: If it is of no known form, or its ends are reversed.
     """
-    if value in ('dtype', 'window'):
+    if isinstance(value, str) and value in ('dtype', 'window'):
         return None, None
     try:
         low, high = value

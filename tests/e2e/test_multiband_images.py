@@ -69,21 +69,26 @@ def test_neighbours_have_the_class_that_only_some_bands_show(trained, images, tm
     assert accuracy(run.evaluate('knn', without)) <= 45                     # chance is 25 %, of 80 images
 
 
-def test_the_checkpoint_records_how_images_are_read_and_the_run_what_was_clipped(trained):
+def test_the_checkpoint_records_how_images_are_read_and_the_run_what_was_clipped(trained, images):
     encoder = read_encoder(trained.checkpoint)
     assert encoder.input.reading == READING and len(encoder.input.mean) == 13
     assert encoder.settings['in_channels'] == 13
-    assert trained.result.num_images['train_clipped'] >= 0
+    clipped = sum((tifffile.imread(path) > 10_000).any() for path in (images / 'train').rglob('*.tif'))
+    assert trained.result.num_images['train_clipped'] == clipped > 0
     for name in ('curves.png', 'views.png', 'neighbours.png'):
         assert (trained.work_dir / name).is_file()
 
 
-def test_a_linear_classifier_reads_images_as_the_encoder_does(trained, images):
+def test_a_linear_classifier_reads_images_as_the_encoder_does(trained, images, tmp_path):
     settings = {'train_dataloader.num_workers': 0, 'test_dataloader.num_workers': 0,
                 'train_cfg.max_epochs': 12}
     result = trained.evaluate('linear', images, **settings)
     assert accuracy(result) >= 60
     assert result.settings['input']['reading'] == READING
+    other = dict(type='LoadChannels', channels=13, value_range=(0, 90))              # of the config's own
+    config = load_config('linear_1xb64-coslr-40e_folder', {'data_root': str(images), **settings, **{
+        f'{part}_dataloader.dataset.pipeline.0': other for part in ('train', 'test')}}, tmp_path)
+    assert accuracy(run_benchmark(config, str(trained.checkpoint))) >= 60            # all are white by that
 
 
 def test_embedding_takes_files_arrays_and_tensors_of_these_images_and_no_others(trained, images, tmp_path):

@@ -1,5 +1,7 @@
 """Encoders of any kind: what they return, how a record names them, and what is never built from one."""
 
+import json
+
 import pytest
 import timm
 import torch
@@ -7,7 +9,7 @@ from mmpretrain.models import MobileNetV3
 from torch import nn
 
 from mmsimclr.checkpoints import DamagedCheckpointError, EncoderWeights, InputScale, UnsupportedEncoderError
-from mmsimclr.checkpoints.record import pack_record, unpack_record
+from mmsimclr.checkpoints.record import describe_model, pack_record, unpack_record
 from mmsimclr.encoders import (
     build_backbone,
     feature_dim,
@@ -19,6 +21,7 @@ from mmsimclr.encoders import (
 )
 from mmsimclr.errors import InputError, MachineError
 from mmsimclr.models import NonLinearNeck, ResNet, SimCLR, StageMaps, TimmEncoder
+from mmsimclr.registry import MODELS
 
 VIT = dict(type='TimmEncoder', name='vit_tiny_patch16_224', img_size=32, patch_size=8, depth=2)
 ATTO = dict(type='TimmEncoder', name='convnext_atto', depths=(1, 1, 1, 1))
@@ -131,6 +134,18 @@ def test_a_transformer_has_no_stages_and_says_so():
         StageMaps({**VIT, 'img_size': 128})
 
 
+def test_an_encoder_of_one_size_is_refused_for_detectors_by_its_class(monkeypatch):
+    class FourMaps(nn.Module):
+        img_size = 64
+
+        def forward(self, images):
+            return tuple(images[..., ::step, ::step] for step in (4, 8, 16, 32))
+
+    monkeypatch.setitem(MODELS.module_dict, 'FourMaps', FourMaps)
+    with pytest.raises(InputError, match='FourMaps takes images of 64 pixels only'):
+        StageMaps(dict(type='FourMaps'))
+
+
 def test_the_maps_for_detectors_have_their_channels_and_strides():
     maps = StageMaps(ATTO, out_indices=(1, 3))
     assert maps.channels == (40, 80, 160, 320) and maps.strides == (4, 8, 16, 32)
@@ -163,7 +178,7 @@ def test_a_frozen_patch_embedding_has_no_gradient_and_is_not_recorded():
 def test_mistakes_in_a_timm_encoder():
     with pytest.raises(InputError, match="'convnext_atom'; did you mean 'convnext_atto"):
         TimmEncoder('convnext_atom')
-    with pytest.raises(InputError, match=r"tokens must be 'class', 'mean'.*'first'"):
+    with pytest.raises(InputError, match=r"tokens must be one of 'class', 'mean', None, got 'first'"):
         TimmEncoder('convnext_atto', tokens='first')
     with pytest.raises(InputError, match='with flavour'):
         TimmEncoder('convnext_atto', flavour=1)
@@ -182,11 +197,12 @@ def weights(settings) -> EncoderWeights:
 
 
 @pytest.mark.parametrize('config', [
-    VIT, dict(type='mmpretrain.MobileNetV3', arch='small_050', norm_cfg=dict(type='BN', eps=1e-3),
+    VIT, ATTO, dict(type='mmpretrain.MobileNetV3', arch='small_050', norm_cfg=dict(type='BN', eps=1e-3),
               frozen_stages=1, init_cfg=[])])
 def test_a_record_rebuilds_what_a_config_built(config):
     built = build_backbone(config)
-    settings, _ = unpack_record(pack_record(weights(built.settings)))
+    settings, _ = unpack_record(json.dumps(pack_record(weights(built.settings))))
+    assert settings == built.settings                       # or the file would be said to be another encoder
     assert {'frozen_stages', 'init_cfg'}.isdisjoint(settings)
     again = build_backbone(settings)
     again.load_state_dict(built.state_dict())
@@ -235,3 +251,8 @@ def test_an_encoder_that_no_record_can_describe_is_warned_of(capfd):
     built = build_backbone(dict(type=Tokens))
     assert not hasattr(built, 'settings')
     assert 'register_module' in ''.join(capfd.readouterr())
+    build_backbone(ATTO)
+    assert 'register_module' not in ''.join(capfd.readouterr())
+    of_a_file = build_backbone({**ATTO, 'pretrained_cfg': None})
+    assert 'pretrained_cfg' in ''.join(capfd.readouterr())
+    assert describe_model(SimCLR(of_a_file, dict(type='NonLinearNeck'))) is None

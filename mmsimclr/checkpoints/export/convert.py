@@ -97,7 +97,7 @@ def _account(encoder: EncoderWeights, path: Path, to: str) -> str:
 
 
 def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
-    """Return the lines that load a file of format ``to``, and what other ResNets lack to run its encoder."""
+    """Return the lines that load a file of format ``to``, and what others lack to run its encoder."""
     lacks = tensor_files.lacking('OpenMMLab', encoder)
     mean, std = (', '.join(f'{value / 255:.6g}' for value in values)
                  for values in (encoder.input.mean, encoder.input.std))
@@ -108,6 +108,6 @@ def usage(encoder: EncoderWeights, path: Path, to: str) -> str:
     return USAGE[to].format(
         path=path, depth=depth, mean=list(encoder.input.mean), std=list(encoder.input.std),
         stem_channels=int(64 * width), stage_channels=int((64 if depth in BASIC_DEPTHS else 256) * width),
-        only_here=f"\nonly with mmsimclr's ResNet; another's lacks {'; '.join(lacks)}" if lacks else '',
+        only_here=f"\nonly with mmsimclr; other libraries' lack {'; '.join(lacks)}" if lacks else '',
         channels=len(encoder.input.mean),
         normalize=f'{scaled}torchvision.transforms.Normalize([{mean}], [{std}])')

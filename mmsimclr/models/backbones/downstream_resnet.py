@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmsimclr.encoders import build_backbone, features_by_stage, image_side, require_stages
+from mmsimclr.encoders import build_backbone, features_by_stage, image_side, name_of, require_stages
 from mmsimclr.errors import InputError
 from mmsimclr.models.backbones.resnet import ResNet
 from mmsimclr.registry import MODELS
@@ -91,7 +91,7 @@ class StageMaps(nn.Module):
         self.encoder.train()
         require_stages(self.encoder, maps, self.names)
         if fixed:
-            raise InputError(f'the encoder {self.settings["name"]} takes images of {fixed} pixels only, and '
+            raise InputError(f'the encoder {name_of(self.encoder)} takes images of {fixed} pixels only, and '
                              'those of detectors and segmenters are of many sizes')
         self.channels = tuple(maps[name].shape[1] for name in self.names)
         self.strides = tuple(side // maps[name].shape[-1] for name in self.names)

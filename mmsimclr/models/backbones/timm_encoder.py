@@ -6,10 +6,10 @@ from typing import Any
 from mmengine.model import initialize
 from torch import Tensor, nn
 
-from mmsimclr.errors import InputError, MachineError, did_you_mean
+from mmsimclr.errors import InputError, MachineError, check_choice, did_you_mean
 from mmsimclr.registry import MODELS, in_own_scope
 
-POOLS = {None: None, 'class': 'token', 'mean': 'avg'}          # as timm names them
+POOLS = {'class': 'token', 'mean': 'avg'}          # as timm names them
 
 
 @MODELS.register_module()
@@ -43,11 +43,8 @@ class TimmEncoder(nn.Module):
         except ImportError as error:
             raise MachineError("TimmEncoder needs timm: pip install 'mmsimclr[timm]'") from error
         if not timm.is_model(name):
-            names = timm.list_models()
-            raise InputError(f'timm has no model {name!r}{did_you_mean(name, names)}')
-        if tokens not in POOLS:
-            raise InputError(f"tokens must be 'class', 'mean', or None for what timm takes, got {tokens!r}")
-        pool = {'global_pool': POOLS[tokens]} if tokens else {}
+            raise InputError(f'timm has no model {name!r}{did_you_mean(name, timm.list_models())}')
+        pool = {'global_pool': POOLS[check_choice(tokens, 'tokens', (*POOLS, None))]} if tokens else {}
         try:
             self.model = timm.create_model(name, pretrained=pretrained, num_classes=0, **pool, **arguments)
         except TypeError as error:
@@ -64,9 +61,8 @@ class TimmEncoder(nn.Module):
         sides = {info.get('reduction') for info in getattr(self.model, 'feature_info', ())}
         self.has_stages = stages and len(sides) > 1 and hasattr(self.model, 'forward_intermediates')
         patches, facts = getattr(self.model, 'patch_embed', None), self.model.pretrained_cfg
-        self.img_size = None
-        if facts.get('fixed_input_size'):
-            self.img_size = (getattr(patches, 'img_size', None) or facts['input_size'][-1:])[0]
+        sizes = getattr(patches, 'img_size', None) or facts['input_size'][-1:]
+        self.img_size = sizes[0] if facts.get('fixed_input_size') else None
         if frozen_patch_embedding:
             if patches is None:
                 raise InputError(f'{name} has no patch embedding to freeze: frozen_patch_embedding is for '

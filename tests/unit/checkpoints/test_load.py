@@ -1,6 +1,5 @@
 """An encoder is loaded completely or not at all, and the report says what was done."""
 
-import functools
 import json
 import logging
 import os
@@ -185,13 +184,11 @@ def test_a_classifier_that_would_stay_random_is_an_error(tmp_path):
         load_encoder(model, path)
 
 
-def test_stages_that_a_backbone_lacks_may_stay_unused_when_it_is_said(tmp_path):
+def test_a_backbone_that_lacks_a_stage_is_not_filled(tmp_path):
     path = saved(tmp_path / 'x.pth', drawn(**SMALL).state_dict())
-    make = functools.partial(small_mmpretrain, num_stages=3, out_indices=(2,), strides=(1, 2, 2),
-                             dilations=(1, 1, 1))
+    backbone = small_mmpretrain(num_stages=3, out_indices=(2,), strides=(1, 2, 2), dilations=(1, 1, 1))
     with pytest.raises(IncompleteEncoderError, match=r'25 unexpected \(layer4'):
-        load_encoder(make(), path)
-    assert load_encoder(make(), path, unused=('layer4.',)).matched == 90
+        load_encoder(backbone, path)
 
 
 def test_model_in_ddp_is_filled(tmp_path):
@@ -494,6 +491,17 @@ def test_a_file_of_another_library_fills_an_encoder_that_has_its_names(tmp_path)
     with pytest.raises(CheckpointError, match='no ResNet was recognised'):
         load_encoder(other, tmp_path / 'model.safetensors')
     assert_unchanged(other, before)
+
+
+def test_a_resnet_of_timm_is_filled_by_timm_s_file(tmp_path):
+    theirs = timm.create_model('resnet18').eval()
+    save_file(theirs.state_dict(), tmp_path / 'model.safetensors')
+    encoder = TimmEncoder('resnet18').eval()
+    assert load_encoder(encoder, tmp_path / 'model.safetensors').others == {'fc': 2}
+    with torch.no_grad():
+        images = torch.rand(2, 3, 64, 64)
+        torch.testing.assert_close(encoder(images), theirs.forward_head(
+            theirs.forward_features(images), pre_logits=True), rtol=0, atol=0)
 
 
 def test_an_encoder_of_the_same_shapes_with_another_activation_is_refused(tmp_path):

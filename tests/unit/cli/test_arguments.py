@@ -109,3 +109,9 @@ def test_without_a_gpu_the_config_for_cpus_is_named_with_its_time(tmp_path, monk
     assert '68.5 minutes' in said
     words[1] = 'simclr_resnet18-w32_1xb128-coslr-120e_folder'
     assert 'no GPU' not in CliRunner().invoke(main, words).output
+
+
+def test_a_module_of_the_user_s_own_that_is_not_there_is_named():
+    done = CliRunner().invoke(main, ['zoo', 'list'], env=dict(MMSIMCLR_IMPORTS='nothing.there'))
+    assert done.exit_code == 1 and "MMSIMCLR_IMPORTS=nothing.there" in done.output
+    assert 'PYTHONPATH' in done.output and 'Traceback' not in done.output

@@ -1,8 +1,10 @@
 """Shards and folders of images that are not on this machine, beside the same ones that are; a run from S3."""
 
+import io
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hostile_server import HostileServer
@@ -14,6 +16,7 @@ from mmsimclr.datasets import ReplaceUnreadable, UnlabeledImageFolder, WebDatase
 from mmsimclr.files import remote
 from mmsimclr.prepare.shards import write_shards
 from mmsimclr.runner import build_runner
+from mmsimclr.transforms import LoadChannels
 
 
 @pytest.fixture(scope='module')
@@ -73,6 +76,17 @@ def test_a_folder_elsewhere_has_the_images_of_the_one_here(folders, in_memory, s
         assert os.path.relpath(path, folders[0]) == os.path.relpath(item['img_path'], in_memory[0])
     with pytest.raises(FileNotFoundError, match='s3://tests/none'):
         UnlabeledImageFolder('s3://tests/none')
+
+
+def test_arrays_elsewhere_are_the_images_where_there_are_no_others(stored):
+    file = io.BytesIO()
+    np.save(file, np.zeros((4, 5), np.uint16))
+    for name in ('b.npy', 'a/c.NPY', '.hidden/1.npy', 'notes.txt'):
+        stored[f's3://tests/arrays/{name}'] = file.getvalue()
+    found = UnlabeledImageFolder('s3://tests/arrays')
+    assert [found.get_data_info(place)['img_path'][-7:] for place in range(len(found))] == [
+        'a/c.NPY', 's/b.npy']
+    assert LoadChannels(1)(found.get_data_info(1))['ori_shape'] == (4, 5)
 
 
 def test_descriptors_of_shards_are_kept_and_bounded(folders, monkeypatch):

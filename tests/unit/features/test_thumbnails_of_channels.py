@@ -72,8 +72,10 @@ def test_a_sheet_of_views_shows_chosen_bands(tmp_path):
         done = CliRunner().invoke(main, [*words, *options, '--out', str(out)])
         assert done.exit_code == 0, done.output
         assert Image.open(out).size[0] > 300
-    refused = CliRunner().invoke(main, [*words, '--bands', '3', '13', '1', '--out', str(tmp_path / 'no.png')])
-    assert refused.exit_code == 1 and not (tmp_path / 'no.png').exists()
+    for more, said in ((['--bands', '3', '13', '1'], 'channels of 0 to 12'),
+                       (['preset=photographs'], 'preset must be one of')):
+        refused = CliRunner().invoke(main, [*words, *more, '--out', str(tmp_path / 'no.png')])
+        assert refused.exit_code == 1 and said in refused.output and not (tmp_path / 'no.png').exists()
 
 
 def test_a_model_must_get_images_read_as_those_of_its_encoder():

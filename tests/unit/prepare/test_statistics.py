@@ -23,6 +23,7 @@ from mmsimclr.prepare.statistics import (
     suggested_settings,
     values_of,
 )
+from mmsimclr.transforms import LoadChannels
 
 KINDS = ('uint8', 'uint16', 'int16', 'float32')
 
@@ -111,6 +112,33 @@ def test_an_interrupted_pass_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     assert folder_statistics(tmp_path / 'images', tmp_path / 'parts', workers=1).of_most().num_images == 41
 
 
+def test_values_that_are_clipped_do_not_count_beyond_the_range():
+    image = np.random.default_rng(0).uniform(0, 100, (200, 200, 1)).astype(np.float32)
+    image[0, :20] = 1e6                                                       # one in two thousand
+    settings = suggested_settings(ChannelValues.of_image(image, 'a'))
+    assert settings['value_range'][1] < 101
+    assert settings['mean'][0] == pytest.approx(127.5, abs=2)
+    assert settings['std'][0] == pytest.approx(255 / math.sqrt(12), abs=2)
+
+
+def test_nothing_is_kept_of_a_chunk_that_was_half_taken_in(tmp_path, monkeypatch):
+    folder(tmp_path / 'images', 'uint16')
+    add, calls = ChannelValues.add, []
+
+    def interrupted(self, other):
+        calls.append(other.num_images)
+        if calls.count(16) == 1 and calls[-1] == 16:                          # the second chunk
+            self.num_images += 16
+            raise KeyboardInterrupt
+        add(self, other)
+
+    monkeypatch.setattr(ChannelValues, 'add', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder_statistics(tmp_path / 'images', tmp_path / 'stats', workers=1)
+    again = folder_statistics(tmp_path / 'images', tmp_path / 'stats', workers=1).of_most()
+    assert again.num_images == 40
+
+
 @pytest.mark.slow
 def test_processes_find_the_same(tmp_path):
     folder(tmp_path / 'images', 'uint16')
@@ -158,9 +186,12 @@ def test_the_lines_for_a_config_make_images_of_the_stated_statistics(tmp_path, k
     else:
         outside = np.mean((pixels < low) | (pixels > high), axis=0)
         assert (outside <= 0.0025).all() and low > pixels.min() - 5 and high < pixels.max() + 10
-    np.testing.assert_allclose(settings['mean'], (pixels.mean(axis=0) - low) / (high - low) * 255, atol=0.006)
-    deviation = np.maximum(pixels.std(axis=0) / (high - low) * 255, 1)
-    np.testing.assert_allclose(settings['std'], deviation, atol=0.006)
+    load = LoadChannels(3, settings['value_range'], kind)
+    read = np.concatenate([load(dict(img_path=str(path)))['img'].reshape(-1, 3)
+                           for path in sorted((tmp_path / 'images').iterdir())]).astype(np.float64)
+    atol = 0.1 if kind == 'float32' else 0.006
+    np.testing.assert_allclose(settings['mean'], read.mean(axis=0), atol=atol)
+    np.testing.assert_allclose(settings['std'], np.maximum(read.std(axis=0), 1), atol=atol)
     # As printed, they are read back as they are.
     words = report_lines(found)[-1]
     parsed = parse_options(word.strip("'") for word in words.split())

@@ -46,7 +46,7 @@ def test_every_tensor_and_every_feature_is_the_encoder_s(kind, data, checkpoint,
     runner = built(kind, data, source, tmp_path)
     model = runner.model
     model.init_weights()                                      # MMEngine calls it when training begins
-    encoder, report = build_encoder(checkpoint, out_indices=(0, 1, 2, 3))
+    encoder, report = build_encoder(checkpoint, stages=('layer1', 'layer2', 'layer3', 'layer4'))
     assert report.matched == report.expected == 120
     left = dict(encoder.state_dict())
     tensors = dict(model.backbone.state_dict())

@@ -1,6 +1,7 @@
 """Images of any number of channels and any depth: every bit arrives, other images are refused."""
 
 import io
+import json
 import random
 
 import cv2
@@ -112,6 +113,10 @@ def test_pictures_are_read_in_red_green_blue(tmp_path):
     for name in ('plain.png', 'plain.bmp'):
         Image.fromarray(eight).save(tmp_path / name)
         np.testing.assert_array_equal(read_raster(tmp_path / name).values, eight)
+    palette = Image.fromarray(eight).quantize(16)
+    for name in ('palette.png', 'palette.tif', 'palette.gif'):
+        palette.save(tmp_path / name)
+        np.testing.assert_array_equal(read_raster(tmp_path / name).values, np.array(palette.convert('RGB')))
     Image.fromarray(eight[:, :, 0]).save(tmp_path / 'grey.png')
     np.testing.assert_array_equal(read_raster(tmp_path / 'grey.png').values, eight[:, :, :1])
 
@@ -128,6 +133,28 @@ def test_the_ct_image_of_pydicom_is_read_exactly():
     img = LoadChannels(1, (-1000, 1000))(dict(img_path=path))['img']
     np.testing.assert_allclose(img[:, :, 0], (expected.clip(-1000, 1000) + 1000) / 2000 * 255, rtol=1e-5,
                                atol=1e-4)
+
+
+def test_tables_of_a_dicom_file_are_looked_up(tmp_path):
+    path = get_testdata_file('examples_palette.dcm')
+    dataset = pydicom.dcmread(path)
+    tables = [np.frombuffer(dataset[f'{colour}PaletteColorLookupTableData'].value, '<u2')
+              for colour in ('Red', 'Green', 'Blue')]
+    places = np.frombuffer(dataset.PixelData, np.uint8)[:dataset.Rows * dataset.Columns].reshape(
+        dataset.Rows, dataset.Columns)
+    np.testing.assert_array_equal(read_raster(path).values, np.stack(
+        [table[places] for table in tables], axis=2))
+    dataset = pydicom.dcmread(get_testdata_file('CT_small.dcm'))
+    stored = dataset.pixel_array
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], 'HU'
+    table.LUTData = np.arange(4096, dtype='<u2')[::-1].tobytes()
+    table['LUTData'].VR = 'OW'
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    dataset.ModalityLUTSequence = [table]
+    dataset.save_as(tmp_path / 'table.dcm')
+    np.testing.assert_array_equal(read_raster(tmp_path / 'table.dcm').values[:, :, 0],
+                                  4095 - stored.clip(0, 4095))
 
 
 def test_the_window_of_a_dicom_file_and_its_inversion_count(tmp_path):
@@ -180,6 +207,15 @@ def test_value_range_says_what_becomes_0_and_255():
 def test_other_value_ranges_are_refused(value_range):
     with pytest.raises(InputError, match=r"value_range must be .*\('1%', '99%'\)"):
         LoadChannels(3, value_range)
+
+
+@pytest.mark.parametrize(('value_range', 'plain'), [
+    ((np.float64(0.5), np.int64(7)), [0.5, 7]), (np.array([0, 9]), [0, 9]), (('1%', '99%'), ['1%', '99%']),
+    (([0, 1, 2], np.array([7, 8, 9])), [[0, 1, 2], [7, 8, 9]]), ('window', 'window')])
+def test_a_value_range_is_recorded_in_plain_types(value_range, plain):
+    found = LoadChannels(3, value_range).reading['value_range']
+    assert json.dumps(found) == json.dumps(plain)
+    assert LoadChannels(3, found).reading['value_range'] == plain
 
 
 def test_other_images_are_refused_not_scaled(tmp_path):
