@@ -18,6 +18,8 @@ from mmsimclr.transforms.base import ImageTransform, check_probability, check_ra
 _LUMA = (0.2989, 0.587, 0.114)
 #: Weights of red, green and blue in grey. The four digits sum to 0.9999; the grey of white is to be white.
 GREY_WEIGHTS = tuple(weight / sum(_LUMA) for weight in _LUMA)
+# Numbers of an image below which cv2.mean is faster than cv2.sumElems, which takes 11 us to begin.
+SMALL = 30_000
 # Of the covariance of ImageNet's RGB values, on the 0-255 scale; component j is column j. As published with
 # fb.resnet.torch (Facebook, 2016), on the scale of 0 to 1: 0.2175, 0.0188, 0.0045.
 EIGENVALUES = np.array([0.2175, 0.0188, 0.0045]) * 255
@@ -44,13 +46,18 @@ def adjust_color(img: np.ndarray, factors: Sequence[tuple[str, float]]) -> np.nd
             group = a * factor, b * factor, c * factor
         if name == 'contrast':
             if mean is None:
-                red, green, blue = (weight * total for weight, total in zip(
-                    GREY_WEIGHTS, cv2.sumElems(img)[:3], strict=True))
-                mean = (red + green + blue) / (img.shape[0] * img.shape[1])
+                mean = sum(weight * each for weight, each in zip(GREY_WEIGHTS, _means(img), strict=True))
             group = *group[:2], group[2] + (1 - factor) * ((a + b) * mean + c)
         if factor > 1:
             img, group, mean = _applied(img, group), None, None
     return _applied(img, group)
+
+
+def _means(img: np.ndarray) -> list[float]:
+    """Return the mean of each of three channels."""
+    if img.size < SMALL:
+        return cv2.mean(img)[:3]
+    return [total / (img.shape[0] * img.shape[1]) for total in cv2.sumElems(img)[:3]]
 
 
 def _applied(img: np.ndarray, group: tuple[float, float, float] | None) -> np.ndarray:
@@ -93,8 +100,7 @@ def shift_brightness(img: np.ndarray, shift: float) -> np.ndarray:
 
 def adjust_contrast_per_channel(img: np.ndarray, factor: float) -> np.ndarray:
     """Scale the distance to the mean of each channel (TensorFlow's ``adjust_contrast``)."""
-    sums = cv2.sumElems(img)[:3]
-    offsets = [(1 - factor) * total / (img.shape[0] * img.shape[1]) for total in sums]
+    offsets = [(1 - factor) * mean for mean in _means(img)]
     return cv2.transform(img, np.column_stack([factor * np.eye(3), offsets]).astype(np.float32))
 
 

@@ -146,4 +146,9 @@ class RandomHorizontalFlip(ImageTransform):
         self.prob = check_probability(prob, 'RandomHorizontalFlip.prob')
 
     def apply(self, img: np.ndarray) -> np.ndarray:
-        return cv2.flip(img, 1).reshape(img.shape) if random.random() < self.prob else img
+        if random.random() >= self.prob:
+            return img
+        height, width = img.shape[:2]
+        if height * width <= 64 * 64:                        # OpenCV takes 14 us to begin
+            return img.take(np.arange(width - 1, -1, -1), axis=1)
+        return cv2.flip(img, 1).reshape(img.shape)
