@@ -75,9 +75,9 @@ faster.
   and evaluation on a CPU have it kept, and give it back at the end (`mmsimclr.cpu_memory`); training keeps
   the heap only, and not blocks above 32 MiB, which would split it between them.
   `MMSIMCLR_KEEP_MEMORY=0` in the environment switches this off.
-* **What a step of ResNet-18 loses** is below, layer by layer. A third of it is lost in convolutions that make maps
-  of 4 x 4, whose weight gradients oneDNN computes at a tenth of the rate of a large convolution, and a third
-  in batch norm and ReLU, which wait for memory.
+* **What a step of ResNet-18 loses** is below, layer by layer. A third is lost in convolutions that make maps
+  of 4 x 4, whose weight gradients oneDNN computes at a tenth of the rate of a large convolution, and a
+  quarter in batch norm and ReLU, which wait for memory.
 * **A training step** is compared as each library ships it: ours in bfloat16 and with kept memory,
   mmpretrain's in float32 and without. The row in float32 says how much of it is bfloat16.
 * **Not compared:** solo-learn, whose release on PyPI (1.0.2) is tied to torch 1.9.1 and cannot be installed
