@@ -1,4 +1,4 @@
-"""Where the time of ResNet-18 at 32 pixels goes, layer by layer, forward and backward, in bfloat16 on a CPU.
+"""Time of each layer of ResNet-18 at 32 pixels, forward and backward, in bfloat16 on a CPU.
 
     python benchmarks/roofline.py --out benchmarks/results/roofline.json
 

@@ -92,7 +92,8 @@ def _encoder(settings: object) -> dict[str, object]:
         raise _malformed('encoder.type', 'the name of a registered class', kind)
     if not is_plain(arguments):
         raise _malformed('encoder', f'numbers, texts, lists and dicts, up to {MAX_NUMBER}', settings)
-    return {'type': kind, **json.loads(json.dumps(arguments))}                  # lists in place of tuples
+    # Lists in place of tuples.
+    return {'type': kind, **parse_json(json.dumps(arguments), 'encoder', 'the arguments of an encoder')}
 
 
 def _require_registered(value: object, scope: str, module: object) -> None:

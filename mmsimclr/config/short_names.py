@@ -80,9 +80,11 @@ def _set_encoder(config: Config, encoder: str | Mapping | None = None, width: in
     """Set depth and width of our ResNet and what its projection head takes, or an encoder of another kind."""
     backbone, neck = _part(config, 'model').get('backbone') or {}, config.model.get('neck') or {}
     if encoder is not None and not is_resnet(encoder):
+        # Where the config's backbone is the variable ``encoder`` itself, it is this text by now.
+        channels = backbone.get('in_channels', 3) if isinstance(backbone, Mapping) else 3
         config.model.backbone = with_named_type(encoder) if isinstance(encoder, Mapping) else dict(
             type='mmsimclr.TimmEncoder', name=encoder.removeprefix(TIMM),
-            **({} if (channels := backbone.get('in_channels', 3)) == 3 else {'in_chans': channels}))
+            **({} if channels == 3 else {'in_chans': channels}))
         if neck.pop('in_channels', None) == neck.get('hid_channels'):
             neck.pop('hid_channels', None)                   # as long as the features, whatever these are
         return
