@@ -109,7 +109,7 @@ def _is_below(key: str, places: Sequence[str]) -> bool:
 def compare_runs(runner, tree: Mapping[str, Any], path: str, schedules_now: Mapping[str, Any]
                  ) -> list[dict[str, Any]]:
     """Compare a runner with a checkpoint by :func:`check_same_run`; return the changes that were allowed."""
-    hub = tree['message_hub']
+    hub = tree.get('message_hub')
     if not isinstance(hub, Mapping) or not all(
             isinstance(hub.get(part), Mapping) for part in ('log_scalars', 'runtime_info', 'resumed_keys')):
         raise CheckpointError(f'{path} cannot be resumed: its message_hub is not that of a run. Start a new '

@@ -282,7 +282,8 @@ def test_a_checkpoint_without_a_config_is_refused_unless_that_is_taken_on_purpos
 
 
 @pytest.mark.parametrize('hub', [
-    'x', {}, dict(log_scalars=[], runtime_info={}, resumed_keys={}), dict(log_scalars={}, runtime_info=3)])
+    None, 'x', {}, dict(log_scalars=[], runtime_info={}, resumed_keys={}),
+    dict(log_scalars={}, runtime_info=3)])
 def test_a_checkpoint_whose_history_is_none_is_refused(hub, first, tmp_path):
     tree = torch.load(first, weights_only=False)
     torch.save({**tree, 'message_hub': hub}, tmp_path / 'odd.pth')
